@@ -1,0 +1,97 @@
+"""SQ-VAE, Gaussian variant (I) (Takida et al., ICML 2022): stochastic quantisation, self-annealed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.quantiser.distances import squared_euclidean
+from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+from models.quantiser.refresh import step_generator
+
+
+class StochasticQuantiser(nn.Module):
+    """Latents are soft samples of codevectors in training and the nearest codevector in evaluation.
+
+    With logits -||z_i - b_k||^2 / (2 sigma^2), P = softmax over k and sigma^2 = 1 + exp(phi), phi
+    learned: a training pass returns softmax((logits + Gumbel noise) / tau) B, without hardening or
+    straight-through, so gradients reach encoder, codebook and phi.
+
+    Losses: `discrete_kl`, the sum over positions of sum_k P log P, averaged over images (the
+    constant log K a position is left out, hence it is negative); `continuous_kl`, the sum over
+    positions of ||z_i - z_q,i||^2 / (2 sigma^2), averaged over images.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        codebook_size: int,
+        code_dim: int,
+        initial_log_variance: float = math.log(10),
+        temperature_decay: float = 1e-5,
+        seed: int = 0,
+    ) -> None:
+        """initial_log_variance: phi. temperature_decay: a step, of tau = exp(-decay * step)."""
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.code_dim = code_dim
+        self.temperature_decay = temperature_decay
+        self.seed = seed
+        self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
+        self.log_variance = nn.Parameter(torch.tensor(float(initial_log_variance)))
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    @property
+    def temperature(self) -> float:
+        """tau of the coming training step; the first step counts as 1."""
+        return math.exp(-self.temperature_decay * (int(self.step) + 1))
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise. Raises ShapeError for latents of another width."""
+        check_latents(latents, self.code_dim)
+        b, _, h, w = latents.shape
+        flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
+        # Half a precision: 1 / (2 sigma^2).
+        precision = 0.5 / (1 + self.log_variance.exp())
+        logits = squared_euclidean(flat, self.codebook) * precision
+        log_probability = F.log_softmax(logits, dim=1)
+        with torch.no_grad():
+            codes = logits.argmax(1)
+        if self.training:
+            noise = self._gumbel(logits)
+            chosen = F.softmax((logits + noise) / self.temperature, dim=1) @ self.codebook
+        else:
+            chosen = F.embedding(codes, self.codebook)
+        return Quantised(
+            vectors=rearrange(chosen, "(b h w) d -> b d h w", b=b, h=h, w=w),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h, w=w),
+            losses={
+                "discrete_kl": (log_probability.exp() * log_probability).sum() / b,
+                "continuous_kl": (flat - chosen).square().sum() * precision / b,
+            },
+            assignment=Assignment(flat.detach(), codes),
+        )
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """The codevectors of `codes`. Raises ShapeError for codes outside [0, K)."""
+        check_codes(codes, self.codebook_size)
+        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
+
+    @torch.no_grad()
+    def adapt(self, _: Assignment) -> None:
+        """Advance the step that anneals the temperature and seeds the noise."""
+        self.step += 1
+
+    @torch.no_grad()
+    def _gumbel(self, logits: Tensor) -> Tensor:
+        generator = step_generator(self.seed, int(self.step), logits.device)
+        uniform = torch.rand(logits.shape, generator=generator, device=logits.device)
+        # Kept off 0 and 1, where the double logarithm is infinite.
+        tiny = torch.finfo(uniform.dtype).tiny
+        return uniform.clamp_(tiny, 1 - 6e-8).log_().neg_().log_().neg_()

@@ -1,0 +1,71 @@
+"""VQ-VAE's moving-average codebook (van den Oord et al. 2017, Appendix A.1).
+
+VQ-VAE with a codebook trained by gradient is `models.quantiser.clustered.ClusteredQuantiser`
+without a refresh.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.quantiser.clustered import straight_through
+from models.quantiser.distances import Similarity, nearest_codes
+from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+
+
+class MovingAverageQuantiser(nn.Module):
+    """Each codevector is the running mean of the latents assigned to it; no gradient trains it.
+
+    Loss: `commitment`, mean (z - sg(e))^2 over all elements.
+    """
+
+    codebook: Tensor
+    count: Tensor
+    total: Tensor
+
+    def __init__(
+        self, codebook_size: int, code_dim: int, similarity: Similarity, decay: float = 0.99
+    ) -> None:
+        """codebook_size: K. code_dim: D. decay: of counts and sums, in (0, 1)."""
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.code_dim = code_dim
+        self.similarity = similarity
+        self.decay = decay
+        bound = 1 / codebook_size
+        codebook = torch.empty(codebook_size, code_dim).uniform_(-bound, bound)
+        self.register_buffer("codebook", codebook)
+        self.register_buffer("count", torch.ones(codebook_size))
+        self.register_buffer("total", codebook.clone())
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise. Raises ShapeError for latents of another width."""
+        check_latents(latents, self.code_dim)
+        flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
+        codes = nearest_codes(flat.detach(), self.codebook, self.similarity)
+        grid = rearrange(codes, "(b h w) -> b h w", b=len(latents), h=latents.shape[2])
+        return Quantised(
+            vectors=straight_through(latents, self.decode(grid)),
+            codes=grid,
+            losses={"commitment": F.mse_loss(flat, self.codebook[codes])},
+            assignment=Assignment(flat.detach(), codes),
+        )
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """The codevectors of `codes`. Raises ShapeError for codes outside [0, K)."""
+        check_codes(codes, self.codebook_size)
+        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
+
+    @torch.no_grad()
+    def adapt(self, assignment: Assignment) -> None:
+        """Move counts, sums and with them the codebook towards one batch."""
+        counts = torch.bincount(assignment.codes, minlength=self.codebook_size)
+        sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
+        self.count.lerp_(counts.to(self.count.dtype), 1 - self.decay)
+        self.total.lerp_(sums, 1 - self.decay)
+        # Counts and sums of an unused code decay alike, so their ratio stays where it was.
+        self.codebook.copy_(self.total / self.count.clamp(min=1e-30)[:, None])

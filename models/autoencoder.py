@@ -1,0 +1,40 @@
+"""Encoder, quantiser and decoder as one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.quantiser.interface import Quantised
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """images: about [-1, 1], unbounded, the shape of the input. quantised: the middle."""
+
+    images: Float[Tensor, "b c h w"]
+    quantised: Quantised
+
+
+class Autoencoder(nn.Module):
+    """images -> latents -> codes -> images."""
+
+    def __init__(self, encoder: nn.Module, quantiser: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.quantiser = quantiser
+        self.decoder = decoder
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Reconstruction:
+        """Reconstruct images in [-1, 1]; sides must be multiples of the encoder's stride.
+
+        Under autocast the networks run in low precision, the quantiser never does: a bfloat16
+        distance gives some latents another code.
+        """
+        latents = self.encoder(images)
+        with torch.autocast(images.device.type, enabled=False):
+            quantised: Quantised = self.quantiser(latents.float())
+        return Reconstruction(self.decoder(quantised.vectors).float(), quantised)

@@ -1,0 +1,38 @@
+"""Reconstruction terms: how far an output is from its image. Both take images in [-1, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+Objective = Callable[[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]], Float[Tensor, ""]]
+
+
+def mse_over_variance(variance: float) -> Objective:
+    """Mean squared error over the data's variance, as VQ-VAE and CVQ-VAE train.
+
+    variance: of the training images in [0, 1], although the error is of images in [-1, 1]: the
+    published implementation mixes the two scales (MNIST 0.094930, CIFAR10 0.063287).
+    Raises ValueError unless it is positive.
+    """
+    if not variance > 0:
+        raise ValueError(f"variance: expected a positive number, got {variance}")
+
+    def objective(output: Tensor, images: Tensor) -> Tensor:
+        return F.mse_loss(output, images) / variance
+
+    return objective
+
+
+def log_mse(output: Float[Tensor, "b c h w"], images: Float[Tensor, "b c h w"]) -> Tensor:
+    """SQ-VAE's (D / 2) log S: the Gaussian likelihood at its best decoder variance.
+
+    D is the number of values of one image, S the squared error of one image, averaged over the
+    batch. S is not divided by D; that would only add a constant.
+    """
+    error = (output - images).square().sum() / len(images)
+    return images[0].numel() / 2 * torch.log(error)

@@ -1,0 +1,92 @@
+"""Anchor sampling: which latent of the batch may replace a codevector (paper, Section 3.2).
+
+Each sampler is called as `anchors(latents, codevectors, needed, similarity, generator)` and returns
+one latent, shape (m, d), for each of the m codes in `needed`: codes in steady use have a blend
+weight of zero, and an anchor that nobody uses is not computed. Random draws are made for all K
+codes from an explicit generator, so that they do not depend on which codes need one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from models.quantiser.distances import Similarity, nearest_latents
+
+Anchors = Callable[
+    [
+        Float[Tensor, "n d"],
+        Float[Tensor, "k d"],
+        Int[Tensor, " m"],
+        Similarity,
+        Generator,
+    ],
+    Float[Tensor, "m d"],
+]
+
+# Latents a block when drawing from a softmax over the batch: the first pass keeps one number a
+# block and code, the second looks into the drawn block alone.
+BLOCK = 256
+
+
+def random(
+    latents: Tensor, codevectors: Tensor, needed: Tensor, _: Similarity, generator: Generator
+) -> Tensor:
+    """Any latent of the batch, with replacement."""
+    count = len(codevectors)
+    rows = torch.randint(len(latents), (count,), generator=generator, device=latents.device)
+    return latents[rows[needed]]
+
+
+def unique(
+    latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, generator: Generator
+) -> Tensor:
+    """Distinct latents in random order; with replacement if the batch has fewer than K."""
+    count = len(codevectors)
+    if len(latents) < count:
+        return random(latents, codevectors, needed, similarity, generator)
+    rows = torch.randperm(len(latents), generator=generator, device=latents.device)[:count]
+    return latents[rows[needed]]
+
+
+def probability(
+    latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, generator: Generator
+) -> Tensor:
+    """One latent a code, drawn from the softmax of its similarities to the batch (temperature 1).
+
+    Exact, in two passes that never store the N x K matrix: a block of latents in proportion to the
+    block's mass, then a latent within it. With cosine similarity the ratios are at most e^2, so the
+    draw is close to uniform; with squared Euclidean distance it is peaked.
+    """
+    device = latents.device
+    uniform = torch.rand(2, len(codevectors), generator=generator, device=device)[:, needed]
+    wanted = codevectors[needed]
+    blocks = latents.split(BLOCK)
+    mass = torch.stack([similarity(block, wanted).logsumexp(0) for block in blocks], dim=1)
+    block = _draw(mass, uniform[0])
+    start = block * BLOCK
+    rows = start[:, None] + torch.arange(BLOCK, device=device)
+    inside = rows < len(latents)
+    members = latents[rows.clamp(max=len(latents) - 1)]
+    scores = torch.stack(
+        [similarity(member, code[None])[:, 0] for member, code in zip(members, wanted, strict=True)]
+    )
+    row = start + _draw(scores.masked_fill(~inside, -torch.inf), uniform[1])
+    return latents[row]
+
+
+def closest(
+    latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, _: Generator
+) -> Tensor:
+    """The latent closest to each codevector; several codes may share one."""
+    return latents[nearest_latents(latents, codevectors[needed], similarity)]
+
+
+def _draw(logits: Float[Tensor, "m n"], uniform: Float[Tensor, " m"]) -> Int[Tensor, " m"]:
+    """Invert the cumulative distribution of softmax(logits) at `uniform` in [0, 1), row by row."""
+    cumulative = torch.softmax(logits.double(), dim=1).cumsum(1)
+    target = (uniform.double() * cumulative[:, -1])[:, None]
+    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

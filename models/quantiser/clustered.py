@@ -1,0 +1,86 @@
+"""The quantiser of VQ-VAE and CVQ-VAE: a codebook trained by gradient, refreshed or not."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.quantiser.contrastive import ContrastiveTerm
+from models.quantiser.distances import Similarity, nearest_codes
+from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+
+
+class Refresher(Protocol):
+    """Anything that overwrites codevectors from what a batch used."""
+
+    def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None: ...
+
+
+def straight_through(
+    latents: Float[Tensor, "b d h w"], chosen: Float[Tensor, "b d h w"]
+) -> Float[Tensor, "b d h w"]:
+    """Forward the chosen codevectors exactly; backward to the latents with a gradient of one."""
+    return chosen.detach() + (latents - latents.detach())
+
+
+class ClusteredQuantiser(nn.Module):
+    """Nearest-codevector quantisation (VQ-VAE) with an optional refresh (CVQ-VAE).
+
+    Losses: `commitment`, mean (z - sg(e))^2, and `codebook`, mean (e - sg(z))^2, over all elements;
+    with a contrastive term also `contrastive`.
+    """
+
+    def __init__(
+        self,
+        codebook_size: int,
+        code_dim: int,
+        similarity: Similarity,
+        refresh: Refresher | None = None,
+        contrastive: ContrastiveTerm | None = None,
+    ) -> None:
+        """codebook_size: K. code_dim: D. Codevectors start uniform in [-1/K, 1/K]."""
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.code_dim = code_dim
+        self.similarity = similarity
+        self.refresh = refresh
+        self.contrastive = contrastive
+        bound = 1 / codebook_size
+        self.codebook = nn.Parameter(torch.empty(codebook_size, code_dim).uniform_(-bound, bound))
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise. Raises ShapeError for latents of another width."""
+        check_latents(latents, self.code_dim)
+        b, _, h, w = latents.shape
+        flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
+        codes = nearest_codes(flat.detach(), self.codebook.detach(), self.similarity)
+        chosen = F.embedding(codes, self.codebook)
+        losses = {
+            "commitment": F.mse_loss(flat, chosen.detach()),
+            "codebook": F.mse_loss(chosen, flat.detach()),
+        }
+        if self.contrastive is not None:
+            losses["contrastive"] = self.contrastive(flat, self.codebook, self.similarity)
+        return Quantised(
+            vectors=straight_through(
+                latents, rearrange(chosen, "(b h w) d -> b d h w", b=b, h=h, w=w)
+            ),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h, w=w),
+            losses=losses,
+            assignment=Assignment(flat.detach(), codes),
+        )
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """The codevectors of `codes`. Raises ShapeError for codes outside [0, K)."""
+        check_codes(codes, self.codebook_size)
+        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Refresh the codebook, if this quantiser has a refresh."""
+        if self.refresh is not None:
+            self.refresh.update(self.codebook.data, assignment, self.similarity)

@@ -1,0 +1,149 @@
+"""The only map from a name in YAML to a callable.
+
+Each builder imports what it needs when it is called, so a run loads its own method alone, and the
+code fingerprint of a method's cells covers exactly the modules named in its builder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.autoencoder import Autoencoder
+    from models.objectives import Objective
+
+Knobs = Mapping[str, Any]
+
+
+def _similarity(knobs: Knobs) -> Any:
+    from models.quantiser import distances
+
+    return {"cosine": distances.cosine, "l2": distances.squared_euclidean}[knobs["distance"]]
+
+
+def _vq_vae(knobs: Knobs, steps: int) -> Any:
+    from models.quantiser.clustered import ClusteredQuantiser
+
+    return ClusteredQuantiser(knobs["codebook_size"], knobs["code_dim"], _similarity(knobs))
+
+
+def _vq_vae_ema(knobs: Knobs, steps: int) -> Any:
+    from baselines.vq_vae import MovingAverageQuantiser
+
+    return MovingAverageQuantiser(knobs["codebook_size"], knobs["code_dim"], _similarity(knobs))
+
+
+def _cvq_vae(knobs: Knobs, steps: int) -> Any:
+    from models.quantiser import anchors
+    from models.quantiser.blends import UsageDecay
+    from models.quantiser.clustered import ClusteredQuantiser
+    from models.quantiser.contrastive import ContrastiveTerm
+    from models.quantiser.refresh import Refresh, every_step, first_batch
+
+    sampler = {
+        "random": anchors.random,
+        "unique": anchors.unique,
+        "probability": anchors.probability,
+        "closest": anchors.closest,
+    }[knobs["anchors"]]
+    schedule = {"online": every_step, "offline": first_batch}[knobs["schedule"]]
+    return ClusteredQuantiser(
+        knobs["codebook_size"],
+        knobs["code_dim"],
+        _similarity(knobs),
+        Refresh(sampler, UsageDecay(knobs["codebook_size"]), schedule, knobs["seed"]),
+        ContrastiveTerm() if knobs["contrastive"] else None,
+    )
+
+
+def _near_codevectors(knobs: Knobs, steps: int) -> Any:
+    from baselines.reinit import NearCodevectors
+    from models.quantiser.clustered import ClusteredQuantiser
+
+    refresh = NearCodevectors(knobs["codebook_size"], seed=knobs["seed"])
+    return ClusteredQuantiser(
+        knobs["codebook_size"], knobs["code_dim"], _similarity(knobs), refresh
+    )
+
+
+def _hard_features(knobs: Knobs, steps: int) -> Any:
+    from models.quantiser import anchors
+    from models.quantiser.blends import ReplaceDead
+    from models.quantiser.clustered import ClusteredQuantiser
+    from models.quantiser.refresh import Refresh, every_step
+
+    blend = ReplaceDead(knobs["codebook_size"])
+    refresh = Refresh(anchors.unique, blend, every_step, knobs["seed"])
+    return ClusteredQuantiser(
+        knobs["codebook_size"], knobs["code_dim"], _similarity(knobs), refresh
+    )
+
+
+def _sq_vae(knobs: Knobs, steps: int) -> Any:
+    from baselines.sq_vae import StochasticQuantiser
+
+    # The published variance is for D = 64; squared distances grow with the number of coordinates.
+    variance = knobs["sq_initial_variance"] * knobs["code_dim"] / 64
+    return StochasticQuantiser(
+        knobs["codebook_size"],
+        knobs["code_dim"],
+        initial_log_variance=math.log(variance),
+        temperature_decay=-math.log(knobs["sq_final_temperature"]) / steps,
+        seed=knobs["seed"],
+    )
+
+
+METHODS: dict[str, Callable[[Knobs, int], Any]] = {
+    "vq_vae": _vq_vae,
+    "vq_vae_ema": _vq_vae_ema,
+    "sq_vae": _sq_vae,
+    "cvq_vae": _cvq_vae,
+    "near_codevectors": _near_codevectors,
+    "hard_features": _hard_features,
+}
+
+
+def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
+    """The model of a cell, its weights drawn from the cell's seed.
+
+    channels: of the images. steps: of the whole training, which SQ-VAE's annealing is scaled to.
+    Encoder and decoder are drawn before the quantiser, each from its own seed, so that cells that
+    differ only in the quantiser start from the same networks.
+    """
+    import torch
+
+    from models.autoencoder import Autoencoder
+    from models.convnet import decoder, encoder
+
+    parts = []
+    for offset, build in enumerate(
+        (
+            lambda: encoder(channels, knobs["code_dim"]),
+            lambda: decoder(channels, knobs["code_dim"]),
+            lambda: METHODS[knobs["method"]](knobs, steps),
+        )
+    ):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(knobs["seed"] * 10 + offset)
+            parts.append(build())
+    return Autoencoder(parts[0], parts[2], parts[1])
+
+
+def build_objective(knobs: Knobs, variance: float) -> Objective:
+    """The reconstruction term of a cell. variance: of the training images in [0, 1]."""
+    from models.objectives import log_mse, mse_over_variance
+
+    return log_mse if knobs["method"] == "sq_vae" else mse_over_variance(variance)
+
+
+def loss_weights(knobs: Knobs) -> dict[str, float]:
+    """The weight of each of the quantiser's losses."""
+    return {
+        "commitment": knobs["commitment_weight"],
+        "codebook": knobs["codebook_weight"],
+        "contrastive": knobs["contrastive_weight"],
+        "discrete_kl": 1.0,
+        "continuous_kl": 1.0,
+    }
