@@ -42,7 +42,11 @@ def random(
 
 
 def unique(
-    latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, generator: Generator
+    latents: Tensor,
+    codevectors: Tensor,
+    needed: Tensor,
+    similarity: Similarity,
+    generator: Generator,
 ) -> Tensor:
     """Distinct latents in random order; with replacement if the batch has fewer than K."""
     count = len(codevectors)
@@ -53,7 +57,11 @@ def unique(
 
 
 def probability(
-    latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, generator: Generator
+    latents: Tensor,
+    codevectors: Tensor,
+    needed: Tensor,
+    similarity: Similarity,
+    generator: Generator,
 ) -> Tensor:
     """One latent a code, drawn from the softmax of its similarities to the batch (temperature 1).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.quantiser.distances import Similarity
 
@@ -33,7 +34,8 @@ class ContrastiveTerm:
             return torch.zeros_like(positive).mean()
         negatives = _log_mass_of_smallest(scores, total // 2, self.temperature)
         positive = positive / self.temperature
-        return (torch.logaddexp(positive, negatives) - positive).mean()
+        # softplus keeps its digits where the loss is small, a difference of logarithms would not.
+        return F.softplus(negatives - positive).mean()
 
 
 def _log_mass_of_smallest(

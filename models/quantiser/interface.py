@@ -76,5 +76,5 @@ def check_codes(codes: Tensor, codebook_size: int) -> None:
         raise ShapeError(
             f"codes: expected integers of shape (b, h, w), got {codes.dtype} {tuple(codes.shape)}"
         )
-    if codes.numel() and not (0 <= int(codes.min()) and int(codes.max()) < codebook_size):
+    if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < codebook_size):
         raise ShapeError(f"codes: expected values in [0, {codebook_size})")

@@ -59,8 +59,6 @@ class Refresh(nn.Module):
             needed = torch.nonzero(weights > NEGLIGIBLE)[:, 0]
             if len(needed):
                 generator = step_generator(self.seed, step, codebook.device)
-                anchors = self.anchors(
-                    assignment.latents, codebook, needed, similarity, generator
-                )
+                anchors = self.anchors(assignment.latents, codebook, needed, similarity, generator)
                 codebook[needed] = torch.lerp(codebook[needed], anchors, weights[needed, None])
         self.step += 1

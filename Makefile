@@ -1,0 +1,38 @@
+# Two commands do everything: `make all_tables` and `make test`. Each sets itself up.
+CORES ?= 8
+BUDGET ?= embedded
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+BIN := .venv/bin
+# Snakemake's shell commands must find the environment's python first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: all_tables test lint cells status
+
+all_tables: .venv/ready
+	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
+
+test: .venv/ready
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflows/rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+cells: .venv/ready
+	@$(BIN)/python -m workflows.cells list --budget $(BUDGET)
+
+status: .venv/ready
+	@$(BIN)/python -m workflows.cells status --budget $(BUDGET)
+
+# The lock is complete, so --no-deps installs it whole; it also keeps out what two packages of
+# metric weights declare and we never import. Bytecode saves seconds at every later start.
+.venv/ready: requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=/path/to/python3)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@echo "Installing the locked packages (a few minutes, several GB) ..."
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+	@echo "Ready. 'source .venv/bin/activate' and then: snakemake --cores 8 all_tables"

@@ -1,0 +1,61 @@
+"""Shared fixtures: every method of the registry, at a size that takes milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from workflows.registry import METHODS
+
+SMALL = {
+    "dataset": "made_up",
+    "seed": 3,
+    "codebook_size": 16,
+    "code_dim": 8,
+    "distance": "cosine",
+    "anchors": "probability",
+    "schedule": "online",
+    "contrastive": False,
+    "commitment_weight": 0.25,
+    "codebook_weight": 1.0,
+    "contrastive_weight": 1.0,
+    "sq_initial_variance": 10.0,
+    "sq_final_temperature": 0.21,
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 3e-4,
+    "precision": "fp32",
+}
+
+
+def variants() -> dict[str, dict[str, Any]]:
+    """Every method, and CVQ-VAE with each anchor, schedule, distance and the contrastive term."""
+    found = {method: {"method": method} for method in METHODS}
+    for anchors in ("random", "unique", "probability", "closest"):
+        for schedule in ("online", "offline"):
+            for distance in ("cosine", "l2"):
+                found[f"cvq_vae-{anchors}-{schedule}-{distance}"] = {
+                    "method": "cvq_vae",
+                    "anchors": anchors,
+                    "schedule": schedule,
+                    "distance": distance,
+                }
+    found["cvq_vae-contrastive"] = {"method": "cvq_vae", "contrastive": True}
+    found["cvq_vae-contrastive-l2"] = {"method": "cvq_vae", "contrastive": True, "distance": "l2"}
+    return {name: {**SMALL, **knobs} for name, knobs in found.items()}
+
+
+VARIANTS = variants()
+
+
+@pytest.fixture(params=VARIANTS)
+def knobs(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return VARIANTS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)

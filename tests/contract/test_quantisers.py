@@ -1,0 +1,129 @@
+"""One contract, asked of everything in the registry."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from models.quantiser.interface import Quantiser, ShapeError
+from tests.conftest import VARIANTS
+from workflows.registry import METHODS, build_autoencoder
+
+STEPS = 40
+
+
+def quantiser_of(knobs: dict[str, Any]) -> Any:
+    return build_autoencoder(knobs, 1, STEPS).quantiser
+
+
+def latents() -> torch.Tensor:
+    return torch.randn(4, 8, 3, 5)
+
+
+def state_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def train_steps(quantiser: Any, steps: range) -> None:
+    """Adam steps on fixed random latents, as the loop makes them, without carried optimiser state."""
+    for step in steps:
+        batch = torch.randn(4, 8, 3, 5, generator=torch.Generator().manual_seed(step))
+        output = quantiser(batch)
+        if parameters := list(quantiser.parameters()):
+            sum(output.losses.values()).backward()
+        quantiser.adapt(output.assignment)
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter -= 0.01 * parameter.grad
+                parameter.grad = None
+
+
+def test_every_method_is_asked() -> None:
+    assert {knobs["method"] for knobs in VARIANTS.values()} == set(METHODS)
+
+
+def test_has_the_interface(knobs: dict[str, Any]) -> None:
+    quantiser = quantiser_of(knobs)
+    assert isinstance(quantiser, Quantiser)
+    assert (quantiser.codebook_size, quantiser.code_dim) == (16, 8)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_forward_changes_no_state(knobs: dict[str, Any], training: bool) -> None:
+    quantiser = quantiser_of(knobs).train(training)
+    before, batch = state_of(quantiser), latents()
+    random_state = torch.get_rng_state()
+    first, second = quantiser(batch), quantiser(batch)
+    assert_same(before, state_of(quantiser))
+    assert torch.equal(random_state, torch.get_rng_state()), "drew from the global generator"
+    assert torch.equal(first.vectors, second.vectors)
+
+
+def test_shapes(knobs: dict[str, Any]) -> None:
+    output = quantiser_of(knobs)(latents())
+    assert output.vectors.shape == (4, 8, 3, 5)
+    assert output.codes.shape == (4, 3, 5)
+    assert output.assignment.latents.shape == (60, 8)
+    assert output.assignment.codes.shape == (60,)
+    assert not output.assignment.latents.requires_grad
+    assert output.losses
+    assert all(loss.shape == () and torch.isfinite(loss) for loss in output.losses.values())
+
+
+def test_decode_inverts(knobs: dict[str, Any]) -> None:
+    quantiser = quantiser_of(knobs).eval()
+    output = quantiser(latents())
+    assert torch.equal(quantiser.decode(output.codes), output.vectors)
+
+
+def test_gradient_reaches_the_encoder(knobs: dict[str, Any]) -> None:
+    quantiser = quantiser_of(knobs)
+    batch = latents().requires_grad_()
+    quantiser(batch).vectors.sum().backward()
+    assert batch.grad is not None
+    assert batch.grad.abs().sum() > 0
+
+
+def test_resume_gives_the_same_codebook(knobs: dict[str, Any]) -> None:
+    straight = quantiser_of(knobs)
+    train_steps(straight, range(45))
+    first = quantiser_of(knobs)
+    train_steps(first, range(22))
+    resumed = quantiser_of({**knobs})
+    with torch.no_grad():
+        for value in resumed.state_dict().values():
+            value.zero_()
+    resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+    train_steps(resumed, range(22, 45))
+    assert_same(state_of(straight), state_of(resumed))
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 3, 5), (4, 8, 15), (60, 8)])
+def test_refuses_latents_of_another_shape(knobs: dict[str, Any], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"latents: expected shape \(b, 8, h, w\)"):
+        quantiser_of(knobs)(torch.randn(shape))
+
+
+def test_refuses_codes_out_of_range(knobs: dict[str, Any]) -> None:
+    quantiser = quantiser_of(knobs)
+    for codes in (torch.full((1, 2, 2), 16), torch.full((1, 2, 2), -1)):
+        with pytest.raises(ShapeError, match=r"codes: expected values in \[0, 16\)"):
+            quantiser.decode(codes)
+    with pytest.raises(ShapeError, match="codes: expected integers"):
+        quantiser.decode(torch.zeros(1, 2, 2))
+
+
+def test_same_seed_same_networks_across_methods() -> None:
+    """Paired comparisons start from the same encoder and decoder."""
+    models = [build_autoencoder(VARIANTS[name], 1, STEPS) for name in ("vq_vae", "sq_vae")]
+    assert_same(state_of(models[0].encoder), state_of(models[1].encoder))
+    assert_same(state_of(models[0].decoder), state_of(models[1].decoder))

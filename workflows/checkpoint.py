@@ -1,0 +1,75 @@
+"""Trained models and interrupted trainings on disk: safetensors for tensors, JSON for the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from workflows.files import write_atomically
+from workflows.registry import build_autoencoder
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or of another run; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """model: in evaluation mode. record: the content of train.json."""
+
+    model: nn.Module
+    record: Mapping[str, Any]
+
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return int(self.record["knobs"]["codebook_size"])
+
+
+def load_trained(folder: Path) -> Trained:
+    """The finished model of a cell's folder. Raises CheckpointError if it does not load."""
+    record = json.loads((folder / "train.json").read_text())
+    model = build_autoencoder(record["knobs"], record["channels"], record["planned_steps"])
+    file = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(file))
+    except Exception as error:
+        raise CheckpointError(f"{file}: not this cell's model ({error})") from error
+    return Trained(model.eval(), record)
+
+
+def save_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors with string metadata, atomically."""
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(file, lambda path: save_file(contiguous, path, metadata))
+
+
+def pack_training(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Everything a training needs to go on, as named tensors."""
+    packed = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        packed |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    return packed
+
+
+def unpack_training(
+    packed: Mapping[str, Tensor], model: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Load what `pack_training` gave. Raises RuntimeError or KeyError if it is of another model."""
+    model.load_state_dict(
+        {name.removeprefix("model."): v for name, v in packed.items() if name.startswith("model.")}
+    )
+    content = optimiser.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in packed.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**content, "state": state})

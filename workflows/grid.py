@@ -1,0 +1,145 @@
+"""Experiments, a budget and defaults, resolved into rows and cells. Pure but for reading YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from workflows.schema import ConfigError, load_yaml, validate
+
+ROOM = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: every knob's value."""
+
+    id: str
+    knobs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: `cell` is the id of the run it shows."""
+
+    table: str
+    row: str
+    role: str
+    cell: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """budget: the resolved budget file. tables: name -> experiment file. cells: id -> Cell."""
+
+    name: str
+    budget: Mapping[str, Any]
+    tables: Mapping[str, Mapping[str, Any]]
+    rows: tuple[Row, ...]
+    cells: Mapping[str, Cell] = field(hash=False)
+
+    def cell(self, cell_id: str) -> Cell:
+        """The cell of that id. Raises ConfigError naming the nearest ids."""
+        if cell_id in self.cells:
+            return self.cells[cell_id]
+        near = get_close_matches(cell_id, self.cells, n=3, cutoff=0.4)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ConfigError(
+            f"budget {self.name}: no cell '{cell_id}'{hint} (make cells lists all of them)"
+        )
+
+    def tables_of(self, cell_id: str) -> list[str]:
+        """The tables that show a cell, sorted."""
+        return sorted({row.table for row in self.rows if row.cell == cell_id})
+
+
+def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Grid:
+    """Read the budget and every experiment. channels: dataset -> colour channels of its images.
+
+    Raises ConfigError naming the file, the key and what is allowed.
+    """
+    budgets = sorted(path.stem for path in (room / "budgets").glob("*.yaml"))
+    if budget not in budgets:
+        raise ConfigError(f"config: budget: '{budget}' is unknown; allowed: {', '.join(budgets)}")
+    budget_file = room / "budgets" / f"{budget}.yaml"
+    settings = load_yaml(budget_file, "budget")
+    defaults = load_yaml(room / "defaults.yaml", "defaults")
+    properties = load_yaml(room / "schemas" / "cell.schema.yaml", None)["properties"]
+    _refuse_unknown(settings["knobs"], properties, f"{budget_file.name}: knobs")
+    for role, dataset in settings["roles"].items():
+        if dataset is not None and dataset not in channels:
+            allowed = ", ".join(sorted(channels))
+            raise ConfigError(
+                f"{budget_file}: roles.{role}: unknown dataset '{dataset}'; allowed: {allowed}"
+            )
+
+    tables: dict[str, Mapping[str, Any]] = {}
+    rows: list[Row] = []
+    cells: dict[str, Cell] = {}
+    for path in sorted((room / "experiments").glob("*.yaml")):
+        experiment = load_yaml(path, "experiment")
+        tables[path.stem] = experiment
+        for role in experiment["roles"]:
+            dataset = settings["roles"][role]
+            if dataset is None:
+                continue
+            for label, wanted in _expand(experiment):
+                _refuse_unknown(wanted, properties, f"{path}: row '{label}'")
+                for seed in settings["seeds"]:
+                    cell = _resolve(
+                        dataset, channels[dataset], seed, wanted, settings, defaults, properties
+                    )
+                    validate(dict(cell.knobs), "cell", f"{path}: row '{label}'")
+                    cells[cell.id] = cell
+                    rows.append(Row(path.stem, label, role, cell.id))
+    return Grid(budget, settings, tables, tuple(rows), cells)
+
+
+def _expand(experiment: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of an experiment, each repeated for every value of its sweep."""
+    symbol = {"codebook_size": "K", "code_dim": "D"}
+    for entry in experiment["rows"]:
+        knobs = {key: value for key, value in entry.items() if key != "row"}
+        if "sweep" not in experiment:
+            yield entry["row"], knobs
+            continue
+        ((knob, values),) = experiment["sweep"].items()
+        for value in values:
+            yield f"{entry['row']}, {symbol[knob]} = {value}", {**knobs, knob: value}
+
+
+def _resolve(
+    dataset: str,
+    channels: int,
+    seed: int,
+    wanted: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    properties: Mapping[str, Any],
+) -> Cell:
+    method = wanted["method"]
+    base = {
+        **defaults["knobs"],
+        **(defaults["colour"] if channels == 3 else {}),
+        **defaults["methods"].get(method, {}),
+        **settings["knobs"],
+    }
+    knobs = {"dataset": dataset, "seed": seed, **base, **wanted}
+    different = [
+        schema["x-slug"].format(knobs[name])
+        for name, schema in properties.items()
+        if "x-slug" in schema and name in knobs and knobs[name] != base.get(name)
+    ]
+    variant = "-".join(different) or "default"
+    return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
+
+
+def _refuse_unknown(knobs: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> None:
+    for key in knobs:
+        if key not in allowed:
+            near = get_close_matches(key, allowed, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ConfigError(f"{where}: unknown key '{key}'; {hint}allowed: {', '.join(allowed)}")

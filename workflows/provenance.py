@@ -1,0 +1,113 @@
+"""Where a number comes from: commit, code fingerprint, device."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("models", "baselines", "workflows")
+
+
+def commit() -> tuple[str, bool]:
+    """The checked-out commit and whether tracked files differ from it; ("unknown", True) if none."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    except FileNotFoundError:
+        return "unknown", True
+    if head.returncode:
+        return "unknown", True
+    return head.stdout.strip(), bool(status.stdout.strip())
+
+
+def fingerprint(step: str, method: str | None = None) -> str:
+    """A digest of the code that a step really uses, for Snakemake's rerun decision.
+
+    step: a module such as `workflows.steps.train`. method: adds what the registry's builder of that
+    method imports. Comments, docstrings and layout do not count; the registry counts only by the
+    builder, so that a new method reruns nothing.
+    """
+    modules = set(_closure([step]))
+    builder = ""
+    if method is not None:
+        function = _builder(method)
+        builder = ast.dump(_bare(function))
+        modules |= set(_closure(_imports(function)))
+    digest = hashlib.sha256(builder.encode())
+    for module in sorted(modules - {"workflows.registry"}):
+        digest.update(module.encode())
+        digest.update(ast.dump(_bare(_parse(module))).encode())
+    return digest.hexdigest()[:16]
+
+
+def _closure(modules: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    todo = list(modules)
+    while todo:
+        module = todo.pop()
+        if module in seen or _file(module) is None:
+            continue
+        seen.add(module)
+        # The registry's own imports are inside its builders; only the wanted one is followed.
+        if module != "workflows.registry":
+            todo.extend(_imports(_parse(module)))
+    return seen
+
+
+def _imports(tree: ast.AST) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in found if name.split(".")[0] in ROOMS]
+
+
+def _file(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _parse(module: str) -> ast.Module:
+    path = _file(module)
+    assert path is not None, module
+    return ast.parse(path.read_text())
+
+
+def _builder(method: str) -> ast.FunctionDef:
+    name = f"_{method}"
+    for node in _parse("workflows.registry").body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node
+    raise KeyError(f"workflows/registry.py: no builder {name} for method {method}")
+
+
+def _bare(tree: ast.AST) -> ast.AST:
+    """The tree without docstrings."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
+            node.body = body[1:]
+    return tree

@@ -1,0 +1,110 @@
+"""Files against closed schemas, with messages that name the file, the key and what is allowed."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pandas as pd
+import yaml
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+class ConfigError(ValueError):
+    """Bad configuration or a bad table of numbers; one line that a user can act on."""
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """The schema `workflows/schemas/<name>.schema.yaml`."""
+    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+
+
+def load_yaml(path: Path, schema_name: str | None) -> dict[str, Any]:
+    """Read a YAML mapping and check it. Raises ConfigError."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values")
+    if schema_name is not None:
+        validate(content, schema_name, str(path))
+    return content
+
+
+def validate(content: Any, schema_name: str, where: str) -> None:
+    """Check `content` against a schema. where: what the message begins with. Raises ConfigError."""
+    validator = jsonschema.Draft202012Validator(schema(schema_name))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    if error is not None:
+        raise ConfigError(f"{where}: {_explain(error)}")
+
+
+def read_csv(path: Path, schema_name: str) -> pd.DataFrame:
+    """Read a CSV whose columns and values the schema describes. Raises ConfigError.
+
+    Columns of type string stay text, with the digits of the source; empty cells are empty strings
+    in text columns and NaN in numeric ones.
+    """
+    columns = schema(schema_name)["properties"]
+    text = {name: str for name, rule in columns.items() if rule.get("type", "string") == "string"}
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=text,
+            keep_default_na=False,
+            na_values={name: [""] for name in columns if name not in text},
+        )
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ConfigError(f"{path}: not a CSV of this kind ({error})") from None
+    if list(frame.columns) != list(columns):
+        raise ConfigError(
+            f"{path}: columns are {', '.join(map(str, frame.columns))}; "
+            f"expected {', '.join(columns)}"
+        )
+    validator = jsonschema.Draft202012Validator(schema(schema_name))
+    for line, record in enumerate(frame.to_dict("records"), start=2):
+        clean = {key: None if value != value else value for key, value in record.items()}
+        error = jsonschema.exceptions.best_match(validator.iter_errors(clean))
+        if error is not None:
+            raise ConfigError(f"{path}: line {line}: {_explain(error)}")
+    return frame
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    key = ".".join(str(part) for part in error.absolute_path)
+    at = f"{key}: " if key else ""
+    rule, value = error.validator, error.validator_value
+    if rule == "additionalProperties":
+        allowed = list(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(allowed))[0]
+        near = get_close_matches(str(unknown), allowed, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{at}unknown key '{unknown}'; {hint}allowed: {', '.join(allowed)}"
+    if rule == "required":
+        missing = [name for name in value if name not in error.instance]
+        return f"{at}missing key '{missing[0]}'"
+    if rule == "enum":
+        options = [str(option) for option in value]
+        near = get_close_matches(str(error.instance), options, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{at}'{error.instance}' is not allowed; {hint}allowed: {', '.join(options)}"
+    if rule == "type":
+        wanted = " or ".join(value) if isinstance(value, list) else value
+        return f"{at}{error.instance!r} is not of type {wanted}{_range(error.schema)}"
+    return f"{at}{error.message}{_range(error.schema)}"
+
+
+def _range(rules: dict[str, Any]) -> str:
+    words = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<="}
+    bounds = [f"{sign} {rules[name]}" for name, sign in words.items() if name in rules]
+    return f"; allowed: {' and '.join(bounds)}" if bounds else ""

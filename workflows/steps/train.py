@@ -1,0 +1,144 @@
+"""Train one cell: `python -m workflows.steps.train --spec SPEC.json --data FOLDER --out FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from workflows.checkpoint import (
+    CheckpointError,
+    pack_training,
+    save_tensors,
+    unpack_training,
+)
+from workflows.data import DataError, load_train
+from workflows.files import write_json, write_text
+from workflows.provenance import commit
+from workflows.registry import build_autoencoder
+from workflows.training import Diverged, Images, steps_per_epoch, train
+
+
+def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
+    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    knobs = spec["knobs"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loaded = load_train(data)
+    record = loaded.record
+    images = Images(loaded.train, loaded.validation, record["variance"])
+    planned = steps_per_epoch(len(images.train), knobs["batch_size"]) * knobs["epochs"]
+    model = build_autoencoder(knobs, record["channels"], planned)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
+
+    state = out / "state" / "last.safetensors"
+    identity = json.dumps([spec, record["train"]["sha256"]], sort_keys=True)
+    history = resume(state, identity, model, optimiser)
+
+    def after_epoch(history: list[dict[str, float]]) -> None:
+        save_tensors(
+            state,
+            pack_training(model, optimiser),
+            {"identity": identity, "history": json.dumps(history)},
+        )
+        print(_progress(spec["cell"], history, knobs["epochs"]), flush=True)
+
+    status, message = "finished", ""
+    try:
+        train(model, optimiser, images, knobs, history, after_epoch, device)
+    except Diverged as error:
+        status, message = "diverged", str(error)
+        print(f"[{spec['cell']}] {message}; the state before it is kept in {state}", flush=True)
+        if state.exists():
+            unpack_training(load_file(state), model, optimiser)
+
+    columns = ["epoch", "step", "loss", "reconstruction", "usage", "perplexity", "images_per_second", "seconds"]
+    write_text(out / "log.csv", pd.DataFrame(history, columns=columns).to_csv(index=False))
+    save_tensors(out / "model.safetensors", model.state_dict(), {"cell": spec["cell"]})
+    head, dirty = commit()
+    write_json(
+        out / "train.json",
+        {
+            "status": status,
+            "message": message,
+            **spec,
+            "channels": record["channels"],
+            "epochs": len(history),
+            "steps": history[-1]["step"] if history else 0,
+            "planned_steps": planned,
+            "seconds": history[-1]["seconds"] if history else 0.0,
+            "device": _device_name(device),
+            "threads": threads,
+            "commit": head,
+            "dirty": dirty,
+            "dataset_sha256": record["train"]["sha256"],
+            "parameters": sum(p.numel() for p in model.parameters()),
+        },
+    )
+
+
+def resume(
+    state: Path, identity: str, model: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> list[dict[str, float]]:
+    """Load an interrupted training and return its history; start anew if it was another run's.
+
+    Raises CheckpointError if the file does not load.
+    """
+    if not state.exists():
+        return []
+    try:
+        with safe_open(state, "pt") as file:
+            metadata = file.metadata()
+        if metadata["identity"] != identity:
+            print(f"{state}: of other settings or data; starting anew", flush=True)
+            return []
+        unpack_training(load_file(state), model, optimiser)
+    except Exception as error:
+        raise CheckpointError(f"{state}: damaged ({error}); delete it to start anew") from error
+    return json.loads(metadata["history"])
+
+
+def _progress(cell: str, history: list[dict[str, float]], epochs: int) -> str:
+    last = history[-1]
+    left = last["seconds"] / len(history) * (epochs - len(history))
+    return (
+        f"[{cell}] epoch {len(history)}/{epochs}  loss {last['loss']:.4g}  "
+        f"usage {last['usage']:.1%}  {last['images_per_second']:,.0f} images/s  "
+        f"{int(left // 60)}:{int(left % 60):02d} left"
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    try:
+        spec = json.loads(arguments.spec.read_text())
+        run(spec, arguments.data, arguments.out, arguments.threads)
+    except (CheckpointError, DataError, OSError, json.JSONDecodeError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
