@@ -68,7 +68,12 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     settings = load_yaml(budget_file, "budget")
     defaults = load_yaml(room / "defaults.yaml", "defaults")
     properties = load_yaml(room / "schemas" / "cell.schema.yaml", None)["properties"]
-    _refuse_unknown(settings["knobs"], properties, f"{budget_file.name}: knobs")
+    _refuse_unknown(settings["knobs"], properties, f"{budget_file}: knobs")
+    # Checked on their own first, so that a bad value is blamed on the budget and not on a row.
+    anything = {"dataset": "any", "method": "cvq_vae", "seed": 0}
+    validate(
+        {**anything, **defaults["knobs"], **settings["knobs"]}, "cell", f"{budget_file}: knobs"
+    )
     for role, dataset in settings["roles"].items():
         if dataset is not None and dataset not in channels:
             allowed = ", ".join(sorted(channels))

@@ -10,10 +10,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("models", "baselines", "workflows")
+# The registry counts by the wanted builder alone, data by its digest, and recording a commit
+# changes no number.
+OUTSIDE = ("workflows.registry", "workflows.data", "workflows.provenance")
 
 
 def commit() -> tuple[str, bool]:
-    """The checked-out commit and whether tracked files differ from it; ("unknown", True) if none."""
+    """The checked-out commit and whether tracked files differ; ("unknown", True) outside git."""
     try:
         head = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True
@@ -45,7 +48,7 @@ def fingerprint(step: str, method: str | None = None) -> str:
         builder = ast.dump(_bare(function))
         modules |= set(_closure(_imports(function)))
     digest = hashlib.sha256(builder.encode())
-    for module in sorted(modules - {"workflows.registry"}):
+    for module in sorted(modules):
         digest.update(module.encode())
         digest.update(ast.dump(_bare(_parse(module))).encode())
     return digest.hexdigest()[:16]
@@ -56,12 +59,10 @@ def _closure(modules: Iterable[str]) -> set[str]:
     todo = list(modules)
     while todo:
         module = todo.pop()
-        if module in seen or _file(module) is None:
+        if module in seen or module.startswith(OUTSIDE) or _file(module) is None:
             continue
         seen.add(module)
-        # The registry's own imports are inside its builders; only the wanted one is followed.
-        if module != "workflows.registry":
-            todo.extend(_imports(_parse(module)))
+        todo.extend(_imports(_parse(module)))
     return seen
 
 

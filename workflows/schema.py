@@ -42,9 +42,9 @@ def load_yaml(path: Path, schema_name: str | None) -> dict[str, Any]:
 def validate(content: Any, schema_name: str, where: str) -> None:
     """Check `content` against a schema. where: what the message begins with. Raises ConfigError."""
     validator = jsonschema.Draft202012Validator(schema(schema_name))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
-    if error is not None:
-        raise ConfigError(f"{where}: {_explain(error)}")
+    wrong = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    if wrong is not None:
+        raise ConfigError(f"{where}: {_explain(wrong)}")
 
 
 def read_csv(path: Path, schema_name: str) -> pd.DataFrame:
@@ -74,9 +74,9 @@ def read_csv(path: Path, schema_name: str) -> pd.DataFrame:
     validator = jsonschema.Draft202012Validator(schema(schema_name))
     for line, record in enumerate(frame.to_dict("records"), start=2):
         clean = {key: None if value != value else value for key, value in record.items()}
-        error = jsonschema.exceptions.best_match(validator.iter_errors(clean))
-        if error is not None:
-            raise ConfigError(f"{path}: line {line}: {_explain(error)}")
+        wrong = jsonschema.exceptions.best_match(validator.iter_errors(clean))
+        if wrong is not None:
+            raise ConfigError(f"{path}: line {line}: {_explain(wrong)}")
     return frame
 
 

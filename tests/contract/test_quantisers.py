@@ -34,7 +34,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 
 def train_steps(quantiser: Any, steps: range) -> None:
-    """Adam steps on fixed random latents, as the loop makes them, without carried optimiser state."""
+    """Gradient steps on fixed random latents, in the order of the loop."""
     for step in steps:
         batch = torch.randn(4, 8, 3, 5, generator=torch.Generator().manual_seed(step))
         output = quantiser(batch)

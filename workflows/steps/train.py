@@ -1,4 +1,4 @@
-"""Train one cell: `python -m workflows.steps.train --spec SPEC.json --data FOLDER --out FOLDER`."""
+"""Train one cell: `python -m workflows.steps.train --spec JSON --data FOLDER --out FOLDER`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ from workflows.provenance import commit
 from workflows.registry import build_autoencoder
 from workflows.training import Diverged, Images, steps_per_epoch, train
 
+LOG_COLUMNS = [
+    "epoch",
+    "step",
+    "loss",
+    "reconstruction",
+    "usage",
+    "perplexity",
+    "images_per_second",
+    "seconds",
+]
+
 
 def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
     """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json."""
@@ -37,7 +48,7 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
     images = Images(loaded.train, loaded.validation, record["variance"])
     planned = steps_per_epoch(len(images.train), knobs["batch_size"]) * knobs["epochs"]
     model = build_autoencoder(knobs, record["channels"], planned)
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
 
     state = out / "state" / "last.safetensors"
@@ -61,8 +72,7 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
         if state.exists():
             unpack_training(load_file(state), model, optimiser)
 
-    columns = ["epoch", "step", "loss", "reconstruction", "usage", "perplexity", "images_per_second", "seconds"]
-    write_text(out / "log.csv", pd.DataFrame(history, columns=columns).to_csv(index=False))
+    write_text(out / "log.csv", pd.DataFrame(history, columns=LOG_COLUMNS).to_csv(index=False))
     save_tensors(out / "model.safetensors", model.state_dict(), {"cell": spec["cell"]})
     head, dirty = commit()
     write_json(
@@ -126,13 +136,13 @@ def _device_name(device: torch.device) -> str:
 def main() -> int:
     """Parse the command line; 1 and one line on standard error for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--spec", required=True, help="JSON: budget, cell and knobs")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     try:
-        spec = json.loads(arguments.spec.read_text())
+        spec = json.loads(arguments.spec)
         run(spec, arguments.data, arguments.out, arguments.threads)
     except (CheckpointError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train: {error}", file=sys.stderr)

@@ -1,0 +1,20 @@
+# From data to the paper's tables: `snakemake --cores 8 all_tables`.
+# One cell: `snakemake --cores 8 results/embedded/cells/<cell>/metrics.csv` (make cells lists them).
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+include: "workflows/rules/common.smk"
+include: "workflows/rules/data.smk"
+include: "workflows/rules/cells.smk"
+include: "workflows/rules/tables.smk"
+
+
+rule all_tables:
+    default_target: True
+    input:
+        # Every cell is named, not only the tables: a deleted cell would else not be rebuilt.
+        expand(CELL + "/metrics.csv", cell=present_cells()),
+        expand(RESULTS + "/tables/{table}.md", table=GRID.tables),
+        expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),

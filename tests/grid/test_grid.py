@@ -1,0 +1,150 @@
+"""Rows and cells: shared runs, stable names, and bad input refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflows.grid import ROOM, Grid, load_grid
+from workflows.provenance import fingerprint
+from workflows.registry import METHODS
+from workflows.schema import ConfigError, schema
+
+CHANNELS = {
+    "mnist_5k": 1,
+    "photo_patches": 3,
+    "mnist": 1,
+    "cifar10": 3,
+    "ffhq_subset_64": 3,
+}
+BUDGETS = ["smoke", "embedded", "lite", "paper"]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    """A copy of the configuration, to be spoilt."""
+    for name in ("budgets", "experiments", "schemas"):
+        shutil.copytree(ROOM / name, tmp_path / name)
+    shutil.copy(ROOM / "defaults.yaml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_shared_runs_are_one_cell(budget: str) -> None:
+    grid = load_grid(budget, CHANNELS)
+    faces = 3 if grid.budget["roles"]["faces"] else 0
+    # 6 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
+    # + 2 reinitialisation rules, on two datasets.
+    assert len(grid.cells) == 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces
+    assert len(grid.rows) == 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces
+    assert {cell.knobs["method"] for cell in grid.cells.values()} == set(METHODS)
+
+
+def test_a_default_run_feeds_five_tables() -> None:
+    grid = load_grid("lite", CHANNELS)
+    assert grid.tables_of("mnist/cvq_vae/default/seed0") == [
+        "anchors",
+        "code_dimension",
+        "codebook_size",
+        "components",
+        "methods",
+        "reinitialisation",
+    ]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "mnist/vq_vae/default/seed0",
+        "mnist/vq_vae/cosine/seed0",
+        "cifar10/cvq_vae/closest-offline/seed0",
+        "cifar10/cvq_vae/contrastive/seed0",
+        "mnist/sq_vae/K1024/seed0",
+        "mnist/cvq_vae/D4/seed0",
+        "ffhq_subset_64/near_codevectors/default/seed0",
+    ],
+)
+def test_names_are_stable(cell: str) -> None:
+    assert load_grid("lite", CHANNELS).cell(cell).id == cell
+
+
+def test_budget_settings_name_no_cell() -> None:
+    """A longer training of the same cell keeps its name; the budget is part of the row instead."""
+    names = {budget: set(load_grid(budget, CHANNELS).cells) for budget in ("smoke", "embedded")}
+    assert names["smoke"] == names["embedded"]
+
+
+def test_colour_images_have_their_own_defaults() -> None:
+    cells = load_grid("lite", CHANNELS).cells
+    assert cells["mnist/sq_vae/default/seed0"].knobs["sq_final_temperature"] == 0.21
+    assert cells["cifar10/sq_vae/default/seed0"].knobs["sq_final_temperature"] == 0.29
+
+
+def test_unknown_cell_names_the_nearest() -> None:
+    grid: Grid = load_grid("embedded", CHANNELS)
+    with pytest.raises(ConfigError, match="did you mean mnist_5k/cvq_vae/closest/seed0"):
+        grid.cell("mnist_5k/cvq_vae/closets/seed0")
+
+
+def test_defaults_are_append_only() -> None:
+    """Changing a default would give an old name to a new run: append, and add the digest here."""
+    values = yaml.safe_load((ROOM / "defaults.yaml").read_text())
+    digest = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+    assert digest == "e71c860134528262"
+    assert set(schema("cell")["properties"]) == {"dataset", "method", "seed", *values["knobs"]}
+
+
+def spoil(file: Path, change: dict) -> None:
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **change}))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (
+            "budgets/lite.yaml",
+            {"knobs": {"epoch": 3}},
+            "unknown key 'epoch'; did you mean 'epochs'",
+        ),
+        ("budgets/lite.yaml", {"knobs": {"epochs": "three"}}, "epochs: 'three' is not of type int"),
+        ("budgets/lite.yaml", {"knobs": {"epochs": 0}}, "epochs: 0 is less than the minimum of 1"),
+        ("budgets/lite.yaml", {"seed": 1}, "unknown key 'seed'; did you mean 'seeds'"),
+        (
+            "budgets/lite.yaml",
+            {"roles": {"digits": "mnits", "natural": "cifar10", "faces": None}},
+            "roles.digits: unknown dataset 'mnits'; allowed: cifar10",
+        ),
+        (
+            "experiments/anchors.yaml",
+            {"rows": [{"row": "a", "method": "cvq"}]},
+            "method: 'cvq' is not allowed; did you mean 'cvq_vae'",
+        ),
+        (
+            "experiments/anchors.yaml",
+            {"rows": [{"row": "a", "method": "cvq_vae", "anchor": "random"}]},
+            "unknown key 'anchor'; did you mean 'anchors'",
+        ),
+        ("experiments/anchors.yaml", {"metrics": ["FID"]}, "metrics.0: 'FID' is not allowed"),
+        ("experiments/anchors.yaml", {"sweep": {"dim": [4]}}, "unknown key 'dim'"),
+    ],
+)
+def test_bad_input_is_refused_by_name(room: Path, file: str, change: dict, message: str) -> None:
+    spoil(room / file, change)
+    with pytest.raises(ConfigError, match=message) as refused:
+        load_grid("lite", CHANNELS, room)
+    assert Path(file).name in str(refused.value)
+
+
+def test_unknown_budget() -> None:
+    with pytest.raises(ConfigError, match="budget: 'lit' is unknown; allowed: embedded, lite"):
+        load_grid("lit", CHANNELS)
+
+
+def test_fingerprint_separates_methods() -> None:
+    prints = {method: fingerprint("workflows.steps.train", method) for method in METHODS}
+    assert len(set(prints.values())) == len(METHODS)
+    assert fingerprint("workflows.steps.train", "sq_vae") == prints["sq_vae"]

@@ -1,0 +1,92 @@
+"""The rooms' walls: who may import whom, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden", "at_least"),
+    [
+        ("models", ("baselines", "workflows"), 10),
+        ("baselines", ("workflows",), 4),
+        ("workflows/metrics", ("models", "baselines", "workflows", "pathlib", "os", "json"), 2),
+        ("workflows/render", ("torch", "models", "baselines", "workflows.training"), 1),
+    ],
+)
+def test_room_imports_nothing_beyond_its_wall(
+    room: str, forbidden: tuple[str, ...], at_least: int
+) -> None:
+    files = modules(room)
+    assert len(files) >= at_least
+    for file in files:
+        for name in imported(file):
+            inside = name.startswith(room.replace("/", "."))
+            beyond = name.startswith(tuple(f"{wall}." for wall in forbidden)) or name in forbidden
+            assert inside or not beyond, f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_only_the_registry_names_models_and_baselines() -> None:
+    files = [file for file in modules("workflows") if file.name != "registry.py"]
+    assert len(files) > 10
+    for file in files:
+        for name in imported(file):
+            assert not name.startswith(("models", "baselines")), f"{file}: {name}"
+
+
+def test_training_imports_no_metric_network_library() -> None:
+    """Those imports cost seconds, which every cell would pay."""
+    code = (
+        "import sys, workflows.steps.train; "
+        "print([m for m in ('torchvision', 'lpips', 'pytorch_fid', 'skimage', 'matplotlib')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_rule_runs_python_inside_snakemake() -> None:
+    files = [ROOT / "Snakefile", *(ROOT / "workflows" / "rules").glob("*.smk")]
+    assert len(files) >= 4
+    for file in files:
+        assert "\n    run:" not in file.read_text(), file
+    assert len(files[0].read_text().splitlines()) <= 45
+
+
+def test_no_address_of_a_registry() -> None:
+    hosts = [
+        ".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"))
+    ]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    files = [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+    assert len(files) > 40
+    for file in files:
+        content = file.read_bytes().decode("utf-8", "ignore")
+        for host in hosts:
+            assert host not in content, f"{file.relative_to(ROOT)} names {host}"

@@ -1,0 +1,131 @@
+"""One model's reconstructions of the test split, measured by one protocol."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from workflows.metrics.frechet import frechet_distance, kernel_distance
+from workflows.metrics.inception import Inception, load_inception
+from workflows.metrics.perceptual import Perceptual, load_perceptual
+from workflows.metrics.pixel import l1, psnr, ssim
+from workflows.metrics.usage import perplexity, usage
+from workflows.protocol import Protocol, rgb
+
+COLUMNS = ["protocol", "metric", "value", "images", "features"]
+BATCH = 50
+ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The metric networks, and per network how results name it and its weights' route."""
+
+    inception: Inception
+    lpips_vgg: Perceptual
+    lpips_alex: Perceptual
+    features: dict[str, str]
+
+
+def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
+    """The networks that the weights step wrote. Raises OSError, KeyError or RuntimeError."""
+
+    def tensors(name: str) -> dict[str, Tensor]:
+        return load_file(folder / f"{name}.safetensors")
+
+    names = ("inception", "lpips_vgg", "lpips_alex")
+    return Networks(
+        load_inception(tensors("inception")).to(device),
+        load_perceptual("vgg", tensors("lpips_vgg")).to(device),
+        load_perceptual("alex", tensors("lpips_alex")).to(device),
+        {name: json.loads((folder / f"{name}.json").read_text())["features"] for name in names},
+    )
+
+
+def inception_features(stored: np.ndarray, protocol: Protocol, network: Inception) -> np.ndarray:
+    """Stored uint8 (N, C, H, W) to features (N, 2048), float32."""
+    device = next(network.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(stored), BATCH):
+            pixels = protocol.for_inception(stored[start : start + BATCH])
+            batch = torch.tensor(pixels, device=device).float() / 255
+            found.append(network(batch).cpu().numpy())
+    return np.concatenate(found)
+
+
+def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> np.ndarray:
+    """LPIPS of stored pairs, uint8 (N, C, H, W) each; returns (N,)."""
+    device = next(network.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(a), BATCH):
+            pair = [
+                torch.tensor(rgb(x[start : start + BATCH]), device=device).float() / 127.5 - 1
+                for x in (a, b)
+            ]
+            found.append(network(*pair).cpu().numpy())
+    return np.concatenate(found)
+
+
+def evaluate(
+    images: np.ndarray,
+    reconstructions: np.ndarray,
+    protocol: Protocol,
+    networks: Networks,
+    reference: np.ndarray,
+    fid_images: int | None,
+    lpips_images: int | None,
+) -> list[Row]:
+    """Rows {protocol, metric, value, images, features} of everything measured on pictures.
+
+    images: uint8 (N, C, H, W). reconstructions: floats of that shape in [0, 1]. reference: the
+    original images' Inception features, at least as many as are used. fid_images, lpips_images:
+    how many of the first test images rFID and KID, and LPIPS, rest on; None for all.
+    LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
+    Raises ValueError for unequal shapes, values that are not finite or too few features.
+    """
+    stored = protocol.store(np.asarray(images))
+    restored = protocol.store(protocol.quantise(reconstructions))
+    rows: list[Row] = []
+
+    def add(metric: str, value: float, count: int, features: str = "") -> None:
+        row = (protocol.name, metric, float(value), count, features)
+        rows.append(dict(zip(COLUMNS, row, strict=True)))
+
+    pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
+    for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
+        add(metric, distance(*pair).mean(), len(stored))
+
+    count = len(stored[:lpips_images])
+    for metric, name in (("LPIPS", "lpips_vgg"), ("LPIPS-Alex", "lpips_alex")):
+        if name == "lpips_alex" and min(stored.shape[2:]) < ALEX_SMALLEST:
+            continue
+        distances = perceptual_distances(stored[:count], restored[:count], getattr(networks, name))
+        add(metric, distances.mean(), count, networks.features[name])
+
+    count = len(stored[:fid_images])
+    if len(reference) < count:
+        raise ValueError(f"reference holds {len(reference)} images' features, {count} are needed")
+    features = inception_features(restored[:count], protocol, networks.inception)
+    label = networks.features["inception"]
+    add("rFID", frechet_distance(reference[:count], features), count, label)
+    add("KID", kernel_distance(reference[:count], features), count, label)
+    return rows
+
+
+def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:
+    """Usage and perplexity, which no protocol changes, in the form of `evaluate`'s rows."""
+    values = (("usage", usage(counts)), ("perplexity", perplexity(counts)))
+    return [
+        dict(zip(COLUMNS, (protocol.name, metric, value, images, ""), strict=True))
+        for metric, value in values
+    ]

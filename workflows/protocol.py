@@ -1,0 +1,79 @@
+"""Protocols: what happens to images and reconstructions before anything is measured."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from workflows.schema import ConfigError, load_yaml
+
+PROTOCOLS = Path(__file__).parent / "protocols"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """rounding: "nearest" or "truncate". jpeg_quality, fid_resize: None to leave the step out."""
+
+    name: str
+    title: str
+    tile_grey: bool
+    rounding: str
+    jpeg_quality: int | None
+    fid_resize: int | None
+
+    def quantise(self, pictures: np.ndarray) -> np.ndarray:
+        """Floats of any shape, clipped to [0, 1], to uint8. Raises ValueError if not finite."""
+        if not np.isfinite(pictures).all():
+            raise ValueError("reconstructions hold values that are not finite")
+        scaled = np.clip(pictures, 0, 1) * 255
+        return (np.rint(scaled) if self.rounding == "nearest" else scaled).astype(np.uint8)
+
+    def store(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (N, C, H, W) as read back from disk: grey tiled and through JPEG if so asked."""
+        if self.tile_grey:
+            pictures = rgb(pictures)
+        if self.jpeg_quality is None:
+            return pictures
+        return np.stack([_through_jpeg(picture, self.jpeg_quality) for picture in pictures])
+
+    def for_inception(self, stored: np.ndarray) -> np.ndarray:
+        """uint8 (N, C, H, W) to uint8 (N, 3, H', W'), resized by Pillow if so asked."""
+        stored = rgb(stored)
+        if self.fid_resize is None:
+            return stored
+        size = (self.fid_resize, self.fid_resize)
+        resized = [
+            np.asarray(Image.fromarray(_channels_last(p)).resize(size, Image.Resampling.BILINEAR))
+            for p in stored
+        ]
+        return np.stack(resized).transpose(0, 3, 1, 2)
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol `workflows/protocols/<name>.yaml`. Raises ConfigError."""
+    known = sorted(file.stem for file in PROTOCOLS.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"unknown protocol '{name}'; allowed: {', '.join(known)}")
+    return Protocol(name=name, **load_yaml(PROTOCOLS / f"{name}.yaml", "protocol"))
+
+
+def rgb(pictures: np.ndarray) -> np.ndarray:
+    """(N, 1 or 3, H, W) to (N, 3, H, W)."""
+    return np.repeat(pictures, 3, axis=1) if pictures.shape[1] == 1 else pictures
+
+
+def _channels_last(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture.transpose(1, 2, 0))
+
+
+def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    grey = len(picture) == 1
+    buffer = io.BytesIO()
+    image = Image.fromarray(picture[0] if grey else _channels_last(picture))
+    image.save(buffer, "JPEG", quality=quality)
+    read = np.asarray(Image.open(buffer))
+    return read[None] if grey else read.transpose(2, 0, 1)

@@ -1,0 +1,70 @@
+rule train:
+    input:
+        dataset_of,
+    output:
+        f"{CELL}/model.safetensors",
+        f"{CELL}/log.csv",
+        f"{CELL}/train.json",
+    params:
+        spec=spec_of,
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        code=lambda wildcards: fingerprint(
+            "workflows.steps.train", cell_of(wildcards).knobs["method"]
+        ),
+    log:
+        f"logs/{BUDGET}/{{cell}}/train.log",
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    resources:
+        mem_mb=2000,
+    message:
+        "Train {wildcards.cell}"
+    shell:
+        "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
+        " --out {params.folder} --threads 1 2>&1 | tee {log}"
+
+
+def references_of(wildcards):
+    """Features of the test images of a cell's dataset, one file a protocol."""
+    dataset = cell_of(wildcards).knobs["dataset"]
+    return [
+        f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
+        for protocol in protocols()
+    ]
+
+
+rule evaluate:
+    input:
+        f"{CELL}/train.json",
+        f"{CELL}/model.safetensors",
+        data=dataset_of,
+        references=references_of,
+        weights=rules.weights.output,
+    output:
+        f"{CELL}/metrics.csv",
+        f"{CELL}/codes.csv",
+        f"{CELL}/reconstructions.png",
+    params:
+        folder=subpath(output[0], parent=True),
+        data=subpath(input.data, parent=True),
+        weights=WEIGHTS,
+        protocols=protocols(),
+        fid_images=fid_images(),
+        lpips_images=lpips_images(),
+        code=fingerprint("workflows.steps.evaluate"),
+    log:
+        f"logs/{BUDGET}/{{cell}}/evaluate.log",
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    resources:
+        mem_mb=3000,
+    message:
+        "Evaluate {wildcards.cell}"
+    shell:
+        "python -m workflows.steps.evaluate --cell {params.folder} --data {params.data}"
+        " --weights {params.weights} --protocols {params.protocols}"
+        " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
+        " --reference {input.references} --threads 1 2>&1 | tee {log}"

@@ -1,0 +1,127 @@
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+
+from snakemake.exceptions import WorkflowError
+
+from workflows.data import DataError, Missing, describe, locate, names
+from workflows.grid import load_grid
+from workflows.provenance import fingerprint
+from workflows.schema import ConfigError
+
+BUDGET = config.get("budget", "embedded")
+RESULTS = f"results/{BUDGET}"
+CELL = f"{RESULTS}/cells/{{cell}}"
+DATA = ".cache/datasets"
+WEIGHTS = ".cache/weights"
+FIGURES = [
+    "dimensionality",
+    "codebook_size",
+    "training_curves",
+    "reconstructions",
+    "code_histograms",
+]
+
+try:
+    DATASETS = {name: describe(name) for name in names()}
+    GRID = load_grid(BUDGET, {name: found.channels for name, found in DATASETS.items()})
+    # Looked up once: a dataset that this machine has not got is a row that says so, not a failure.
+    WANTED = sorted({cell.knobs["dataset"] for cell in GRID.cells.values()})
+    ABSENT = {
+        name: place.advice for name in WANTED if isinstance(place := locate(name), Missing)
+    }
+except (ConfigError, DataError) as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    cell=r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+",
+    dataset=r"[A-Za-z0-9_-]+",
+    protocol=r"exact|as_published",
+    table=r"[a-z0-9_]+",
+    figure=r"[a-z0-9_]+",
+
+
+def present_cells():
+    """Ids of the cells whose dataset can be had."""
+    return [
+        name for name, cell in GRID.cells.items() if cell.knobs["dataset"] not in ABSENT
+    ]
+
+
+def cell_of(wildcards):
+    """The cell of a rule's wildcards; an unknown id is refused with the nearest ones."""
+    try:
+        return GRID.cell(wildcards.cell)
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def dataset_of(wildcards):
+    """The prepared dataset that a cell trains on."""
+    return f"{DATA}/{cell_of(wildcards).knobs['dataset']}/dataset.json"
+
+
+def slots():
+    """Snakemake threads a job takes so that jobs do not outnumber the machine's cores.
+
+    `--cores 8` on two cores runs two single-threaded jobs at a time, not eight.
+    """
+    return max(1, math.ceil(workflow.cores / os.cpu_count())) if workflow.cores else 1
+
+
+def spec_of(wildcards):
+    """What training reads, as JSON; nothing else may make a model train again."""
+    cell = cell_of(wildcards)
+    return json.dumps(
+        {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
+    )
+
+
+def fid_images():
+    """Test images behind rFID and KID at this budget; 0 stands for all of them."""
+    return GRID.budget["evaluation"]["fid_images"] or 0
+
+
+def lpips_images():
+    """Test images behind LPIPS at this budget; 0 stands for all of them."""
+    return GRID.budget["evaluation"]["lpips_images"] or 0
+
+
+def protocols():
+    """The names of the protocols that this budget evaluates."""
+    return GRID.budget["evaluation"]["protocols"]
+
+
+def plan():
+    """What the tables show, for the steps that collect and render."""
+    return {
+        "budget": BUDGET,
+        "title": GRID.budget["title"],
+        "cells": {
+            name: {
+                "folder": CELL.format(cell=name),
+                "knobs": dict(cell.knobs),
+                "missing": ABSENT.get(cell.knobs["dataset"]),
+            }
+            for name, cell in GRID.cells.items()
+        },
+        "rows": [
+            {"table": row.table, "row": row.row, "cell": row.cell} for row in GRID.rows
+        ],
+        "tables": {
+            name: {key: table[key] for key in ("title", "caption", "metrics")}
+            for name, table in GRID.tables.items()
+        },
+        "datasets": {
+            name: {
+                "title": DATASETS[name].title,
+                "stand_in_for": DATASETS[name].stand_in_for,
+            }
+            for name in WANTED
+        },
+    }

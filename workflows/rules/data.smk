@@ -1,0 +1,59 @@
+rule prepare:
+    output:
+        f"{DATA}/{{dataset}}/dataset.json",
+        f"{DATA}/{{dataset}}/train.npy",
+        f"{DATA}/{{dataset}}/test.npy",
+    params:
+        folder=subpath(output[0], parent=True),
+    log:
+        "logs/prepare/{dataset}.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "Prepare the images of {wildcards.dataset}"
+    shell:
+        "python -m workflows.steps.prepare --dataset {wildcards.dataset}"
+        " --out {params.folder} 2>&1 | tee {log}"
+
+
+rule weights:
+    output:
+        expand(
+            f"{WEIGHTS}/{{network}}.{{kind}}",
+            network=["inception", "lpips_vgg", "lpips_alex"],
+            kind=["safetensors", "json"],
+        ),
+    params:
+        folder=WEIGHTS,
+    log:
+        "logs/weights.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "Verify and convert the weights of the metric networks"
+    shell:
+        "python -m workflows.steps.weights --out {params.folder} 2>&1 | tee {log}"
+
+
+rule reference:
+    input:
+        f"{DATA}/{{dataset}}/dataset.json",
+        rules.weights.output,
+    output:
+        f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",
+    params:
+        data=subpath(input[0], parent=True),
+        weights=WEIGHTS,
+        images=fid_images(),
+        code=fingerprint("workflows.steps.reference"),
+    log:
+        f"logs/reference/{{dataset}}-{{protocol}}-{fid_images()}.log",
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    message:
+        "Inception features of {wildcards.dataset}'s test images ({wildcards.protocol})"
+    shell:
+        "python -m workflows.steps.reference --data {params.data}"
+        " --protocol {wildcards.protocol} --images {params.images}"
+        " --weights {params.weights} --out {output} 2>&1 | tee {log}"
