@@ -67,9 +67,16 @@ def unpack_training(
         {name.removeprefix("model."): v for name, v in packed.items() if name.startswith("model.")}
     )
     content = optimiser.state_dict()
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in packed.items():
         if name.startswith("optimiser."):
             _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
+            # Moments must have their parameter's memory layout: files hold contiguous tensors, and
+            # the fused Adam walks both in memory order without looking at strides.
+            like = parameters[int(index)]
+            moment = value.shape == like.shape and value.ndim > 0
+            state.setdefault(int(index), {})[key] = (
+                torch.empty_like(like).copy_(value).detach() if moment else value
+            )
     optimiser.load_state_dict({**content, "state": state})

@@ -11,7 +11,7 @@ def usage(counts: np.ndarray) -> float:
 
 
 def perplexity(counts: np.ndarray) -> float:
-    """Exponential of the entropy (nats) of code frequencies, in [1, K]; 0 if nothing was counted."""
+    """Exponential of the entropy of code frequencies, in [1, K]; 0 if nothing was counted."""
     total = counts.sum()
     if total == 0:
         return 0.0

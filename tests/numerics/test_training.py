@@ -1,0 +1,107 @@
+"""The loop: it learns, it resumes bit for bit, and it says when a loss stops being a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import VARIANTS
+from workflows.checkpoint import CheckpointError, pack_training, save_tensors
+from workflows.registry import build_autoencoder
+from workflows.steps.train import resume
+from workflows.training import Diverged, Images, batches, steps_per_epoch, train
+
+CPU = torch.device("cpu")
+
+
+def images() -> Images:
+    array = np.random.default_rng(0).integers(0, 256, (44, 1, 8, 8), dtype=np.uint8)
+    return Images(array[:36], array[36:], 0.08)
+
+
+def start(knobs: dict[str, Any]) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    steps = steps_per_epoch(36, knobs["batch_size"]) * knobs["epochs"]
+    model = build_autoencoder(knobs, 1, steps).to(memory_format=torch.channels_last)
+    return model, torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
+
+
+def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path) -> None:
+    knobs = {**knobs, "epochs": 4}
+    whole, optimiser = start(knobs)
+    uninterrupted: list[dict[str, float]] = []
+    train(whole, optimiser, images(), knobs, uninterrupted, lambda _: None, CPU)
+
+    class Killed(Exception):
+        pass
+
+    state = tmp_path / "last.safetensors"
+    first, optimiser = start(knobs)
+
+    def save_then_die(history: list[dict[str, float]]) -> None:
+        import json
+
+        metadata = {"identity": "same", "history": json.dumps(history)}
+        save_tensors(state, pack_training(first, optimiser), metadata)
+        if len(history) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(first, optimiser, images(), knobs, [], save_then_die, CPU)
+
+    second, optimiser = start({**knobs, "seed": knobs["seed"]})
+    history = resume(state, "same", second, optimiser)
+    assert len(history) == 2
+    train(second, optimiser, images(), knobs, history, lambda _: None, CPU)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    timing = {"images_per_second", "seconds"}
+    for one, other in zip(uninterrupted, history, strict=True):
+        assert {k: v for k, v in one.items() if k not in timing} == {
+            k: v for k, v in other.items() if k not in timing
+        }
+
+
+def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
+    knobs = VARIANTS["cvq_vae"]
+    model, optimiser = start(knobs)
+    state = tmp_path / "last.safetensors"
+    save_tensors(state, pack_training(model, optimiser), {"identity": "a", "history": "[]"})
+    assert resume(state, "b", model, optimiser) == []
+
+
+def test_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
+    state = tmp_path / "last.safetensors"
+    state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00garbage")
+    with pytest.raises(CheckpointError, match=r"last.safetensors: damaged .* delete it"):
+        resume(state, "a", *start(VARIANTS["cvq_vae"]))
+
+
+def test_divergence_is_said(tmp_path: Path) -> None:
+    knobs = {**VARIANTS["vq_vae"], "learning_rate": 1.0}
+    model, optimiser = start(knobs)
+    with torch.no_grad():
+        next(model.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(Diverged, match="the loss became nan in epoch 1"):
+        train(model, optimiser, images(), knobs, [], lambda _: None, CPU)
+
+
+def test_training_lowers_the_loss() -> None:
+    knobs = {**VARIANTS["cvq_vae"], "epochs": 15, "learning_rate": 3e-3}
+    model, optimiser = start(knobs)
+    history: list[dict[str, float]] = []
+    flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
+    train(model, optimiser, Images(flat, flat[:8], 0.08), knobs, history, lambda _: None, CPU)
+    assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
+    assert [record["epoch"] for record in history] == list(range(1, 16))
+
+
+def test_batches_cover_the_data_in_an_order_of_their_own() -> None:
+    data = torch.arange(10, dtype=torch.uint8)
+    orders = [torch.cat(list(batches(data, 4, 0, epoch))) for epoch in (0, 1, 0)]
+    assert all(sorted(order.tolist()) == list(range(10)) for order in orders)
+    assert torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], orders[1])
