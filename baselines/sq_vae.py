@@ -1,4 +1,4 @@
-"""SQ-VAE, Gaussian variant (I) (Takida et al., ICML 2022): stochastic quantisation, self-annealed."""
+"""SQ-VAE, Gaussian variant (I) (Takida et al., ICML 2022): self-annealed quantisation."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ class Autoencoder(nn.Module):
     """images -> latents -> codes -> images."""
 
     def __init__(self, encoder: nn.Module, quantiser: nn.Module, decoder: nn.Module) -> None:
+        """The encoder gives latents as wide as the quantiser's code dimension."""
         super().__init__()
         self.encoder = encoder
         self.quantiser = quantiser

@@ -23,6 +23,7 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(self) -> None:
+        """128 channels outside, 32 inside."""
         super().__init__()
         self.narrow = nn.Conv2d(HIDDEN, RESIDUAL_HIDDEN, 3, padding=1)
         self.widen = nn.Conv2d(RESIDUAL_HIDDEN, HIDDEN, 1)

@@ -15,8 +15,8 @@ class UsageDecay(nn.Module):
     """The running average of the paper: little-used codes move, others stay (Equations 1 and 2).
 
     N_k is an exponential mean of the share of latents that received code k (decay gamma), and
-    alpha_k = exp(-N_k * K * 10 / (1 - gamma) - 1e-3). It acts almost as a switch: alpha is 0.999 for
-    a code that was never used, 0.37 at a thousandth of uniform use and 5e-5 at a hundredth.
+    alpha_k = exp(-N_k * K * 10 / (1 - gamma) - 1e-3). It acts almost as a switch: alpha is 0.999
+    for a code that was never used, 0.37 at a thousandth of uniform use and 5e-5 at a hundredth.
     """
 
     usage: Tensor

@@ -18,7 +18,9 @@ from models.quantiser.interface import Assignment, Quantised, check_codes, check
 class Refresher(Protocol):
     """Anything that overwrites codevectors from what a batch used."""
 
-    def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None: ...
+    def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None:
+        """Observe one batch and overwrite rows of `codebook`, shape (k, d), in place."""
+        ...
 
 
 def straight_through(

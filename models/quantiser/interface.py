@@ -55,11 +55,17 @@ class Quantiser(Protocol):
     codebook_size: int
     code_dim: int
 
-    def __call__(self, latents: Float[Tensor, "b d h w"]) -> Quantised: ...
+    def __call__(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents; changes no state."""
+        ...
 
-    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]: ...
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """The codevectors of `codes`."""
+        ...
 
-    def adapt(self, assignment: Assignment) -> None: ...
+    def adapt(self, assignment: Assignment) -> None:
+        """Take one batch into the state that gradients do not train."""
+        ...
 
 
 def check_latents(latents: Tensor, code_dim: int) -> None:

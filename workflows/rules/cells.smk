@@ -5,13 +5,6 @@ rule train:
         f"{CELL}/model.safetensors",
         f"{CELL}/log.csv",
         f"{CELL}/train.json",
-    params:
-        spec=spec_of,
-        data=subpath(input[0], parent=True),
-        folder=subpath(output[0], parent=True),
-        code=lambda wildcards: fingerprint(
-            "workflows.steps.train", cell_of(wildcards).knobs["method"]
-        ),
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     conda:
@@ -19,6 +12,13 @@ rule train:
     threads: slots()
     resources:
         mem_mb=2000,
+    params:
+        spec=spec_of,
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        code=lambda wildcards: fingerprint(
+            "workflows.steps.train", cell_of(wildcards).knobs["method"]
+        ),
     message:
         "Train {wildcards.cell}"
     shell:
@@ -46,6 +46,13 @@ rule evaluate:
         f"{CELL}/metrics.csv",
         f"{CELL}/codes.csv",
         f"{CELL}/reconstructions.png",
+    log:
+        f"logs/{BUDGET}/{{cell}}/evaluate.log",
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    resources:
+        mem_mb=3000,
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
@@ -54,13 +61,6 @@ rule evaluate:
         fid_images=fid_images(),
         lpips_images=lpips_images(),
         code=fingerprint("workflows.steps.evaluate"),
-    log:
-        f"logs/{BUDGET}/{{cell}}/evaluate.log",
-    conda:
-        "../../environment.yml"
-    threads: slots()
-    resources:
-        mem_mb=3000,
     message:
         "Evaluate {wildcards.cell}"
     shell:

@@ -32,7 +32,9 @@ try:
     # Looked up once: a dataset that this machine has not got is a row that says so, not a failure.
     WANTED = sorted({cell.knobs["dataset"] for cell in GRID.cells.values()})
     ABSENT = {
-        name: place.advice for name in WANTED if isinstance(place := locate(name), Missing)
+        name: place.advice
+        for name in WANTED
+        if isinstance(place := locate(name), Missing)
     }
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None

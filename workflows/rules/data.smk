@@ -3,12 +3,12 @@ rule prepare:
         f"{DATA}/{{dataset}}/dataset.json",
         f"{DATA}/{{dataset}}/train.npy",
         f"{DATA}/{{dataset}}/test.npy",
-    params:
-        folder=subpath(output[0], parent=True),
     log:
         "logs/prepare/{dataset}.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
     message:
         "Prepare the images of {wildcards.dataset}"
     shell:
@@ -23,12 +23,12 @@ rule weights:
             network=["inception", "lpips_vgg", "lpips_alex"],
             kind=["safetensors", "json"],
         ),
-    params:
-        folder=WEIGHTS,
     log:
         "logs/weights.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=WEIGHTS,
     message:
         "Verify and convert the weights of the metric networks"
     shell:
@@ -41,16 +41,16 @@ rule reference:
         rules.weights.output,
     output:
         f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",
-    params:
-        data=subpath(input[0], parent=True),
-        weights=WEIGHTS,
-        images=fid_images(),
-        code=fingerprint("workflows.steps.reference"),
     log:
         f"logs/reference/{{dataset}}-{{protocol}}-{fid_images()}.log",
     conda:
         "../../environment.yml"
     threads: slots()
+    params:
+        data=subpath(input[0], parent=True),
+        weights=WEIGHTS,
+        images=fid_images(),
+        code=fingerprint("workflows.steps.reference"),
     message:
         "Inception features of {wildcards.dataset}'s test images ({wildcards.protocol})"
     shell:

@@ -8,12 +8,12 @@ localrules:
 rule plan:
     output:
         f"{RESULTS}/plan.json",
-    params:
-        plan=json.dumps(plan(), indent=1, sort_keys=True),
     log:
         f"logs/{BUDGET}/plan.log",
     conda:
         "../../environment.yml"
+    params:
+        plan=json.dumps(plan(), indent=1, sort_keys=True),
     message:
         "Write down what the tables show"
     shell:
@@ -29,13 +29,13 @@ rule collect:
         curves=f"{RESULTS}/curves.csv",
         codes=f"{RESULTS}/codes.csv",
         reconstructions=directory(f"{RESULTS}/reconstructions"),
-    params:
-        folder=RESULTS,
-        code=fingerprint("workflows.steps.collect"),
     log:
         f"logs/{BUDGET}/collect.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=RESULTS,
+        code=fingerprint("workflows.steps.collect"),
     message:
         "Collect every cell's numbers"
     shell:
@@ -52,13 +52,13 @@ rule table:
         f"{RESULTS}/tables/{{table}}.md",
         f"{RESULTS}/tables/{{table}}.csv",
         f"{RESULTS}/tables/{{table}}.tex",
-    params:
-        folder=subpath(output[0], parent=True),
-        code=fingerprint("workflows.steps.tables"),
     log:
         f"logs/{BUDGET}/tables/{{table}}.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
+        code=fingerprint("workflows.steps.tables"),
     message:
         "Table {wildcards.table}"
     shell:
@@ -77,13 +77,13 @@ rule figure:
     output:
         f"figures/{BUDGET}/{{figure}}.svg",
         f"figures/{BUDGET}/{{figure}}.png",
-    params:
-        folder=subpath(output[0], parent=True),
-        code=fingerprint("workflows.steps.figures"),
     log:
         f"logs/{BUDGET}/figures/{{figure}}.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
+        code=fingerprint("workflows.steps.figures"),
     message:
         "Figure {wildcards.figure}"
     shell:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors import safe_open
@@ -45,7 +46,8 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_train(data)
     record = loaded.record
-    images = Images(loaded.train, loaded.validation, record["variance"])
+    # In memory from here on: an epoch visits the images in random order.
+    images = Images(np.array(loaded.train), np.array(loaded.validation), record["variance"])
     planned = steps_per_epoch(len(images.train), knobs["batch_size"]) * knobs["epochs"]
     model = build_autoencoder(knobs, record["channels"], planned)
     model = model.to(device).to(memory_format=torch.channels_last)
