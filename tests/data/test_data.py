@@ -1,0 +1,293 @@
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import os
+import pickle
+import tarfile
+import threading
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workflows import data
+from workflows.data import archives, formats, images, sources
+from workflows.data.registry import DataError
+from workflows.steps import prepare as step
+
+local = pytest.mark.skipif(
+    not os.environ.get("CODEBOOK_DATA"), reason="CODEBOOK_DATA names no folder of datasets"
+)
+
+
+def png(size=16, value=0):
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), (value, value, value)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def tar(path, entries):
+    with tarfile.open(path, "w") as archive:
+        for name, content in entries:
+            member = tarfile.TarInfo(name)
+            if content is None:
+                member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            member.size = len(content or b"")
+            archive.addfile(member, io.BytesIO(content or b""))
+    return path
+
+
+def idx(path, count=3, cut=0):
+    header = np.array([0x803, count, 28, 28], ">u4").tobytes()
+    raw = header + bytes(count * 784)
+    path.write_bytes(gzip.compress(raw[: len(raw) - cut]))
+    return path
+
+
+def small(**changes):
+    base = data.describe("ffhq_subset_64")
+    wanted = {"image_size": 16, "options": {}, "images": {"train": 4, "test": 2}, "validation": 1}
+    return replace(base, **(wanted | changes))
+
+
+def test_every_yaml_file_is_described():
+    assert len(data.names()) >= 11
+    for name in data.names():
+        dataset = data.describe(name)
+        assert dataset.stand_in_for is None or dataset.stand_in_for in data.names()
+
+
+def test_unknown_name_is_refused_with_a_suggestion():
+    with pytest.raises(DataError, match=r"unknown dataset 'cifar'.*'cifar10'.*allowed: .*mnist_5k"):
+        data.describe("cifar")
+
+
+def test_unknown_key_of_a_yaml_file_is_refused(tmp_path):
+    text = (Path(data.registry.DATASETS) / "mnist.yaml").read_text()
+    (tmp_path / "mnist.yaml").write_text(text + "sizes: 3\n")
+    with pytest.raises(DataError, match=r"mnist\.yaml.*sizes"):
+        data.describe("mnist", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    for name in ("mnist_5k", "photo_patches"):
+        data.prepare(name, root / name)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [("mnist_5k", (3600, 1, 28, 28), 1000), ("photo_patches", (3600, 3, 32, 32), 500)],
+)
+def test_embedded_datasets_are_decoded(embedded, name, train, test):
+    loaded = data.load_train(embedded / name)
+    assert loaded.train.shape == train
+    assert loaded.train.dtype == np.uint8
+    assert len(loaded.validation) == 400
+    assert len(data.load_test(embedded / name)[0]) == test
+    assert loaded.record["variance"] == pytest.approx(np.var(loaded.train / 255.0), rel=1e-12)
+    assert isinstance(data.locate(name, embedded), data.Found)
+    data.verify(embedded / name)
+    whole = np.load(embedded / name / "train.npy")
+    assert (
+        hashlib.sha256(whole.tobytes()).hexdigest() == data.describe(name).pixels["train"]
+        or name == "photo_patches"
+    )
+
+
+def test_mnist_5k_keeps_every_image_once(embedded):
+    train = np.load(embedded / "mnist_5k/train.npy")
+    test = np.load(embedded / "mnist_5k/test.npy")
+    both = {image.tobytes() for image in train} | {image.tobytes() for image in test}
+    assert len(both) == 5000
+
+
+def test_training_opens_train_npy_only(embedded, tmp_path):
+    for name in ("train.npy", "dataset.json"):
+        (tmp_path / name).write_bytes((embedded / "mnist_5k" / name).read_bytes())
+    assert len(data.load_train(tmp_path).train) == 3600
+    with pytest.raises(DataError, match=r"test\.npy"):
+        data.load_test(tmp_path)
+
+
+def test_damaged_arrays_are_refused(embedded, tmp_path):
+    for path in (embedded / "mnist_5k").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    raw = bytearray((tmp_path / "train.npy").read_bytes())
+    raw[-1] ^= 1
+    (tmp_path / "train.npy").write_bytes(raw)
+    with pytest.raises(DataError, match=r"train\.npy: sha256"):
+        data.verify(tmp_path)
+    (tmp_path / "train.npy").write_bytes(raw[:-5])
+    with pytest.raises(DataError, match=r"train\.npy"):
+        data.load_train(tmp_path)
+
+
+def test_missing_dataset_gets_advice(monkeypatch, tmp_path):
+    monkeypatch.delenv("CODEBOOK_DATA", raising=False)
+    missing = data.locate("ffhq_subset_64", tmp_path)
+    assert isinstance(missing, data.Missing)
+    assert "CODEBOOK_DATA" in missing.advice
+    assert "faces/ffhq_256_1100.tar.xz" in missing.advice
+    monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"CODEBOOK_DATA=.*nowhere: no such folder"):
+        data.locate("ffhq_subset_64", tmp_path)
+
+
+def test_step_fails_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("CODEBOOK_DATA", raising=False)
+    command = ["prepare", "--dataset", "ffhq_subset_64", "--out", str(tmp_path / "x")]
+    monkeypatch.setattr("sys.argv", command)
+    assert step.main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ffhq_subset_64: not found")
+    assert error.count("\n") == 1
+
+
+def test_bad_idx_files_are_refused(tmp_path):
+    dataset = data.describe("mnist")
+    good = idx(tmp_path / "t10k-images-idx3-ubyte.gz")
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte: md5 is .* must be 2646ac"):
+        formats.read_idx(dataset, (good, good))
+    short = idx(tmp_path / "short.gz", cut=5)
+    with pytest.raises(DataError, match=r"short\.gz: has 2363 bytes unpacked.* 2368"):
+        formats.read_idx(dataset, (short, short))
+    (tmp_path / "cut.gz").write_bytes(good.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"cut\.gz: unreadable or cut short"):
+        formats.read_idx(dataset, (tmp_path / "cut.gz",) * 2)
+
+
+def test_hostile_pickle_is_refused():
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("false",)
+
+    with pytest.raises(DataError, match=r"batch: not a CIFAR-10 batch: .*system' is not allowed"):
+        formats.unpickle_batch(pickle.dumps(Evil(), 2), "batch")
+    with pytest.raises(DataError, match="must be uint8"):
+        formats.unpickle_batch(pickle.dumps({"data": [1]}, 2), "batch")
+
+
+def test_cifar10_with_a_wrong_or_missing_batch_is_refused(tmp_path):
+    dataset = data.describe("cifar10")
+    path = tar(tmp_path / "a.tar", [("cifar-10-batches-py/test_batch", b"x")])
+    with pytest.raises(DataError, match=r"a\.tar: test_batch: md5"):
+        formats.read_cifar10(dataset, (path,))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"lacks data_batch_1.*test_batch"):
+        formats.read_cifar10(dataset, (tmp_path / "empty",))
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png"])
+def test_archive_with_a_path_outside_is_refused(tmp_path, name):
+    path = tar(tmp_path / "a.tar", [("0.png", png()), (name, png())])
+    with pytest.raises(DataError, match=r"evil\.png' points outside"):
+        images.read_image_folder(small(), (path,))
+
+
+def test_archive_with_a_link_or_a_huge_member_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"'1\.png' is a link"):
+        images.read_image_folder(small(), (tar(tmp_path / "a.tar", [("1.png", None)]),))
+    monkeypatch.setattr(archives, "LARGEST", 10)
+    with pytest.raises(DataError, match=r"'1\.png' has \d+ bytes; at most 10"):
+        images.read_image_folder(small(), (tar(tmp_path / "b.tar", [("1.png", png())]),))
+    (tmp_path / "c.tar").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"c\.tar: unreadable"):
+        images.read_image_folder(small(), (tmp_path / "c.tar",))
+
+
+def test_image_folder(tmp_path):
+    with pytest.raises(DataError, match="no file in it"):
+        images.read_image_folder(small(), (tmp_path,))
+    for k in range(6):
+        (tmp_path / f"{k}.png").write_bytes(png(value=k))
+    train, test = images.read_image_folder(small(), (tmp_path,))
+    assert sorted(train[:, 0, 0, 0]) == [0, 1, 2, 3]
+    assert list(test[:, 0, 0, 0]) == [4, 5]
+    (tmp_path / "3.png").write_bytes(png(size=20))
+    with pytest.raises(DataError, match=r"3\.png: is 20 x 20, must be 16 x 16.*resize: true"):
+        images.read_image_folder(small(), (tmp_path,))
+    images.read_image_folder(small(options={"resize": True}), (tmp_path,))
+    (tmp_path / "3.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"3\.png: not a readable image"):
+        images.read_image_folder(small(), (tmp_path,))
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(DataError, match="5 images, must be 6"):
+        images.read_image_folder(small(), (tmp_path,))
+
+
+def test_zip_with_a_password_is_refused(tmp_path):
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("1.png", png())
+    raw = bytearray(path.read_bytes())
+    raw[6] |= 1  # the bit that says encrypted, in the member's header and in the directory
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"locked\.zip: unreadable: .*password"):
+        list(archives.members(path, r".*\.png"))
+
+
+def test_image_too_large_to_decode_is_refused_in_one_clause(monkeypatch):
+    monkeypatch.setattr(images, "PIXELS", 100)
+    with pytest.raises(DataError, match=r"^a\.png: \(16, 16\) is more than 100 pixels$"):
+        images.decode(png(), "a.png", small())
+
+
+@pytest.fixture
+def server(tmp_path):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    root = tmp_path / "www"
+    root.mkdir()
+    handler = functools.partial(Quiet, directory=root)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield root, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_downloads_are_checked(server, tmp_path):
+    root, base = server
+    content = b"images" * 100
+    (root / "a.gz").write_bytes(content)
+    md5 = hashlib.md5(content).hexdigest()
+
+    def dataset(name, size, md5):
+        file = {"url": f"{base}/{name}", "bytes": size, "md5": md5}
+        return small(sources=({"kind": "url", "files": [file]},))
+
+    good = dataset("a.gz", 600, md5)
+    assert isinstance(sources.locate_source(good), data.Found)
+    found = sources.obtain(good, tmp_path / "downloads")
+    assert found.paths[0].read_bytes() == content
+    assert isinstance(sources.locate_source(dataset("a.gz", 601, md5)), data.Missing)
+    (root / "page.gz").write_text("<html>" + "x" * 594)
+    with pytest.raises(DataError, match=r"download failed.*page\.gz"):
+        sources.obtain(dataset("page.gz", 600, md5), tmp_path / "downloads")
+    with pytest.raises(DataError, match="unreachable, or not the expected 9 bytes"):
+        sources.obtain(dataset("none.gz", 9, md5), tmp_path / "downloads")
+
+
+@local
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "ffhq_subset_64", "tiny_imagenet_val"])
+def test_real_datasets(name, tmp_path):
+    if not (found := sources.first_on_disk(data.describe(name))):
+        pytest.skip(f"CODEBOOK_DATA has no {name}")
+    data.prepare(name, tmp_path / name)
+    loaded = data.load_train(tmp_path / name)
+    dataset = data.describe(name)
+    assert len(loaded.train) + len(loaded.validation) == dataset.images["train"]
+    assert len(data.load_test(tmp_path / name)[0]) == dataset.images["test"]
+    assert json.loads((tmp_path / name / "dataset.json").read_text())["source"] == found.detail
+    assert 0.01 < loaded.record["variance"] < 0.25

@@ -1,0 +1,122 @@
+"""Readers of the fixed formats: (dataset, paths) in; train and test, uint8 (n, c, h, w), out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import pickle
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workflows.data import archives
+from workflows.data.registry import DataError, Dataset
+
+_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # where NumPy keeps it differs by version
+SEED = 20230727  # of every permutation; any fixed number would do
+
+
+def permutation(count: int) -> np.ndarray:
+    """The fixed order of `count` images; the last ones of a training set are its validation."""
+    return np.random.Generator(np.random.PCG64(SEED)).permutation(count)
+
+
+def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """5,000 rows of 784 pixels and a label; each class has a tenth of the test images."""
+    (path,) = paths
+    raw = _unzip(path)
+    _check_md5(path, path.name.removesuffix(".gz"), raw, dataset)
+    try:
+        rows = np.loadtxt(io.BytesIO(raw), delimiter=",", dtype=np.int64)
+    except ValueError as error:
+        raise DataError(f"{path}: not a table of integers: {error}") from None
+    if rows.ndim != 2 or rows.shape[1] != 785 or rows.min() < 0 or rows.max() > 255:
+        raise DataError(f"{path}: must have 785 columns of 0..255, has shape {rows.shape}")
+    rows = rows[permutation(len(rows))]
+    images, labels = rows[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, -1]
+    per_class = dataset.images["test"] // 10
+    test = np.zeros(len(rows), bool)
+    for label in range(10):
+        test[np.flatnonzero(labels == label)[:per_class]] = True
+    return images[~test], images[test]
+
+
+def read_idx(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's format: two files of images, train then test, gzipped or not."""
+    train, test = (_idx(path, dataset) for path in paths)
+    return train[permutation(len(train))], test
+
+
+def _idx(path: Path, dataset: Dataset) -> np.ndarray:
+    raw = _unzip(path)
+    if len(raw) < 16 or raw[:4] != b"\x00\x00\x08\x03":
+        raise DataError(f"{path}: not an idx file of images (magic number 00000803)")
+    count, rows, columns = (int(n) for n in np.frombuffer(raw, ">u4", 3, offset=4))
+    if len(raw) != 16 + count * rows * columns:
+        expected = 16 + count * rows * columns
+        raise DataError(f"{path}: has {len(raw)} bytes unpacked, its header asks for {expected}")
+    _check_md5(path, path.name.removesuffix(".gz"), raw, dataset)
+    return np.frombuffer(raw, np.uint8, offset=16).reshape(count, 1, rows, columns)
+
+
+def _unzip(path: Path) -> bytes:
+    limit = archives.LARGEST
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
+            raw = handle.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: unreadable or cut short: {error}") from None
+    if len(raw) > limit:
+        raise DataError(f"{path}: more than {limit} bytes unpacked")
+    return raw
+
+
+def _check_md5(path: Path, key: str, raw: bytes, dataset: Dataset) -> None:
+    expected = dataset.checksums.get(key)
+    actual = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+    if expected and actual != expected:
+        raise DataError(f"{path}: {key}: md5 is {actual}, must be {expected}")
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Admits what CIFAR-10's batches need, arrays of numbers, and refuses every other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The one function and two types of an array; UnpicklingError for anything else."""
+        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
+            return _RECONSTRUCT
+        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"'{module}.{name}' is not allowed")
+
+
+def unpickle_batch(raw: bytes, where: str) -> np.ndarray:
+    """One CIFAR-10 batch as uint8 (n, 3, 32, 32); DataError naming `where` if it is not one."""
+    try:
+        data = _ArraysOnly(io.BytesIO(raw), encoding="latin1").load()["data"]
+    except Exception as error:
+        # A broken pickle may raise nearly anything.
+        raise DataError(f"{where}: not a CIFAR-10 batch: {error}") from None
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
+        raise DataError(f"{where}: data: must be uint8 of shape (n, 3072)")
+    return data.reshape(-1, 3, 32, 32)
+
+
+def read_cifar10(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The official archive, its repacked tar.xz or its unpacked folder."""
+    (path,) = paths
+    wanted = r"(cifar-10-batches-py/)?(data_batch_[1-5]|test_batch)"
+    batches = {}
+    for name, raw in archives.members(path, wanted):
+        key = name.rpartition("/")[2]
+        _check_md5(path, key, raw, dataset)
+        batches[key] = unpickle_batch(raw, f"{path}: {name}")
+    keys = [f"data_batch_{k}" for k in range(1, 6)]
+    absent = [key for key in [*keys, "test_batch"] if key not in batches]
+    if absent:
+        raise DataError(f"{path}: lacks {', '.join(absent)}")
+    train = np.concatenate([batches[key] for key in keys])
+    return train[permutation(len(train))], batches["test_batch"]

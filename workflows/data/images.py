@@ -1,0 +1,141 @@
+"""Readers of images: folders or archives of them, and patches of a few large photographs."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from workflows.data import archives
+from workflows.data.formats import SEED, permutation
+from workflows.data.registry import DataError, Dataset
+
+ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
+PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
+TEST_PHOTOGRAPHS = ("coffee.png", "flower.jpg")
+FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing (sky, wall)
+
+
+def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
+    """Pixels, uint8 (c, h, w), centre-cropped and resized as the options say; else DataError."""
+    size, crop = dataset.image_size, dataset.options.get("crop")
+    try:
+        with Image.open(io.BytesIO(raw)) as opened:
+            if opened.width * opened.height > PIXELS:
+                raise DataError(f"{where}: {opened.size} is more than {PIXELS} pixels")
+            image = opened.convert("L" if dataset.channels == 1 else "RGB")
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: not a readable image: {error}") from None
+    if crop:
+        if min(image.size) < crop:
+            raise DataError(f"{where}: {image.size} is smaller than crop: {crop}")
+        left, top = (image.width - crop) // 2, (image.height - crop) // 2
+        image = image.crop((left, top, left + crop, top + crop))
+    if image.size != (size, size):
+        if not dataset.options.get("resize"):
+            raise DataError(
+                f"{where}: is {image.width} x {image.height}, must be {size} x {size} "
+                "(or say resize: true in the dataset's options)"
+            )
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image)
+    return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def read_image_folder(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Images of a folder, tar or zip, split by name patterns, a partition file or counts."""
+    path = paths[0]
+    pattern = dataset.options.get("pattern", ANY_IMAGE)
+    sides = _split(dataset, archives.listing(path, pattern), paths)
+    slots: dict[str, tuple[int, int]] = {}
+    arrays = []
+    for side, (part, chosen) in enumerate(zip(("train", "test"), sides, strict=True)):
+        expected = dataset.images[part]
+        if len(chosen) != expected:
+            raise DataError(f"{path}: {len(chosen)} {part} images, must be {expected}")
+        # Only the training images are put into the fixed order; the test ones stay by name.
+        order = permutation(expected) if side == 0 else range(expected)
+        slots |= {chosen[old]: (side, new) for new, old in enumerate(order)}
+        shape = (expected, dataset.channels, dataset.image_size, dataset.image_size)
+        arrays.append(np.empty(shape, np.uint8))
+    for name, raw in archives.members(path, pattern):
+        if name in slots:
+            side, slot = slots[name]
+            arrays[side][slot] = decode(raw, f"{path}: {name}", dataset)
+    return arrays[0], arrays[1]
+
+
+def _split(
+    dataset: Dataset, found: list[str], paths: tuple[Path, ...]
+) -> tuple[list[str], list[str]]:
+    options = dataset.options
+    if "train" in options and "test" in options:
+        train, test = (
+            [name for name in found if re.fullmatch(options[part], name)]
+            for part in ("train", "test")
+        )
+        return train, test
+    if "partition" in options:
+        parts = _partition(paths[1])
+        by_part: dict[str, list[str]] = {"0": [], "1": [], "2": []}
+        for name in found:
+            base = name.rpartition("/")[2]
+            if base not in parts:
+                raise DataError(f"{paths[1]}: lacks {base}, which {paths[0]} holds")
+            by_part[parts[base]].append(name)
+        return by_part["0"], by_part["2"]
+    total = dataset.images["train"] + dataset.images["test"]
+    if len(found) != total:
+        raise DataError(f"{paths[0]}: {len(found)} images, must be {total} (train and test)")
+    if options.get("shuffle"):
+        found = [found[k] for k in permutation(total)]
+    return found[: dataset.images["train"]], sorted(found[dataset.images["train"] :])
+
+
+def _partition(path: Path) -> dict[str, str]:
+    parts = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.split()
+        if len(words) != 2 or words[1] not in ("0", "1", "2"):
+            raise DataError(f"{path}: line {number}: must be 'name 0|1|2', is '{line[:60]}'")
+        parts[words[0]] = words[1]
+    return parts
+
+
+def read_photo_patches(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Random 32 x 32 patches; training and test patches come from different photographs."""
+    random = np.random.Generator(np.random.PCG64(SEED))
+    sides: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    for path in paths:
+        try:
+            with Image.open(path) as opened:
+                photograph = np.asarray(opened.convert("RGB"))
+        except OSError as error:
+            raise DataError(f"{path}: not a readable image: {error}") from None
+        sides[path.name in TEST_PHOTOGRAPHS].append(photograph)
+    train, test = (
+        np.stack([_patch(sides[side], dataset.image_size, random) for _ in range(count)])
+        for side, count in ((False, dataset.images["train"]), (True, dataset.images["test"]))
+    )
+    return train, test
+
+
+def _patch(photographs: list[np.ndarray], size: int, random: np.random.Generator) -> np.ndarray:
+    # Whole-number box means use no library's resampling, so only the JPEG decoder may differ.
+    for _ in range(1000):
+        photograph = photographs[random.integers(len(photographs))]
+        scale = int(random.integers(1, 5))
+        side = size * scale
+        top = random.integers(photograph.shape[0] - side + 1)
+        left = random.integers(photograph.shape[1] - side + 1)
+        crop = photograph[top : top + side, left : left + side].astype(np.int64)
+        sums = crop.reshape(size, scale, size, scale, 3).sum((1, 3))
+        patch = ((sums + scale**2 // 2) // scale**2).astype(np.uint8)
+        if patch.std() >= FLATTEST:
+            return patch.transpose(2, 0, 1)
+    raise DataError("photo_patches: the photographs are flat: 1,000 patches without any contrast")
