@@ -7,6 +7,7 @@ with an unpickler that admits plain arrays only, and .pth files with `weights_on
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import io
 import os
@@ -155,7 +156,7 @@ def read_torchscript(file: Path, network: str = "inception") -> dict[str, Tensor
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np._core.multiarray._reconstruct
+            return importlib.import_module("numpy._core.multiarray")._reconstruct
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         raise pickle.UnpicklingError(f"{module}.{name} is not admitted")

@@ -1,0 +1,112 @@
+"""Measure one cell: `python -m workflows.steps.evaluate --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+
+from workflows.checkpoint import load_trained
+from workflows.evaluation import BATCH, COLUMNS, Networks, code_rows, evaluate, load_networks
+from workflows.files import write_atomically, write_text
+from workflows.protocol import load_protocol, rgb
+
+SHOWN = 8
+
+
+def reconstruct(
+    model: torch.nn.Module, images: np.ndarray, codebook_size: int, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reconstructions of uint8 (N, C, H, W), clipped to [0, 1], and how often each code was hit."""
+    model = model.to(device)
+    made, counts = [], np.zeros(codebook_size, dtype=np.int64)
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH):
+            batch = torch.tensor(images[start : start + BATCH], device=device).float()
+            output = model(batch / 127.5 - 1)
+            made.append((output.images.clamp(-1, 1).float() + 1).div(2).cpu().numpy())
+            codes = output.quantised.codes.flatten().cpu().numpy()
+            counts += np.bincount(codes, minlength=codebook_size)
+    return np.concatenate(made), counts
+
+
+def read_reference(files: list[Path], protocol: str, sha256: str, networks: Networks) -> np.ndarray:
+    """The features, (N, 2048), of the protocol's file. Raises ValueError if none fits."""
+    for file in files:
+        with safe_open(file, "np") as opened:
+            metadata = opened.metadata() or {}
+            if metadata.get("protocol") != protocol:
+                continue
+            wanted = {"sha256": sha256, "features": networks.features["inception"]}
+            for key, value in wanted.items():
+                if metadata.get(key) != value:
+                    raise ValueError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
+            return opened.get_tensor("features")
+    raise ValueError(f"no --reference file is of protocol '{protocol}'")
+
+
+def grid(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image:
+    """The first eight images, uint8, above their reconstructions in [0, 1]."""
+    restored = np.rint(reconstructions[:SHOWN] * 255).astype(np.uint8)
+    rows = [np.concatenate(list(rgb(x)), axis=2) for x in (images[:SHOWN], restored)]
+    return Image.fromarray(np.concatenate(rows, axis=1).transpose(1, 2, 0).copy())
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write metrics.csv, codes.csv and reconstructions.png into the cell's folder."""
+    from workflows.data import load_test
+
+    cell: Path = arguments.cell
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    protocols = [load_protocol(name) for name in arguments.protocols]
+    test, record = load_test(arguments.data)
+    images = np.asarray(test)
+    trained = load_trained(cell)
+    made, counts = reconstruct(trained.model, images, trained.codebook_size, device)
+    rows = []
+    if trained.record["status"] == "finished":
+        networks = load_networks(arguments.weights, device)
+        limits = (arguments.fid_images or None, arguments.lpips_images or None)
+        for protocol in protocols:
+            reference = read_reference(
+                arguments.reference, protocol.name, record["test"]["sha256"], networks
+            )
+            rows += evaluate(images, made, protocol, networks, reference, *limits)
+            rows += code_rows(counts, protocol, len(images))
+    codes = pd.DataFrame({"code": np.arange(len(counts)), "count": counts})
+    picture = grid(images, np.nan_to_num(made))
+    write_atomically(cell / "reconstructions.png", lambda path: picture.save(path, "PNG"))
+    write_text(cell / "codes.csv", codes.to_csv(index=False))
+    write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cell", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--protocols", nargs="+", required=True)
+    parser.add_argument("--fid-images", type=int, default=0, help="first N; 0 for all")
+    parser.add_argument("--lpips-images", type=int, default=0, help="first N; 0 for all")
+    parser.add_argument("--reference", type=Path, nargs="+", required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    try:
+        run(arguments)
+    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+        print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

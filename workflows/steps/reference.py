@@ -1,0 +1,68 @@
+"""Cache the test images' Inception features: `python -m workflows.steps.reference --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from workflows.checkpoint import save_tensors
+from workflows.evaluation import inception_features
+from workflows.metrics.inception import load_inception
+from workflows.protocol import load_protocol
+
+
+def run(data: Path, protocol_name: str, images: int, weights: Path, out: Path) -> None:
+    """Write `features`, float32 (N, 2048), of the first `images` test images (0 for all)."""
+    from workflows.data import load_test
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    protocol = load_protocol(protocol_name)
+    test, record = load_test(data)
+    stored = protocol.store(np.asarray(test[: images or None]))
+    network = load_inception(load_file(weights / "inception.safetensors")).to(device)
+    label = json.loads((weights / "inception.json").read_text())["features"]
+    features = torch.from_numpy(inception_features(stored, protocol, network))
+    metadata = {
+        "protocol": protocol.name,
+        "features": label,
+        "dataset": record["name"],
+        "sha256": record["test"]["sha256"],
+    }
+    save_tensors(out, {"features": features}, metadata)
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--protocol", required=True)
+    parser.add_argument("--images", type=int, default=0, help="first N test images; 0 for all")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    try:
+        run(
+            arguments.data,
+            arguments.protocol,
+            arguments.images,
+            arguments.weights,
+            arguments.out,
+        )
+    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+        print(f"reference: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
