@@ -15,6 +15,6 @@ rule all_tables:
     default_target: True
     input:
         # Every cell is named, not only the tables: a deleted cell would else not be rebuilt.
-        expand(CELL + "/metrics.csv", cell=present_cells()),
-        expand(RESULTS + "/tables/{table}.md", table=GRID.tables),
+        expand(f"{CELL}/metrics.csv", cell=present_cells()),
+        expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),
         expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),

@@ -27,6 +27,7 @@ SMALL = {
     "batch_size": 8,
     "learning_rate": 3e-4,
     "precision": "fp32",
+    "train_images": None,
 }
 
 

@@ -91,7 +91,7 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
             dataset = settings["roles"][role]
             if dataset is None:
                 continue
-            for label, wanted in _expand(experiment):
+            for label, wanted in _expand(experiment, settings.get("sweeps", {})):
                 _refuse_unknown(wanted, properties, f"{path}: row '{label}'")
                 for seed in settings["seeds"]:
                     cell = _resolve(
@@ -103,8 +103,10 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
-def _expand(experiment: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of an experiment, each repeated for every value of its sweep."""
+def _expand(
+    experiment: Mapping[str, Any], sweeps: Mapping[str, list[int]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of an experiment, each repeated for every value of its sweep, or of the budget's."""
     symbol = {"codebook_size": "K", "code_dim": "D"}
     for entry in experiment["rows"]:
         knobs = {key: value for key, value in entry.items() if key != "row"}
@@ -112,7 +114,7 @@ def _expand(experiment: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
             yield entry["row"], knobs
             continue
         ((knob, values),) = experiment["sweep"].items()
-        for value in values:
+        for value in sweeps.get(knob, values):
             yield f"{entry['row']}, {symbol[knob]} = {value}", {**knobs, knob: value}
 
 

@@ -21,7 +21,7 @@ CHANNELS = {
     "cifar10": 3,
     "ffhq_subset_64": 3,
 }
-BUDGETS = ["smoke", "embedded", "lite", "paper"]
+BUDGETS = ["embedded", "lite", "paper"]
 
 
 @pytest.fixture
@@ -75,7 +75,8 @@ def test_names_are_stable(cell: str) -> None:
 def test_budget_settings_name_no_cell() -> None:
     """A longer training of the same cell keeps its name; the budget is part of the row instead."""
     names = {budget: set(load_grid(budget, CHANNELS).cells) for budget in ("smoke", "embedded")}
-    assert names["smoke"] == names["embedded"]
+    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2)
+    assert names["smoke"] < names["embedded"]
 
 
 def test_colour_images_have_their_own_defaults() -> None:
@@ -94,7 +95,7 @@ def test_defaults_are_append_only() -> None:
     """Changing a default would give an old name to a new run: append, and add the digest here."""
     values = yaml.safe_load((ROOM / "defaults.yaml").read_text())
     digest = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-    assert digest == "e71c860134528262"
+    assert digest == "d75336cafa8fde4a"
     assert set(schema("cell")["properties"]) == {"dataset", "method", "seed", *values["knobs"]}
 
 

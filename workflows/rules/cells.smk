@@ -26,15 +26,6 @@ rule train:
         " --out {params.folder} --threads 1 2>&1 | tee {log}"
 
 
-def references_of(wildcards):
-    """Features of the test images of a cell's dataset, one file a protocol."""
-    dataset = cell_of(wildcards).knobs["dataset"]
-    return [
-        f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
-        for protocol in protocols()
-    ]
-
-
 rule evaluate:
     input:
         f"{CELL}/train.json",
@@ -56,7 +47,7 @@ rule evaluate:
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
-        weights=WEIGHTS,
+        weights=lambda wildcards, input: Path(input.weights[0]).parent,
         protocols=protocols(),
         fid_images=fid_images(),
         lpips_images=lpips_images(),

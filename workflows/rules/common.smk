@@ -99,6 +99,15 @@ def protocols():
     return GRID.budget["evaluation"]["protocols"]
 
 
+def references_of(wildcards):
+    """Features of the test images of a cell's dataset, one file a protocol."""
+    dataset = cell_of(wildcards).knobs["dataset"]
+    return [
+        f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
+        for protocol in protocols()
+    ]
+
+
 def plan():
     """What the tables show, for the steps that collect and render."""
     return {

@@ -28,7 +28,7 @@ rule weights:
     conda:
         "../../environment.yml"
     params:
-        folder=WEIGHTS,
+        folder=subpath(output[0], parent=True),
     message:
         "Verify and convert the weights of the metric networks"
     shell:
@@ -37,8 +37,8 @@ rule weights:
 
 rule reference:
     input:
-        f"{DATA}/{{dataset}}/dataset.json",
-        rules.weights.output,
+        data=f"{DATA}/{{dataset}}/dataset.json",
+        weights=rules.weights.output,
     output:
         f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",
     log:
@@ -47,8 +47,8 @@ rule reference:
         "../../environment.yml"
     threads: slots()
     params:
-        data=subpath(input[0], parent=True),
-        weights=WEIGHTS,
+        data=subpath(input.data, parent=True),
+        weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=fid_images(),
         code=fingerprint("workflows.steps.reference"),
     message:

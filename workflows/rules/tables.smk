@@ -22,7 +22,7 @@ rule plan:
 
 rule collect:
     input:
-        expand(CELL + "/metrics.csv", cell=present_cells()),
+        expand(f"{CELL}/metrics.csv", cell=present_cells()),
         plan=rules.plan.output,
     output:
         measured=f"{RESULTS}/measured.csv",
@@ -34,7 +34,7 @@ rule collect:
     conda:
         "../../environment.yml"
     params:
-        folder=RESULTS,
+        folder=subpath(output.measured, parent=True),
         code=fingerprint("workflows.steps.collect"),
     message:
         "Collect every cell's numbers"

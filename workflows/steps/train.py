@@ -47,7 +47,11 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
     loaded = load_train(data)
     record = loaded.record
     # In memory from here on: an epoch visits the images in random order.
-    images = Images(np.array(loaded.train), np.array(loaded.validation), record["variance"])
+    images = Images(
+        np.array(loaded.train[: knobs["train_images"]]),
+        np.array(loaded.validation),
+        record["variance"],
+    )
     planned = steps_per_epoch(len(images.train), knobs["batch_size"]) * knobs["epochs"]
     model = build_autoencoder(knobs, record["channels"], planned)
     model = model.to(device).to(memory_format=torch.channels_last)
