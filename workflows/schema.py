@@ -42,7 +42,7 @@ def load_yaml(path: Path, schema_name: str | None) -> dict[str, Any]:
 def validate(content: Any, schema_name: str, where: str) -> None:
     """Check `content` against a schema. where: what the message begins with. Raises ConfigError."""
     validator = jsonschema.Draft202012Validator(schema(schema_name))
-    wrong = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    wrong = _first(validator, content)
     if wrong is not None:
         raise ConfigError(f"{where}: {_explain(wrong)}")
 
@@ -74,10 +74,17 @@ def read_csv(path: Path, schema_name: str) -> pd.DataFrame:
     validator = jsonschema.Draft202012Validator(schema(schema_name))
     for line, record in enumerate(frame.to_dict("records"), start=2):
         clean = {key: None if value != value else value for key, value in record.items()}
-        wrong = jsonschema.exceptions.best_match(validator.iter_errors(clean))
+        wrong = _first(validator, clean)
         if wrong is not None:
             raise ConfigError(f"{path}: line {line}: {_explain(wrong)}")
     return frame
+
+
+def _first(validator: Any, content: Any) -> jsonschema.ValidationError | None:
+    """The error to report: a value that is wrong in itself before one that another forbids."""
+    errors = list(validator.iter_errors(content))
+    plain = [e for e in errors if not {"then", "else"} & set(e.absolute_schema_path)]
+    return jsonschema.exceptions.best_match(plain or errors)
 
 
 def _explain(error: jsonschema.ValidationError) -> str:

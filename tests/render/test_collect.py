@@ -1,0 +1,106 @@
+"""Collecting cells: what is finished, diverged or without its dataset, in a fixed order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from workflows.schema import ConfigError, read_csv
+from workflows.steps.collect import run
+
+GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> dict:
+    """Three cells, of which the first finished, the second diverged and the third has no data."""
+    cells = {}
+    for name in (GOOD, BAD, GONE):
+        folder = tmp_path / "cells" / name
+        knobs = {"dataset": name.split("/")[0], "seed": 0, "epochs": 2}
+        missing = "put it\n there" if name == GONE else None
+        cells[name] = {"folder": str(folder), "knobs": knobs, "missing": missing}
+        if name == GONE:
+            continue
+        folder.mkdir(parents=True)
+        finished = name == GOOD
+        record = {
+            "status": "finished" if finished else "diverged",
+            "message": "" if finished else "the loss became nan in epoch 1",
+            "epochs": 2 if finished else 0,
+            "steps": 6 if finished else 0,
+            "seconds": 1.5,
+            "device": "cpu",
+            "commit": "abc",
+            "dirty": not finished,
+        }
+        (folder / "train.json").write_text(json.dumps(record))
+        lines = "as_published,rFID,2.5,64,net\n" if finished else ""
+        (folder / "metrics.csv").write_text("protocol,metric,value,images,features\n" + lines)
+        log = "1,3,9.5,1,0.5,3,100,0.5\n2,6,8.5,1,0.6,4,100,1\n" if finished else ""
+        header = "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
+        (folder / "log.csv").write_text(header + log)
+        (folder / "codes.csv").write_text("code,count\n0,7\n1,0\n")
+        Image.new("L", (8, 2)).save(folder / "reconstructions.png")
+    rows = [{"table": t, "row": n, "cell": n} for t in ("one", "two") for n in cells]
+    return {"budget": "made_up", "cells": cells, "rows": rows}
+
+
+def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(plan, out)
+    measured = read_csv(out / "measured.csv", "measured")
+    assert list(measured["status"]) == ["ok", "diverged", "dataset_missing"] * 2
+    assert list(measured["note"][:3]) == [
+        "",
+        "diverged after step 0: the loss became nan in epoch 1",
+        "put it there",
+    ]
+    assert measured["value"].isna().tolist() == [False, True, True] * 2
+    assert list(measured["commit"][:3]) == ["abc", "abc+changes", ""]
+    assert "2.5,64,ok" in (out / "measured.csv").read_text()
+    assert len(read_csv(out / "curves.csv", "curves")) == 2
+    assert len(read_csv(out / "codes.csv", "codes")) == 4
+    pictures = {path.name for path in (out / "reconstructions").iterdir()}
+    assert pictures == {f"{name.replace('/', '__')}.png" for name in (GOOD, BAD)}
+
+
+def test_collecting_twice_gives_the_same_bytes_and_drops_stale_pictures(
+    plan: dict, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(plan, out)
+    before = {path.name: path.read_bytes() for path in out.glob("*.csv")}
+    (out / "reconstructions" / "old.png").write_bytes(b"")
+    run(plan, out)
+    assert before == {path.name: path.read_bytes() for path in out.glob("*.csv")}
+    assert not (out / "reconstructions" / "old.png").exists()
+
+
+def test_nothing_measured_is_three_empty_files(plan: dict, tmp_path: Path) -> None:
+    for cell in plan["cells"].values():
+        cell["missing"] = "put it there"
+    run(plan, tmp_path / "out")
+    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].isna()) == {True}
+    assert len(read_csv(tmp_path / "out" / "curves.csv", "curves")) == 0
+    assert len(read_csv(tmp_path / "out" / "codes.csv", "codes")) == 0
+
+
+def test_bad_numbers_are_refused_and_not_written(plan: dict, tmp_path: Path) -> None:
+    metrics = Path(plan["cells"][GOOD]["folder"]) / "metrics.csv"
+    frame = pd.read_csv(metrics)
+    frame.assign(metric="FID").to_csv(metrics, index=False)
+    with pytest.raises(ConfigError, match=r"out/measured.csv: line 2: metric: 'FID'"):
+        run(plan, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.csv"))
+
+
+def test_a_finished_cell_without_metrics_is_refused(plan: dict, tmp_path: Path) -> None:
+    metrics = Path(plan["cells"][GOOD]["folder"]) / "metrics.csv"
+    metrics.write_text("protocol,metric,value,images,features\n")
+    with pytest.raises(ConfigError, match="no metrics, though training finished"):
+        run(plan, tmp_path / "out")

@@ -1,0 +1,277 @@
+"""Tables from made-up measurements: joins, differences, failures and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from workflows.render.blocks import blocks
+from workflows.render.numbers import parse, shown
+from workflows.render.plan import Plan
+from workflows.render.tables import caption, latex, markdown, printed, tidy
+from workflows.schema import ConfigError, read_csv, schema
+from workflows.steps.tables import read_published
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+ROWS = ["zeta, offline", "alpha, online"]
+NETWORK = "inception (made up)"
+
+
+def plan_of(dataset: str, seeds: int = 1, stand_in_for: str | None = None) -> Plan:
+    names = {
+        (row, seed): f"{dataset}/m/{row[:4]}/seed{seed}" for row in ROWS for seed in range(seeds)
+    }
+    cells = {
+        name: {
+            "folder": "none",
+            "missing": None,
+            "knobs": {"dataset": dataset, "seed": seed, "epochs": 8},
+        }
+        for (_, seed), name in names.items()
+    }
+    return Plan.of(
+        {
+            "budget": "made_up",
+            "title": "made_up: 100% invented",
+            "cells": cells,
+            "rows": [
+                {"table": "anchors", "row": row, "cell": name} for (row, _), name in names.items()
+            ],
+            "tables": {
+                "anchors": {"title": "Anchors", "caption": "by row", "metrics": ["rFID", "usage"]}
+            },
+            "datasets": {dataset: {"title": f"<{dataset}>", "stand_in_for": stand_in_for}},
+        }
+    )
+
+
+def measured_of(
+    plan: Plan, protocols: tuple[str, ...] = ("exact", "as_published"), **changes: dict[str, Any]
+) -> pd.DataFrame:
+    """rFID 2 + seed and usage 0.5 for every cell; changes: row's first word -> other columns."""
+    lines = []
+    for line in plan.rows:
+        knobs = plan.knobs(line["cell"])
+        base = {
+            **line,
+            **{key: knobs[key] for key in ("dataset", "seed", "epochs")},
+            "status": "ok",
+            "budget": "made_up",
+            "features": "",
+            "note": "",
+            **changes.get(line["row"].split(",")[0], {}),
+        }
+        if base["status"] != "ok":
+            lines.append({**base, "protocol": "all", "metric": "all"})
+            continue
+        for protocol in protocols:
+            fid = {"metric": "rFID", "value": 2.0 + knobs["seed"], "features": NETWORK}
+            lines.append({**base, "protocol": protocol, "images": 64, **fid})
+            usage = {"metric": "usage", "value": 0.5}
+            lines.append({**base, "protocol": protocol, "images": 1000, **usage})
+    return pd.DataFrame(lines, columns=list(schema("measured")["properties"]))
+
+
+def published_of(dataset: str = "mnist") -> pd.DataFrame:
+    line = {"table": "anchors", "row": ROWS[0], "dataset": dataset, "protocol": "as_published"}
+    lines = [
+        {**line, "metric": "rFID", "value": "2.50"},
+        {**line, "metric": "usage", "value": "100.0%"},
+    ]
+    return (
+        pd.DataFrame(lines, columns=list(schema("published")["properties"]))
+        .astype(object)
+        .fillna("")
+    )
+
+
+def render(plan: Plan, measured: pd.DataFrame) -> list:
+    return blocks(plan, measured, published_of(), "anchors")
+
+
+def test_rows_keep_the_order_of_the_experiment() -> None:
+    plan = plan_of("mnist")
+    shuffled = measured_of(plan).iloc[::-1]
+    exact, as_published = render(plan, shuffled)
+    assert (exact.protocol, as_published.protocol) == ("exact", "as_published")
+    for block in (exact, as_published):
+        assert list(printed(block, plan)["row"]) == ROWS
+    assert list(tidy([exact, as_published])["row"]) == ROWS * 2
+
+
+def test_difference_is_ours_minus_published_under_its_protocol_alone() -> None:
+    plan = plan_of("mnist")
+    exact, as_published = (printed(block, plan) for block in render(plan, measured_of(plan)))
+    assert list(exact.columns) == ["row", "rFID (N = 64)", "usage (%)"]
+    assert as_published.to_dict("list") == {
+        "row": ROWS,
+        "rFID (N = 64)": ["2.00", "2.00"],
+        "rFID published": ["2.50", "n/a"],
+        "rFID difference": ["-0.50", "n/a"],
+        "usage (%)": ["50.0", "50.0"],
+        "usage published": ["100.0%", "n/a"],
+        "usage difference": ["-50.0", "n/a"],
+    }
+
+
+@pytest.mark.parametrize("dataset", ["mnist_5k", "mnist"])
+def test_no_difference_from_another_dataset_or_protocol(dataset: str) -> None:
+    stand_in = dataset != "mnist"
+    plan = plan_of(dataset, stand_in_for="mnist" if stand_in else None)
+    measured = measured_of(plan, ("as_published",) if stand_in else ("exact",))
+    (block,) = render(plan, measured)
+    frame = printed(block, plan)
+    assert not any("difference" in column for column in frame.columns)
+    name = "rFID published (MNIST)" if stand_in else "rFID published"
+    assert list(frame[name]) == ["2.50", "n/a"]
+    assert "no difference is taken" in caption(block, plan)
+    assert tidy([block])["rFID difference"].isna().all()
+
+
+def test_the_same_photographs_at_another_size_are_not_subtracted() -> None:
+    plan = plan_of("ffhq_64")
+    found = blocks(plan, measured_of(plan), published_of("ffhq"), "anchors")
+    assert "rFID published (FFHQ)" in printed(found[-1], plan).columns
+    assert not found[-1].compared
+
+
+def test_a_row_without_numbers_stays_and_says_why() -> None:
+    plan = plan_of("mnist")
+    changes = {"status": "diverged", "note": "diverged after step 57: the loss became nan"}
+    found = render(plan, measured_of(plan, zeta=changes))
+    frame = printed(found[-1], plan)
+    assert list(frame["rFID (N = 64)"]) == ["n/a", "2.00"]
+    assert list(frame["note"]) == [changes["note"], ""]
+    assert list(frame["rFID published"]) == ["2.50", "n/a"]
+    assert list(tidy(found)["status"]) == ["diverged", "ok"] * 2
+
+
+def test_a_missing_dataset_still_makes_a_table() -> None:
+    plan = plan_of("mnist")
+    gone = {"status": "dataset_missing", "note": "put it there"}
+    (block,) = render(plan, measured_of(plan, zeta=gone, alpha=gone))
+    assert list(printed(block, plan)["note"]) == ["dataset missing: put it there"] * 2
+    assert "Nothing measured" in caption(block, plan)
+    assert "put it there" in latex([block], plan)
+
+
+def test_a_cell_without_any_line_is_not_measured() -> None:
+    plan = plan_of("mnist")
+    measured = measured_of(plan)
+    found = render(plan, measured[measured["row"] != ROWS[1]])
+    assert list(printed(found[-1], plan)["note"]) == ["", "not measured"]
+
+
+def test_several_seeds_are_a_mean_with_a_spread() -> None:
+    plan = plan_of("mnist", seeds=3)
+    found = render(plan, measured_of(plan))
+    assert list(printed(found[-1], plan)["rFID (N = 64)"]) == ["3.00 ± 1.00"] * 2
+    assert "3 seeds (mean ± standard deviation)" in caption(found[-1], plan)
+    assert list(tidy(found)["rFID sd"]) == [1.0] * 4
+
+
+def test_fewer_epochs_are_said() -> None:
+    plan = plan_of("mnist")
+    found = render(plan, measured_of(plan, alpha={"epochs": 3}))
+    assert list(printed(found[-1], plan)["note"]) == ["", "3 of 8 epochs"]
+    assert "3 to 8 epochs" in caption(found[-1], plan)
+
+
+def test_markdown_keeps_trailing_noughts_and_latex_is_escaped() -> None:
+    plan = plan_of("mnist")
+    found = render(plan, measured_of(plan))
+    text = markdown(found, plan)
+    assert "| zeta, offline |            2.00 |             2.50 |             -0.50 |" in text
+    assert f"rFID: {NETWORK}." in text
+    assert "rFID over fewer images is biased upwards" in text
+    tex = latex(found, plan)
+    assert r"made\_up: 100\% invented" in tex
+    assert r"zeta, offline & 2.00 & 2.50 & -0.50 & 50.0 & 100.0\% & -50.0 \\" in tex
+    assert tex.count(r"\begin{table}") == tex.count(r"\bottomrule") == 2
+
+
+def test_unknown_table() -> None:
+    plan = plan_of("mnist")
+    with pytest.raises(KeyError, match="unknown table 'anchor'; allowed: anchors"):
+        blocks(plan, measured_of(plan), published_of(), "anchor")
+
+
+def test_reading_and_printing_values() -> None:
+    assert parse("100.0%") == 1
+    assert parse("0.0282") == 0.0282
+    assert shown("usage", 0.5) == "50.0"
+    assert shown("rFID", -0.001, sign=True) == "0.00"
+    assert shown("SSIM", float("nan")) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": 1}, "columns are .*extra; expected table, row"),
+        ({"images": "many"}, "line 2: images: 'many' is not of type integer"),
+        ({"status": "finished"}, "line 2: status: 'finished' is not allowed; .*ok, diverged"),
+        ({"metric": "FID"}, "did you mean 'rFID'"),
+        ({"value": None}, "line 2: value"),
+    ],
+)
+def test_wrong_measurements_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    file = tmp_path / "measured.csv"
+    frame = measured_of(plan_of("mnist"))
+    frame.to_csv(file, index=False)
+    assert len(read_csv(file, "measured")) == len(frame) == 8
+    frame.astype(object).assign(**change).to_csv(file, index=False)
+    with pytest.raises(ConfigError, match=message) as refused:
+        read_csv(file, "measured")
+    assert str(file) in str(refused.value)
+
+
+def test_missing_column_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "codes.csv"
+    file.write_text("cell,code\na/b/c/seed0,1\n")
+    with pytest.raises(ConfigError, match="columns are cell, code; expected cell, code, count"):
+        read_csv(file, "codes")
+
+
+def test_published_numbers_are_complete_and_of_known_rows() -> None:
+    counts = {
+        "anchors": 16,
+        "generation_ffhq_imagenet": 10,
+        "generation_lsun": 14,
+        "methods": 19,
+        "reference_generation_and_first_stage": 45,
+        "reference_third_party_online_vq": 95,
+        "reinitialisation": 21,
+    }
+    files = {file.stem: len(read_csv(file, "published")) for file in PUBLISHED.glob("*.csv")}
+    assert files == counts
+    used = read_published(PUBLISHED)
+    assert len(used) == 16 + 10 + 14 + 19 + 21
+    anchors = used[used["table"] == "anchors"].set_index(["dataset", "row"])["value"]
+    assert anchors["mnist", "closest, online"] == "2.59"
+    assert anchors["cifar10", "random, offline"] == "34.49"
+    assert anchors["mnist", "random, offline"] == "3.20"
+
+
+def test_published_rows_exist_in_the_experiments() -> None:
+    import yaml
+
+    experiments = Path(__file__).parents[2] / "workflows" / "experiments"
+    used = read_published(PUBLISHED)
+    for table in ("anchors", "methods", "reinitialisation"):
+        rows = {
+            r["row"] for r in yaml.safe_load((experiments / f"{table}.yaml").read_text())["rows"]
+        }
+        assert set(used.loc[used["table"] == table, "row"]) <= rows
+
+
+def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
+    text = (PUBLISHED / "anchors.csv").read_text()
+    (tmp_path / "one.csv").write_text(text)
+    (tmp_path / "two.csv").write_text(text)
+    with pytest.raises(ConfigError, match="two values for anchors, random, offline, mnist, rFID"):
+        read_published(tmp_path)

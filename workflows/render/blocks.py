@@ -1,0 +1,126 @@
+"""One dataset and one protocol of a table: measured numbers joined with the published ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from workflows.render.numbers import parse
+from workflows.render.plan import Plan
+
+
+@dataclass(frozen=True)
+class Block:
+    """One dataset's rows by one protocol.
+
+    lines: one line per (row, metric), columns `row, metric, mean, sd, seeds, images, published,
+    difference`; published is text with the source's digits or empty, difference a number or NaN.
+    rows: row -> {status, seeds, epochs, note}. compared: whether differences are meant.
+    features: columns `metric, features`, the networks that the numbers rest on.
+    """
+
+    table: str
+    dataset: str
+    protocol: str
+    published_dataset: str
+    compared: bool
+    lines: pd.DataFrame
+    rows: pd.DataFrame
+    features: pd.DataFrame
+
+
+def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str) -> list[Block]:
+    """The blocks of a table: its datasets in order, for each the protocols that were measured.
+
+    measured, published: of the schemas of those names. Raises KeyError for an unknown table.
+    """
+    found = []
+    for dataset in plan.datasets_of(table):
+        ours = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
+        protocols = [p for p in ("exact", "as_published") if (ours["protocol"] == p).any()]
+        # Nothing measured still shows its rows, with the reason and the published numbers.
+        protocols = protocols or ["as_published"]
+        # Published numbers stand beside ours of the same protocol, if that was measured.
+        beside = protocols[-1]
+        for protocol in protocols:
+            theirs = published[published["table"] == table] if protocol == beside else None
+            found.append(_block(plan, ours, theirs, table, dataset, protocol))
+    return found
+
+
+def _block(
+    plan: Plan,
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame | None,
+    table: str,
+    dataset: str,
+    protocol: str,
+) -> Block:
+    real = plan.published_dataset(dataset)
+    compared = protocol == "as_published" and real == dataset
+    printed: dict[tuple[str, str], str] = {}
+    if theirs is not None:
+        of_real = theirs[theirs["dataset"] == real]
+        keys = zip(of_real["row"], of_real["metric"], strict=True)
+        printed = dict(zip(keys, of_real["value"], strict=True))
+    lines, rows = [], []
+    wanted = plan.rows_of(table, dataset)
+    longest = max(plan.knobs(cell)["epochs"] for cells in wanted.values() for cell in cells)
+    for row, cells in wanted.items():
+        here = ours[ours["row"] == row]
+        good = here[(here["status"] == "ok") & (here["protocol"] == protocol)]
+        rows.append({"row": row, **_state(here, good, cells, longest)})
+        for metric in plan.tables[table]["metrics"]:
+            of_metric = good[good["metric"] == metric]
+            values, text = of_metric["value"], printed.get((row, metric), "")
+            mean = values.mean()
+            lines.append(
+                {
+                    "row": row,
+                    "metric": metric,
+                    "mean": mean,
+                    "sd": values.std(),
+                    "seeds": len(values),
+                    "images": of_metric["images"].max(),
+                    "published": text,
+                    "difference": mean - parse(text) if compared and text else float("nan"),
+                }
+            )
+    networks = ours[(ours["protocol"] == protocol) & (ours["features"] != "")]
+    return Block(
+        table=table,
+        dataset=dataset,
+        protocol=protocol,
+        published_dataset=real,
+        compared=compared,
+        lines=pd.DataFrame(lines),
+        rows=pd.DataFrame(rows),
+        features=networks[["metric", "features"]].drop_duplicates(),
+    )
+
+
+def _state(here: pd.DataFrame, good: pd.DataFrame, cells: list[str], longest: int) -> dict:
+    """Whether a row has numbers, of how many seeds and epochs, and what to say about it."""
+    seeds = good["cell"].nunique()
+    bad = here[here["status"] != "ok"]
+    notes = []
+    if len(bad):
+        status = bad["status"].iloc[0]
+        note = bad["note"].iloc[0]
+        note = f"{status.replace('_', ' ')}: {note}"
+        notes.append(f"{bad['cell'].nunique()} of {len(cells)} seeds: {note}" if seeds else note)
+    elif seeds < len(cells):
+        status = "not_measured"
+        notes.append(f"{seeds} of {len(cells)} seeds measured" if seeds else "not measured")
+    else:
+        status = "ok"
+    epochs = good["epochs"].dropna()
+    if len(epochs) and epochs.min() < longest:
+        notes.append(f"{int(epochs.min())} of {longest} epochs")
+    return {
+        "status": "ok" if seeds else status,
+        "seeds": seeds,
+        "epochs": int(epochs.min()) if len(epochs) else None,
+        "note": "; ".join(notes),
+    }

@@ -1,0 +1,90 @@
+"""What the tables and figures show: the plan that the workflow writes down, with questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Published results on the same photographs at another size: beside ours, never subtracted.
+OTHER_SIZE = {"ffhq_64": "ffhq"}
+# Datasets that a budget's own may stand in for, or that publications used.
+TITLES = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR10",
+    "ffhq": "FFHQ",
+    "ffhq_64": "FFHQ, 64 x 64",
+    "celeba_64": "CelebA, 64 x 64",
+    "tiny_imagenet": "Tiny ImageNet",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """budget, title: the budget's name and description. cells: id -> {folder, knobs, missing}.
+
+    rows: {table, row, cell} in the order of the experiment files. tables: name -> {title, caption,
+    metrics}. datasets: name -> {title, stand_in_for}. published_for: dataset -> name it has in
+    published files, for those where neither its own name nor its stand_in_for will do.
+    """
+
+    budget: str
+    title: str
+    cells: Mapping[str, Mapping[str, Any]]
+    rows: tuple[Mapping[str, str], ...]
+    tables: Mapping[str, Mapping[str, Any]]
+    datasets: Mapping[str, Mapping[str, Any]]
+    published_for: Mapping[str, str]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Plan:
+        """From the parsed JSON. Raises KeyError for a missing key."""
+        keys = ("budget", "title", "cells", "tables", "datasets")
+        return cls(
+            rows=tuple(content["rows"]),
+            published_for=content.get("published_for", {}),
+            **{key: content[key] for key in keys},
+        )
+
+    def knobs(self, cell: str) -> Mapping[str, Any]:
+        """The settings of a cell."""
+        return self.cells[cell]["knobs"]
+
+    def datasets_of(self, table: str) -> list[str]:
+        """Datasets of a table, in the order of its rows."""
+        return list(
+            dict.fromkeys(self.knobs(line["cell"])["dataset"] for line in self.lines_of(table))
+        )
+
+    def rows_of(self, table: str, dataset: str) -> dict[str, list[str]]:
+        """Row -> its cells (one a seed) on a dataset, in order."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines_of(table):
+            if self.knobs(line["cell"])["dataset"] == dataset:
+                found.setdefault(line["row"], []).append(line["cell"])
+        return found
+
+    def lines_of(self, table: str) -> list[Mapping[str, str]]:
+        """The lines of `rows` that belong to a table. Raises KeyError for an unknown table."""
+        if table not in self.tables:
+            raise KeyError(f"unknown table '{table}'; allowed: {', '.join(self.tables)}")
+        return [line for line in self.rows if line["table"] == table]
+
+    def dataset_title(self, dataset: str) -> str:
+        """Its title, saying what it stands in for."""
+        record = self.datasets[dataset]
+        real = record["stand_in_for"]
+        return record["title"] + (f" (stand-in for {self.title_of(real)})" if real else "")
+
+    def title_of(self, dataset: str) -> str:
+        """The title of a dataset, which need not be part of this plan."""
+        if dataset in self.datasets:
+            return self.datasets[dataset]["title"]
+        return TITLES.get(dataset, dataset)
+
+    def published_dataset(self, dataset: str) -> str:
+        """The dataset whose published numbers belong beside this one's."""
+        if dataset in self.published_for:
+            return self.published_for[dataset]
+        real = self.datasets[dataset]["stand_in_for"] or dataset
+        return OTHER_SIZE.get(real, real)

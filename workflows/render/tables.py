@@ -1,0 +1,154 @@
+"""Tables: measured beside published numbers, as a tidy frame, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from workflows.render.blocks import Block
+from workflows.render.numbers import ABSENT, heading, shown
+from workflows.render.plan import Plan
+
+PROTOCOLS = {"exact": "exact protocol", "as_published": "protocol as published"}
+# Behind the paper's MNIST and CIFAR10 numbers, by its released code.
+PUBLISHED_IMAGES = 10_000
+# What LaTeX takes for an instruction.
+SPECIAL = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def tidy(blocks: list[Block]) -> pd.DataFrame:
+    """One line per dataset, protocol and row; unrounded, in the experiment's order.
+
+    Columns: `table, dataset, protocol, row, status, seeds, epochs`, then per metric M `M` (mean
+    over seeds), `M sd`, `M images`, `M published` (text), `M difference`, and last `note`.
+    """
+    parts = []
+    for block in blocks:
+        wide = block.rows.set_index("row")
+        for metric, lines in block.lines.groupby("metric", sort=False):
+            lines = lines.set_index("row")
+            wide[metric] = lines["mean"]
+            wide[f"{metric} sd"] = lines["sd"]
+            wide[f"{metric} images"] = lines["images"].astype("Int64")
+            wide[f"{metric} published"] = lines["published"]
+            wide[f"{metric} difference"] = lines["difference"]
+        wide["note"] = wide.pop("note")
+        wide["epochs"] = wide["epochs"].astype("Int64")
+        wide = wide.reset_index()
+        for place, column in enumerate(("table", "dataset", "protocol")):
+            wide.insert(place, column, getattr(block, column))
+        parts.append(wide)
+    return pd.concat(parts, ignore_index=True)
+
+
+def printed(block: Block, plan: Plan) -> pd.DataFrame:
+    """The block as text: row, then per metric ours, published and difference where there are any.
+
+    A last column `note` says why a row has no numbers or rests on less than the others.
+    """
+    frame = pd.DataFrame({"row": block.rows["row"]})
+    # Numbers of another dataset are printed under that dataset's name.
+    other = block.published_dataset != block.dataset
+    name = f"published ({plan.title_of(block.published_dataset)})" if other else "published"
+    for key, lines in block.lines.groupby("metric", sort=False):
+        metric = str(key)
+        frame[heading(metric, set(lines["images"].dropna().astype(int)))] = [
+            _mean(metric, line) for line in lines.to_dict("records")
+        ]
+        if (lines["published"] != "").any():
+            frame[f"{metric} {name}"] = [text or ABSENT for text in lines["published"]]
+        if lines["difference"].notna().any():
+            frame[f"{metric} difference"] = [
+                shown(metric, value, sign=True) for value in lines["difference"]
+            ]
+    if (block.rows["note"] != "").any():
+        frame["note"] = block.rows["note"]
+    return frame
+
+
+def caption(block: Block, plan: Plan) -> str:
+    """Title, budget, dataset, protocol, epochs, seeds and networks behind a block, as one line."""
+    record = plan.tables[block.table]
+    parts = [
+        f"{record['title']}: {record['caption']}",
+        f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}",
+        f"Budget {plan.title}",
+        _extent(block),
+    ]
+    if (block.lines["published"] != "").any():
+        parts += _comparison(block, plan)
+    wanted = block.features[block.features["metric"].isin(record["metrics"])]
+    for network, group in wanted.groupby("features", sort=False):
+        parts.append(f"{', '.join(group['metric'])}: {network}")
+    return ". ".join(parts) + "."
+
+
+def _extent(block: Block) -> str:
+    epochs = sorted(set(block.rows["epochs"].dropna().astype(int)))
+    if not epochs:
+        return "Nothing measured"
+    seeds = int(block.rows["seeds"].max())
+    span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+    text = f"{span} {'epoch' if span == '1' else 'epochs'}, "
+    if seeds == 1:
+        return text + "1 seed"
+    return text + f"{seeds} seeds (mean ± standard deviation)"
+
+
+def _comparison(block: Block, plan: Plan) -> list[str]:
+    if block.published_dataset != block.dataset:
+        real = plan.title_of(block.published_dataset)
+        return [f"Published numbers are of {real}, so no difference is taken"]
+    if not block.compared:
+        return ["Published numbers follow another protocol, so no difference is taken"]
+    parts = ["Difference: ours minus published, which is 500 epochs and 10,000 test images"]
+    compared = block.lines[(block.lines["metric"] == "rFID") & block.lines["difference"].notna()]
+    if (compared["images"] < PUBLISHED_IMAGES).any():
+        parts.append("rFID over fewer images is biased upwards")
+    return parts
+
+
+def markdown(blocks: list[Block], plan: Plan) -> str:
+    """A document: per block a heading, its caption and the table."""
+    parts = [f"# {plan.tables[blocks[0].table]['title']}"]
+    for block in blocks:
+        frame = printed(block, plan)
+        # Numbers stay the text they are: as numbers they would lose their trailing noughts.
+        body = frame.to_markdown(index=False, disable_numparse=True, colalign=_align(frame))
+        title = f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}"
+        parts += [f"## {title}", caption(block, plan), body]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(blocks: list[Block], plan: Plan) -> str:
+    """One table environment a block, for a document that loads booktabs."""
+    parts = []
+    for block in blocks:
+        frame = printed(block, plan)
+        columns = "".join("r" if side == "right" else "l" for side in _align(frame))
+        parts.append(
+            frame.to_latex(
+                index=False,
+                escape=True,
+                column_format=columns,
+                caption=_escape(caption(block, plan)),
+                label=f"tab:{block.table}-{block.dataset}-{block.protocol}".replace("_", "-"),
+            )
+        )
+    return "\n".join(parts)
+
+
+def _mean(metric: str, line: dict) -> str:
+    text = shown(metric, line["mean"])
+    return f"{text} ± {shown(metric, line['sd'])}" if line["seeds"] > 1 else text
+
+
+def _align(frame: pd.DataFrame) -> tuple[str, ...]:
+    return tuple("left" if name in ("row", "note") else "right" for name in frame.columns)
+
+
+def _escape(text: str) -> str:
+    return "".join(SPECIAL.get(mark, mark) for mark in text)

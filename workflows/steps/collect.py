@@ -1,0 +1,146 @@
+"""Gather every cell's numbers: `python -m workflows.steps.collect --plan FILE --out FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workflows.files import write_atomically
+from workflows.schema import ConfigError, read_csv, schema
+
+Row = dict[str, Any]
+
+
+def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
+    """The cell's rows of measured.csv, but for `table` and `row`.
+
+    planned: `{folder, knobs, missing}`; missing is the advice for a dataset that cannot be had, or
+    null. A cell without numbers gives one row that says why. Raises ConfigError and OSError.
+    """
+    known = {
+        "dataset": planned["knobs"]["dataset"],
+        "cell": cell,
+        "seed": planned["knobs"]["seed"],
+        "budget": budget,
+    }
+    if planned["missing"]:
+        advice = " ".join(planned["missing"].split())
+        return [{**known, **_nothing("dataset_missing", advice)}]
+    folder = Path(planned["folder"])
+    record = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    if record["status"] not in ("finished", "diverged"):
+        raise ConfigError(
+            f"{folder / 'train.json'}: status: '{record['status']}' is not allowed; "
+            "allowed: finished, diverged"
+        )
+    known["epochs"] = record["epochs"]
+    known["commit"] = record["commit"] + ("+changes" if record["dirty"] else "")
+    known["device"] = record["device"]
+    known["seconds"] = record["seconds"]
+    if record["status"] == "diverged":
+        message = " ".join(record["message"].split())
+        note = f"diverged after step {record['steps']}" + (f": {message}" if message else "")
+        return [{**known, **_nothing("diverged", note)}]
+    metrics = pd.read_csv(folder / "metrics.csv", keep_default_na=False)
+    if metrics.empty:
+        raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
+    return [
+        {**known, **dict(zip(map(str, metrics), values, strict=True)), "status": "ok", "note": ""}
+        for values in metrics.itertuples(index=False)
+    ]
+
+
+def gather(plan: Row) -> dict[str, pd.DataFrame]:
+    """Data frames `measured`, `curves` and `codes` with the columns of their schemas.
+
+    Lines follow the plan's order, which is that of the experiment files.
+    """
+    cells = plan["cells"]
+    rows = {name: measurements(name, cells[name], plan["budget"]) for name in cells}
+    measured = [
+        {"table": line["table"], "row": line["row"], **values}
+        for line in plan["rows"]
+        for values in rows[line["cell"]]
+    ]
+    frames = {"measured": _typed(measured)}
+    present = [name for name in sorted(cells) if not cells[name]["missing"]]
+    for kind, file in (("curves", "log.csv"), ("codes", "codes.csv")):
+        parts = [
+            pd.read_csv(Path(cells[name]["folder"]) / file).assign(cell=name) for name in present
+        ]
+        columns = list(schema(kind)["properties"])
+        # A run that diverged in its first epoch has an empty log, whose columns have no type.
+        filled = [part for part in parts if len(part)]
+        frames[kind] = pd.concat(filled)[columns] if filled else pd.DataFrame(columns=columns)
+    return frames
+
+
+def run(plan: Row, out: Path) -> None:
+    """Write measured.csv, curves.csv, codes.csv and reconstructions/ below `out`, atomically."""
+    for kind, frame in gather(plan).items():
+        _write_checked(frame, kind, out / f"{kind}.csv")
+    pictures = out / "reconstructions"
+    pictures.mkdir(parents=True, exist_ok=True)
+    wanted = set()
+    for name, planned in plan["cells"].items():
+        if planned["missing"]:
+            continue
+        source = Path(planned["folder"]) / "reconstructions.png"
+        target = pictures / f"{name.replace('/', '__')}.png"
+        wanted.add(target)
+        write_atomically(target, partial(shutil.copyfile, source))
+    for stale in set(pictures.glob("*.png")) - wanted:
+        stale.unlink()
+
+
+def _write_checked(frame: pd.DataFrame, kind: str, file: Path) -> None:
+    """Checked before the file takes the name that others read."""
+
+    def write(path: Path) -> None:
+        frame.to_csv(path, index=False, lineterminator="\n")
+        try:
+            read_csv(path, kind)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(path), str(file))) from None
+
+    write_atomically(file, write)
+
+
+def _nothing(status: str, note: str) -> Row:
+    return {"protocol": "all", "metric": "all", "value": None, "status": status, "note": note}
+
+
+def _typed(rows: list[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(schema("measured")["properties"]))
+    for column in ("images", "epochs"):
+        # Otherwise one missing value makes a float of every number of images.
+        frame[column] = pd.to_numeric(frame[column]).astype("Int64")
+    return frame
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder, such as results/embedded")
+    arguments = parser.parse_args()
+    try:
+        run(json.loads(arguments.plan.read_text(encoding="utf-8")), arguments.out)
+    except (ConfigError, OSError, json.JSONDecodeError) as error:
+        print(f"collect: {error}", file=sys.stderr)
+        return 1
+    except KeyError as error:
+        print(f"collect: key {error} is missing in the plan or a train.json", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Render one table: `python -m workflows.steps.tables --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from workflows.files import write_text
+from workflows.render.blocks import blocks
+from workflows.render.plan import Plan
+from workflows.render.tables import latex, markdown, tidy
+from workflows.schema import ConfigError, read_csv
+
+
+def read_published(folder: Path) -> pd.DataFrame:
+    """Every number of the folder's CSVs but those of files that begin with `reference_`.
+
+    Those are other papers' results, which must not pass for this paper's. Raises ConfigError,
+    also where two values claim the same cell of a table.
+    """
+    files = sorted(f for f in folder.glob("*.csv") if not f.name.startswith("reference_"))
+    if not files:
+        raise ConfigError(f"{folder}: no published CSV")
+    published = pd.concat([read_csv(file, "published") for file in files], ignore_index=True)
+    keys = ["table", "row", "dataset", "metric"]
+    twice = published[published.duplicated(keys)]
+    if len(twice):
+        raise ConfigError(f"{folder}: two values for {', '.join(twice[keys].iloc[0])}")
+    return published
+
+
+def run(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str, out: Path) -> None:
+    """Write <table>.csv, <table>.md and <table>.tex into `out`."""
+    found = blocks(plan, measured, published, table)
+    if not found:
+        raise ConfigError(f"{table}: no row of it belongs to budget {plan.budget}")
+    write_text(out / f"{table}.csv", tidy(found).to_csv(index=False, lineterminator="\n"))
+    write_text(out / f"{table}.md", markdown(found, plan))
+    write_text(out / f"{table}.tex", latex(found, plan))
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--measured", type=Path, required=True)
+    parser.add_argument("--published", type=Path, required=True, help="folder of published CSVs")
+    parser.add_argument("--table", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    arguments = parser.parse_args()
+    try:
+        plan = Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8")))
+        measured = read_csv(arguments.measured, "measured")
+        published = read_published(arguments.published)
+        run(plan, measured, published, arguments.table, arguments.out)
+    except (ConfigError, OSError, json.JSONDecodeError) as error:
+        print(f"tables: {error}", file=sys.stderr)
+        return 1
+    except KeyError as error:
+        print(f"tables: {arguments.plan}: {error.args[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
