@@ -140,11 +140,11 @@ def test_the_same_photographs_at_another_size_are_not_subtracted() -> None:
 
 def test_a_row_without_numbers_stays_and_says_why() -> None:
     plan = plan_of("mnist")
-    changes = {"status": "diverged", "note": "diverged after step 57: the loss became nan"}
+    changes = {"status": "diverged", "note": "the loss became nan in epoch 3"}
     found = render(plan, measured_of(plan, zeta=changes))
     frame = printed(found[-1], plan)
     assert list(frame["rFID (N = 64)"]) == ["n/a", "2.00"]
-    assert list(frame["note"]) == [changes["note"], ""]
+    assert list(frame["note"]) == [f"diverged: {changes['note']}", ""]
     assert list(frame["rFID published"]) == ["2.50", "n/a"]
     assert list(tidy(found)["status"]) == ["diverged", "ok"] * 2
 
