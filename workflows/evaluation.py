@@ -93,7 +93,7 @@ def evaluate(
     LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
     Raises ValueError for unequal shapes, values that are not finite or too few features.
     """
-    stored = protocol.store(np.asarray(images))
+    stored = protocol.store(protocol.originals(np.asarray(images)))
     restored = protocol.store(protocol.quantise(reconstructions))
     rows: list[Row] = []
 

@@ -32,6 +32,18 @@ class Protocol:
         scaled = np.clip(pictures, 0, 1) * 255
         return (np.rint(scaled) if self.rounding == "nearest" else scaled).astype(np.uint8)
 
+    def originals(self, images: np.ndarray) -> np.ndarray:
+        """uint8 test images as this protocol writes them, uint8 of the same shape.
+
+        Truncation is not harmless to 8-bit originals: the published code takes them to [-1, 1] and
+        back in float32, after which levels 1 to 63 fall a hair short and lose one.
+        """
+        if self.rounding == "nearest":
+            return images
+        half = np.float32(0.5)
+        normalised = (images.astype(np.float32) / np.float32(255) - half) / half
+        return self.quantise((normalised + np.float32(1)) / np.float32(2))
+
     def store(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 (N, C, H, W) as read back from disk: grey tiled and through JPEG if so asked."""
         if self.tile_grey:

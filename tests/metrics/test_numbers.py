@@ -96,3 +96,11 @@ def test_protocols_round_truncate_and_go_through_jpeg() -> None:
     assert published.for_inception(grey).shape == (8, 3, 229, 229)
     with pytest.raises(ConfigError, match="allowed: as_published, exact"):
         load_protocol("jpeg")
+
+
+def test_truncation_lowers_the_dark_levels_of_originals() -> None:
+    """The float32 round trip of the published code, on all 256 levels."""
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    assert load_protocol("exact").originals(levels) is levels
+    lost = levels.astype(int) - load_protocol("as_published").originals(levels)
+    assert lost.reshape(-1).tolist() == [0] + [1] * 63 + [0] * 192

@@ -26,7 +26,7 @@ def run(data: Path, protocol_name: str, images: int, weights: Path, out: Path) -
     torch.backends.cudnn.allow_tf32 = False
     protocol = load_protocol(protocol_name)
     test, record = load_test(data)
-    stored = protocol.store(np.asarray(test[: images or None]))
+    stored = protocol.store(protocol.originals(np.asarray(test[: images or None])))
     network = load_inception(load_file(weights / "inception.safetensors")).to(device)
     label = json.loads((weights / "inception.json").read_text())["features"]
     features = torch.from_numpy(inception_features(stored, protocol, network))
