@@ -46,7 +46,7 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
     known["seconds"] = record["seconds"]
     if record["status"] == "diverged":
         message = " ".join(record["message"].split())
-        note = f"diverged after step {record['steps']}" + (f": {message}" if message else "")
+        note = f"last good step {record['steps']}" + (f"; {message}" if message else "")
         return [{**known, **_nothing("diverged", note)}]
     metrics = pd.read_csv(folder / "metrics.csv", keep_default_na=False)
     if metrics.empty:
