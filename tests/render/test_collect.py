@@ -57,7 +57,7 @@ def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
     assert list(measured["status"]) == ["ok", "diverged", "dataset_missing"] * 2
     assert list(measured["note"][:3]) == [
         "",
-        "diverged after step 0: the loss became nan in epoch 1",
+        "last good step 0; the loss became nan in epoch 1",
         "put it there",
     ]
     assert measured["value"].isna().tolist() == [False, True, True] * 2
