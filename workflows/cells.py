@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,22 +27,43 @@ def listing(grid: Grid) -> pd.DataFrame:
 
 
 def status(grid: Grid, results: Path) -> pd.DataFrame:
-    """cell, epochs done of epochs wanted, and what comes next; one row a cell."""
+    """cell, state, epoch, loss, usage, images/s and minutes left; one row a cell."""
     rows = []
     for name, cell in grid.cells.items():
         folder = results / grid.name / "cells" / name
+        last: dict[str, Any] = {}
         if (folder / "metrics.csv").exists():
             state = "evaluated"
         elif (folder / "train.json").exists():
-            state = "trained"
-        elif (folder / "state" / "last.safetensors").exists():
-            state = "interrupted or in training"
+            state = json.loads((folder / "train.json").read_text())["status"].replace(
+                "finished", "trained"
+            )
+        elif (folder / "state" / "progress.json").exists():
+            state = "in training or interrupted"
+            last = json.loads((folder / "state" / "progress.json").read_text())
         else:
             state = "not started"
-        log = folder / "log.csv"
-        done = len(log.read_text().splitlines()) - 1 if log.exists() else 0
-        rows.append({"cell": name, "epochs": f"{done}/{cell.knobs['epochs']}", "state": state})
+        if (folder / "log.csv").exists():
+            log = pd.read_csv(folder / "log.csv")
+            last = (
+                {str(k): v for k, v in log.iloc[-1].items()} | {"seconds_left": 0}
+                if len(log)
+                else {}
+            )
+        rows.append({"cell": name, "state": state, **_shown(last, cell.knobs["epochs"])})
     return pd.DataFrame(rows)
+
+
+def _shown(last: Mapping[str, Any], epochs: int) -> dict[str, str]:
+    if not last:
+        return {"epoch": f"0/{epochs}", "loss": "", "usage": "", "images/s": "", "minutes left": ""}
+    return {
+        "epoch": f"{last['epoch']:.3g}/{epochs}",
+        "loss": f"{last['loss']:.4g}",
+        "usage": f"{last['usage']:.1%}",
+        "images/s": f"{last['images_per_second']:,.0f}",
+        "minutes left": f"{last['seconds_left'] / 60:.1f}",
+    }
 
 
 def main() -> int:
@@ -54,7 +78,10 @@ def main() -> int:
         print(f"cells: {error}", file=sys.stderr)
         return 1
     frame = listing(grid) if arguments.what == "list" else status(grid, Path("results"))
-    print(frame.to_markdown(index=False, tablefmt="simple"))
+    print(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True))
+    if arguments.what == "status":
+        done = (frame["state"] == "evaluated").sum()
+        print(f"\n{done} of {len(frame)} cells evaluated")
     print(
         f"\nRerun one cell and the tables it feeds:\n"
         f"  snakemake --cores 8 --config budget={grid.name} "

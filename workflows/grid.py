@@ -68,12 +68,14 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     settings = load_yaml(budget_file, "budget")
     defaults = load_yaml(room / "defaults.yaml", "defaults")
     properties = load_yaml(room / "schemas" / "cell.schema.yaml", None)["properties"]
-    _refuse_unknown(settings["knobs"], properties, f"{budget_file}: knobs")
     # Checked on their own first, so that a bad value is blamed on the budget and not on a row.
-    anything = {"dataset": "any", "method": "cvq_vae", "seed": 0}
-    validate(
-        {**anything, **defaults["knobs"], **settings["knobs"]}, "cell", f"{budget_file}: knobs"
-    )
+    anything = {"dataset": "any", "method": "cvq_vae", "seed": 0, **defaults["knobs"]}
+    asked = {"knobs": settings["knobs"]}
+    for role, knobs in settings.get("role_knobs", {}).items():
+        asked[f"role_knobs.{role}"] = knobs
+    for key, knobs in asked.items():
+        _refuse_unknown(knobs, properties, f"{budget_file}: {key}")
+        validate({**anything, **knobs}, "cell", f"{budget_file}: {key}")
     for role, dataset in settings["roles"].items():
         if dataset is not None and dataset not in channels:
             allowed = ", ".join(sorted(channels))
@@ -92,13 +94,17 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
             if dataset is None:
                 continue
             for label, wanted in _expand(experiment, settings.get("sweeps", {})):
-                _refuse_unknown(wanted, properties, f"{path}: row '{label}'")
+                where = f"{path}: row '{label}'"
+                _refuse_unknown(wanted, properties, where)
+                base = _base(wanted["method"], channels[dataset], role, settings, defaults)
                 for seed in settings["seeds"]:
-                    cell = _resolve(
-                        dataset, channels[dataset], seed, wanted, settings, defaults, properties
-                    )
-                    validate(dict(cell.knobs), "cell", f"{path}: row '{label}'")
-                    cells[cell.id] = cell
+                    cell = _resolve({"dataset": dataset, "seed": seed}, base, wanted, properties)
+                    validate(dict(cell.knobs), "cell", where)
+                    if cells.setdefault(cell.id, cell) != cell:
+                        raise ConfigError(
+                            f"{budget_file}: role_knobs.{role}: cell '{cell.id}' is already "
+                            "another run; a dataset that serves two roles needs equal settings"
+                        )
                     rows.append(Row(path.stem, label, role, cell.id))
     return Grid(budget, settings, tables, tuple(rows), cells)
 
@@ -118,29 +124,38 @@ def _expand(
             yield f"{entry['row']}, {symbol[knob]} = {value}", {**knobs, knob: value}
 
 
-def _resolve(
-    dataset: str,
+def _base(
+    method: str,
     channels: int,
-    seed: int,
-    wanted: Mapping[str, Any],
+    role: str,
     settings: Mapping[str, Any],
     defaults: Mapping[str, Any],
-    properties: Mapping[str, Any],
-) -> Cell:
-    method = wanted["method"]
-    base = {
+) -> dict[str, Any]:
+    """What a row starts from: the defaults, those of its method, the budget's, its role's."""
+    return {
         **defaults["knobs"],
         **(defaults["colour"] if channels == 3 else {}),
         **defaults["methods"].get(method, {}),
         **settings["knobs"],
+        **settings.get("role_knobs", {}).get(role, {}),
     }
-    knobs = {"dataset": dataset, "seed": seed, **base, **wanted}
+
+
+def _resolve(
+    identity: Mapping[str, Any],
+    base: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    properties: Mapping[str, Any],
+) -> Cell:
+    """The cell of a row. identity: dataset and seed. The id names the knobs that differ."""
+    knobs = {**identity, **base, **wanted}
     different = [
         schema["x-slug"].format(knobs[name])
         for name, schema in properties.items()
         if "x-slug" in schema and name in knobs and knobs[name] != base.get(name)
     ]
     variant = "-".join(different) or "default"
+    method, dataset, seed = knobs["method"], knobs["dataset"], knobs["seed"]
     return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
 
 

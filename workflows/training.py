@@ -15,6 +15,21 @@ from torch import Tensor, nn
 from workflows.metrics.usage import perplexity, usage
 from workflows.registry import build_objective, loss_weights
 
+# Records of a run at least, so that its curves have a shape even when it has few epochs.
+RECORDS = 10
+# Validation images that usage and perplexity of a record are counted over: some 30,000 latents.
+WATCHED = 500
+LOG_COLUMNS = [
+    "epoch",
+    "step",
+    "loss",
+    "reconstruction",
+    "usage",
+    "perplexity",
+    "images_per_second",
+    "seconds",
+]
+
 
 class Diverged(ArithmeticError):
     """The loss is no longer a number; the message says at which epoch."""
@@ -27,6 +42,16 @@ class Images:
     train: np.ndarray
     validation: np.ndarray
     variance: float
+
+
+@dataclass(frozen=True)
+class Observers:
+    """after_record: called with every new record, to report. after_epoch: with the whole history
+    once an epoch is over, to save.
+    """
+
+    after_record: Callable[[dict[str, float]], None]
+    after_epoch: Callable[[list[dict[str, float]]], None]
 
 
 def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
@@ -49,6 +74,15 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return math.ceil(images / batch_size)
 
 
+def record_marks(steps: int, epochs: int) -> frozenset[int]:
+    """The steps of an epoch, counted from 1, after which it is looked at; the last one always is.
+
+    Once an epoch in long runs; in short ones so often that a run has about RECORDS records.
+    """
+    times = min(steps, math.ceil(RECORDS / epochs))
+    return frozenset(round(steps * part / times) for part in range(1, times + 1))
+
+
 def train_epoch(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -56,18 +90,22 @@ def train_epoch(
     knobs: Mapping[str, Any],
     epoch: int,
     device: torch.device,
-) -> dict[str, float]:
-    """Train for one epoch; means of the total loss and the reconstruction term over its images.
+) -> Iterator[dict[str, float]]:
+    """Train for one epoch, yielding a record after each of its `record_marks`.
 
-    Raises Diverged when the mean loss of the epoch is not finite.
+    A record: step (of the epoch, from 1), loss and reconstruction (means over the images since the
+    last record), images_per_second. Raises Diverged when a mean loss is not finite.
     """
     objective = build_objective(knobs, images.variance)
     weights = loss_weights(knobs)
-    model.train()
     resident = torch.from_numpy(images.train)
+    marks = record_marks(steps_per_epoch(len(resident), knobs["batch_size"]), knobs["epochs"])
     # Summed on the device: reading a loss every step would wait for it.
-    sums = torch.zeros(2, device=device)
-    for batch in batches(resident, knobs["batch_size"], knobs["seed"], epoch):
+    sums, seen, start = torch.zeros(2, device=device), 0, time.perf_counter()
+    model.train()
+    for step, batch in enumerate(
+        batches(resident, knobs["batch_size"], knobs["seed"], epoch), start=1
+    ):
         inputs = normalise(batch, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=knobs["precision"] == "bf16"):
             output = model(inputs)
@@ -80,10 +118,20 @@ def train_epoch(
         model.quantiser.adapt(output.quantised.assignment)  # type: ignore[operator, union-attr]
         optimiser.step()
         sums += torch.stack([loss.detach(), reconstruction.detach()]) * len(batch)
-    loss_mean, reconstruction_mean = (sums / len(resident)).tolist()
-    if not math.isfinite(loss_mean):
-        raise Diverged(f"the loss became {loss_mean} in epoch {epoch + 1}")
-    return {"loss": loss_mean, "reconstruction": reconstruction_mean}
+        seen += len(batch)
+        if step in marks:
+            loss_mean, reconstruction_mean = (sums / seen).tolist()
+            if not math.isfinite(loss_mean):
+                raise Diverged(f"the loss became {loss_mean} in epoch {epoch + 1}")
+            yield {
+                "step": step,
+                "loss": loss_mean,
+                "reconstruction": reconstruction_mean,
+                "images_per_second": seen / (time.perf_counter() - start),
+            }
+            # Whoever took the record may have looked at the model in evaluation mode.
+            model.train()
+            sums, seen, start = torch.zeros(2, device=device), 0, time.perf_counter()
 
 
 @torch.inference_mode()
@@ -105,30 +153,37 @@ def train(
     images: Images,
     knobs: Mapping[str, Any],
     history: list[dict[str, float]],
-    after_epoch: Callable[[list[dict[str, float]]], None],
+    observers: Observers,
     device: torch.device,
 ) -> None:
-    """Train from where `history` ends to the last epoch.
+    """Train from where `history` ends, the end of an epoch, to the last epoch.
 
-    history: one record an epoch, appended to. after_epoch: called with it once an epoch is whole
-    (to save and to report). Raises Diverged.
+    history: the records, LOG_COLUMNS each; those of an epoch are appended once it is whole, so
+    that a run that diverges ends with its last whole epoch. Raises Diverged.
     """
     steps = steps_per_epoch(len(images.train), knobs["batch_size"])
-    for epoch in range(len(history), knobs["epochs"]):
-        start = time.perf_counter()
-        means = train_epoch(model, optimiser, images, knobs, epoch, device)
-        seconds = time.perf_counter() - start
-        counts = count_codes(model, images.validation, knobs["codebook_size"], device)
-        before = history[-1]["seconds"] if history else 0.0
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "step": (epoch + 1) * steps,
-                **means,
+    before = history[-1]["seconds"] if history else 0.0
+    done = epochs_done(history, steps)
+    start = time.perf_counter()
+    for epoch in range(done, knobs["epochs"]):
+        fresh: list[dict[str, float]] = []
+        for found in train_epoch(model, optimiser, images, knobs, epoch, device):
+            counts = count_codes(model, images.validation[:WATCHED], knobs["codebook_size"], device)
+            step = epoch * steps + int(found["step"])
+            record = {
+                **found,
+                "epoch": round(step / steps, 4),
+                "step": step,
                 "usage": usage(counts),
                 "perplexity": perplexity(counts),
-                "images_per_second": len(images.train) / seconds,
                 "seconds": before + time.perf_counter() - start,
             }
-        )
-        after_epoch(history)
+            fresh.append({column: record[column] for column in LOG_COLUMNS})
+            observers.after_record(fresh[-1])
+        history += fresh
+        observers.after_epoch(history)
+
+
+def epochs_done(history: list[dict[str, float]], steps: int) -> int:
+    """Whole epochs behind a history. steps: of an epoch."""
+    return int(history[-1]["step"]) // steps if history else 0

@@ -113,6 +113,17 @@ def spoil(file: Path, change: dict) -> None:
         ),
         ("budgets/lite.yaml", {"knobs": {"epochs": "three"}}, "epochs: 'three' is not of type int"),
         ("budgets/lite.yaml", {"knobs": {"epochs": 0}}, "epochs: 0 is less than the minimum of 1"),
+        (
+            "budgets/lite.yaml",
+            {"role_knobs": {"faces": {"epoch": 3}}},
+            "role_knobs.faces: unknown key 'epoch'; did you mean 'epochs'",
+        ),
+        ("budgets/lite.yaml", {"role_knobs": {"face": {}}}, "role_knobs: unknown key 'face'"),
+        (
+            "budgets/lite.yaml",
+            {"roles": {"digits": "mnist", "natural": "cifar10", "faces": "cifar10"}},
+            "cell 'cifar10/near_codevectors/default/seed0' is already another run",
+        ),
         ("budgets/lite.yaml", {"seed": 1}, "unknown key 'seed'; did you mean 'seeds'"),
         (
             "budgets/lite.yaml",
@@ -138,6 +149,12 @@ def test_bad_input_is_refused_by_name(room: Path, file: str, change: dict, messa
     with pytest.raises(ConfigError, match=message) as refused:
         load_grid("lite", CHANNELS, room)
     assert Path(file).name in str(refused.value)
+
+
+def test_a_role_can_train_for_longer() -> None:
+    cells = load_grid("lite", CHANNELS).cells
+    epochs = {name.partition("/")[0]: cell.knobs["epochs"] for name, cell in cells.items()}
+    assert epochs == {"mnist": 2, "cifar10": 2, "ffhq_subset_64": 20}
 
 
 def test_unknown_budget() -> None:

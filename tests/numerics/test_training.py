@@ -13,9 +13,21 @@ from tests.conftest import VARIANTS
 from workflows.checkpoint import CheckpointError, pack_training, save_tensors
 from workflows.registry import build_autoencoder
 from workflows.steps.train import resume
-from workflows.training import Diverged, Images, batches, steps_per_epoch, train
+from workflows.training import (
+    Diverged,
+    Images,
+    Observers,
+    batches,
+    epochs_done,
+    record_marks,
+    steps_per_epoch,
+    train,
+)
 
 CPU = torch.device("cpu")
+
+
+NOBODY = Observers(lambda _: None, lambda _: None)
 
 
 def images() -> Images:
@@ -33,7 +45,7 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
     knobs = {**knobs, "epochs": 4}
     whole, optimiser = start(knobs)
     uninterrupted: list[dict[str, float]] = []
-    train(whole, optimiser, images(), knobs, uninterrupted, lambda _: None, CPU)
+    train(whole, optimiser, images(), knobs, uninterrupted, NOBODY, CPU)
 
     class Killed(Exception):
         pass
@@ -46,16 +58,17 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
 
         metadata = {"identity": "same", "history": json.dumps(history)}
         save_tensors(state, pack_training(first, optimiser), metadata)
-        if len(history) == 2:
+        if epochs_done(history, 5) == 2:
             raise Killed
 
+    observers = Observers(lambda _: None, save_then_die)
     with pytest.raises(Killed):
-        train(first, optimiser, images(), knobs, [], save_then_die, CPU)
+        train(first, optimiser, images(), knobs, [], observers, CPU)
 
     second, optimiser = start({**knobs, "seed": knobs["seed"]})
     history = resume(state, "same", second, optimiser)
-    assert len(history) == 2
-    train(second, optimiser, images(), knobs, history, lambda _: None, CPU)
+    assert epochs_done(history, 5) == 2
+    train(second, optimiser, images(), knobs, history, NOBODY, CPU)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     timing = {"images_per_second", "seconds"}
@@ -86,7 +99,7 @@ def test_divergence_is_said(tmp_path: Path) -> None:
     with torch.no_grad():
         next(model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match="the loss became nan in epoch 1"):
-        train(model, optimiser, images(), knobs, [], lambda _: None, CPU)
+        train(model, optimiser, images(), knobs, [], NOBODY, CPU)
 
 
 def test_training_lowers_the_loss() -> None:
@@ -94,9 +107,10 @@ def test_training_lowers_the_loss() -> None:
     model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
-    train(model, optimiser, Images(flat, flat[:8], 0.08), knobs, history, lambda _: None, CPU)
+    train(model, optimiser, Images(flat, flat[:8], 0.08), knobs, history, NOBODY, CPU)
     assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
     assert [record["epoch"] for record in history] == list(range(1, 16))
+    assert [record["step"] for record in history] == list(range(5, 80, 5))
 
 
 def test_batches_cover_the_data_in_an_order_of_their_own() -> None:
@@ -105,3 +119,42 @@ def test_batches_cover_the_data_in_an_order_of_their_own() -> None:
     assert all(sorted(order.tolist()) == list(range(10)) for order in orders)
     assert torch.equal(orders[0], orders[2])
     assert not torch.equal(orders[0], orders[1])
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "expected"),
+    [(100, 500, {100}), (100, 2, {20, 40, 60, 80, 100}), (3, 1, {1, 2, 3}), (59, 10, {59})],
+)
+def test_short_runs_are_looked_at_several_times_an_epoch(
+    steps: int, epochs: int, expected: set[int]
+) -> None:
+    assert record_marks(steps, epochs) == expected
+
+
+def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    knobs = {**VARIANTS["sq_vae"], "epochs": 2}
+    ends = []
+    for records in (1, 10):
+        monkeypatch.setattr("workflows.training.RECORDS", records)
+        model, optimiser = start(knobs)
+        history: list[dict[str, float]] = []
+        train(model, optimiser, images(), knobs, history, NOBODY, CPU)
+        ends.append((len(history), model.state_dict()))
+    (few, one), (many, other) = ends
+    assert few == 2
+    assert many == 10
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
+    knobs = {**VARIANTS["vq_vae"], "epochs": 3}
+    model, optimiser = start(knobs)
+    history: list[dict[str, float]] = []
+
+    def poison(_: list[dict[str, float]]) -> None:
+        with torch.no_grad():
+            next(model.decoder.parameters()).fill_(float("nan"))
+
+    with pytest.raises(Diverged, match="in epoch 2"):
+        train(model, optimiser, images(), knobs, history, Observers(lambda _: None, poison), CPU)
+    assert epochs_done(history, 5) == 1

@@ -24,18 +24,15 @@ from workflows.data import DataError, load_train
 from workflows.files import write_json, write_text
 from workflows.provenance import commit
 from workflows.registry import build_autoencoder
-from workflows.training import Diverged, Images, steps_per_epoch, train
-
-LOG_COLUMNS = [
-    "epoch",
-    "step",
-    "loss",
-    "reconstruction",
-    "usage",
-    "perplexity",
-    "images_per_second",
-    "seconds",
-]
+from workflows.training import (
+    LOG_COLUMNS,
+    Diverged,
+    Images,
+    Observers,
+    epochs_done,
+    steps_per_epoch,
+    train,
+)
 
 
 def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
@@ -52,7 +49,8 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
         np.array(loaded.validation),
         record["variance"],
     )
-    planned = steps_per_epoch(len(images.train), knobs["batch_size"]) * knobs["epochs"]
+    steps = steps_per_epoch(len(images.train), knobs["batch_size"])
+    planned = steps * knobs["epochs"]
     model = build_autoencoder(knobs, record["channels"], planned)
     model = model.to(device).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
@@ -67,11 +65,22 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
             pack_training(model, optimiser),
             {"identity": identity, "history": json.dumps(history)},
         )
-        print(_progress(spec["cell"], history, knobs["epochs"]), flush=True)
+
+    resumed = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
+
+    def after_record(record: dict[str, float]) -> None:
+        pace = (record["seconds"] - resumed["seconds"]) / (record["step"] - resumed["step"])
+        left = pace * (planned - record["step"])
+        write_json(
+            out / "state" / "progress.json",
+            {**record, "epochs": knobs["epochs"], "seconds_left": left},
+        )
+        print(_progress(spec["cell"], record, knobs["epochs"], left), flush=True)
 
     status, message = "finished", ""
     try:
-        train(model, optimiser, images, knobs, history, after_epoch, device)
+        observers = Observers(after_record, after_epoch)
+        train(model, optimiser, images, knobs, history, observers, device)
     except Diverged as error:
         status, message = "diverged", str(error)
         print(f"[{spec['cell']}] {message}; the state before it is kept in {state}", flush=True)
@@ -88,7 +97,8 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
             "message": message,
             **spec,
             "channels": record["channels"],
-            "epochs": len(history),
+            "epochs": epochs_done(history, steps),
+            "images": len(images.train),
             "steps": history[-1]["step"] if history else 0,
             "planned_steps": planned,
             "seconds": history[-1]["seconds"] if history else 0.0,
@@ -123,12 +133,10 @@ def resume(
     return json.loads(metadata["history"])
 
 
-def _progress(cell: str, history: list[dict[str, float]], epochs: int) -> str:
-    last = history[-1]
-    left = last["seconds"] / len(history) * (epochs - len(history))
+def _progress(cell: str, record: dict[str, float], epochs: int, left: float) -> str:
     return (
-        f"[{cell}] epoch {len(history)}/{epochs}  loss {last['loss']:.4g}  "
-        f"usage {last['usage']:.1%}  {last['images_per_second']:,.0f} images/s  "
+        f"[{cell}] epoch {record['epoch']:.3g}/{epochs}  loss {record['loss']:.4g}  "
+        f"usage {record['usage']:.1%}  {record['images_per_second']:,.0f} images/s  "
         f"{int(left // 60)}:{int(left % 60):02d} left"
     )
 
