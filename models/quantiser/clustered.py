@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -15,6 +15,7 @@ from models.quantiser.distances import Similarity, nearest_codes
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
 
 
+@runtime_checkable
 class Refresher(Protocol):
     """Anything that overwrites codevectors from what a batch used."""
 

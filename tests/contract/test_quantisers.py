@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 
+from models.quantiser.distances import cosine
 from models.quantiser.interface import Quantiser, ShapeError
 from tests.conftest import VARIANTS
 from workflows.registry import METHODS, build_autoencoder
@@ -107,12 +109,25 @@ def test_resume_gives_the_same_codebook(knobs: dict[str, Any]) -> None:
     assert_same(state_of(straight), state_of(resumed))
 
 
+@pytest.fixture
+def as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the type checks that only tests have, and that would refuse bad shapes first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("as_users_run")
 @pytest.mark.parametrize("shape", [(4, 7, 3, 5), (4, 8, 15), (60, 8)])
 def test_refuses_latents_of_another_shape(knobs: dict[str, Any], shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"latents: expected shape \(b, 8, h, w\)"):
         quantiser_of(knobs)(torch.randn(shape))
 
 
+def test_annotated_shapes_are_checked_under_test() -> None:
+    with pytest.raises(jaxtyping.TypeCheckError, match="codevectors"):
+        cosine(torch.randn(3, 8), torch.randn(4, 7))
+
+
+@pytest.mark.usefixtures("as_users_run")
 def test_refuses_codes_out_of_range(knobs: dict[str, Any]) -> None:
     quantiser = quantiser_of(knobs)
     for codes in (torch.full((1, 2, 2), 16), torch.full((1, 2, 2), -1)):

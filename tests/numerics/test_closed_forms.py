@@ -230,7 +230,7 @@ def test_objectives() -> None:
     assert mse_over_variance(0.1)(output, images).item() == pytest.approx(2.5)
     assert log_mse(output, images).item() == pytest.approx(2 * math.log(1.0))
     with pytest.raises(ValueError, match="variance: expected a positive number"):
-        mse_over_variance(0)
+        mse_over_variance(0.0)
 
 
 @pytest.mark.parametrize(("channels", "parameters"), [(1, 691_393), (3, 695_491)])
