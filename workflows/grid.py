@@ -55,6 +55,21 @@ class Grid:
         """The tables that show a cell, sorted."""
         return sorted({row.table for row in self.rows if row.cell == cell_id})
 
+    def labels(self, table: str) -> list[str]:
+        """The rows of a table in order, whether or not this budget has a dataset for them."""
+        sweeps = self.budget.get("sweeps", {})
+        return [label for label, _ in _expand(self.tables[table], sweeps)]
+
+
+def budgets_by_role(room: Path = ROOM) -> dict[str, list[str]]:
+    """Role -> the budgets that have a dataset for it, sorted. Raises ConfigError."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((room / "budgets").glob("*.yaml")):
+        for role, dataset in load_yaml(path, "budget")["roles"].items():
+            if dataset is not None:
+                found.setdefault(role, []).append(path.stem)
+    return found
+
 
 def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Grid:
     """Read the budget and every experiment. channels: dataset -> colour channels of its images.

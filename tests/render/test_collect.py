@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from workflows.schema import ConfigError, read_csv
-from workflows.steps.collect import run
+from workflows.steps.collect import of_table, run
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
 
@@ -47,7 +47,12 @@ def plan(tmp_path: Path) -> dict:
         (folder / "codes.csv").write_text("code,count\n0,7\n1,0\n")
         Image.new("L", (8, 2)).save(folder / "reconstructions.png")
     rows = [{"table": t, "row": n, "cell": n} for t in ("one", "two") for n in cells]
-    return {"budget": "made_up", "cells": cells, "rows": rows}
+    return {
+        "budget": "made_up",
+        "cells": cells,
+        "rows": rows,
+        "tables": {"one": {}, "two": {}, "three": {}},
+    }
 
 
 def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
@@ -104,3 +109,15 @@ def test_a_finished_cell_without_metrics_is_refused(plan: dict, tmp_path: Path) 
     metrics.write_text("protocol,metric,value,images,features\n")
     with pytest.raises(ConfigError, match="no metrics, though training finished"):
         run(plan, tmp_path / "out")
+
+
+def test_one_table_takes_its_own_cells_alone(plan: dict, tmp_path: Path) -> None:
+    plan["rows"] = [row for row in plan["rows"] if row["table"] == "one" or row["cell"] == GONE]
+    part = of_table(plan, "two")
+    assert list(part["cells"]) == [GONE]
+    run(part, tmp_path / "two")
+    measured = read_csv(tmp_path / "two" / "measured.csv", "measured")
+    assert list(measured["table"]) == ["two"]
+    assert list((tmp_path / "two" / "reconstructions").iterdir()) == []
+    with pytest.raises(ConfigError, match="unknown table 'four'; allowed: one, two, three"):
+        of_table(plan, "four")

@@ -28,7 +28,13 @@ def plan_of(dataset: str, seeds: int = 1, stand_in_for: str | None = None) -> Pl
         name: {
             "folder": "none",
             "missing": None,
-            "knobs": {"dataset": dataset, "seed": seed, "epochs": 8},
+            "knobs": {
+                "dataset": dataset,
+                "seed": seed,
+                "epochs": 8,
+                "train_images": None,
+                "batch_size": 64,
+            },
         }
         for (_, seed), name in names.items()
     }
@@ -43,7 +49,9 @@ def plan_of(dataset: str, seeds: int = 1, stand_in_for: str | None = None) -> Pl
             "tables": {
                 "anchors": {"title": "Anchors", "caption": "by row", "metrics": ["rFID", "usage"]}
             },
-            "datasets": {dataset: {"title": f"<{dataset}>", "stand_in_for": stand_in_for}},
+            "datasets": {
+                dataset: {"title": f"<{dataset}>", "stand_in_for": stand_in_for, "images": 3600}
+            },
         }
     )
 
@@ -275,3 +283,50 @@ def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
     (tmp_path / "two.csv").write_text(text)
     with pytest.raises(ConfigError, match="two values for anchors, random, offline, mnist, rFID"):
         read_published(tmp_path)
+
+
+def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> None:
+    content = vars(plan_of("mnist")) | {
+        "absent": [
+            {
+                "table": "anchors",
+                "dataset": "cifar10",
+                "rows": ["zeta, offline"],
+                "note": "not here",
+            }
+        ]
+    }
+    plan = Plan.of(content)
+    published = pd.DataFrame(
+        [
+            {
+                "table": "anchors",
+                "row": "zeta, offline",
+                "dataset": "cifar10",
+                "metric": "rFID",
+                "value": "26.04",
+            }
+        ]
+    )
+    found = blocks(plan, measured_of(plan), published, "anchors")
+    assert [block.dataset for block in found] == ["mnist", "mnist", "cifar10"]
+    text = markdown(found, plan)
+    line = next(line for line in text.split("## CIFAR10")[1].splitlines() if "zeta" in line)
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "zeta, offline",
+        "n/a",
+        "26.04",
+        "n/a",
+        "not here",
+    ]
+    assert "Nothing measured" in text.split("## CIFAR10")[1]
+    assert "26.04" in latex(found, plan)
+    last = tidy(found).iloc[-1]
+    assert last["status"] == "not_at_this_budget"
+    assert last["rFID published"] == "26.04"
+
+
+def test_the_caption_says_on_how_many_images(tmp_path: Path) -> None:
+    plan = plan_of("mnist")
+    block = blocks(plan, measured_of(plan), published_of(), "anchors")[0]
+    assert "8 epochs over 3,600 images at batch 64, 1 seed" in caption(block, plan)

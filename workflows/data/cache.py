@@ -154,7 +154,7 @@ def _open(folder: Path, record: dict[str, Any], part: str) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         expected = (about["images"], record["channels"], size, size)
         whole = path.stat().st_size == about["bytes"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
     if array.shape != expected or array.dtype != np.uint8 or not whole:
         raise DataError(f"{path}: {array.dtype} {array.shape}, must be uint8 {expected} and whole")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -46,7 +48,39 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
         for protocol in protocols:
             theirs = published[published["table"] == table] if protocol == beside else None
             found.append(_block(plan, ours, theirs, table, dataset, protocol))
-    return found
+    absent = [entry for entry in plan.absent if entry["table"] == table]
+    return found + [_absent(plan, entry, published) for entry in absent]
+
+
+def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Block:
+    """The block of a dataset that this budget has none for: the rows, with what was published."""
+    table, dataset = entry["table"], entry["dataset"]
+    printed = _printed(published[published["table"] == table], dataset)
+    nothing = {"mean": float("nan"), "sd": float("nan"), "seeds": 0, "images": float("nan")}
+    lines = [
+        {"row": row, "metric": metric, **nothing}
+        | {"published": printed.get((row, metric), ""), "difference": float("nan")}
+        for row in entry["rows"]
+        for metric in plan.tables[table]["metrics"]
+    ]
+    state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None, "note": entry["note"]}
+    return Block(
+        table=table,
+        dataset=dataset,
+        protocol="as_published",
+        published_dataset=dataset,
+        compared=False,
+        lines=pd.DataFrame(lines),
+        rows=pd.DataFrame([{"row": row, **state} for row in entry["rows"]]),
+        features=pd.DataFrame(columns=["metric", "features"]),
+    )
+
+
+def _printed(theirs: pd.DataFrame, dataset: str) -> dict[tuple[str, str], str]:
+    """(row, metric) -> the published value on a dataset, as its source prints it."""
+    of_real = theirs[theirs["dataset"] == dataset]
+    keys = zip(of_real["row"], of_real["metric"], strict=True)
+    return dict(zip(keys, of_real["value"], strict=True))
 
 
 def _block(
@@ -59,11 +93,7 @@ def _block(
 ) -> Block:
     real = plan.published_dataset(dataset)
     compared = protocol == "as_published" and real == dataset
-    printed: dict[tuple[str, str], str] = {}
-    if theirs is not None:
-        of_real = theirs[theirs["dataset"] == real]
-        keys = zip(of_real["row"], of_real["metric"], strict=True)
-        printed = dict(zip(keys, of_real["value"], strict=True))
+    printed = _printed(theirs, real) if theirs is not None else {}
     lines, rows = [], []
     wanted = plan.rows_of(table, dataset)
     longest = max(plan.knobs(cell)["epochs"] for cells in wanted.values() for cell in cells)

@@ -24,8 +24,9 @@ class Plan:
     """budget, title: the budget's name and description. cells: id -> {folder, knobs, missing}.
 
     rows: {table, row, cell} in the order of the experiment files. tables: name -> {title, caption,
-    metrics}. datasets: name -> {title, stand_in_for}. published_for: dataset -> name it has in
-    published files, for those where neither its own name nor its stand_in_for will do.
+    metrics}. datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table,
+    dataset, rows, note} of what this budget has no dataset for. published_for: dataset -> name it
+    has in published files, for those where neither its own name nor its stand_in_for will do.
     """
 
     budget: str
@@ -35,6 +36,7 @@ class Plan:
     tables: Mapping[str, Mapping[str, Any]]
     datasets: Mapping[str, Mapping[str, Any]]
     published_for: Mapping[str, str]
+    absent: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Plan:
@@ -43,6 +45,7 @@ class Plan:
         return cls(
             rows=tuple(content["rows"]),
             published_for=content.get("published_for", {}),
+            absent=tuple(content.get("absent", ())),
             **{key: content[key] for key in keys},
         )
 
@@ -64,6 +67,19 @@ class Plan:
                 found.setdefault(line["row"], []).append(line["cell"])
         return found
 
+    def training_of(self, table: str, dataset: str) -> list[tuple[int, int]]:
+        """The different (training images, batch size) of a table's runs on a dataset, sorted."""
+        cells = [cell for cells in self.rows_of(table, dataset).values() for cell in cells]
+        return sorted(
+            {
+                (
+                    self.knobs(cell)["train_images"] or self.datasets[dataset]["images"],
+                    self.knobs(cell)["batch_size"],
+                )
+                for cell in cells
+            }
+        )
+
     def lines_of(self, table: str) -> list[Mapping[str, str]]:
         """The lines of `rows` that belong to a table. Raises KeyError for an unknown table."""
         if table not in self.tables:
@@ -72,9 +88,8 @@ class Plan:
 
     def dataset_title(self, dataset: str) -> str:
         """Its title, saying what it stands in for."""
-        record = self.datasets[dataset]
-        real = record["stand_in_for"]
-        return record["title"] + (f" (stand-in for {self.title_of(real)})" if real else "")
+        real = self.datasets[dataset]["stand_in_for"] if dataset in self.datasets else None
+        return self.title_of(dataset) + (f" (stand-in for {self.title_of(real)})" if real else "")
 
     def title_of(self, dataset: str) -> str:
         """The title of a dataset, which need not be part of this plan."""

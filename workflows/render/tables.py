@@ -76,7 +76,7 @@ def caption(block: Block, plan: Plan) -> str:
         f"{record['title']}: {record['caption']}",
         f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}",
         f"Budget {plan.title}",
-        _extent(block),
+        _extent(block, plan),
     ]
     if (block.lines["published"] != "").any():
         parts += _comparison(block, plan)
@@ -86,19 +86,25 @@ def caption(block: Block, plan: Plan) -> str:
     return ". ".join(parts) + "."
 
 
-def _extent(block: Block) -> str:
+def _extent(block: Block, plan: Plan) -> str:
     epochs = sorted(set(block.rows["epochs"].dropna().astype(int)))
     if not epochs:
         return "Nothing measured"
     seeds = int(block.rows["seeds"].max())
     span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    text = f"{span} {'epoch' if span == '1' else 'epochs'}, "
+    sizes = " or ".join(
+        f"{images:,} images at batch {batch}"
+        for images, batch in plan.training_of(block.table, block.dataset)
+    )
+    text = f"{span} {'epoch' if span == '1' else 'epochs'} over {sizes}, "
     if seeds == 1:
         return text + "1 seed"
     return text + f"{seeds} seeds (mean ± standard deviation)"
 
 
 def _comparison(block: Block, plan: Plan) -> list[str]:
+    if block.rows["epochs"].isna().all():
+        return []
     if block.published_dataset != block.dataset:
         real = plan.title_of(block.published_dataset)
         return [f"Published numbers are of {real}, so no difference is taken"]

@@ -1,6 +1,7 @@
 rule train:
     input:
         dataset_of,
+        checked=ancient(rules.check.output),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/log.csv",
@@ -23,7 +24,7 @@ rule train:
         "Train {wildcards.cell}"
     shell:
         "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --threads 1 2>&1 | tee {log}"
+        " --out {params.folder} --code {params.code} --threads 1 2>&1 | tee {log}"
 
 
 rule evaluate:
@@ -41,6 +42,8 @@ rule evaluate:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     conda:
         "../../environment.yml"
+    # A cell is finished before another is begun, so that a long run has results early.
+    priority: 1
     threads: slots()
     resources:
         mem_mb=3000,

@@ -9,7 +9,8 @@ sys.path.insert(0, workflow.basedir)
 from snakemake.exceptions import WorkflowError
 
 from workflows.data import DataError, Missing, describe, locate, names
-from workflows.grid import load_grid
+from workflows.grid import budgets_by_role, load_grid
+from workflows.planning import FIGURES, plan
 from workflows.provenance import fingerprint
 from workflows.schema import ConfigError
 
@@ -24,14 +25,6 @@ RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
 WEIGHTS = ".cache/weights"
-FIGURES = [
-    "dimensionality",
-    "codebook_size",
-    "training_curves",
-    "reconstructions",
-    "code_histograms",
-]
-
 try:
     DATASETS = {name: describe(name) for name in names()}
     GRID = load_grid(BUDGET, {name: found.channels for name, found in DATASETS.items()})
@@ -42,6 +35,7 @@ try:
         for name in WANTED
         if isinstance(place := locate(name), Missing)
     }
+    PLAN = plan(GRID, CELL, DATASETS, ABSENT, budgets_by_role())
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -54,11 +48,19 @@ wildcard_constraints:
     figure=r"[a-z0-9_]+",
 
 
-def present_cells():
-    """Ids of the cells whose dataset can be had."""
+def present_cells(table=None):
+    """Ids of the cells whose dataset can be had; with a table, of those that it shows."""
+    shown = {row.cell for row in GRID.rows if table in (None, row.table)}
     return [
-        name for name, cell in GRID.cells.items() if cell.knobs["dataset"] not in ABSENT
+        name
+        for name, cell in GRID.cells.items()
+        if name in shown and cell.knobs["dataset"] not in ABSENT
     ]
+
+
+def present_datasets():
+    """Names of the datasets of this budget that can be had."""
+    return [name for name in WANTED if name not in ABSENT]
 
 
 def cell_of(wildcards):
@@ -72,6 +74,13 @@ def cell_of(wildcards):
 def dataset_of(wildcards):
     """The prepared dataset that a cell trains on."""
     return f"{DATA}/{cell_of(wildcards).knobs['dataset']}/dataset.json"
+
+
+def decoding_of(wildcards):
+    """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
+    about = DATASETS[wildcards.dataset]
+    keys = ("reader", "options", "images", "validation", "image_size", "channels")
+    return json.dumps({key: getattr(about, key) for key in keys}, sort_keys=True)
 
 
 def slots():
@@ -112,33 +121,3 @@ def references_of(wildcards):
         f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
         for protocol in protocols()
     ]
-
-
-def plan():
-    """What the tables show, for the steps that collect and render."""
-    return {
-        "budget": BUDGET,
-        "title": GRID.budget["title"],
-        "cells": {
-            name: {
-                "folder": CELL.format(cell=name),
-                "knobs": dict(cell.knobs),
-                "missing": ABSENT.get(cell.knobs["dataset"]),
-            }
-            for name, cell in GRID.cells.items()
-        },
-        "rows": [
-            {"table": row.table, "row": row.row, "cell": row.cell} for row in GRID.rows
-        ],
-        "tables": {
-            name: {key: table[key] for key in ("title", "caption", "metrics")}
-            for name, table in GRID.tables.items()
-        },
-        "datasets": {
-            name: {
-                "title": DATASETS[name].title,
-                "stand_in_for": DATASETS[name].stand_in_for,
-            }
-            for name in WANTED
-        },
-    }

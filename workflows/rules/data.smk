@@ -9,6 +9,7 @@ rule prepare:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
+        decoding=decoding_of,
     message:
         "Prepare the images of {wildcards.dataset}"
     shell:
@@ -29,10 +30,33 @@ rule weights:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
+        code=fingerprint("workflows.steps.weights"),
     message:
         "Verify and convert the weights of the metric networks"
     shell:
         "python -m workflows.steps.weights --out {params.folder} 2>&1 | tee {log}"
+
+
+# Every training waits for this, so that bad data or weights are refused before any has started.
+rule check:
+    input:
+        expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
+        rules.weights.output,
+    output:
+        f".cache/checked/{BUDGET}.json",
+    log:
+        f"logs/{BUDGET}/check.log",
+    conda:
+        "../../environment.yml"
+    params:
+        datasets=[f"{DATA}/{name}" for name in present_datasets()],
+        weights=WEIGHTS,
+        code=fingerprint("workflows.steps.check"),
+    message:
+        "Check every dataset and weight file against its digest"
+    shell:
+        "python -m workflows.steps.check --datasets {params.datasets} --weights {params.weights}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule reference:

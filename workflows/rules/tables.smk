@@ -1,6 +1,7 @@
 localrules:
     plan,
     collect,
+    collect_all,
     table,
     figure,
 
@@ -13,14 +14,41 @@ rule plan:
     conda:
         "../../environment.yml"
     params:
-        plan=json.dumps(plan(), indent=1, sort_keys=True),
+        plan=json.dumps(PLAN, indent=1, sort_keys=True),
     message:
         "Write down what the tables show"
     shell:
         "cat > {output} 2> {log} <<'PLAN'\n{params.plan}\nPLAN"
 
 
+# Collected table by table, so that a cell that was run again renews only the tables it feeds.
 rule collect:
+    input:
+        lambda wildcards: expand(
+            f"{CELL}/metrics.csv", cell=present_cells(wildcards.table)
+        ),
+        plan=rules.plan.output,
+    output:
+        measured=f"{RESULTS}/collected/{{table}}/measured.csv",
+        curves=f"{RESULTS}/collected/{{table}}/curves.csv",
+        codes=f"{RESULTS}/collected/{{table}}/codes.csv",
+        pictures=directory(f"{RESULTS}/collected/{{table}}/reconstructions"),
+    log:
+        f"logs/{BUDGET}/collect/{{table}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        table=lambda wildcards: f"--table {wildcards.table}",
+        folder=subpath(output.measured, parent=True),
+        code=fingerprint("workflows.steps.collect"),
+    message:
+        "Collect the numbers of table {wildcards.table}"
+    shell:
+        "python -m workflows.steps.collect --plan {input.plan} {params.table}"
+        " --out {params.folder} 2>&1 | tee {log}"
+
+
+use rule collect as collect_all with:
     input:
         expand(f"{CELL}/metrics.csv", cell=present_cells()),
         plan=rules.plan.output,
@@ -28,19 +56,15 @@ rule collect:
         measured=f"{RESULTS}/measured.csv",
         curves=f"{RESULTS}/curves.csv",
         codes=f"{RESULTS}/codes.csv",
-        reconstructions=directory(f"{RESULTS}/reconstructions"),
+        pictures=directory(f"{RESULTS}/reconstructions"),
     log:
         f"logs/{BUDGET}/collect.log",
-    conda:
-        "../../environment.yml"
     params:
+        table="",
         folder=subpath(output.measured, parent=True),
         code=fingerprint("workflows.steps.collect"),
     message:
         "Collect every cell's numbers"
-    shell:
-        "python -m workflows.steps.collect --plan {input.plan} --out {params.folder}"
-        " 2>&1 | tee {log}"
 
 
 rule table:
@@ -70,10 +94,7 @@ rule table:
 rule figure:
     input:
         plan=rules.plan.output,
-        measured=rules.collect.output.measured,
-        curves=rules.collect.output.curves,
-        codes=rules.collect.output.codes,
-        reconstructions=rules.collect.output.reconstructions,
+        measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]}/measured.csv",
     output:
         f"figures/{BUDGET}/{{figure}}.svg",
         f"figures/{BUDGET}/{{figure}}.png",
@@ -82,12 +103,13 @@ rule figure:
     conda:
         "../../environment.yml"
     params:
+        collected=subpath(input.measured, parent=True),
         folder=subpath(output[0], parent=True),
         code=fingerprint("workflows.steps.figures"),
     message:
         "Figure {wildcards.figure}"
     shell:
         "python -m workflows.steps.figures --plan {input.plan} --measured {input.measured}"
-        " --curves {input.curves} --codes {input.codes}"
-        " --reconstructions {input.reconstructions} --figure {wildcards.figure}"
+        " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
+        " --reconstructions {params.collected}/reconstructions --figure {wildcards.figure}"
         " --out {params.folder} 2>&1 | tee {log}"

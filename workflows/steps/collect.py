@@ -82,6 +82,16 @@ def gather(plan: Row) -> dict[str, pd.DataFrame]:
     return frames
 
 
+def of_table(plan: Row, table: str) -> Row:
+    """The part of a plan that one table shows. Raises ConfigError for an unknown table."""
+    if table not in plan["tables"]:
+        raise ConfigError(f"unknown table '{table}'; allowed: {', '.join(plan['tables'])}")
+    rows = [row for row in plan["rows"] if row["table"] == table]
+    shown = {row["cell"] for row in rows}
+    cells = {name: cell for name, cell in plan["cells"].items() if name in shown}
+    return {**plan, "rows": rows, "cells": cells}
+
+
 def run(plan: Row, out: Path) -> None:
     """Write measured.csv, curves.csv, codes.csv and reconstructions/ below `out`, atomically."""
     for kind, frame in gather(plan).items():
@@ -129,10 +139,12 @@ def main() -> int:
     """Parse the command line; 1 and one line on standard error for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--table", help="only this table's rows and cells")
     parser.add_argument("--out", type=Path, required=True, help="folder, such as results/embedded")
     arguments = parser.parse_args()
     try:
-        run(json.loads(arguments.plan.read_text(encoding="utf-8")), arguments.out)
+        plan = json.loads(arguments.plan.read_text(encoding="utf-8"))
+        run(of_table(plan, arguments.table) if arguments.table else plan, arguments.out)
     except (ConfigError, OSError, json.JSONDecodeError) as error:
         print(f"collect: {error}", file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,11 @@ from workflows.training import (
 )
 
 
-def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
-    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json."""
+def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "") -> None:
+    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
+
+    code: a digest of the code that trains; a state that other code left is not gone on from.
+    """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     knobs = spec["knobs"]
@@ -56,7 +60,7 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
     optimiser = torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
 
     state = out / "state" / "last.safetensors"
-    identity = json.dumps([spec, record["train"]["sha256"]], sort_keys=True)
+    identity = json.dumps([spec, record["train"]["sha256"], code], sort_keys=True)
     history = resume(state, identity, model, optimiser)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
@@ -110,6 +114,9 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int) -> None:
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )
+    if status == "finished":
+        # Whoever runs a finished cell again wants it trained again, not read back.
+        shutil.rmtree(out / "state", ignore_errors=True)
 
 
 def resume(
@@ -125,7 +132,7 @@ def resume(
         with safe_open(state, "pt") as file:
             metadata = file.metadata()
         if metadata["identity"] != identity:
-            print(f"{state}: of other settings or data; starting anew", flush=True)
+            print(f"{state}: of other settings, data or code; starting anew", flush=True)
             return []
         unpack_training(load_file(state), model, optimiser)
     except Exception as error:
@@ -153,11 +160,12 @@ def main() -> int:
     parser.add_argument("--spec", required=True, help="JSON: budget, cell and knobs")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--code", default="", help="digest of the code that trains")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     try:
         spec = json.loads(arguments.spec)
-        run(spec, arguments.data, arguments.out, arguments.threads)
+        run(spec, arguments.data, arguments.out, arguments.threads, arguments.code)
     except (CheckpointError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,110 @@
+"""What is written down for the tables: every row, also of datasets that a budget has not got."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workflows.cells import listing, status, targets
+from workflows.data import describe, names
+from workflows.grid import Grid, budgets_by_role, load_grid
+from workflows.planning import FIGURES, plan
+from workflows.render.plan import Plan
+from workflows.schema import ConfigError
+
+DATASETS = {name: describe(name) for name in names()}
+
+
+def grid_of(budget: str) -> Grid:
+    return load_grid(budget, {name: found.channels for name, found in DATASETS.items()})
+
+
+def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
+    elsewhere = budgets_by_role()
+    return plan(grid_of(budget), "cells/{cell}", DATASETS, missing or {}, elsewhere)
+
+
+def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
+    (absent,) = plan_of("embedded")["absent"]
+    assert absent == {
+        "table": "reinitialisation",
+        "dataset": "ffhq",
+        "rows": ["near codevectors", "hard encoded features", "running average"],
+        "note": "not at this budget; budget lite has a dataset for it",
+    }
+    assert plan_of("lite")["absent"] == []
+
+
+def test_every_role_is_served_by_some_budget() -> None:
+    found = budgets_by_role()
+    assert set(found) == {"digits", "natural", "faces"}
+    assert found["digits"] == ["embedded", "lite", "paper", "smoke"]
+
+
+def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:
+    cells = plan_of("lite", {"cifar10": "fetch it"})["cells"]
+    assert cells["cifar10/sq_vae/default/seed0"]["missing"] == "fetch it"
+    assert cells["mnist/sq_vae/default/seed0"]["missing"] is None
+
+
+def test_the_renderer_reads_it() -> None:
+    read = Plan.of(json.loads(json.dumps(plan_of("lite"))))
+    assert read.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
+    assert read.training_of("methods", "mnist") == [(12000, 64)]
+    assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 64)]
+
+
+def test_labels_follow_the_budget_of_a_sweep() -> None:
+    assert len(grid_of("lite").labels("code_dimension")) == 18
+    assert grid_of("smoke").labels("code_dimension") == [
+        f"{method}, D = {dim}" for method in ("VQ-VAE", "SQ-VAE", "CVQ-VAE") for dim in (4, 64)
+    ]
+
+
+def test_a_cell_renews_its_own_tables_and_figures_alone() -> None:
+    grid = grid_of("embedded")
+    assert targets(grid, "mnist_5k/cvq_vae/closest/seed0") == [
+        "results/embedded/tables/anchors.md",
+        "results/embedded/measured.csv",
+    ]
+    shared = targets(grid, "mnist_5k/cvq_vae/default/seed0")
+    assert len(shared) == 6 + len(FIGURES) + 1
+    with pytest.raises(ConfigError, match="did you mean mnist_5k/cvq_vae/closest/seed0"):
+        targets(grid, "mnist_5k/cvq_vae/close/seed0")
+
+
+def test_every_cell_is_listed_with_its_tables() -> None:
+    grid = grid_of("embedded")
+    frame = listing(grid).set_index("cell")
+    assert set(frame.index) == set(grid.cells)
+    assert frame.loc["mnist_5k/vq_vae/D4/seed0", "tables"] == "code_dimension"
+    assert (frame["tables"] != "").all()
+
+
+def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
+    grid = grid_of("smoke")
+    names = list(grid.cells)[:4]
+    folders = [tmp_path / "smoke" / "cells" / name for name in names]
+    record = {"epoch": 0.5, "loss": 1.25, "usage": 0.1, "images_per_second": 300.0}
+    for folder in folders:
+        (folder / "state").mkdir(parents=True)
+    progress = json.dumps({**record, "seconds_left": 90})
+    (folders[0] / "state" / "progress.json").write_text(progress)
+    (folders[1] / "train.json").write_text('{"status": "diverged"}')
+    (folders[1] / "log.csv").write_text("epoch,loss,usage,images_per_second\n")
+    (folders[2] / "metrics.csv").write_text("")
+    frame = status(grid, tmp_path).set_index("cell")
+    assert frame.loc[names[0]].to_dict() == {
+        "state": "in training or interrupted",
+        "epoch": "0.5/1",
+        "loss": "1.25",
+        "usage": "10.0%",
+        "images/s": "300",
+        "minutes left": "1.5",
+    }
+    assert frame.loc[names[1], "state"] == "diverged"
+    assert frame.loc[names[2], "state"] == "evaluated"
+    assert frame.loc[names[3], ["state", "epoch"]].to_list() == ["not started", "0/1"]
+    assert len(frame) == len(grid.cells)

@@ -1,0 +1,78 @@
+"""What a budget's tables show, written down once for the steps that collect and render."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflows.data import Dataset
+from workflows.grid import Grid
+
+# Every figure, and the table whose runs it draws.
+FIGURES = {
+    "dimensionality": "code_dimension",
+    "codebook_size": "codebook_size",
+    "training_curves": "methods",
+    "reconstructions": "methods",
+    "code_histograms": "methods",
+}
+# The datasets of the paper behind the roles that experiments name.
+PAPER = {"digits": "mnist", "natural": "cifar10", "faces": "ffhq"}
+
+
+def plan(
+    grid: Grid,
+    folder: str,
+    datasets: Mapping[str, Dataset],
+    missing: Mapping[str, str],
+    roles_elsewhere: Mapping[str, list[str]],
+) -> dict[str, Any]:
+    """The content of plan.json.
+
+    folder: of a cell, with `{cell}` in it. datasets: by name, at least the grid's. missing:
+    dataset -> what to do, for those that this machine has not got. roles_elsewhere: role -> the
+    budgets that have a dataset for it.
+    """
+    wanted = sorted({cell.knobs["dataset"] for cell in grid.cells.values()})
+    return {
+        "budget": grid.name,
+        "title": grid.budget["title"],
+        "cells": {
+            name: {
+                "folder": folder.format(cell=name),
+                "knobs": dict(cell.knobs),
+                "missing": missing.get(cell.knobs["dataset"]),
+            }
+            for name, cell in grid.cells.items()
+        },
+        "rows": [{"table": row.table, "row": row.row, "cell": row.cell} for row in grid.rows],
+        "tables": {
+            name: {key: table[key] for key in ("title", "caption", "metrics")}
+            for name, table in grid.tables.items()
+        },
+        "datasets": {
+            name: {
+                "title": datasets[name].title,
+                "stand_in_for": datasets[name].stand_in_for,
+                "images": datasets[name].images["train"] - datasets[name].validation,
+            }
+            for name in wanted
+        },
+        "absent": [
+            {
+                "table": name,
+                "dataset": PAPER[role],
+                "rows": grid.labels(name),
+                "note": _elsewhere(roles_elsewhere.get(role, [])),
+            }
+            for name, table in grid.tables.items()
+            for role in table["roles"]
+            if grid.budget["roles"][role] is None
+        ],
+    }
+
+
+def _elsewhere(budgets: list[str]) -> str:
+    if not budgets:
+        return "not at this budget"
+    return f"not at this budget; budget {' and '.join(budgets)} has a dataset for it"
