@@ -1,35 +1,25 @@
-"""The metric networks' weights: from pinned packages, a local folder or the canonical downloads.
+"""The metric networks' weights, and where they are looked for:
 
-Every file's sha256 is checked before it is opened. Neither package is imported, pickles are read
-with an unpickler that admits plain arrays only, and .pth files with `weights_only=True`.
+1. the folder that CODEBOOK_WEIGHTS names, if it is set: whoever sets it wants these files, so a
+   missing one is an error and nothing else is tried;
+2. the pinned packages, which come with the installation, so that no number depends on whether a
+   server answered on that day; their weight files are read, neither package is imported;
+3. the canonical downloads.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import importlib.util
-import io
 import os
-import pickle
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from workflows.metrics.inception import Inception
-from workflows.metrics.perceptual import Perceptual
+from workflows import weight_files
+from workflows.weight_files import WeightsError, check_sum
 
 FOLDER_VARIABLE = "CODEBOOK_WEIGHTS"
-
-
-class WeightsError(ValueError):
-    """Weights that are missing, damaged or hostile; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +30,24 @@ class Source:
     package: str = ""
     file: str = ""
     url: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name, without folders."""
+        return (self.file or self.url).rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One network's tensors under their canonical names.
+
+    route: the package's name, or "canonical" for the published files, given or downloaded.
+    files: the name and the whole sha256 of every file read.
+    """
+
+    tensors: dict[str, Tensor]
+    route: str
+    files: list[dict[str, str]]
 
 
 _HEADS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/"
@@ -83,21 +91,39 @@ DOWNLOADS = {
 NETWORKS = tuple(PACKAGES)
 
 
-def load_weights(network: str) -> tuple[dict[str, Tensor], str]:
-    """Tensors under their canonical names, and the route: a package's name or "canonical".
+def load_weights(network: str) -> Weights:
+    """The weights from the first place that is to be asked. network: one of NETWORKS.
 
-    network: one of NETWORKS. Raises WeightsError.
+    Raises WeightsError for a file that is missing, cannot be downloaded, or has another sha256.
     """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder:
+        return _canonical([folder_file(s, Path(folder)) for s in DOWNLOADS[network]], network)
     source = PACKAGES[network]
     file = package_file(source)
     if file is not None:
-        check_sum(file, source.sha256)
-        read = read_torchscript if network == "inception" else read_checkpoint
-        return read(file, network), source.package.replace("_", "-")
+        about = {"name": source.name, "sha256": check_sum(file, source.sha256)}
+        inception = network == "inception"
+        read = weight_files.read_torchscript if inception else weight_files.read_checkpoint
+        return Weights(read(file, network), source.package.replace("_", "-"), [about])
+    return _canonical([download(source) for source in DOWNLOADS[network]], network)
+
+
+def _canonical(files: list[Path], network: str) -> Weights:
     tensors: dict[str, Tensor] = {}
-    for part in DOWNLOADS[network]:
-        tensors |= read_pth(canonical_file(part), part.sha256)
-    return canonical_names(tensors, network), "canonical"
+    about = []
+    for file, source in zip(files, DOWNLOADS[network], strict=True):
+        about.append({"name": source.name, "sha256": check_sum(file, source.sha256)})
+        tensors |= weight_files.read_pth(file)
+    return Weights(weight_files.canonical_names(tensors, network), "canonical", about)
+
+
+def folder_file(source: Source, folder: Path) -> Path:
+    """The file in the folder that CODEBOOK_WEIGHTS names, at any depth. Raises WeightsError."""
+    found = sorted(folder.rglob(source.name))
+    if not found:
+        raise WeightsError(f"{folder / source.name}: no such file ({FOLDER_VARIABLE} is set)")
+    return found[0]
 
 
 def package_file(source: Source) -> Path | None:
@@ -107,107 +133,15 @@ def package_file(source: Source) -> Path | None:
     return file if file and file.exists() else None
 
 
-def canonical_file(source: Source) -> Path:
-    """The file in the folder $CODEBOOK_WEIGHTS names, else downloaded. Raises WeightsError."""
-    name = source.url.rsplit("/", 1)[1]
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder:
-        found = sorted(Path(folder).rglob(name))
-        if found:
-            return found[0]
-        raise WeightsError(f"{Path(folder) / name}: no such file ({FOLDER_VARIABLE} is set)")
+def download(source: Source) -> Path:
+    """The canonical file, downloaded once, with a progress bar. Raises WeightsError."""
     import pooch
 
+    # It would print each sum and advise to pin it; the sums are pinned here.
+    pooch.get_logger().setLevel("WARNING")
+    cache = pooch.os_cache("codebook-benchmark")
     try:
-        cache = pooch.os_cache("codebook-benchmark")
-        return Path(pooch.retrieve(source.url, None, fname=name, path=cache, progressbar=False))
+        return Path(pooch.retrieve(source.url, None, source.name, cache, progressbar=True))
     except Exception as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{source.url}: cannot be downloaded ({reason})") from error
-
-
-def check_sum(file: Path, expected: str) -> None:
-    """Raise WeightsError unless the file's sha256 is, or begins with, `expected`."""
-    with file.open("rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
-    if not found.startswith(expected):
-        raise WeightsError(f"{file}: sha256 is {found}, expected {expected}")
-
-
-def read_torchscript(file: Path, network: str = "inception") -> dict[str, Tensor]:
-    """The Inception of a TorchScript file, under pytorch-fid's names; its code is not run."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        script = torch.jit.load(file, map_location="cpu").state_dict()
-    kernels = [name.removesuffix(".weight") for name in script if name.endswith(".weight")]
-    with torch.device("meta"):
-        ours = [n.removesuffix(".conv.weight") for n in Inception().state_dict() if "weight" in n]
-    tensors = {}
-    for theirs, name in zip(kernels, ours, strict=True):
-        beta = script[f"{theirs}.beta"].flatten()
-        tensors[f"{name}.conv.weight"] = script[f"{theirs}.weight"]
-        tensors[f"{name}.bn.weight"] = torch.ones_like(beta)
-        tensors[f"{name}.bn.bias"] = beta
-        tensors[f"{name}.bn.running_mean"] = script[f"{theirs}.mean"].flatten()
-        tensors[f"{name}.bn.running_var"] = script[f"{theirs}.var"].flatten()
-    return {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return importlib.import_module("numpy._core.multiarray")._reconstruct
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not admitted")
-
-
-def read_checkpoint(file: Path, network: str) -> dict[str, Tensor]:
-    """An LPIPS pickle of numpy arrays (kernels HWIO), under torchvision's names.
-
-    Raises WeightsError if it holds anything but arrays.
-    """
-    try:
-        content = _ArraysOnly(io.BytesIO(file.read_bytes())).load()
-    except Exception as error:
-        raise WeightsError(f"{file}: refused ({error})") from error
-    content = content.get("params", content)
-    backbone = next(value for name, value in content.items() if not name.startswith("Net"))
-    convolutions = [n for n in _perceptual_names(network) if n.endswith(".bias")]
-    tensors = {}
-    for index, name in enumerate(n.removesuffix(".bias") for n in convolutions):
-        layer = backbone[f"Conv_{index}"]
-        tensors[f"{name}.weight"] = _from_hwio(layer["kernel"])
-        tensors[f"{name}.bias"] = torch.tensor(np.asarray(layer["bias"]))
-    for index in range(5):
-        head = content[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]
-        tensors[f"lin{index}.weight"] = _from_hwio(head)
-    return tensors
-
-
-def _from_hwio(kernel: np.ndarray) -> Tensor:
-    return torch.tensor(np.ascontiguousarray(np.asarray(kernel).transpose(3, 2, 0, 1)))
-
-
-def _perceptual_names(network: str) -> list[str]:
-    return list(Perceptual(network.removeprefix("lpips_")).state_dict())
-
-
-def read_pth(file: Path, sha256: str) -> Mapping[str, Tensor]:
-    """A state dict of torch.save, checked first. Raises WeightsError."""
-    check_sum(file, sha256)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{file}: refused ({reason})") from error
-
-
-def canonical_names(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
-    """Keep what the metric uses: no classifier, no counters; LPIPS heads as linN.weight."""
-    if network == "inception":
-        unused = ("fc.", "AuxLogits.")
-        kept = {n: v for n, v in tensors.items() if not n.startswith(unused)}
-        return {n: v for n, v in kept.items() if not n.endswith("num_batches_tracked")}
-    renamed = {name.replace(".model.1.", "."): value for name, value in tensors.items()}
-    return {n: v for n, v in renamed.items() if n.startswith(("features.", "lin"))}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from workflows.checkpoint import save_tensors
 from workflows.files import write_json
-from workflows.weights import NETWORKS, WeightsError, load_weights
+from workflows.weight_files import WeightsError
+from workflows.weights import NETWORKS, load_weights
 
 TITLES = {
     "inception": "inception-2015-12-05",
@@ -21,15 +22,16 @@ TITLES = {
 def run(out: Path) -> None:
     """Write <network>.safetensors and <network>.json of every network. Raises WeightsError."""
     for network in NETWORKS:
-        tensors, route = load_weights(network)
+        weights = load_weights(network)
         file = out / f"{network}.safetensors"
-        save_tensors(file, tensors, {"network": network})
+        save_tensors(file, weights.tensors, {"network": network})
         record = {
             "network": network,
-            "route": route,
-            "features": f"{TITLES[network]} ({route}, fp32)",
+            "route": weights.route,
+            "files": weights.files,
+            "features": f"{TITLES[network]} ({weights.route}, fp32)",
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "parameters": sum(value.numel() for value in tensors.values()),
+            "parameters": sum(value.numel() for value in weights.tensors.values()),
         }
         write_json(out / f"{network}.json", record)
         print(f"{network}: {record['features']} -> {file}")

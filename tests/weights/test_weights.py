@@ -1,0 +1,200 @@
+"""Where metric weights are looked for, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import pickle
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pooch
+import pytest
+import torch
+
+from workflows import weight_files, weights
+from workflows.steps import weights as step
+from workflows.weight_files import WeightsError
+
+
+def packaged(network: str) -> Path:
+    file = weights.package_file(weights.PACKAGES[network])
+    assert file is not None
+    return file
+
+
+def as_published(folder: Path, network: str, tensors: dict[str, torch.Tensor]) -> list[Path]:
+    """The tensors in files named and laid out like the canonical ones, with their spare parts."""
+    first, *heads = weights.DOWNLOADS[network]
+    backbone = {n: v for n, v in tensors.items() if not n.startswith("lin")}
+    if network == "inception":
+        counters = [n for n in tensors if n.endswith("bn.bias")]
+        backbone |= {n.replace("bias", "num_batches_tracked"): torch.zeros(()) for n in counters}
+        backbone |= {"fc.weight": torch.zeros(2), "AuxLogits.fc.weight": torch.zeros(2)}
+    else:
+        backbone["classifier.1.weight"] = torch.zeros(2)
+    lin = {n.replace(".", ".model.1.", 1): v for n, v in tensors.items() if n.startswith("lin")}
+    files = []
+    for source, content in [(first, backbone), *((head, lin) for head in heads)]:
+        files.append(folder / source.name)
+        torch.save(content, files[-1])
+    return files
+
+
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Admit files whose sums are not the published ones; the sum is still taken."""
+    monkeypatch.setattr(weights, "check_sum", lambda file, expected: sha256(file))
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _no_folder_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(url: str, *_: object, **__: object) -> str:
+        raise OSError(f"asked for {url}")
+
+    monkeypatch.delenv(weights.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+
+
+@pytest.mark.parametrize("network", weights.NETWORKS)
+def test_packages_answer_without_a_server(network: str) -> None:
+    loaded = weights.load_weights(network)
+    file = packaged(network)
+    assert loaded.route == weights.PACKAGES[network].package.replace("_", "-")
+    assert loaded.files == [{"name": file.name, "sha256": sha256(file)}]
+
+
+@pytest.mark.parametrize("network", weights.NETWORKS)
+def test_a_folder_goes_before_the_packages(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = weights.load_weights(network).tensors
+    nested = tmp_path / "hub" / "checkpoints"
+    nested.mkdir(parents=True)
+    files = as_published(nested, network, ours)
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(WeightsError, match=rf"{files[0].name}: sha256 is [0-9a-f]{{64}}, expected"):
+        weights.load_weights(network)
+
+    trusting(monkeypatch)
+    found = weights.load_weights(network)
+    assert found.route == "canonical"
+    assert found.files == [{"name": file.name, "sha256": sha256(file)} for file in files]
+    assert found.tensors.keys() == ours.keys()
+    assert all(torch.equal(found.tensors[name], ours[name]) for name in ours)
+
+
+@pytest.mark.parametrize("network", weights.NETWORKS)
+def test_every_file_must_be_in_the_folder(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
+    trusting(monkeypatch)
+    for source in weights.DOWNLOADS[network]:
+        missing = rf"{source.name}: no such file \(CODEBOOK_WEIGHTS is set\)"
+        with pytest.raises(WeightsError, match=missing):
+            weights.load_weights(network)
+        torch.save({}, tmp_path / source.name)
+    assert weights.load_weights(network).route == "canonical"
+
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(WeightsError, match=r"nowhere/.*no such file"):
+        weights.load_weights(network)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    root = tmp_path / "www"
+    root.mkdir()
+    handler = functools.partial(Quiet, directory=root)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield root, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_downloads_come_last_with_a_progress_bar(
+    server: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    network = "lpips_alex"
+    ours = weights.load_weights(network).tensors
+    root, base = server
+    files = as_published(root, network, ours)
+    sources = [weights.Source(sha256(file)[:8], url=f"{base}/{file.name}") for file in files]
+    monkeypatch.undo()
+    monkeypatch.delenv(weights.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(weights, "package_file", lambda source: None)
+    monkeypatch.setitem(weights.DOWNLOADS, network, sources)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
+
+    found = weights.load_weights(network)
+    assert found.route == "canonical"
+    assert [file["name"] for file in found.files] == [file.name for file in files]
+    assert all(torch.equal(found.tensors[name], ours[name]) for name in ours)
+    assert "100%" in capfd.readouterr().err
+
+    files[0].unlink()
+    assert weights.load_weights(network).files == found.files, "downloaded twice"
+    shutil.rmtree(tmp_path / "codebook-benchmark")
+    with pytest.raises(WeightsError, match=rf"{files[0].name}: cannot be downloaded \(404"):
+        weights.load_weights(network)
+
+
+def test_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    source = weights.PACKAGES["lpips_alex"]
+    file = tmp_path / "alexnet.ckpt"
+    shutil.copy(packaged("lpips_alex"), file)
+    assert weight_files.check_sum(file, source.sha256) == source.sha256
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    found = hashlib.sha256(content).hexdigest()
+    with pytest.raises(
+        WeightsError, match=rf"alexnet\.ckpt: sha256 is {found}, expected {source.sha256}"
+    ):
+        weight_files.check_sum(file, source.sha256)
+
+
+class Hostile:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+def test_hostile_pickles_are_refused_and_not_run(tmp_path: Path) -> None:
+    mark, file = tmp_path / "ran", tmp_path / "hostile.ckpt"
+    file.write_bytes(pickle.dumps({"AlexNet_0": Hostile(mark), "array": np.zeros(2)}))
+    with pytest.raises(WeightsError, match="not admitted"):
+        weight_files.read_checkpoint(file, "lpips_alex")
+    torch.save({"weight": Hostile(mark)}, file)
+    with pytest.raises(WeightsError, match="refused"):
+        weight_files.read_pth(file)
+    assert not mark.exists()
+
+
+def test_the_step_records_what_it_read(tmp_path: Path) -> None:
+    step.run(tmp_path)
+    for network in weights.NETWORKS:
+        record = json.loads((tmp_path / f"{network}.json").read_text())
+        assert record["sha256"] == sha256(tmp_path / f"{network}.safetensors")
+        assert record["files"] == [
+            {"name": packaged(network).name, "sha256": weights.PACKAGES[network].sha256}
+        ]
+        assert record["route"] in record["features"]
