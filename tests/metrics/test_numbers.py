@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from pytorch_fid.fid_score import calculate_frechet_distance
@@ -67,6 +70,40 @@ def test_kernel_distance_equals_its_double_sum() -> None:
     assert kernel_distance(a, b) == pytest.approx(expected)
     with pytest.raises(ValueError, match="N, M >= 2"):
         kernel_distance(a[:1], b)
+
+
+def peak_memory(function: Callable[[], float]) -> tuple[float, int]:
+    """What the function returns, and the most bytes that numpy held meanwhile."""
+    tracemalloc.start()
+    try:
+        return function(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("n", "m"), [(90, 70), (64, 64), (63, 130)])
+def test_kernel_distance_in_blocks_equals_the_whole_matrices(
+    n: int, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    a = np.abs(rng.normal(size=(n, 24))).astype(np.float32)
+    b = np.abs(rng.normal(0.2, 1, size=(m, 24))).astype(np.float32)
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (x.astype(np.float64) @ y.astype(np.float64).T / 24 + 1) ** 3
+
+    own = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (kernel(a, a), kernel(b, b))]
+    expected = own[0] + own[1] - 2 * kernel(a, b).mean()
+    for block in (1, 32, 1024):
+        monkeypatch.setattr("workflows.metrics.frechet.BLOCK", block)
+        assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-10)
+
+
+def test_kernel_distance_takes_little_memory() -> None:
+    """At this size the matrices of the whole formula would take 200 MB each."""
+    features = np.random.default_rng(4).random((5000, 16), dtype=np.float32)
+    _, taken = peak_memory(lambda: kernel_distance(features, features[::-1]))
+    assert taken < 32 * 1024**2
 
 
 def test_usage_and_perplexity_closed_forms() -> None:
