@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
+from workflows.metric_networks import Networks
 from workflows.metrics.frechet import frechet_distance, kernel_distance
-from workflows.metrics.inception import Inception, load_inception
-from workflows.metrics.perceptual import Perceptual, load_perceptual
+from workflows.metrics.inception import Inception
+from workflows.metrics.perceptual import Perceptual
 from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
 from workflows.protocol import Protocol, rgb
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
-BATCH = 50
+BATCH = 50  # images a network takes, or whose pixels are floats, at a time
 ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Networks:
-    """The metric networks, and per network how results name it and its weights' route."""
-
-    inception: Inception
-    lpips_vgg: Perceptual
-    lpips_alex: Perceptual
-    features: dict[str, str]
-
-
-def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """The networks that the weights step wrote. Raises OSError, KeyError or RuntimeError."""
-
-    def tensors(name: str) -> dict[str, Tensor]:
-        return load_file(folder / f"{name}.safetensors")
-
-    names = ("inception", "lpips_vgg", "lpips_alex")
-    return Networks(
-        load_inception(tensors("inception")).to(device),
-        load_perceptual("vgg", tensors("lpips_vgg")).to(device),
-        load_perceptual("alex", tensors("lpips_alex")).to(device),
-        {name: json.loads((folder / f"{name}.json").read_text())["features"] for name in names},
-    )
 
 
 def inception_features(stored: np.ndarray, protocol: Protocol, network: Inception) -> np.ndarray:
@@ -91,19 +62,24 @@ def evaluate(
     original images' Inception features, at least as many as are used. fid_images, lpips_images:
     how many of the first test images rFID and KID, and LPIPS, rest on; None for all.
     LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
-    Raises ValueError for unequal shapes, values that are not finite or too few features.
+    PSNR, a mean over images, is infinite if one of them is restored exactly; CSV files and tables
+    say "inf". Raises ValueError for unequal shapes, values that are not finite or too few features.
     """
-    stored = protocol.store(protocol.originals(np.asarray(images)))
-    restored = protocol.store(protocol.quantise(reconstructions))
+    _check(images, reconstructions, reference, len(images[:fid_images]))
+    blocks = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+    stored = np.concatenate([protocol.store(protocol.originals(images[b])) for b in blocks])
+    restored = np.concatenate(
+        [protocol.store(protocol.quantise(reconstructions[b])) for b in blocks]
+    )
     rows: list[Row] = []
 
     def add(metric: str, value: float, count: int, features: str = "") -> None:
         row = (protocol.name, metric, float(value), count, features)
         rows.append(dict(zip(COLUMNS, row, strict=True)))
 
-    pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
     for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-        add(metric, distance(*pair).mean(), len(stored))
+        pairs = ([x[b].astype(np.float32) / 255 for x in (stored, restored)] for b in blocks)
+        add(metric, np.concatenate([distance(*pair) for pair in pairs]).mean(), len(stored))
 
     count = len(stored[:lpips_images])
     for metric, name in (("LPIPS", "lpips_vgg"), ("LPIPS-Alex", "lpips_alex")):
@@ -113,13 +89,21 @@ def evaluate(
         add(metric, distances.mean(), count, networks.features[name])
 
     count = len(stored[:fid_images])
-    if len(reference) < count:
-        raise ValueError(f"reference holds {len(reference)} images' features, {count} are needed")
     features = inception_features(restored[:count], protocol, networks.inception)
     label = networks.features["inception"]
     add("rFID", frechet_distance(reference[:count], features), count, label)
     add("KID", kernel_distance(reference[:count], features), count, label)
     return rows
+
+
+def _check(images: np.ndarray, made: np.ndarray, reference: np.ndarray, needed: int) -> None:
+    """Refuse before the first network runs, not minutes later."""
+    if images.ndim != 4 or images.shape != made.shape:
+        raise ValueError(f"images are {images.shape}, reconstructions {made.shape}: must be equal")
+    if len(reference) < needed:
+        raise ValueError(f"reference holds {len(reference)} images' features, {needed} are needed")
+    if not np.isfinite(reference).all():
+        raise ValueError("reference features hold values that are not finite")
 
 
 def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:

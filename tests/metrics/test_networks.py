@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lpips
 import pytest
-import pytorch_fid.inception
 import torch
 import torch.nn.functional as F
 from skimage import data
@@ -30,26 +28,18 @@ def test_inception_equals_the_torchscript_original(tensors) -> None:
     assert (found - expected).norm() / expected.norm() < 1e-3
 
 
-def test_inception_equals_pytorch_fid(tensors, monkeypatch: pytest.MonkeyPatch) -> None:
-    head = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
-    state = {**tensors["inception"], **head}
-    monkeypatch.setattr(
-        pytorch_fid.inception, "load_state_dict_from_url", lambda url, progress: state
-    )
+def test_inception_equals_pytorch_fid(tensors, package_inception) -> None:
     x = photographs(2, 32)
     with torch.inference_mode():
-        expected = pytorch_fid.inception.InceptionV3().eval()(x)[0].flatten(1)
+        expected = package_inception(x)[0].flatten(1)
         found = load_inception(tensors["inception"])(x)
     assert (found - expected).norm() / expected.norm() < 1e-4
 
 
 @pytest.mark.parametrize(("net", "size"), [("alex", 32), ("vgg", 32), ("vgg", 28)])
-def test_lpips_equals_the_package(tensors, net: str, size: int) -> None:
+def test_lpips_equals_the_package(tensors, package_lpips, net: str, size: int) -> None:
     state = tensors[f"lpips_{net}"]
-    theirs = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
-    for name, parameter in theirs.net.named_parameters():
-        _, index, part = name.split(".")
-        parameter.data.copy_(state[f"features.{index}.{part}"])
+    theirs = package_lpips(net)
     a = photographs(3, size) * 2 - 1
     b = (a + 0.2 * torch.randn(a.shape)).clamp(-1, 1)
     with torch.inference_mode():

@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from workflows.checkpoint import load_trained
-from workflows.evaluation import BATCH, COLUMNS, Networks, code_rows, evaluate, load_networks
+from workflows.evaluation import BATCH, COLUMNS, code_rows, evaluate
 from workflows.files import write_atomically, write_text
+from workflows.metric_networks import Networks, load_networks
 from workflows.protocol import load_protocol, rgb
 
 SHOWN = 8
@@ -38,16 +39,20 @@ def reconstruct(
 
 def read_reference(files: list[Path], protocol: str, sha256: str, networks: Networks) -> np.ndarray:
     """The features, (N, 2048), of the protocol's file. Raises ValueError if none fits."""
+    wanted = {"sha256": sha256, "features": networks.features["inception"]}
     for file in files:
-        with safe_open(file, "np") as opened:
-            metadata = opened.metadata() or {}
-            if metadata.get("protocol") != protocol:
-                continue
-            wanted = {"sha256": sha256, "features": networks.features["inception"]}
-            for key, value in wanted.items():
-                if metadata.get(key) != value:
-                    raise ValueError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
-            return opened.get_tensor("features")
+        try:
+            with safe_open(file, "np") as opened:
+                metadata = opened.metadata() or {}
+                features = opened.get_tensor("features")
+        except SafetensorError as error:
+            raise ValueError(f"{file}: damaged ({error})") from error
+        if metadata.get("protocol") != protocol:
+            continue
+        for key, value in wanted.items():
+            if metadata.get(key) != value:
+                raise ValueError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
+        return features
     raise ValueError(f"no --reference file is of protocol '{protocol}'")
 
 
@@ -102,7 +107,11 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     try:
         run(arguments)
-    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+    except KeyError as error:
+        where = f"{arguments.cell / 'train.json'} or {arguments.data / 'dataset.json'}"
+        print(f"evaluate: key {error} is missing in {where}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

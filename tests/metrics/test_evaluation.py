@@ -1,0 +1,226 @@
+"""evaluate() with the real networks on a dozen real images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pytorch_fid.fid_score import calculate_frechet_distance
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from workflows import data
+from workflows.evaluation import COLUMNS, code_rows, evaluate, inception_features
+from workflows.metric_networks import Networks, load_networks
+from workflows.protocol import Protocol, load_protocol
+from workflows.render.numbers import shown
+from workflows.schema import read_csv
+from workflows.steps import collect
+
+EXACT = load_protocol("exact")
+PUBLISHED = load_protocol("as_published")
+PHOTOS, DIGITS = "photo_patches", "mnist_5k"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """Twelve test images of each embedded dataset, uint8: 3 x 32 x 32 and 1 x 28 x 28."""
+    root = tmp_path_factory.mktemp("datasets")
+    for name in (PHOTOS, DIGITS):
+        data.prepare(name, root / name)
+    return {name: np.array(data.load_test(root / name)[0][:12]) for name in (PHOTOS, DIGITS)}
+
+
+@pytest.fixture(scope="module")
+def rows_of(pictures: dict[str, np.ndarray], networks: Networks) -> Callable[..., pd.DataFrame]:
+    """Rows of a dataset's reconstructions; the reference features are computed once."""
+    known: dict[tuple[str, str], np.ndarray] = {}
+
+    def rows(
+        name: str,
+        made: np.ndarray,
+        protocol: Protocol = EXACT,
+        fid_images: int | None = None,
+        lpips_images: int | None = None,
+    ) -> pd.DataFrame:
+        images = pictures[name]
+        key = (name, protocol.name)
+        if key not in known:
+            stored = protocol.store(protocol.originals(images))
+            known[key] = inception_features(stored, protocol, networks.inception)
+        limits = (fid_images, lpips_images)
+        return pd.DataFrame(evaluate(images, made, protocol, networks, known[key], *limits))
+
+    return rows
+
+
+def values(rows: pd.DataFrame) -> dict[str, float]:
+    return dict(zip(rows["metric"], rows["value"], strict=True))
+
+
+def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, deviation, images.shape)
+    return np.clip(images / 255 + noise, 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", [PHOTOS, DIGITS])
+def test_equal_pictures_are_at_no_distance(pictures, rows_of, name: str) -> None:
+    found = values(rows_of(name, pictures[name].astype(np.float32) / 255))
+    assert found["l1"] == 0
+    assert found["PSNR"] == np.inf
+    assert found["SSIM"] == pytest.approx(1)
+    assert found["LPIPS"] == 0
+    assert found.get("LPIPS-Alex", 0) == 0
+    assert found["rFID"] == pytest.approx(0, abs=1e-3)
+    # Unbiased, so it is below zero where the two sets are closer than two samples would be.
+    assert found["KID"] <= 0
+
+
+def test_noise_makes_every_metric_worse(pictures, rows_of) -> None:
+    found = [values(rows_of(PHOTOS, noisy(pictures[PHOTOS], s))) for s in (0.02, 0.08, 0.3)]
+    for metric in ("l1", "LPIPS", "LPIPS-Alex", "rFID", "KID", "PSNR", "SSIM"):
+        series = [one[metric] for one in found]
+        better_first = series[::-1] if metric in ("PSNR", "SSIM") else series
+        assert better_first[0] < better_first[1] < better_first[2], (metric, series)
+
+
+@pytest.mark.parametrize("protocol", [EXACT, PUBLISHED], ids=lambda p: p.name)
+@pytest.mark.parametrize("name", [PHOTOS, DIGITS])
+def test_rows_say_what_they_rest_on(
+    pictures, rows_of, networks: Networks, name: str, protocol: Protocol
+) -> None:
+    rows = rows_of(name, noisy(pictures[name], 0.05), protocol, fid_images=8, lpips_images=4)
+    assert list(rows.columns) == COLUMNS
+    assert set(rows["protocol"]) == {protocol.name}
+    vgg, alex, inception = (
+        networks.features[network] for network in ("lpips_vgg", "lpips_alex", "inception")
+    )
+    expected = [
+        ("l1", 12, ""),
+        ("PSNR", 12, ""),
+        ("SSIM", 12, ""),
+        ("LPIPS", 4, vgg),
+        ("LPIPS-Alex", 4, alex),
+        ("rFID", 8, inception),
+        ("KID", 8, inception),
+    ]
+    if name == DIGITS:  # 28 pixels are too few for AlexNet
+        expected.pop(4)
+    assert list(rows[["metric", "images", "features"]].itertuples(index=False)) == expected
+    assert np.isfinite(rows["value"]).all()
+    assert all(label.endswith(", fp32)") for label in (vgg, alex, inception))
+
+
+def test_a_protocol_changes_every_number(pictures, rows_of) -> None:
+    made = noisy(pictures[PHOTOS], 0.05)
+    exact, published = (values(rows_of(PHOTOS, made, protocol)) for protocol in (EXACT, PUBLISHED))
+    for metric, value in exact.items():
+        assert value != pytest.approx(published[metric], rel=1e-3), metric
+
+
+def test_numbers_equal_the_libraries_used_as_documented(
+    pictures, rows_of, package_lpips, package_inception
+) -> None:
+    """scikit-image and lpips on 8-bit pictures, pytorch-fid's network and distance on their own."""
+    images, made = pictures[PHOTOS], noisy(pictures[PHOTOS], 0.08)
+    found = values(rows_of(PHOTOS, made))
+    restored = np.rint(made * 255).astype(np.uint8)
+    pairs = list(zip(images.transpose(0, 2, 3, 1), restored.transpose(0, 2, 3, 1), strict=True))
+    ratios = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in pairs]
+    assert found["PSNR"] == pytest.approx(np.mean(ratios), rel=1e-6)
+    similarities = [structural_similarity(a, b, win_size=11, channel_axis=2) for a, b in pairs]
+    assert found["SSIM"] == pytest.approx(np.mean(similarities), rel=1e-5)
+    assert found["l1"] == pytest.approx(np.abs(images / 255.0 - restored / 255.0).mean(), rel=1e-6)
+
+    with torch.inference_mode():
+        x, y = (torch.tensor(p).float() / 255 for p in (images, restored))
+        for metric, net in (("LPIPS", "vgg"), ("LPIPS-Alex", "alex")):
+            distances = package_lpips(net)(x, y, normalize=True)
+            assert found[metric] == pytest.approx(distances.mean().item(), rel=1e-4)
+        a, b = (package_inception(z)[0].flatten(1).double().numpy() for z in (x, y))
+    # The distance does not change in coordinates of the space the 24 features span, where the
+    # matrix square root takes milliseconds rather than minutes.
+    basis = np.linalg.qr(np.concatenate([a, b]).T)[0]
+    moments = [f(z @ basis) for z in (a, b) for f in (lambda z: z.mean(0), lambda z: np.cov(z.T))]
+    assert found["rFID"] == pytest.approx(calculate_frechet_distance(*moments), rel=1e-3)
+
+
+def test_bad_input_is_refused_before_any_network_runs(pictures, networks: Networks) -> None:
+    images = pictures[PHOTOS]
+    made, reference = noisy(images, 0.1), np.zeros((12, 2048), np.float32)
+    broken = dataclasses.replace(networks, inception=None, lpips_vgg=None, lpips_alex=None)
+
+    def refused(message: str, made=made, reference=reference, fid_images=None) -> None:
+        with pytest.raises(ValueError, match=message):
+            evaluate(images, made, EXACT, broken, reference, fid_images, None)
+
+    refused(r"images are \(12, 3, 32, 32\), reconstructions \(11, 3, 32, 32\)", made=made[:11])
+    refused(r"reconstructions \(12, 1, 32, 32\)", made=made[:, :1])
+    for value in (np.nan, np.inf):
+        holed = made.copy()
+        holed[7, 1, 2, 3] = value
+        refused("reconstructions hold values that are not finite", made=holed)
+        refused("reference features hold values", reference=np.full_like(reference, value))
+    refused("reference holds 7 images' features, 12 are needed", reference=reference[:7])
+    refused(
+        "reference holds 7 images' features, 8 are needed", reference=reference[:7], fid_images=8
+    )
+
+
+def test_an_infinite_ratio_is_collected_and_printed(
+    pictures, rows_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture restored exactly is enough; the run must not stop at it."""
+    made = noisy(pictures[DIGITS], 0.1)
+    made[3] = pictures[DIGITS][3] / np.float32(255)
+    rows = rows_of(DIGITS, made)
+    cell, name = tmp_path / "cell", "mnist_5k/vq_vae/default/seed0"
+    cell.mkdir()
+    counts = np.array([1, 2])
+    everything = [*rows.to_dict("records"), *code_rows(counts, EXACT, 12)]
+    pd.DataFrame(everything, columns=COLUMNS).to_csv(cell / "metrics.csv", index=False)
+    pd.DataFrame({"code": [0, 1], "count": counts}).to_csv(cell / "codes.csv", index=False)
+    (cell / "log.csv").write_text(
+        "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
+        "1,2,0.5,0.4,1,2,100,1\n"
+    )
+    (cell / "reconstructions.png").touch()
+    record = {"status": "finished", "epochs": 1, "commit": "0" * 12, "dirty": False}
+    (cell / "train.json").write_text(json.dumps({**record, "device": "cpu", "seconds": 1.0}))
+    planned = {"folder": str(cell), "knobs": {"dataset": DIGITS, "seed": 0}, "missing": None}
+    plan = {
+        "budget": "smoke",
+        "cells": {name: planned},
+        "rows": [{"table": "methods", "row": "VQ-VAE", "cell": name}],
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    command = ["collect", "--plan", str(tmp_path / "plan.json"), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", command)
+    assert collect.main() == 0
+    measured = read_csv(tmp_path / "measured.csv", "measured").set_index("metric")["value"]
+    assert measured["PSNR"] == np.inf
+    assert shown("PSNR", measured["PSNR"]) == "inf"
+    assert np.isfinite(measured.drop("PSNR")).all()
+
+
+def test_altered_networks_are_refused(weights_folder: Path, tmp_path: Path) -> None:
+    for file in weights_folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    alex = tmp_path / "lpips_alex.safetensors"
+    content = bytearray(alex.read_bytes())
+    content[-1] ^= 1
+    alex.unlink()
+    alex.write_bytes(content)
+    with pytest.raises(ValueError, match=r"lpips_alex\.safetensors: sha256 is .* expected"):
+        load_networks(tmp_path)
+    record = tmp_path / "inception.json"
+    record.unlink()
+    for text in ("{", "{}", "[]"):
+        record.write_text(text)
+        with pytest.raises(ValueError, match=r"inception\.json: damaged"):
+            load_networks(tmp_path)

@@ -1,0 +1,59 @@
+"""The metric networks, from the files that the weights step wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from workflows.metrics.inception import Inception, load_inception
+from workflows.metrics.perceptual import Perceptual, load_perceptual
+from workflows.weight_files import check_sum
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The metric networks, and per network how results name it and its weights' route."""
+
+    inception: Inception
+    lpips_vgg: Perceptual
+    lpips_alex: Perceptual
+    features: dict[str, str]
+
+
+def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
+    """The networks that the weights step wrote. Raises what `read_network` raises."""
+    files = {name: read_network(folder, name) for name in ("inception", "lpips_vgg", "lpips_alex")}
+    return Networks(
+        load_inception(files["inception"].tensors).to(device),
+        load_perceptual("vgg", files["lpips_vgg"].tensors).to(device),
+        load_perceptual("alex", files["lpips_alex"].tensors).to(device),
+        {name: file.features for name, file in files.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network's tensors, and how results name it and its weights' route."""
+
+    tensors: dict[str, Tensor]
+    features: str
+
+
+def read_network(folder: Path, name: str) -> Network:
+    """What the weights step wrote as `name`.
+
+    Raises OSError for a missing file and ValueError for one that is not what was written.
+    """
+    about = folder / f"{name}.json"
+    try:
+        record = json.loads(about.read_text(encoding="utf-8"))
+        features, sha256 = record["features"], record["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{about}: damaged ({error}); run workflows.steps.weights") from error
+    check_sum(folder / f"{name}.safetensors", sha256)
+    return Network(load_file(folder / f"{name}.safetensors"), features)
