@@ -74,15 +74,19 @@ def run(arguments: argparse.Namespace) -> None:
     test, record = load_test(arguments.data)
     images = np.asarray(test)
     trained = load_trained(cell)
+    finished = trained.record["status"] == "finished"
+    # Everything is read before the work starts, so that a bad file is refused at once.
+    if finished:
+        networks = load_networks(arguments.weights, device)
+        sha256 = record["test"]["sha256"]
+        references = [
+            read_reference(arguments.reference, p.name, sha256, networks) for p in protocols
+        ]
     made, counts = reconstruct(trained.model, images, trained.codebook_size, device)
     rows = []
-    if trained.record["status"] == "finished":
-        networks = load_networks(arguments.weights, device)
+    if finished:
         limits = (arguments.fid_images or None, arguments.lpips_images or None)
-        for protocol in protocols:
-            reference = read_reference(
-                arguments.reference, protocol.name, record["test"]["sha256"], networks
-            )
+        for protocol, reference in zip(protocols, references, strict=True):
             rows += evaluate(images, made, protocol, networks, reference, *limits)
             rows += code_rows(counts, protocol, len(images))
     codes = pd.DataFrame({"code": np.arange(len(counts)), "count": counts})
