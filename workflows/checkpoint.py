@@ -35,7 +35,11 @@ class Trained:
 
 def load_trained(folder: Path) -> Trained:
     """The finished model of a cell's folder. Raises CheckpointError if it does not load."""
-    record = json.loads((folder / "train.json").read_text())
+    about = folder / "train.json"
+    try:
+        record = json.loads(about.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{about}: damaged ({error})") from error
     model = build_autoencoder(record["knobs"], record["channels"], record["planned_steps"])
     file = folder / "model.safetensors"
     try:

@@ -154,7 +154,7 @@ def test_bad_input_is_refused_by_name(room: Path, file: str, change: dict, messa
 def test_a_role_can_train_for_longer() -> None:
     cells = load_grid("lite", CHANNELS).cells
     epochs = {name.partition("/")[0]: cell.knobs["epochs"] for name, cell in cells.items()}
-    assert epochs == {"mnist": 2, "cifar10": 2, "ffhq_subset_64": 20}
+    assert epochs == {"mnist": 2, "cifar10": 2, "ffhq_subset_64": 16}
 
 
 def test_unknown_budget() -> None:

@@ -52,8 +52,8 @@ def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:
 def test_the_renderer_reads_it() -> None:
     read = Plan.of(json.loads(json.dumps(plan_of("lite"))))
     assert read.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
-    assert read.training_of("methods", "mnist") == [(12000, 64)]
-    assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 64)]
+    assert read.training_of("methods", "mnist") == [(12000, 16)]
+    assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 16)]
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:

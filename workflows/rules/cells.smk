@@ -40,10 +40,10 @@ rule evaluate:
         f"{CELL}/reconstructions.png",
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
-    conda:
-        "../../environment.yml"
     # A cell is finished before another is begun, so that a long run has results early.
     priority: 1
+    conda:
+        "../../environment.yml"
     threads: slots()
     resources:
         mem_mb=3000,

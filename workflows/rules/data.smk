@@ -30,6 +30,7 @@ rule weights:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
+        given=os.environ.get("CODEBOOK_WEIGHTS", ""),
         code=fingerprint("workflows.steps.weights"),
     message:
         "Verify and convert the weights of the metric networks"

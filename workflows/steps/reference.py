@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from workflows.checkpoint import save_tensors
 from workflows.evaluation import inception_features
+from workflows.metric_networks import read_network
 from workflows.metrics.inception import load_inception
 from workflows.protocol import load_protocol
 
@@ -27,12 +26,12 @@ def run(data: Path, protocol_name: str, images: int, weights: Path, out: Path) -
     protocol = load_protocol(protocol_name)
     test, record = load_test(data)
     stored = protocol.store(protocol.originals(np.asarray(test[: images or None])))
-    network = load_inception(load_file(weights / "inception.safetensors")).to(device)
-    label = json.loads((weights / "inception.json").read_text())["features"]
+    written = read_network(weights, "inception")
+    network = load_inception(written.tensors).to(device)
     features = torch.from_numpy(inception_features(stored, protocol, network))
     metadata = {
         "protocol": protocol.name,
-        "features": label,
+        "features": written.features,
         "dataset": record["name"],
         "sha256": record["test"]["sha256"],
     }

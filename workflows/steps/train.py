@@ -25,6 +25,7 @@ from workflows.data import DataError, load_train
 from workflows.files import write_json, write_text
 from workflows.provenance import commit
 from workflows.registry import build_autoencoder
+from workflows.schema import ConfigError, validate
 from workflows.training import (
     LOG_COLUMNS,
     Diverged,
@@ -87,7 +88,7 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "
         train(model, optimiser, images, knobs, history, observers, device)
     except Diverged as error:
         status, message = "diverged", str(error)
-        print(f"[{spec['cell']}] {message}; the state before it is kept in {state}", flush=True)
+        print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
         if state.exists():
             unpack_training(load_file(state), model, optimiser)
 
@@ -165,8 +166,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         spec = json.loads(arguments.spec)
+        validate(spec, "spec", "--spec")
+        validate(spec["knobs"], "cell", "--spec: knobs")
         run(spec, arguments.data, arguments.out, arguments.threads, arguments.code)
-    except (CheckpointError, DataError, OSError, json.JSONDecodeError) as error:
+    except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     return 0
