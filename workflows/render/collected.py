@@ -9,12 +9,35 @@ from typing import Any
 
 import pandas as pd
 
+from workflows.render.plan import Plan
+
+MISSING = "no measurements"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A row's cells, one a seed: those that finished, and why the others did not."""
+
+    row: str
+    finished: list[str]
+    failed: dict[str, str]
+
+    @property
+    def cells(self) -> list[str]:
+        """All that finished, or else all."""
+        return self.finished or list(self.failed)
+
+    @property
+    def label(self) -> str:
+        """The row, marked if nothing came of it."""
+        return self.row if self.finished else f"× {self.row}"
+
 
 @dataclass(frozen=True)
 class Collected:
     """A plan, its collected CSVs, and the folder of reconstructions."""
 
-    plan: Mapping[str, Any]
+    plan: Plan
     measured: pd.DataFrame
     curves: pd.DataFrame
     codes: pd.DataFrame
@@ -22,27 +45,37 @@ class Collected:
 
     def knobs(self, cell: str) -> Mapping[str, Any]:
         """The settings of a cell."""
-        return self.plan["cells"][cell]["knobs"]
+        return self.plan.knobs(cell)
 
     def datasets(self, table: str) -> list[str]:
         """The datasets of a table, in the order of its rows."""
-        cells = [row["cell"] for row in self.plan["rows"] if row["table"] == table]
-        return list(dict.fromkeys(self.knobs(cell)["dataset"] for cell in cells))
+        return self.plan.datasets_of(table)
 
-    def cells(self, table: str, dataset: str) -> list[tuple[str, str]]:
-        """The row and the first seed's cell of every row."""
-        found: dict[str, str] = {}
-        for row in self.plan["rows"]:
-            if row["table"] == table and self.knobs(row["cell"])["dataset"] == dataset:
-                found.setdefault(row["row"], row["cell"])
-        return list(found.items())
+    def runs(self, table: str, dataset: str) -> list[Runs]:
+        """A table's rows, with their cells."""
+        bad = self.failed(table, dataset)
+        return [
+            Runs(
+                row,
+                [cell for cell in cells if cell not in bad],
+                {cell: bad[cell] for cell in cells if cell in bad},
+            )
+            for row, cells in self.plan.rows_of(table, dataset).items()
+        ]
 
-    def failed(self, table: str, dataset: str) -> pd.DataFrame:
-        """The lines of a table and a dataset that say why there is no number."""
+    def failed(self, table: str, dataset: str) -> dict[str, str]:
+        """Cell -> why it has no number, of those that have none."""
         here = (self.measured["table"] == table) & (self.measured["dataset"] == dataset)
-        return self.measured[here & (self.measured["status"] != "ok")]
+        bad = self.measured[here & (self.measured["status"] != "ok")]
+        states = zip(bad["cell"], bad["status"], bad["note"], strict=True)
+        return {cell: f"{status.replace('_', ' ')}: {note}" for cell, status, note in states}
 
     def reason(self, table: str, dataset: str) -> str:
         """Why a table's dataset has nothing to draw."""
-        notes = list(self.failed(table, dataset)["note"])
-        return f"no measurements: {notes[0]}" if notes else "no measurements"
+        reasons = list(self.failed(table, dataset).values())
+        return f"{MISSING}: {reasons[0]}" if reasons else MISSING
+
+    def picture(self, cell: str) -> Path | None:
+        """The file of a cell's reconstructions, if there is one."""
+        path = self.pictures / (cell.replace("/", "__") + ".png")
+        return path if path.is_file() else None

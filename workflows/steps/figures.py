@@ -10,6 +10,8 @@ from pathlib import Path
 
 from workflows.files import write_atomically
 from workflows.render import figures
+from workflows.render.plan import Plan
+from workflows.render.style import DPI
 from workflows.schema import ConfigError, read_csv
 
 FIGURES = {
@@ -30,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         data = figures.Collected(
-            json.loads(arguments.plan.read_text(encoding="utf-8")),
+            Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8"))),
             read_csv(arguments.measured, "measured"),
             read_csv(arguments.curves, "curves"),
             read_csv(arguments.codes, "codes"),
@@ -39,11 +41,14 @@ def main() -> int:
     except (ConfigError, OSError, json.JSONDecodeError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1
+    except KeyError as error:
+        print(f"figures: {arguments.plan}: key {error} is missing", file=sys.stderr)
+        return 1
     figure = FIGURES[arguments.figure](data)
     for suffix, metadata in (("svg", {"Date": None}), ("png", None)):
         write_atomically(
             arguments.out / f"{arguments.figure}.{suffix}",
-            partial(figure.savefig, format=suffix, dpi=200, metadata=metadata, bbox_inches="tight"),
+            partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata),
         )
     return 0
 

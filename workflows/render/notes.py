@@ -1,0 +1,69 @@
+"""The small print below a figure: which budget, how many seeds, what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from workflows.render.collected import Collected
+from workflows.render.plan import Plan
+
+SHOWN = 4  # of a list; the tables have the rest
+
+
+def short(plan: Plan, dataset: str) -> str:
+    """A dataset in a few words, for a sentence."""
+    words = plan.title_of(dataset).split(",")[0].split()
+    return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
+
+
+def seeds_planned(data: Collected, table: str) -> list[int]:
+    """The seeds of a table's runs."""
+    lines = data.plan.lines_of(table)
+    return sorted({data.knobs(line["cell"])["seed"] for line in lines})
+
+
+def means(drawn: Mapping[str, int], planned: Sequence[int], marks: str) -> str:
+    """A sentence on how many runs stand behind the lines, and behind which another number.
+
+    drawn: a line's name in a sentence -> its runs. marks: what shows the lowest and the highest.
+    """
+    counts = {count for count in drawn.values() if count}
+    if not counts:
+        return "Nothing is measured."
+    which = ("of " if len(planned) > 1 else "") + numbered(planned)
+    if counts == {1}:
+        return f"One run each, {which}."
+    usual = max(counts)
+    odd = [f"{name}: {count}" for name, count in drawn.items() if count not in (0, usual)]
+    but = f" ({_few(odd)})" if odd else ""
+    return f"Mean over {usual} runs{but}, {which}; {marks}: lowest to highest."
+
+
+def failures(data: Collected, table: str, drawn: Iterable[str]) -> list[str]:
+    """A sentence for each reason why runs failed, on datasets of which something is drawn."""
+    several = len(seeds_planned(data, table)) > 1
+    found: dict[str, dict[str, list[int]]] = {}
+    for dataset in drawn:
+        for runs in data.runs(table, dataset):
+            for cell, reason in runs.failed.items():
+                name = f"{runs.row} on {short(data.plan, dataset)}"
+                names = found.setdefault(reason.rstrip("."), {})
+                names.setdefault(name, []).append(data.knobs(cell)["seed"])
+    said = [
+        f"× {_few([name + (f', {numbered(of)}' if several else '') for name, of in names.items()])}"
+        f" ({reason})."
+        for reason, names in found.items()
+    ]
+    rest = len(said) - SHOWN
+    return said[:SHOWN] + ([f"× {rest} more reasons are in the table."] if rest > 0 else [])
+
+
+def _few(items: Sequence[str]) -> str:
+    more = len(items) - SHOWN
+    return "; ".join(items[:SHOWN]) + (f"; {more} more" if more > 0 else "")
+
+
+def numbered(seeds: Sequence[int]) -> str:
+    """Seeds in a sentence, not to be broken before the number."""
+    name = "seeds" if len(seeds) > 1 else "seed"
+    return f"{name}\N{NO-BREAK SPACE}{', '.join(map(str, seeds))}"
