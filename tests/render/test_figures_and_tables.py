@@ -34,7 +34,8 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def add(table, row, dataset, method, status="ok", note="", **knobs):
         variant = "-".join(f"{k[0]}{v}" for k, v in knobs.items()) or "default"
         cell = f"{dataset}/{method}/{variant}/seed0"
-        knobs = {"dataset": dataset, "seed": 0, "epochs": 3, **knobs}
+        size = {"epochs": 3, "batch_size": 64, "train_images": 900, "codebook_size": 8}
+        knobs = {"dataset": dataset, "seed": 0, **size, **knobs}
         cells[cell] = {"folder": "none", "knobs": knobs, "missing": None}
         rows.append({"table": table, "row": row, "cell": cell})
         base = {
@@ -118,6 +119,28 @@ def test_a_figure_is_drawn_and_its_svg_is_the_same_twice(
     assert (tmp_path / "one" / f"{figure}.png").stat().st_size > 0
     one, two = ((tmp_path / out / f"{figure}.svg").read_bytes() for out in ("one", "two"))
     assert one == two
+    assert b"<text" not in one
+    with Image.open(tmp_path / "one" / f"{figure}.png") as picture:
+        assert round(picture.info["dpi"][0]) == 200
+        assert picture.width <= 7 * 200
+
+
+def test_a_plan_without_a_key_is_refused_in_one_line(collected: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    names = {name: f"{collected}/{name}.csv" for name in ("measured", "curves", "codes")}
+    files = {**names, "plan": f"{tmp_path}/plan.json", "reconstructions": str(tmp_path)}
+    files |= {"figure": "dimensionality", "out": str(tmp_path)}
+    options = [part for name, file in files.items() for part in (f"--{name}", file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "workflows.steps.figures", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "plan.json: key" in done.stderr
 
 
 @pytest.mark.parametrize(

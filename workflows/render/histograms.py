@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,7 +11,7 @@ from workflows.render.labels import empty, failed, label_ends, line
 from workflows.render.notes import failures, means, seeds_planned, short
 from workflows.render.panels import across, panels
 from workflows.render.scales import foot, frequencies, tested
-from workflows.render.style import GREY, NOTE
+from workflows.render.style import GREY
 
 TABLE = "methods"
 TALL, ROOM = 1.9, 0.05  # inches
@@ -81,14 +79,12 @@ def _draw(ax: Axes, data: Collected, dataset: str, size: int, lines: Lines) -> N
     rarest = [drawn.where_positive().mean[-1] for drawn in lines.values() if len(drawn)]
     tested(ax, ranks(size), ROOM)
     frequencies(ax, min([1 / size, *rarest]), foot(crosses))
-    ax.axhline(1 / size, color=GREY, ls=(0, (6, 3)), lw=0.7, label="_")
+    (even,) = ax.plot(ax.get_xlim(), [1 / size] * 2, color=GREY, ls=(0, (6, 3)), lw=0.7)
+    even.set_label(f"uniform: 1/{size}")
     for runs in data.runs(TABLE, dataset):
         drawn = lines[runs.row].where_positive()
         label = _label(data, runs, size)
         line(ax, drawn, runs.row, label)
         failed(ax, crosses.get(runs.row, []), runs.row, "" if len(drawn) else label)
     ax.set_ylabel("frequency")
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-    place: dict[str, Any] = {"va": "top", "size": NOTE, "color": GREY, "bbox": box, "zorder": 4}
-    ax.text(1, 0.8 / size, f"uniform use, 1/{size}", **place)
     label_ends(ax)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from workflows.render.lettering import POINTS, height, wrap
 from workflows.render.scales import CROSS, inches
 from workflows.render.seeds import Spread
-from workflows.render.style import GREY, LABEL, ink, style
+from workflows.render.style import GREY, LABEL, LEADER, ink, style
 
 WIDE, THIN = 1.2, 0.8  # points of a line: of many values, of a few marked ones
 BAND = 0.18  # how opaque the range over seeds is
@@ -78,24 +78,27 @@ def empty(axes: np.ndarray, reason: str) -> None:
     ax.text(0, 1, text, transform=ax.transAxes, size=LABEL, color=GREY, va="top")
 
 
-def spaced(wanted: list[float], gap: float) -> list[float]:
-    """Heights in [0, 1] near the wanted ones (sorted), `gap` apart or, where many, evenly."""
+def spaced(wanted: Sequence[float], gap: float) -> list[float]:
+    """Heights in [0, 1] as near the wanted ones (sorted) as a `gap` between them allows.
+
+    Those that are too close gather about their mean. A gap too large for all is reduced.
+    """
     gap = min(gap, 1 / max(len(wanted) - 1, 1))
-    low, places = -gap, []
-    for one in wanted:
-        low = max(one, low + gap)
-        places.append(low)
-    # Pushed back down where the topmost labels would leave the panel.
-    high = 1 + gap
-    for index in reversed(range(len(places))):
-        high = places[index] = min(places[index], high - gap)
-    return places
+    groups: list[list[float]] = []
+    for index, one in enumerate(wanted):
+        groups.append([one - index * gap])
+        while len(groups) > 1 and np.mean(groups[-2]) >= np.mean(groups[-1]):
+            last = groups.pop()
+            groups[-1] += last
+    starts = np.array([np.mean(group) for group in groups for _ in group])
+    steps = gap * np.arange(len(wanted))
+    return list(np.clip(starts, 0, max(0.0, 1 - gap * (len(wanted) - 1))) + steps)
 
 
 def label_ends(ax: Axes) -> None:
     """Label every named line beside the panel, spread so that no two labels overlap.
 
-    A dotted line leads from the end of each to its label.
+    A line as faint as the grid, which no method has, leads from each end to its label.
     """
     ax.get_ylim()  # settles the limits, which until then are not those of the panel
     lines = [drawn for drawn in ax.lines if not str(drawn.get_label()).startswith("_")]
@@ -121,9 +124,8 @@ def label_ends(ax: Axes) -> None:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "ls": ":",
-                "color": drawn.get_color(),
-                "lw": 0.7,
+                "color": LEADER,
+                "lw": 0.5,
                 "shrinkA": 1,
                 "shrinkB": 0,
                 "relpos": (0, 0.5),

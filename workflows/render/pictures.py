@@ -28,7 +28,7 @@ def shown(data: Collected, dataset: str) -> dict[str, np.ndarray | str]:
         first = data.plan.rows_of(TABLE, dataset)[runs.row][0]
         path = data.picture(first)
         if first in runs.failed or path is None:
-            found[runs.row] = runs.failed.get(first, "no reconstructions")
+            found[runs.row] = runs.failed.get(first, "not measured")
         else:
             found[ORIGINAL], found[runs.row] = halves(path)
     said = str(found[ORIGINAL]) if isinstance(found[ORIGINAL], str) else ""

@@ -55,7 +55,7 @@ def roomy(ax: Axes, low: float, high: float, room: float, below: float) -> None:
     ax.set_ylim(bottom - below * inch, top)
     start = 0.0 if low == 0 else bottom
     ax.spines["left"].set_bounds(start, top)
-    ticks = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
+    ticks = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(start, top)
     ax.set_yticks([tick for tick in ticks if start <= tick <= top])
 
 

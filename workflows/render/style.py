@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex, to_rgb
 # Points. Nothing in a figure is smaller than NOTE.
 TITLE, AXIS, TICK, LABEL, NOTE = 7.5, 7.0, 6.5, 6.5, 6.0
 DPI = 200
-GREY = "#444444"
+GREY, LEADER = "#444444", "#A0A0A0"
 SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     # Comes with matplotlib, so that a figure is the same file on every machine.

@@ -108,8 +108,9 @@ def _draw(ax: Axes, data: Collected, dataset: str, what: Sweep, values: pd.DataF
         bad.setdefault(_method(runs.row), []).extend(sorted(xs))
     room = (LARGEST / 2 + 2) / POINTS if what.blobs else 0.08
     tested(ax, sorted(tried), room)
-    # Usage has ends that mean something; of rFID the differences matter.
-    low, high = (0, 1) if metric == "usage" else (values["value"].min(), values["value"].max())
+    # Usage starts at nothing; of rFID the differences matter.
+    low = 0 if metric == "usage" else values["value"].min()
+    high = values["value"].max()
     roomy(ax, low * scale, high * scale, room, foot(bad))
     for method, crosses in bad.items():
         drawn = seeds.of_values(values[values["method"] == method], sorted(tried)).times(scale)
