@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint cells status cell lock
+.PHONY: all_tables test lint cells status cell so_far lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -26,6 +26,11 @@ cells: .venv/ready
 
 status: .venv/ready
 	@$(BIN)/python -m workflows.cells status --budget $(BUDGET)
+
+# Tables and figures of what is finished, also while a long run goes on; the rest is "not measured".
+so_far: .venv/ready
+	$(BIN)/snakemake --nolock --cores 1 --rerun-triggers mtime --forcerun plan \
+	  --config budget=$(BUDGET) so_far=true -- all_tables
 
 # Train one cell again, then renew the tables and figures that show it, and no others.
 cell: .venv/ready

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from workflows.schema import ConfigError, read_csv
-from workflows.steps.collect import of_table, run
+from workflows.steps.collect import measured_part, of_table, run
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
 
@@ -121,3 +121,11 @@ def test_one_table_takes_its_own_cells_alone(plan: dict, tmp_path: Path) -> None
     assert list((tmp_path / "two" / "reconstructions").iterdir()) == []
     with pytest.raises(ConfigError, match="unknown table 'four'; allowed: one, two, three"):
         of_table(plan, "four")
+
+
+def test_what_is_measured_so_far_can_be_collected(plan: dict, tmp_path: Path) -> None:
+    (Path(plan["cells"][GOOD]["folder"]) / "metrics.csv").unlink()
+    part = measured_part(plan)
+    assert list(part["cells"]) == [BAD, GONE]
+    run(part, tmp_path / "out")
+    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["cell"]) == {BAD, GONE}

@@ -21,6 +21,8 @@ shell.prefix(
 )
 
 BUDGET = config.get("budget", "embedded")
+# Whether to show what is finished and leave the rest, `make so_far`.
+SO_FAR = bool(config.get("so_far", False))
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
@@ -49,12 +51,17 @@ wildcard_constraints:
 
 
 def present_cells(table=None):
-    """Ids of the cells whose dataset can be had; with a table, of those that it shows."""
+    """Ids of the cells whose dataset can be had; with a table, of those that it shows.
+
+    With `so_far` only those that are finished, so that nothing is trained or evaluated.
+    """
     shown = {row.cell for row in GRID.rows if table in (None, row.table)}
     return [
         name
         for name, cell in GRID.cells.items()
-        if name in shown and cell.knobs["dataset"] not in ABSENT
+        if name in shown
+        and cell.knobs["dataset"] not in ABSENT
+        and not (SO_FAR and not Path(CELL.format(cell=name), "metrics.csv").exists())
     ]
 
 

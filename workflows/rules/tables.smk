@@ -38,7 +38,7 @@ rule collect:
     conda:
         "../../environment.yml"
     params:
-        table=lambda wildcards: f"--table {wildcards.table}",
+        table=lambda wildcards: f"--table {wildcards.table}{' --so-far' if SO_FAR else ''}",
         folder=subpath(output.measured, parent=True),
         code=fingerprint("workflows.steps.collect"),
     message:
@@ -60,7 +60,7 @@ use rule collect as collect_all with:
     log:
         f"logs/{BUDGET}/collect.log",
     params:
-        table="",
+        table="--so-far" if SO_FAR else "",
         folder=subpath(output.measured, parent=True),
         code=fingerprint("workflows.steps.collect"),
     message:

@@ -92,6 +92,16 @@ def of_table(plan: Row, table: str) -> Row:
     return {**plan, "rows": rows, "cells": cells}
 
 
+def measured_part(plan: Row) -> Row:
+    """The part of a plan whose cells have been evaluated, or cannot be for want of data."""
+    cells = {
+        name: planned
+        for name, planned in plan["cells"].items()
+        if planned["missing"] or (Path(planned["folder"]) / "metrics.csv").is_file()
+    }
+    return {**plan, "cells": cells, "rows": [r for r in plan["rows"] if r["cell"] in cells]}
+
+
 def run(plan: Row, out: Path) -> None:
     """Write measured.csv, curves.csv, codes.csv and reconstructions/ below `out`, atomically."""
     for kind, frame in gather(plan).items():
@@ -140,11 +150,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--table", help="only this table's rows and cells")
+    parser.add_argument("--so-far", action="store_true", help="leave out unfinished cells")
     parser.add_argument("--out", type=Path, required=True, help="folder, such as results/embedded")
     arguments = parser.parse_args()
     try:
         plan = json.loads(arguments.plan.read_text(encoding="utf-8"))
-        run(of_table(plan, arguments.table) if arguments.table else plan, arguments.out)
+        plan = of_table(plan, arguments.table) if arguments.table else plan
+        run(measured_part(plan) if arguments.so_far else plan, arguments.out)
     except (ConfigError, OSError, json.JSONDecodeError) as error:
         print(f"collect: {error}", file=sys.stderr)
         return 1
