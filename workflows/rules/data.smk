@@ -41,8 +41,8 @@ rule weights:
 # Every training waits for this, so that bad data or weights are refused before any has started.
 rule check:
     input:
-        expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
-        rules.weights.output,
+        datasets=expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
+        weights=rules.weights.output,
     output:
         f".cache/checked/{BUDGET}.json",
     log:
@@ -50,8 +50,8 @@ rule check:
     conda:
         "../../environment.yml"
     params:
-        datasets=[f"{DATA}/{name}" for name in present_datasets()],
-        weights=WEIGHTS,
+        datasets=lambda wildcards, input: [Path(file).parent for file in input.datasets],
+        weights=lambda wildcards, input: Path(input.weights[0]).parent,
         code=fingerprint("workflows.steps.check"),
     message:
         "Check every dataset and weight file against its digest"
