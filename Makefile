@@ -27,7 +27,8 @@ cells: .venv/ready
 status: .venv/ready
 	@$(BIN)/python -m workflows.cells status --budget $(BUDGET)
 
-# Tables and figures of what is finished, also while a long run goes on; the rest is "not measured".
+# Tables and figures of what is finished, also while a long run goes on, and from the records of
+# published runs that come with the repository; the rest is "not measured". Trains nothing.
 so_far: .venv/ready
 	$(BIN)/snakemake --nolock --cores 1 --rerun-triggers mtime --forcerun plan \
 	  --config budget=$(BUDGET) so_far=true -- all_tables

@@ -125,7 +125,9 @@ def test_one_table_takes_its_own_cells_alone(plan: dict, tmp_path: Path) -> None
 
 def test_what_is_measured_so_far_can_be_collected(plan: dict, tmp_path: Path) -> None:
     (Path(plan["cells"][GOOD]["folder"]) / "metrics.csv").unlink()
+    plan["cells"][BAD]["missing"] = "evaluated before its data were deleted"
     part = measured_part(plan)
     assert list(part["cells"]) == [BAD, GONE]
+    assert part["cells"][BAD]["missing"] is None
     run(part, tmp_path / "out")
     assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["cell"]) == {BAD, GONE}

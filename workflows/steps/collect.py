@@ -93,12 +93,16 @@ def of_table(plan: Row, table: str) -> Row:
 
 
 def measured_part(plan: Row) -> Row:
-    """The part of a plan whose cells have been evaluated, or cannot be for want of data."""
-    cells = {
-        name: planned
-        for name, planned in plan["cells"].items()
-        if planned["missing"] or (Path(planned["folder"]) / "metrics.csv").is_file()
-    }
+    """The part of a plan whose cells have been evaluated, or cannot be for want of data.
+
+    What has been evaluated counts also where its dataset is not at hand any more.
+    """
+    cells = {}
+    for name, planned in plan["cells"].items():
+        if (Path(planned["folder"]) / "metrics.csv").is_file():
+            cells[name] = {**planned, "missing": None}
+        elif planned["missing"]:
+            cells[name] = planned
     return {**plan, "cells": cells, "rows": [r for r in plan["rows"] if r["cell"] in cells]}
 
 
