@@ -1,0 +1,83 @@
+"""The README's table from the collected results: `python -m workflows.readme [--check]`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from workflows.render.numbers import ABSENT, UNITS, shown
+from workflows.schema import load_yaml
+
+ROOT = Path(__file__).parent.parent
+BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"
+DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR10"}
+METRICS = ["PSNR", "rFID", "usage", "perplexity"]
+START, END = "<!-- results -->", "<!-- /results -->"
+
+
+def excerpt(table: pd.DataFrame, title: str) -> str:
+    """The lines between the README's marks. table: results/<budget>/tables/methods.csv."""
+    wide: dict[str, list[str]] = {}
+    images = set()
+    for dataset, name in DATASETS.items():
+        here = table[(table["dataset"] == dataset) & (table["protocol"] == PROTOCOL)]
+        wide.setdefault("method", list(here["row"]))
+        for metric in METRICS:
+            unit = f" ({UNITS[metric]})" if metric in UNITS else ""
+            texts = [shown(metric, value) for value in here[metric]]
+            theirs = f"{metric} published"
+            if metric in ("PSNR", "rFID"):
+                said = here[theirs].fillna("").astype(str)
+                texts = [
+                    f"{ours} / {text or ABSENT}" for ours, text in zip(texts, said, strict=True)
+                ]
+            wide[f"{name} {metric}{unit}"] = texts
+        images |= set(here["rFID images"].dropna().astype(int))
+    body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
+    count = " or ".join(map(str, sorted(images)))
+    return "\n\n".join(
+        [
+            f"Measured at budget *{title}*, as published with JPEG files; ours / published. "
+            f"A Fréchet distance over N = {count} images is far above one over 10,000, so only "
+            "the order of our own rows means anything in its column.",
+            body,
+            f"![Usage and perplexity during training](figures/{BUDGET}/training_curves.png)",
+        ]
+    )
+
+
+def render(readme: str, table: pd.DataFrame, title: str) -> str:
+    """The README with its lines between the marks made anew. Raises ValueError without marks."""
+    if START not in readme or END not in readme:
+        raise ValueError(f"README.md: needs the marks {START} and {END}")
+    inside = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
+    return inside.sub(lambda _: f"{START}\n{excerpt(table, title)}\n{END}", readme)
+
+
+def main() -> int:
+    """Write README.md, or with --check say whether it is what would be written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    file = ROOT / "README.md"
+    title = load_yaml(ROOT / "workflows" / "budgets" / f"{BUDGET}.yaml", "budget")["title"]
+    found = pd.read_csv(
+        ROOT / "results" / BUDGET / "tables" / f"{TABLE}.csv",
+        dtype={f"{metric} published": str for metric in METRICS},
+    )
+    text = render(file.read_text(encoding="utf-8"), found, title)
+    if check:
+        if file.read_text(encoding="utf-8") != text:
+            print("README.md differs; run python -m workflows.readme", file=sys.stderr)
+            return 1
+        return 0
+    file.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
