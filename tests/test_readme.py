@@ -21,7 +21,7 @@ def test_the_table_is_the_published_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_old_number_is_noticed() -> None:
-    columns = {"row": ["A"], "protocol": ["as_published"], "rFID images": [64]}
+    columns = {"row": ["A"], "protocol": ["as_published"], "rFID images": [64], "seeds": [1]}
     numbers = {metric: [0.5] for metric in METRICS} | {f"{m} published": [""] for m in METRICS}
     table = pd.concat(
         [pd.DataFrame({**columns, **numbers, "dataset": [name]}) for name in ("mnist", "cifar10")]
@@ -30,6 +30,7 @@ def test_an_old_number_is_noticed() -> None:
     assert "| A " in old
     assert "50.0" in old
     assert "N = 64" in old
+    assert "1 seed, as published" in old
     table["usage"] = 0.6
     assert render(old, table, "made up") != old
     with pytest.raises(ValueError, match="needs the marks"):

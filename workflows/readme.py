@@ -39,9 +39,11 @@ def excerpt(table: pd.DataFrame, title: str) -> str:
         images |= set(here["rFID images"].dropna().astype(int))
     body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
     count = " or ".join(map(str, sorted(images)))
+    fewest = int(table["seeds"].min())
     return "\n\n".join(
         [
-            f"Measured at budget *{title}*, as published with JPEG files; ours / published. "
+            f"Measured at budget *{title}*, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
+            "as published with JPEG files; ours / published. "
             f"A Fréchet distance over N = {count} images is far above one over 10,000, so only "
             "the order of our own rows means anything in its column.",
             body,
