@@ -69,20 +69,17 @@ def probability(
     block's mass, then a latent within it. With cosine similarity the ratios are at most e^2, so the
     draw is close to uniform; with squared Euclidean distance it is peaked.
     """
-    device = latents.device
-    uniform = torch.rand(2, len(codevectors), generator=generator, device=device)[:, needed]
-    wanted = codevectors[needed]
+    uniform = torch.rand(2, len(codevectors), generator=generator, device=latents.device)
+    uniform, wanted = uniform[:, needed], codevectors[needed]
     blocks = latents.split(BLOCK)
     mass = torch.stack([similarity(block, wanted).logsumexp(0) for block in blocks], dim=1)
-    block = _draw(mass, uniform[0])
-    start = block * BLOCK
-    rows = start[:, None] + torch.arange(BLOCK, device=device)
-    inside = rows < len(latents)
-    members = latents[rows.clamp(max=len(latents) - 1)]
-    scores = torch.stack(
-        [similarity(member, code[None])[:, 0] for member, code in zip(members, wanted, strict=True)]
-    )
-    row = start + _draw(scores.masked_fill(~inside, -torch.inf), uniform[1])
+    drawn = _draw(mass, uniform[0])
+    # The codes of a block together: its similarities are computed once more, not once a code.
+    codes = drawn.argsort().split(drawn.bincount(minlength=len(blocks)).tolist())
+    row = drawn * BLOCK
+    for block, mine in zip(blocks, codes, strict=True):
+        if len(mine):
+            row[mine] += _draw(similarity(block, wanted[mine]).T, uniform[1, mine])
     return latents[row]
 
 
