@@ -15,7 +15,7 @@ rule all_tables:
     default_target: True
     input:
         # Every cell is named, not only the tables: a deleted cell would else not be rebuilt.
-        expand(f"{CELL}/metrics.csv", cell=present_cells()),
+        records_of(present_cells()),
         f"{RESULTS}/measured.csv",
         expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),
         expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),

@@ -44,12 +44,11 @@ def status(grid: Grid, results: Path) -> pd.DataFrame:
     for name, cell in grid.cells.items():
         folder = results / grid.name / "cells" / name
         last: dict[str, Any] = {}
-        if (folder / "metrics.csv").exists():
-            state = "evaluated"
-        elif (folder / "train.json").exists():
-            state = json.loads((folder / "train.json").read_text())["status"].replace(
-                "finished", "trained"
-            )
+        # A cell that is being trained again still has the metrics of the time before.
+        if (folder / "train.json").exists():
+            status = json.loads((folder / "train.json").read_text())["status"]
+            measured = (folder / "metrics.csv").exists()
+            state = "evaluated" if measured else status.replace("finished", "trained")
         elif (folder / "state" / "progress.json").exists():
             state = "in training or interrupted"
             last = json.loads((folder / "state" / "progress.json").read_text())

@@ -94,7 +94,10 @@ def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
     (folders[0] / "state" / "progress.json").write_text(progress)
     (folders[1] / "train.json").write_text('{"status": "diverged"}')
     (folders[1] / "log.csv").write_text("epoch,loss,usage,images_per_second\n")
+    (folders[2] / "train.json").write_text('{"status": "finished"}')
     (folders[2] / "metrics.csv").write_text("")
+    # Cell 0 is trained again: it was measured before.
+    (folders[0] / "metrics.csv").write_text("")
     frame = status(grid, tmp_path).set_index("cell")
     assert frame.loc[names[0]].to_dict() == {
         "state": "in training or interrupted",

@@ -63,6 +63,15 @@ def present_cells(table=None):
     ]
 
 
+def records_of(cells):
+    """What is collected of cells. A training that was cut off has left no train.json, and without
+    it here the numbers of the run before would pass for up to date.
+    """
+    return expand(
+        f"{CELL}/{{record}}", cell=cells, record=["metrics.csv", "train.json"]
+    )
+
+
 def present_datasets():
     """Names of the datasets of this budget that can be had."""
     return [name for name in WANTED if name not in ABSENT]

@@ -24,9 +24,7 @@ rule plan:
 # Collected table by table, so that a cell that was run again renews only the tables it feeds.
 rule collect:
     input:
-        lambda wildcards: expand(
-            f"{CELL}/metrics.csv", cell=present_cells(wildcards.table)
-        ),
+        lambda wildcards: records_of(present_cells(wildcards.table)),
         plan=rules.plan.output,
     output:
         measured=f"{RESULTS}/collected/{{table}}/measured.csv",
@@ -50,7 +48,7 @@ rule collect:
 
 use rule collect as collect_all with:
     input:
-        expand(f"{CELL}/metrics.csv", cell=present_cells()),
+        records_of(present_cells()),
         plan=rules.plan.output,
     output:
         measured=f"{RESULTS}/measured.csv",
