@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from models.quantiser.distances import Similarity
 from models.quantiser.interface import Assignment
-from models.quantiser.refresh import step_generator
+from models.quantiser.refresh import Step, step_generator
+from models.quantiser.selection import count
 
 
 class NearCodevectors(nn.Module):
@@ -24,7 +25,6 @@ class NearCodevectors(nn.Module):
     """
 
     count: Tensor
-    step: Tensor
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class NearCodevectors(nn.Module):
         self.noise = noise
         self.seed = seed
         self.register_buffer("count", torch.zeros(codebook_size, dtype=torch.long))
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.step = Step()
 
     @torch.no_grad()
     def update(self, codebook: Tensor, assignment: Assignment, _: Similarity) -> None:
         """Observe one batch; at a check, overwrite at most one row of `codebook`, (k, d)."""
-        self.count += torch.bincount(assignment.codes, minlength=len(self.count))
-        self.step += 1
-        step = int(self.step)
+        self.count += count(assignment.codes, len(self.count))
+        self.step.passed += 1
+        step = self.step.passed
         if step % self.interval:
             return
         least, most = self.count.argmin(), self.count.argmax()

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from models.quantiser.distances import squared_euclidean
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
-from models.quantiser.refresh import step_generator
+from models.quantiser.refresh import Step, step_generator
+from models.quantiser.selection import argmax
 
 
 class StochasticQuantiser(nn.Module):
@@ -26,8 +27,6 @@ class StochasticQuantiser(nn.Module):
     constant log K a position is left out, hence it is negative); `continuous_kl`, the sum over
     positions of ||z_i - z_q,i||^2 / (2 sigma^2), averaged over images.
     """
-
-    step: Tensor
 
     def __init__(
         self,
@@ -45,12 +44,12 @@ class StochasticQuantiser(nn.Module):
         self.seed = seed
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
         self.log_variance = nn.Parameter(torch.tensor(float(initial_log_variance)))
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.step = Step()
 
     @property
     def temperature(self) -> float:
         """tau of the coming training step; the first step counts as 1."""
-        return math.exp(-self.temperature_decay * (int(self.step) + 1))
+        return math.exp(-self.temperature_decay * (self.step.passed + 1))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise. Raises ShapeError for latents of another width."""
@@ -62,7 +61,7 @@ class StochasticQuantiser(nn.Module):
         logits = squared_euclidean(flat, self.codebook) * precision
         log_probability = F.log_softmax(logits, dim=1)
         with torch.no_grad():
-            codes = logits.argmax(1)
+            codes = argmax(logits)
         if self.training:
             noise = self._gumbel(logits)
             chosen = F.softmax((logits + noise) / self.temperature, dim=1) @ self.codebook
@@ -86,11 +85,11 @@ class StochasticQuantiser(nn.Module):
     @torch.no_grad()
     def adapt(self, _: Assignment) -> None:
         """Advance the step that anneals the temperature and seeds the noise."""
-        self.step += 1
+        self.step.passed += 1
 
     @torch.no_grad()
     def _gumbel(self, logits: Tensor) -> Tensor:
-        generator = step_generator(self.seed, int(self.step), logits.device)
+        generator = step_generator(self.seed, self.step.passed, logits.device)
         uniform = torch.rand(logits.shape, generator=generator, device=logits.device)
         # Kept off 0 and 1, where the double logarithm is infinite.
         tiny = torch.finfo(uniform.dtype).tiny

@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.clustered import straight_through
-from models.quantiser.distances import Similarity, nearest_codes
+from models.quantiser.distances import Similarity
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+from models.quantiser.nearest import quantise
+from models.quantiser.selection import count
 
 
 class MovingAverageQuantiser(nn.Module):
@@ -45,14 +46,14 @@ class MovingAverageQuantiser(nn.Module):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise. Raises ShapeError for latents of another width."""
         check_latents(latents, self.code_dim)
+        b, _, h, w = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        codes = nearest_codes(flat.detach(), self.codebook, self.similarity)
-        grid = rearrange(codes, "(b h w) -> b h w", b=len(latents), h=latents.shape[2])
+        nearest = quantise(flat, self.codebook, self.similarity)
         return Quantised(
-            vectors=straight_through(latents, self.decode(grid)),
-            codes=grid,
-            losses={"commitment": F.mse_loss(flat, self.codebook[codes])},
-            assignment=Assignment(flat.detach(), codes),
+            vectors=rearrange(nearest.vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
+            codes=rearrange(nearest.codes, "(b h w) -> b h w", b=b, h=h, w=w),
+            losses={"commitment": nearest.commitment},
+            assignment=Assignment(flat.detach(), nearest.codes),
         )
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
@@ -63,7 +64,7 @@ class MovingAverageQuantiser(nn.Module):
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
         """Move counts, sums and with them the codebook towards one batch."""
-        counts = torch.bincount(assignment.codes, minlength=self.codebook_size)
+        counts = count(assignment.codes, self.codebook_size)
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
         self.count.lerp_(counts.to(self.count.dtype), 1 - self.decay)
         self.total.lerp_(sums, 1 - self.decay)

@@ -64,7 +64,7 @@ def batches(images: Tensor, batch_size: int, seed: int, epoch: int) -> Iterator[
     """One epoch's batches, uint8; the order depends on seed and epoch alone. None is dropped."""
     order = torch.randperm(
         len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    )
+    ).to(images.device)
     for rows in order.split(batch_size):
         yield images[rows]
 
@@ -98,7 +98,8 @@ def train_epoch(
     """
     objective = build_objective(knobs, images.variance)
     weights = loss_weights(knobs)
-    resident = torch.from_numpy(images.train)
+    # The whole dataset is on the device, as bytes; nothing is copied to it in the loop.
+    resident = torch.from_numpy(images.train).to(device)
     marks = record_marks(steps_per_epoch(len(resident), knobs["batch_size"]), knobs["epochs"])
     # Summed on the device: reading a loss every step would wait for it.
     sums, seen, start = torch.zeros(2, device=device), 0, time.perf_counter()

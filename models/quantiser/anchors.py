@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from models.quantiser.distances import Similarity, nearest_latents
+from models.quantiser.distances import Similarity, grouped, nearest_latents
 
 Anchors = Callable[
     [
@@ -72,15 +72,35 @@ def probability(
     uniform = torch.rand(2, len(codevectors), generator=generator, device=latents.device)
     uniform, wanted = uniform[:, needed], codevectors[needed]
     blocks = latents.split(BLOCK)
-    mass = torch.stack([similarity(block, wanted).logsumexp(0) for block in blocks], dim=1)
+    prepared = similarity.prepare(wanted)
+    mass = torch.stack(
+        [similarity.compare(similarity.prepare(b), prepared).logsumexp(0) for b in blocks], dim=1
+    )
     drawn = _draw(mass, uniform[0])
-    # The codes of a block together: its similarities are computed once more, not once a code.
-    codes = drawn.argsort().split(drawn.bincount(minlength=len(blocks)).tolist())
-    row = drawn * BLOCK
-    for block, mine in zip(blocks, codes, strict=True):
-        if len(mine):
-            row[mine] += _draw(similarity(block, wanted[mine]).T, uniform[1, mine])
-    return latents[row]
+    within = _within_grouped if latents.device.type == "cpu" else _within_gathered
+    return latents[drawn * BLOCK + within(latents, wanted, drawn, uniform[1], similarity)]
+
+
+def _within_grouped(
+    latents: Tensor, wanted: Tensor, drawn: Tensor, uniform: Tensor, similarity: Similarity
+) -> Int[Tensor, " m"]:
+    """Each code's latent within its block: the codes of a block share one product."""
+    blocks = latents.split(BLOCK)
+    row = torch.empty_like(drawn)
+    for block, codes in grouped(drawn, len(blocks)):
+        row[codes] = _draw(similarity(blocks[block], wanted[codes]).T, uniform[codes])
+    return row
+
+
+def _within_gathered(
+    latents: Tensor, wanted: Tensor, drawn: Tensor, uniform: Tensor, similarity: Similarity
+) -> Int[Tensor, " m"]:
+    """The same with a copy of its block for each code: more memory, but nothing waits for a GPU."""
+    rows = drawn[:, None] * BLOCK + torch.arange(BLOCK, device=latents.device)
+    inside = rows < len(latents)
+    members = latents[rows.clamp(max=len(latents) - 1)]
+    scores = torch.vmap(lambda block, code: similarity(block, code[None])[:, 0])(members, wanted)
+    return _draw(scores.masked_fill(~inside, -torch.inf), uniform)
 
 
 def closest(

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from models.quantiser.selection import count
+
 
 class UsageDecay(nn.Module):
     """The running average of the paper: little-used codes move, others stay (Equations 1 and 2).
@@ -29,7 +31,7 @@ class UsageDecay(nn.Module):
 
     def observe(self, codes: Int[Tensor, " n"]) -> None:
         """Take the share of each code in one batch into the running average."""
-        counts = torch.bincount(codes, minlength=len(self.usage))
+        counts = count(codes, len(self.usage))
         self.usage.mul_(self.decay).add_(counts / len(codes), alpha=1 - self.decay)
 
     def weights(self) -> Float[Tensor, " k"]:
@@ -55,7 +57,7 @@ class ReplaceDead(nn.Module):
 
     def observe(self, codes: Int[Tensor, " n"]) -> None:
         """Take the count of each code in one batch into the running count."""
-        counts = torch.bincount(codes, minlength=len(self.count))
+        counts = count(codes, len(self.count))
         self.count.mul_(self.decay).add_(counts, alpha=1 - self.decay)
 
     def weights(self) -> Float[Tensor, " k"]:

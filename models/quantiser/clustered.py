@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.quantiser.contrastive import ContrastiveTerm
-from models.quantiser.distances import Similarity, nearest_codes
+from models.quantiser.distances import Similarity
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+from models.quantiser.nearest import quantise
 
 
 @runtime_checkable
@@ -22,13 +23,6 @@ class Refresher(Protocol):
     def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None:
         """Observe one batch and overwrite rows of `codebook`, shape (k, d), in place."""
         ...
-
-
-def straight_through(
-    latents: Float[Tensor, "b d h w"], chosen: Float[Tensor, "b d h w"]
-) -> Float[Tensor, "b d h w"]:
-    """Forward the chosen codevectors exactly; backward to the latents with a gradient of one."""
-    return chosen.detach() + (latents - latents.detach())
 
 
 class ClusteredQuantiser(nn.Module):
@@ -61,21 +55,15 @@ class ClusteredQuantiser(nn.Module):
         check_latents(latents, self.code_dim)
         b, _, h, w = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        codes = nearest_codes(flat.detach(), self.codebook.detach(), self.similarity)
-        chosen = F.embedding(codes, self.codebook)
-        losses = {
-            "commitment": F.mse_loss(flat, chosen.detach()),
-            "codebook": F.mse_loss(chosen, flat.detach()),
-        }
+        nearest = quantise(flat, self.codebook, self.similarity)
+        losses = {"commitment": nearest.commitment, "codebook": nearest.codebook}
         if self.contrastive is not None:
             losses["contrastive"] = self.contrastive(flat, self.codebook, self.similarity)
         return Quantised(
-            vectors=straight_through(
-                latents, rearrange(chosen, "(b h w) d -> b d h w", b=b, h=h, w=w)
-            ),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h, w=w),
+            vectors=rearrange(nearest.vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
+            codes=rearrange(nearest.codes, "(b h w) -> b h w", b=b, h=h, w=w),
             losses=losses,
-            assignment=Assignment(flat.detach(), codes),
+            assignment=Assignment(flat.detach(), nearest.codes),
         )
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:

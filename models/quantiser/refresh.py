@@ -33,10 +33,28 @@ def step_generator(seed: int, step: int, device: torch.device) -> Generator:
     return Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
+class Step(nn.Module):
+    """How many training steps have passed; state like any, but never on a GPU.
+
+    It seeds draws and decides what happens, and to read it from a GPU would wait for all its work.
+    """
+
+    def __init__(self) -> None:
+        """No step has passed."""
+        super().__init__()
+        self.passed = 0
+
+    def get_extra_state(self) -> Tensor:
+        """For the state dict."""
+        return torch.tensor(self.passed)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """From the state dict."""
+        self.passed = int(state)
+
+
 class Refresh(nn.Module):
     """Moves codevectors to their anchors: e = (1 - w) e + w z (paper, Equation 3)."""
-
-    step: Tensor
 
     def __init__(
         self, anchors: Anchors, blend: UsageDecay | ReplaceDead, schedule: Schedule, seed: int = 0
@@ -47,18 +65,27 @@ class Refresh(nn.Module):
         self.blend = blend
         self.schedule = schedule
         self.seed = seed
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.step = Step()
 
     @torch.no_grad()
     def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None:
         """Observe one batch and overwrite rows of `codebook`, shape (k, d), in place."""
-        step = int(self.step)
+        step = self.step.passed
         self.blend.observe(assignment.codes)
         if self.schedule(step):
             weights = self.blend.weights()
-            needed = torch.nonzero(weights > NEGLIGIBLE)[:, 0]
+            needed = _needed(weights)
             if len(needed):
                 generator = step_generator(self.seed, step, codebook.device)
                 anchors = self.anchors(assignment.latents, codebook, needed, similarity, generator)
                 codebook[needed] = torch.lerp(codebook[needed], anchors, weights[needed, None])
-        self.step += 1
+        self.step.passed += 1
+
+
+def _needed(weights: Tensor) -> Tensor:
+    """The codes that move. On a GPU all of them: counting them would wait for it, and an anchor of
+    negligible weight changes nothing.
+    """
+    if weights.device.type == "cpu":
+        return torch.nonzero(weights > NEGLIGIBLE)[:, 0]
+    return torch.arange(len(weights), device=weights.device)
