@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
+from workflows import devices
 from workflows.checkpoint import save_tensors
 from workflows.evaluation import inception_features
 from workflows.metric_networks import read_network
@@ -21,8 +22,8 @@ def run(data: Path, protocol_name: str, images: int, weights: Path, out: Path) -
     """Write `features`, float32 (N, 2048), of the first `images` test images (0 for all)."""
     from workflows.data import load_test
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.allow_tf32 = False
+    device = devices.choose()
+    devices.set_precision("fp32", device)
     protocol = load_protocol(protocol_name)
     test, record = load_test(data)
     stored = protocol.store(protocol.originals(np.asarray(test[: images or None])))

@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from workflows import devices
 from workflows.checkpoint import (
     CheckpointError,
     pack_training,
@@ -45,7 +46,8 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     knobs = spec["knobs"]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = devices.choose()
+    devices.set_precision(knobs["precision"], device)
     loaded = load_train(data)
     record = loaded.record
     # In memory from here on: an epoch visits the images in random order.
