@@ -23,7 +23,7 @@ rule train:
     message:
         "Train {wildcards.cell}"
     shell:
-        "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
+        "python -S workflows/start.py workflows.steps.train --spec {params.spec:q} --data {params.data}"
         " --out {params.folder} --code {params.code} --threads 1 2>&1 | tee {log}"
 
 
@@ -58,7 +58,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.cell}"
     shell:
-        "python -m workflows.steps.evaluate --cell {params.folder} --data {params.data}"
+        "python -S workflows/start.py workflows.steps.evaluate --cell {params.folder} --data {params.data}"
         " --weights {params.weights} --protocols {params.protocols}"
         " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
         " --reference {input.references} --threads 1 2>&1 | tee {log}"

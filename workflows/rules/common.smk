@@ -8,6 +8,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
+from workflows import preload
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, load_grid
 from workflows.planning import FIGURES, plan
@@ -16,9 +17,11 @@ from workflows.schema import ConfigError
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
 # a million page faults an epoch, 8 to 15 % of a training step. Other systems ignore these.
-shell.prefix(
-    "export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592; "
-)
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
+shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
 
 BUDGET = config.get("budget", "embedded")
 # Whether to show what is finished and leave the rest, `make so_far`.
@@ -48,6 +51,10 @@ wildcard_constraints:
     protocol=r"exact|as_published",
     table=r"[a-z0-9_]+",
     figure=r"[a-z0-9_]+",
+
+
+onstart:
+    preload.start(ALLOCATOR)
 
 
 def present_cells(table=None):
