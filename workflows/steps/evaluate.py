@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
+from workflows import devices
 from workflows.checkpoint import load_trained
 from workflows.evaluation import BATCH, COLUMNS, code_rows, evaluate
 from workflows.files import write_atomically, write_text
@@ -68,8 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
     from workflows.data import load_test
 
     cell: Path = arguments.cell
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.allow_tf32 = False
+    device = devices.choose()
+    devices.set_precision("fp32", device)
     protocols = [load_protocol(name) for name in arguments.protocols]
     test, record = load_test(arguments.data)
     images = np.asarray(test)
@@ -82,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         references = [
             read_reference(arguments.reference, p.name, sha256, networks) for p in protocols
         ]
+    start = time.perf_counter()
     made, counts = reconstruct(trained.model, images, trained.codebook_size, device)
     rows = []
     if finished:
@@ -89,6 +92,9 @@ def run(arguments: argparse.Namespace) -> None:
         for protocol, reference in zip(protocols, references, strict=True):
             rows += evaluate(images, made, protocol, networks, reference, *limits)
             rows += code_rows(counts, protocol, len(images))
+    print(
+        f"[{trained.record['cell']}] evaluated in {time.perf_counter() - start:.1f} s", flush=True
+    )
     codes = pd.DataFrame({"code": np.arange(len(counts)), "count": counts})
     picture = grid(images, np.nan_to_num(made))
     write_atomically(cell / "reconstructions.png", lambda path: picture.save(path, "PNG"))

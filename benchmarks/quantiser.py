@@ -1,0 +1,113 @@
+"""The quantiser alone: forward, backward and adapt at the published batch, one thread."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Row, ratio
+from benchmarks.plain import PlainQuantiser
+from models.quantiser import anchors
+from models.quantiser.blends import UsageDecay
+from models.quantiser.clustered import ClusteredQuantiser
+from models.quantiser.contrastive import ContrastiveTerm
+from models.quantiser.distances import cosine
+from models.quantiser.refresh import Refresh, every_step
+
+IMAGES, SIDE, CODES, WIDTH = 1024, 8, 512, 64
+WORK = "quantiser, closest anchors, cosine, N = 65,536, K = 512, D = 64"
+
+
+def ours(codebook_size: int = CODES, contrastive: bool = False) -> ClusteredQuantiser:
+    refresh = Refresh(anchors.closest, UsageDecay(codebook_size), every_step)
+    term = ContrastiveTerm() if contrastive else None
+    return ClusteredQuantiser(codebook_size, WIDTH, cosine, refresh, term)
+
+
+def batch(seed: int) -> Tensor:
+    """Latents as the encoder leaves them: (1024, 64, 8, 8), channels last."""
+    generator = torch.Generator().manual_seed(seed)
+    latents = torch.randn(IMAGES, WIDTH, SIDE, SIDE, generator=generator)
+    return latents.contiguous(memory_format=torch.channels_last)
+
+
+def run_ours(quantiser: ClusteredQuantiser, latents: Tensor, upstream: Tensor) -> None:
+    leaf = latents.detach().requires_grad_()
+    output = quantiser(leaf)
+    losses = output.losses
+    loss = 0.25 * losses["commitment"] + losses["codebook"] + losses.get("contrastive", 0)
+    torch.autograd.backward([output.vectors, loss], [upstream, None])
+    quantiser.adapt(output.assignment)
+    quantiser.codebook.grad = None
+
+
+def run_plain(quantiser: PlainQuantiser, latents: Tensor, upstream: Tensor) -> None:
+    leaf = latents.detach().requires_grad_()
+    seen = quantiser(leaf)
+    losses = seen.losses
+    loss = 0.25 * losses["commitment"] + losses["codebook"] + losses.get("contrastive", 0)
+    torch.autograd.backward([seen.vectors, loss], [upstream, None])
+    quantiser.refresh(seen)
+    quantiser.codebook.grad = None
+
+
+def run_library(quantiser: torch.nn.Module, latents: Tensor, upstream: Tensor) -> None:
+    leaf = latents.detach().requires_grad_()
+    vectors, _, loss = quantiser(leaf)
+    torch.autograd.backward([vectors, loss.sum()], [upstream, None])
+
+
+def compare(peer: Callable[[Tensor, Tensor], None], contrastive: bool, rounds: int = 5) -> float:
+    """Over fresh batches, from an untrained codebook on: early steps need every anchor."""
+    mine = ours(contrastive=contrastive)
+    upstream = torch.ones_like(batch(0))
+    turns = {"peer": 0, "ours": 0}
+
+    def take(name: str) -> Tensor:
+        turns[name] += 1
+        return batches[turns[name]]
+
+    batches = [batch(seed) for seed in range(rounds + 2)]
+    return ratio(
+        lambda: peer(take("peer"), upstream),
+        lambda: run_ours(mine, take("ours"), upstream),
+        rounds,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """Four rows of the table."""
+    from vector_quantize_pytorch import VectorQuantize
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    plain = PlainQuantiser(CODES, WIDTH)
+    value = compare(lambda z, up: run_plain(plain, z, up), contrastive=False)
+    yield Row(WORK, "plain restatement", value, 25)
+    library = VectorQuantize(
+        WIDTH,
+        CODES,
+        use_cosine_sim=True,
+        threshold_ema_dead_code=2,
+        accept_image_fmap=True,
+    )
+    value = compare(lambda z, up: run_library(library, z, up), contrastive=False)
+    yield Row(WORK, "vector-quantize-pytorch, cosine EMA with expiry", value, 4)
+    plain_contrastive = PlainQuantiser(CODES, WIDTH, contrastive=True)
+    value = compare(lambda z, up: run_plain(plain_contrastive, z, up), contrastive=True, rounds=3)
+    yield Row(f"{WORK}, contrastive", "plain restatement", value, 12)
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory"], capture_output=True, text=True, check=True
+    )
+    yield Row(
+        "quantiser, K = 16,384, N = 65,536: peak extra memory",
+        "the N x K matrix, 4,096 MiB",
+        float(found.stdout),
+        256,
+        "MiB",
+        at_most=True,
+    )

@@ -1,0 +1,64 @@
+"""The whole training step at the published batch, on two threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import plain
+from benchmarks.measure import Row, ratio
+from workflows.data import describe, names
+from workflows.grid import load_grid
+from workflows.registry import build_autoencoder
+from workflows.training import Images, normalise, train_epoch
+
+BATCH, VARIANCE, THREADS = 1024, 0.063287, 2
+WORK = "training step, CIFAR10 shapes, batch 1024, closest anchors"
+CPU = torch.device("cpu")
+
+
+def knobs(precision: str) -> Mapping[str, Any]:
+    """The published settings of CVQ-VAE with closest anchors, for a single step."""
+    grid = load_grid("paper", {name: describe(name).channels for name in names()})
+    cell = grid.cell("cifar10/cvq_vae/closest/seed0")
+    return {**cell.knobs, "epochs": 1, "precision": precision}
+
+
+def compare(precision: str, rounds: int) -> float:
+    torch.set_num_threads(THREADS)
+    torch.set_flush_denormal(True)
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 3, 32, 32), np.uint8)
+    images = Images(pixels, pixels[:16], VARIANCE)
+    settings = knobs(precision)
+    mine = build_autoencoder(settings, 3, 1).to(memory_format=torch.channels_last)
+    fused = torch.optim.Adam(mine.parameters(), 3e-4, fused=True)
+    quantiser = plain.PlainQuantiser(settings["codebook_size"], settings["code_dim"])
+    theirs = plain.PlainAutoencoder(3, quantiser, settings["code_dim"])
+    optimiser = torch.optim.Adam(theirs.parameters(), 3e-4)
+    inputs = normalise(pixels, CPU).contiguous()
+    return ratio(
+        lambda: plain.step(theirs, optimiser, inputs, VARIANCE),
+        lambda: list(train_epoch(mine, fused, images, settings, 0, CPU)),
+        rounds,
+        # Two threads wait for each other, and the waiting counts.
+        clock=time.perf_counter,
+    )
+
+
+def has_matrix_units() -> bool:
+    """Whether the processor multiplies bfloat16 faster than float32 (AMX)."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def rows(rounds: int = 3) -> Iterator[Row]:
+    """Two rows: bfloat16, where the processor has it, and float32."""
+    if has_matrix_units():
+        yield Row(f"{WORK}, bf16", "plain restatement", compare("bf16", rounds), 12)
+    else:
+        note = "no AMX: bf16 is slower than fp32 here"
+        yield Row(f"{WORK}, bf16", "plain restatement", float("nan"), None, note=note)
+    yield Row(f"{WORK}, fp32", "plain restatement", compare("fp32", rounds), 5)
