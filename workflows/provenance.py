@@ -10,19 +10,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("models", "baselines", "workflows")
+# What runs make, as git's pathspecs.
+OUTPUTS = (":(exclude)results", ":(exclude)figures")
 # The registry counts by the wanted builder alone, data by its digest, and recording a commit
 # changes no number.
 OUTSIDE = ("workflows.registry", "workflows.data", "workflows.provenance")
 
 
 def commit() -> tuple[str, bool]:
-    """The checked-out commit and whether tracked files differ; ("unknown", True) outside git."""
+    """The checked-out commit and whether tracked files differ; ("unknown", True) outside git.
+
+    What runs make, results and figures, does not count: it changes no run.
+    """
     try:
         head = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True
         )
         status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", *OUTPUTS],
             cwd=ROOT,
             capture_output=True,
             text=True,
