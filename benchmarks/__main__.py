@@ -49,10 +49,10 @@ def measured(group: str) -> pd.DataFrame:
 def main() -> int:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "groups", nargs="*", choices=[*GROUPS, []], help="default: all but embedded"
-    )
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(GROUPS)}")
     wanted = parser.parse_args().groups
+    if unknown := set(wanted) - set(GROUPS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; allowed: {', '.join(GROUPS)}")
     frames = [measured(group) for group in wanted or GROUPS if wanted or group not in LONG]
     if not wanted:
         frames += [

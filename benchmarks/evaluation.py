@@ -74,8 +74,10 @@ def rows(count: int = 32, rounds: int = 3) -> Iterator[Row]:
         for protocol, reference in zip(protocols, references, strict=True):
             evaluate(images, made, protocol, networks, reference, None, None)
 
-    spent = {"theirs": [seconds(theirs) for _ in range(rounds)]}
-    spent["ours"] = [seconds(ours) for _ in range(rounds)]
+    spent: dict[str, list[float]] = {"theirs": [], "ours": []}
+    for _ in range(rounds):
+        spent["theirs"].append(seconds(theirs))
+        spent["ours"].append(seconds(ours))
     generator = np.random.default_rng(0)
     a, b = generator.standard_normal((2, WHOLE, 2048)).astype(np.float32)
     once = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -36,28 +36,27 @@ def batch(seed: int) -> Tensor:
 
 
 def run_ours(quantiser: ClusteredQuantiser, latents: Tensor, upstream: Tensor) -> None:
-    leaf = latents.detach().requires_grad_()
-    output = quantiser(leaf)
-    losses = output.losses
-    loss = 0.25 * losses["commitment"] + losses["codebook"] + losses.get("contrastive", 0)
-    torch.autograd.backward([output.vectors, loss], [upstream, None])
+    output = quantiser(latents.detach().requires_grad_())
+    descend(output.vectors, output.losses, upstream)
     quantiser.adapt(output.assignment)
     quantiser.codebook.grad = None
 
 
 def run_plain(quantiser: PlainQuantiser, latents: Tensor, upstream: Tensor) -> None:
-    leaf = latents.detach().requires_grad_()
-    seen = quantiser(leaf)
-    losses = seen.losses
-    loss = 0.25 * losses["commitment"] + losses["codebook"] + losses.get("contrastive", 0)
-    torch.autograd.backward([seen.vectors, loss], [upstream, None])
+    seen = quantiser(latents.detach().requires_grad_())
+    descend(seen.vectors, seen.losses, upstream)
     quantiser.refresh(seen)
     quantiser.codebook.grad = None
 
 
+def descend(vectors: Tensor, losses: Mapping[str, Tensor], upstream: Tensor) -> None:
+    """Backward from what a decoder would send and from the losses at their published weights."""
+    loss = 0.25 * losses["commitment"] + losses["codebook"] + losses.get("contrastive", 0)
+    torch.autograd.backward([vectors, loss], [upstream, None])
+
+
 def run_library(quantiser: torch.nn.Module, latents: Tensor, upstream: Tensor) -> None:
-    leaf = latents.detach().requires_grad_()
-    vectors, _, loss = quantiser(leaf)
+    vectors, _, loss = quantiser(latents.detach().requires_grad_())
     torch.autograd.backward([vectors, loss.sum()], [upstream, None])
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import marshal
 import os
 import runpy
 import select
@@ -76,7 +77,8 @@ def serve(address: str, parent: int) -> None:
 def _supervise(connection: socket.socket) -> None:
     """Run one step in a child and tell its status; end it if whoever asked has gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    folder, arguments, environment = _receive(connection, _exactly(connection, 8))
+    size = int.from_bytes(_exactly(connection, 8), "big")
+    folder, arguments, environment = marshal.loads(_exactly(connection, size))
     descriptors = socket.recv_fds(connection, 1, 3)[1]
     ended, alive = os.pipe()
     child = os.fork()
@@ -96,15 +98,15 @@ def _supervise(connection: socket.socket) -> None:
         connection.sendall(bytes([status if status >= 0 else 128 - status]))
 
 
-def _step(folder: str, arguments: list[str], environment: list[str], descriptors: list[int]) -> int:
+def _step(
+    folder: str, arguments: list[str], environment: dict[str, str], descriptors: list[int]
+) -> int:
     """Become the step: its folder, environment, streams and arguments; its exit status."""
     for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
     os.chdir(folder)
     os.environ.clear()
-    for entry in environment:
-        name, value = entry.split("=", 1)
-        os.environ[name] = value
+    os.environ.update(environment)
     sys.argv, sys.path[0] = list(arguments), folder
     # What was imported under its own name would else be warned about.
     sys.modules.pop(arguments[0], None)
@@ -119,12 +121,6 @@ def _step(folder: str, arguments: list[str], environment: list[str], descriptors
     sys.stdout.flush()
     sys.stderr.flush()
     return status if isinstance(status, int) else int(status is not None)
-
-
-def _receive(connection: socket.socket, size: bytes) -> tuple[str, list[str], list[str]]:
-    message = _exactly(connection, int.from_bytes(size, "big")).decode(errors="surrogateescape")
-    folder, arguments, environment = message.split("\0\0")
-    return folder, arguments.split("\0"), environment.split("\0")
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

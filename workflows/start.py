@@ -5,6 +5,7 @@ already (see preload.py); else, as on a cluster's nodes, in a new interpreter. O
 and effect are the same. It imports little, because it is started for every job.
 """
 
+import marshal
 import os
 import socket
 import sys
@@ -19,11 +20,9 @@ def ask(address: str, arguments: list[str]) -> int | None:
             connection.connect(address)
         except OSError:
             return None
-        environment = [f"{name}={value}" for name, value in os.environ.items()]
-        # pathlib takes longer to import than all else here.
+        # pathlib and json take longer to import than all else here.
         folder = os.getcwd()  # noqa: PTH109
-        parts = (folder, "\0".join(arguments), "\0".join(environment))
-        message = "\0\0".join(parts).encode(errors="surrogateescape")
+        message = marshal.dumps((folder, arguments, dict(os.environ)))
         connection.sendall(len(message).to_bytes(8, "big"))
         connection.sendall(message)
         socket.send_fds(connection, [b"."], [0, 1, 2])

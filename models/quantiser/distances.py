@@ -15,8 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.quantiser.selection import argmax
-
 # Numbers a chunk of the matrix, float32: on a processor the 2 MiB that a core's cache holds, on a
 # GPU 128 MiB, because small kernels would cost more than the memory's traffic.
 CHUNK = {"cpu": 1 << 19, "cuda": 1 << 25}
@@ -75,18 +73,6 @@ def grouped(groups: Int[Tensor, " m"], count: int) -> Iterator[tuple[int, Int[Te
     for group, members in enumerate(groups.argsort().split(sizes)):
         if len(members):
             yield group, members
-
-
-@torch.no_grad()
-def nearest_codes(
-    latents: Float[Tensor, "n d"], codevectors: Float[Tensor, "k d"], similarity: Similarity
-) -> Int[Tensor, " n"]:
-    """The code of each latent: the row of `codevectors` with the largest similarity."""
-    codes = torch.empty(len(latents), dtype=torch.long, device=latents.device)
-    prepared = similarity.prepare(codevectors)
-    for rows in chunks(latents, len(codevectors)):
-        codes[rows] = argmax(similarity.compare(similarity.prepare(latents[rows]), prepared))
-    return codes
 
 
 @torch.no_grad()

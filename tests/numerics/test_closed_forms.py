@@ -18,11 +18,11 @@ from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.contrastive import ContrastiveTerm
 from models.quantiser.distances import (
     cosine,
-    nearest_codes,
     nearest_latents,
     squared_euclidean,
 )
 from models.quantiser.interface import Assignment
+from models.quantiser.nearest import quantise
 from models.quantiser.refresh import Refresh, every_step, first_batch
 
 
@@ -101,7 +101,7 @@ def test_distances() -> None:
 def test_chunks_do_not_show(similarity) -> None:
     latents, codes = torch.randn(2500, 6), torch.randn(31, 6)
     matrix = similarity(latents, codes)
-    assert torch.equal(nearest_codes(latents, codes, similarity), matrix.argmax(1))
+    assert torch.equal(quantise(latents, codes, similarity).codes, matrix.argmax(1))
     assert torch.equal(nearest_latents(latents, codes, similarity), matrix.argmax(0))
 
 

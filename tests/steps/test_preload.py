@@ -64,6 +64,14 @@ def waited(condition) -> None:
         time.sleep(0.01)
 
 
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def environment(address: str) -> dict[str, str]:
     return {**os.environ, VARIABLE: address, "COLOUR": "red=1"}
 
@@ -81,9 +89,9 @@ def run(address: str, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("status", ["0", "3"])
 def test_a_step_has_its_folder_environment_arguments_and_status(address, folder, status) -> None:
-    done = run(address, folder, "status", status, "an 'argument' with\nlines")
+    done = run(address, folder, "status", status, "", "an 'argument' with\nlines")
     # Torch is there although the step imports nothing: it is a fork.
-    expected = f"True {folder} red=1 status {status} an 'argument' with\nlines\n"
+    expected = f"True {folder} red=1 status {status}  an 'argument' with\nlines\n"
     assert (done.stdout, done.stderr) == (expected, "to standard error\n")
     assert done.returncode == int(status)
 
@@ -110,7 +118,7 @@ def test_a_step_ends_with_whoever_asked_for_it(address, folder) -> None:
     waited(lambda: written.exists() and written.read_text())
     asking.kill()
     asking.wait()
-    waited(lambda: not Path(f"/proc/{written.read_text()}").exists())
+    waited(lambda: not alive(int(written.read_text())))
 
 
 def test_it_ends_with_its_parent(tmp_path) -> None:
