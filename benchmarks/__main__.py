@@ -59,8 +59,8 @@ def main() -> int:
             pd.read_csv(file) for group in LONG if (file := RESULTS / f"{group}.csv").exists()
         ]
     table = pd.concat(frames, ignore_index=True)
-    shown = table[["work", "peer", "value", "unit", "goal", "verdict", "commit", "note"]].fillna("")
-    print(shown.to_markdown(index=False))
+    shown = table[["work", "peer", "value", "unit", "goal", "verdict", "commit", "note"]]
+    print(shown.astype(object).where(shown.notna(), "").to_markdown(index=False))
     return int((table["verdict"] == "short").any())
 
 

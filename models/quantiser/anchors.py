@@ -73,9 +73,9 @@ def probability(
     uniform, wanted = uniform[:, needed], codevectors[needed]
     blocks = latents.split(BLOCK)
     prepared = similarity.prepare(wanted)
-    mass = torch.stack(
-        [similarity.compare(similarity.prepare(b), prepared).logsumexp(0) for b in blocks], dim=1
-    )
+    mass = latents.new_empty(len(wanted), len(blocks))
+    for index, block in enumerate(blocks):
+        mass[:, index] = similarity.compare(similarity.prepare(block), prepared).logsumexp(0)
     drawn = _draw(mass, uniform[0])
     within = _within_grouped if latents.device.type == "cpu" else _within_gathered
     return latents[drawn * BLOCK + within(latents, wanted, drawn, uniform[1], similarity)]

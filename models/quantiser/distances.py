@@ -86,9 +86,12 @@ def nearest_latents(
     """
     parts = list(chunks(latents, len(codevectors)))
     prepared = similarity.prepare(codevectors)
-    largest = torch.stack(
-        [similarity.compare(similarity.prepare(latents[p]), prepared).amax(0) for p in parts]
-    )
+    # Made beforehand: small results kept between large ones that go would leave holes too small for
+    # the next, and memory would grow to the whole matrix.
+    largest = latents.new_empty(len(parts), len(codevectors))
+    for index, rows in enumerate(parts):
+        scores = similarity.compare(similarity.prepare(latents[rows]), prepared)
+        torch.amax(scores, 0, out=largest[index])
     find = _rows_grouped if latents.device.type == "cpu" else _rows_swept
     return find(latents, prepared, largest.argmax(0), parts, similarity)
 
