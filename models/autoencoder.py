@@ -30,12 +30,16 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Reconstruction:
-        """Reconstruct images in [-1, 1]; sides must be multiples of the encoder's stride.
+        """Reconstruct images in [-1, 1]; sides must be multiples of the encoder's stride."""
+        quantised = self.quantise(images)
+        return Reconstruction(self.decoder(quantised.vectors).float(), quantised)
+
+    def quantise(self, images: Float[Tensor, "b c h w"]) -> Quantised:
+        """The first half, for whoever wants codes and no images.
 
         Under autocast the networks run in low precision, the quantiser never does: a bfloat16
         distance gives some latents another code.
         """
         latents = self.encoder(images)
         with torch.autocast(images.device.type, enabled=False):
-            quantised: Quantised = self.quantiser(latents.float())
-        return Reconstruction(self.decoder(quantised.vectors).float(), quantised)
+            return self.quantiser(latents.float())

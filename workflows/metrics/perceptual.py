@@ -39,7 +39,7 @@ class Perceptual(nn.Module):
     scale: Tensor
 
     def __init__(self, backbone: str):
-        """Take a backbone, "alex" or "vgg"; KeyError for another."""
+        """Take a backbone, "alex" or "vgg"; KeyError for another. Weights are to be assigned."""
         super().__init__()
         layers, pool = _LAYERS[backbone]
         self.features = nn.Sequential()
@@ -48,7 +48,9 @@ class Perceptual(nn.Module):
         for index, layer in enumerate(layers):
             if isinstance(layer, tuple):
                 outputs, kernel, stride, padding = layer
-                self.features.append(nn.Conv2d(width, outputs, kernel, stride, padding))
+                shape = (width, outputs, kernel, stride, padding)
+                # Without storage: drawing initial weights takes longer than reading the real ones.
+                self.features.append(nn.Conv2d(*shape, device="meta"))
                 width = outputs
             else:
                 self.features.append(nn.MaxPool2d(pool, 2) if layer == "pool" else nn.ReLU())
@@ -86,5 +88,5 @@ def load_perceptual(backbone: str, state: Mapping[str, Tensor]) -> Perceptual:
         name.removesuffix(".weight") if name.startswith("lin") else name: value
         for name, value in state.items()
     }
-    network.load_state_dict(named)
+    network.load_state_dict(named, assign=True)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
