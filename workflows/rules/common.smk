@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import os
@@ -8,11 +9,10 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import preload
+from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, load_grid
 from workflows.planning import FIGURES, plan
-from workflows.provenance import fingerprint
 from workflows.schema import ConfigError
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
@@ -22,6 +22,9 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
 }
 shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
+
+# Of one run, hence worked out once: Snakemake asks for every job's several times.
+fingerprint = functools.cache(provenance.fingerprint)
 
 BUDGET = config.get("budget", "embedded")
 # Whether to show what is finished and leave the rest, `make so_far`.
