@@ -71,7 +71,7 @@ def measure(results: Path, dataset: str, count: int) -> pd.DataFrame:
 
     def features(pictures: np.ndarray, precision: str) -> np.ndarray:
         with lowered(network, PRECISIONS[precision]):
-            return inception_features(pictures, protocol, network).astype(np.float32)
+            return inception_features(pictures, protocol, network)
 
     references = {precision: features(stored, precision) for precision in PRECISIONS}
     lines = []

@@ -144,7 +144,7 @@ class Inception(nn.Sequential):
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
         for name, layer in self.named_children():
             x = layer(F.max_pool2d(x, 3, 2) if name in ("Conv2d_3b_1x1", "Mixed_5b") else x)
-        return x.mean(dim=(2, 3))
+        return x.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def load_inception(state: Mapping[str, Tensor]) -> Inception:
