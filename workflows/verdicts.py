@@ -18,7 +18,7 @@ from scipy import stats
 
 from workflows.grid import Grid
 from workflows.intervals import Interval, interval
-from workflows.render.numbers import parse
+from workflows.render.numbers import HIGHER_IS_BETTER, parse
 from workflows.schema import ConfigError, load_yaml
 
 ROOM = Path(__file__).parent / "claims"
@@ -36,7 +36,6 @@ COLUMNS = [
 ]
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTED = "undecided", "not tested at this budget"
-HIGHER_IS_BETTER = {"PSNR", "SSIM", "usage", "perplexity"}
 # The paper's own protocol, where the budget has it.
 PROTOCOLS = ("as_published", "exact")
 Claim = Mapping[str, Any]
