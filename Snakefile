@@ -17,5 +17,6 @@ rule all_tables:
         # Every cell is named, not only the tables: a deleted cell would else not be rebuilt.
         records_of(present_cells()),
         f"{RESULTS}/measured.csv",
+        f"{RESULTS}/verdicts.csv",
         expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),
         expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -101,7 +101,10 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     tables: dict[str, Mapping[str, Any]] = {}
     rows: list[Row] = []
     cells: dict[str, Cell] = {}
-    for path in sorted((room / "experiments").glob("*.yaml")):
+    experiments = sorted((room / "experiments").glob("*.yaml"))
+    table_seeds = settings.get("table_seeds", {})
+    _refuse_unknown(table_seeds, [path.stem for path in experiments], f"{budget_file}: table_seeds")
+    for path in experiments:
         experiment = load_yaml(path, "experiment")
         tables[path.stem] = experiment
         for role in experiment["roles"]:
@@ -112,7 +115,7 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
                 where = f"{path}: row '{label}'"
                 _refuse_unknown(wanted, properties, where)
                 base = _base(wanted["method"], channels[dataset], role, settings, defaults)
-                for seed in settings["seeds"]:
+                for seed in table_seeds.get(path.stem, settings["seeds"]):
                     cell = _resolve({"dataset": dataset, "seed": seed}, base, wanted, properties)
                     validate(dict(cell.knobs), "cell", where)
                     if cells.setdefault(cell.id, cell) != cell:
@@ -174,7 +177,7 @@ def _resolve(
     return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
 
 
-def _refuse_unknown(knobs: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> None:
+def _refuse_unknown(knobs: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
     for key in knobs:
         if key not in allowed:
             near = get_close_matches(key, allowed, n=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows.data import Dataset
@@ -26,12 +26,13 @@ def plan(
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
     roles_elsewhere: Mapping[str, list[str]],
+    claims: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The content of plan.json.
 
     folder: of a cell, with `{cell}` in it. datasets: by name, at least the grid's. missing:
     dataset -> what to do, for those that this machine has not got. roles_elsewhere: role -> the
-    budgets that have a dataset for it.
+    budgets that have a dataset for it. claims: as `load_claims` gives them.
     """
     wanted = sorted({cell.knobs["dataset"] for cell in grid.cells.values()})
     return {
@@ -58,6 +59,8 @@ def plan(
             }
             for name in wanted
         },
+        "roles": {role: name or PAPER[role] for role, name in grid.budget["roles"].items()},
+        "claims": list(claims),
         "absent": [
             {
                 "table": name,

@@ -97,6 +97,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         near = get_close_matches(str(unknown), allowed, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         return f"{at}unknown key '{unknown}'; {hint}allowed: {', '.join(allowed)}"
+    if rule == "not":
+        return f"{at}does not go with the other keys"
     if rule == "required":
         missing = [name for name in value if name not in error.instance]
         return f"{at}missing key '{missing[0]}'"

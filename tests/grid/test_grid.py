@@ -131,6 +131,11 @@ def spoil(file: Path, change: dict) -> None:
             "roles.digits: unknown dataset 'mnits'; allowed: cifar10",
         ),
         (
+            "budgets/lite.yaml",
+            {"table_seeds": {"method": [0, 1]}},
+            "table_seeds: unknown key 'method'; did you mean 'methods'",
+        ),
+        (
             "experiments/anchors.yaml",
             {"rows": [{"row": "a", "method": "cvq"}]},
             "method: 'cvq' is not allowed; did you mean 'cvq_vae'",
@@ -155,6 +160,19 @@ def test_a_role_can_train_for_longer() -> None:
     cells = load_grid("lite", CHANNELS).cells
     epochs = {name.partition("/")[0]: cell.knobs["epochs"] for name, cell in cells.items()}
     assert epochs == {"mnist": 2, "cifar10": 2, "ffhq_subset_64": 16}
+
+
+def test_a_table_can_have_more_seeds(room: Path) -> None:
+    """A run that other tables show too is trained for every seed that one of them has."""
+    spoil(room / "budgets/lite.yaml", {"table_seeds": {"methods": [0, 1, 2]}, "seeds": [0]})
+    grid = load_grid("lite", CHANNELS, room)
+    seeds = {
+        table: {grid.cell(row.cell).knobs["seed"] for row in grid.rows if row.table == table}
+        for table in grid.tables
+    }
+    assert seeds["methods"] == {0, 1, 2}
+    assert seeds["anchors"] == {0}
+    assert grid.tables_of("mnist/cvq_vae/default/seed2") == ["methods"]
 
 
 def test_unknown_budget() -> None:

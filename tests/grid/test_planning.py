@@ -13,6 +13,7 @@ from workflows.grid import Grid, budgets_by_role, load_grid
 from workflows.planning import FIGURES, plan
 from workflows.render.plan import Plan
 from workflows.schema import ConfigError
+from workflows.verdicts import load_claims
 
 DATASETS = {name: describe(name) for name in names()}
 
@@ -22,8 +23,9 @@ def grid_of(budget: str) -> Grid:
 
 
 def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
-    elsewhere = budgets_by_role()
-    return plan(grid_of(budget), "cells/{cell}", DATASETS, missing or {}, elsewhere)
+    grid = grid_of(budget)
+    claims = load_claims(grid)
+    return plan(grid, "cells/{cell}", DATASETS, missing or {}, budgets_by_role(), claims)
 
 
 def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:

@@ -173,12 +173,39 @@ def test_a_cell_without_any_line_is_not_measured() -> None:
     assert list(printed(found[-1], plan)["note"]) == ["", "not measured"]
 
 
-def test_several_seeds_are_a_mean_with_a_spread() -> None:
+def test_several_seeds_are_a_mean_with_an_interval() -> None:
+    """Values 2, 3 and 4: half of the interval is 4.3027 / sqrt 3."""
     plan = plan_of("mnist", seeds=3)
     found = render(plan, measured_of(plan))
-    assert list(printed(found[-1], plan)["rFID (N = 64)"]) == ["3.00 ± 1.00"] * 2
-    assert "3 seeds (mean ± standard deviation)" in caption(found[-1], plan)
-    assert list(tidy(found)["rFID sd"]) == [1.0] * 4
+    assert list(printed(found[-1], plan)["rFID (N = 64)"]) == ["3.00 ± 2.48"] * 2
+    assert "3 seeds (mean ± half of its 95 % interval" in caption(found[-1], plan)
+    assert list(tidy(found)["rFID high"]) == pytest.approx([5.484] * 4, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("other", "best"),
+    [([3.0, 4.1, 5.0], True), ([1.0, 4.0, 5.0], False), ([2.0, 3.0, 4.0], False)],
+    ids=["supported", "within the interval", "tie"],
+)
+def test_only_a_supported_difference_is_bold(other: list[float], best: bool) -> None:
+    plan = plan_of("mnist", seeds=3)
+    measured = measured_of(plan)
+    for seed, value in enumerate(other):
+        one = (
+            measured["row"].eq(ROWS[1]) & measured["seed"].eq(seed) & measured["metric"].eq("rFID")
+        )
+        measured.loc[one, "value"] = value
+    found = render(plan, measured)
+    assert ("**3.00 ± 2.48**" in markdown(found, plan)) == best
+    assert (r"\textbf{3.00 ± 2.48}" in latex(found, plan)) == best
+    assert "**50.0" not in markdown(found, plan)
+
+
+def test_one_seed_makes_nothing_bold() -> None:
+    plan = plan_of("mnist")
+    measured = measured_of(plan)
+    measured.loc[measured["row"] == ROWS[1], "value"] = 9.0
+    assert "**" not in markdown(render(plan, measured), plan)
 
 
 def test_fewer_epochs_are_said() -> None:

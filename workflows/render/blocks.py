@@ -8,16 +8,21 @@ from typing import Any
 
 import pandas as pd
 
-from workflows.render.numbers import parse
+from workflows.intervals import Interval, interval
+from workflows.render.numbers import HIGHER_IS_BETTER, parse
 from workflows.render.plan import Plan
+
+NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0)
 
 
 @dataclass(frozen=True)
 class Block:
     """One dataset's rows by one protocol.
 
-    lines: one line per (row, metric), columns `row, metric, mean, sd, seeds, images, published,
-    difference`; published is text with the source's digits or empty, difference a number or NaN.
+    lines: one line per (row, metric), columns `row, metric, mean, low, high, seeds, best, images,
+    published, difference`; low and high bound the mean's 95 % interval over seeds, published is
+    text with the source's digits or empty, difference a number or NaN. best: whether the row is
+    better than each other one beyond the interval of their difference within seeds.
     rows: row -> {status, seeds, epochs, note}. compared: whether differences are meant.
     features: columns `metric, features`, the networks that the numbers rest on.
     """
@@ -56,7 +61,8 @@ def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Bl
     """The block of a dataset that this budget has none for: the rows, with what was published."""
     table, dataset = entry["table"], entry["dataset"]
     printed = _printed(published[published["table"] == table], dataset)
-    nothing = {"mean": float("nan"), "sd": float("nan"), "seeds": 0, "images": float("nan")}
+    nothing = {key: float("nan") for key in ("mean", "low", "high", "images")}
+    nothing |= {"seeds": 0, "best": False}
     lines = [
         {"row": row, "metric": metric, **nothing}
         | {"published": printed.get((row, metric), ""), "difference": float("nan")}
@@ -97,24 +103,28 @@ def _block(
     lines, rows = [], []
     wanted = plan.rows_of(table, dataset)
     longest = max(plan.knobs(cell)["epochs"] for cells in wanted.values() for cell in cells)
+    good = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
+    best = {metric: best_row(good, metric) for metric in plan.tables[table]["metrics"]}
     for row, cells in wanted.items():
         here = ours[ours["row"] == row]
         good = here[(here["status"] == "ok") & (here["protocol"] == protocol)]
         rows.append({"row": row, **_state(here, good, cells, longest)})
         for metric in plan.tables[table]["metrics"]:
             of_metric = good[good["metric"] == metric]
-            values, text = of_metric["value"], printed.get((row, metric), "")
-            mean = values.mean()
+            text = printed.get((row, metric), "")
+            found = interval(of_metric["value"].to_numpy()) if len(of_metric) else NOTHING
             lines.append(
                 {
                     "row": row,
                     "metric": metric,
-                    "mean": mean,
-                    "sd": values.std(),
-                    "seeds": len(values),
+                    "mean": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                    "seeds": found.seeds,
+                    "best": row == best[metric],
                     "images": of_metric["images"].max(),
                     "published": text,
-                    "difference": mean - parse(text) if compared and text else float("nan"),
+                    "difference": found.mean - parse(text) if compared and text else float("nan"),
                 }
             )
     networks = ours[(ours["protocol"] == protocol) & (ours["features"] != "")]
@@ -128,6 +138,24 @@ def _block(
         rows=pd.DataFrame(rows),
         features=networks[["metric", "features"]].drop_duplicates(),
     )
+
+
+def best_row(measured: pd.DataFrame, metric: str) -> str | None:
+    """The row that is better than every other in `metric`, beyond what seeds explain, if one is.
+
+    Rows are compared within seeds. A difference that its interval does not support is none.
+    """
+    lines = measured[measured["metric"] == metric]
+    wide = lines.pivot_table(index="seed", columns="row", values="value")
+    if wide.shape[1] < 2:
+        return None
+    gains = wide if metric in HIGHER_IS_BETTER else -wide
+    first = str(gains.mean().idxmax())
+    for other in gains.columns.drop(first):
+        gain = (gains[first] - gains[other]).dropna().to_numpy()
+        if not len(gain) or not interval(gain).low > 0:
+            return None
+    return first
 
 
 def _state(here: pd.DataFrame, good: pd.DataFrame, cells: list[str], longest: int) -> dict:

@@ -17,6 +17,7 @@ DIGITS = {
 UNITS = {"PSNR": "dB", "usage": "%"}
 ON_FEATURES = ("rFID", "KID", "LPIPS", "LPIPS-Alex")
 ABSENT = "n/a"
+HIGHER_IS_BETTER = frozenset({"PSNR", "SSIM", "usage", "perplexity"})
 
 
 def parse(text: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Published results on the same photographs at another size: beside ours, never subtracted.
@@ -27,6 +27,7 @@ class Plan:
     metrics}. datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table,
     dataset, rows, note} of what this budget has no dataset for. published_for: dataset -> name it
     has in published files, for those where neither its own name nor its stand_in_for will do.
+    roles: role -> dataset. claims: what is to be judged.
     """
 
     budget: str
@@ -37,6 +38,8 @@ class Plan:
     datasets: Mapping[str, Mapping[str, Any]]
     published_for: Mapping[str, str]
     absent: tuple[Mapping[str, Any], ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Plan:
@@ -46,6 +49,8 @@ class Plan:
             rows=tuple(content["rows"]),
             published_for=content.get("published_for", {}),
             absent=tuple(content.get("absent", ())),
+            roles=content.get("roles", {}),
+            claims=tuple(content.get("claims", ())),
             **{key: content[key] for key in keys},
         )
 
@@ -101,5 +106,6 @@ class Plan:
         """The dataset whose published numbers belong beside this one's."""
         if dataset in self.published_for:
             return self.published_for[dataset]
-        real = self.datasets[dataset]["stand_in_for"] or dataset
+        known = self.datasets.get(dataset, {})
+        real = known.get("stand_in_for") or dataset
         return OTHER_SIZE.get(real, real)

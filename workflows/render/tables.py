@@ -11,6 +11,8 @@ from workflows.render.plan import Plan
 PROTOCOLS = {"exact": "exact protocol", "as_published": "protocol as published"}
 # Behind the paper's MNIST and CIFAR10 numbers, by its released code.
 PUBLISHED_IMAGES = 10_000
+BOLD_MARKDOWN, BOLD_LATEX = ("**", "**"), (r"\textbf{", "}")
+BOLD = "bold: better than every other row beyond the interval of their difference"
 # What LaTeX takes for an instruction.
 SPECIAL = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -23,7 +25,8 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
     """One line per dataset, protocol and row; unrounded, in the experiment's order.
 
     Columns: `table, dataset, protocol, row, status, seeds, epochs`, then per metric M `M` (mean
-    over seeds), `M sd`, `M images`, `M published` (text), `M difference`, and last `note`.
+    over seeds), `M low` and `M high` (its 95 % interval), `M images`, `M published` (text),
+    `M difference`, and last `note`.
     """
     parts = []
     for block in blocks:
@@ -31,7 +34,8 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
         for metric, lines in block.lines.groupby("metric", sort=False):
             lines = lines.set_index("row")
             wide[metric] = lines["mean"]
-            wide[f"{metric} sd"] = lines["sd"]
+            wide[f"{metric} low"] = lines["low"]
+            wide[f"{metric} high"] = lines["high"]
             wide[f"{metric} images"] = lines["images"].astype("Int64")
             wide[f"{metric} published"] = lines["published"]
             wide[f"{metric} difference"] = lines["difference"]
@@ -44,10 +48,11 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def printed(block: Block, plan: Plan) -> pd.DataFrame:
+def printed(block: Block, plan: Plan, bold: tuple[str, str] = ("", "")) -> pd.DataFrame:
     """The block as text: row, then per metric ours, published and difference where there are any.
 
-    A last column `note` says why a row has no numbers or rests on less than the others.
+    bold: what stands around the best value of a metric, if seeds support that there is one. A last
+    column `note` says why a row has no numbers or rests on less than the others.
     """
     frame = pd.DataFrame({"row": block.rows["row"]})
     # Numbers of another dataset are printed under that dataset's name.
@@ -56,7 +61,8 @@ def printed(block: Block, plan: Plan) -> pd.DataFrame:
     for key, lines in block.lines.groupby("metric", sort=False):
         metric = str(key)
         frame[heading(metric, set(lines["images"].dropna().astype(int)))] = [
-            _mean(metric, line) for line in lines.to_dict("records")
+            _mean(metric, line).join(bold if line["best"] else ("", ""))
+            for line in lines.to_dict("records")
         ]
         if (lines["published"] != "").any():
             frame[f"{metric} {name}"] = [text or ABSENT for text in lines["published"]]
@@ -99,7 +105,7 @@ def _extent(block: Block, plan: Plan) -> str:
     text = f"{span} {'epoch' if span == '1' else 'epochs'} over {sizes}, "
     if seeds == 1:
         return text + "1 seed"
-    return text + f"{seeds} seeds (mean ± standard deviation)"
+    return text + f"{seeds} seeds (mean ± half of its 95 % interval; {BOLD})"
 
 
 def _comparison(block: Block, plan: Plan) -> list[str]:
@@ -121,7 +127,7 @@ def markdown(blocks: list[Block], plan: Plan) -> str:
     """A document: per block a heading, its caption and the table."""
     parts = [f"# {plan.tables[blocks[0].table]['title']}"]
     for block in blocks:
-        frame = printed(block, plan)
+        frame = printed(block, plan, BOLD_MARKDOWN)
         # Numbers stay the text they are: as numbers they would lose their trailing noughts.
         body = frame.to_markdown(index=False, disable_numparse=True, colalign=_align(frame))
         title = f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}"
@@ -133,12 +139,12 @@ def latex(blocks: list[Block], plan: Plan) -> str:
     """One table environment a block, for a document that loads booktabs."""
     parts = []
     for block in blocks:
-        frame = printed(block, plan)
+        frame = _escaped(printed(block, plan, BOLD_LATEX))
         columns = "".join("r" if side == "right" else "l" for side in _align(frame))
         parts.append(
             frame.to_latex(
                 index=False,
-                escape=True,
+                escape=False,
                 column_format=columns,
                 caption=_escape(caption(block, plan)),
                 label=f"tab:{block.table}-{block.dataset}-{block.protocol}".replace("_", "-"),
@@ -149,11 +155,24 @@ def latex(blocks: list[Block], plan: Plan) -> str:
 
 def _mean(metric: str, line: dict) -> str:
     text = shown(metric, line["mean"])
-    return f"{text} ± {shown(metric, line['sd'])}" if line["seeds"] > 1 else text
+    half = (line["high"] - line["low"]) / 2
+    return f"{text} ± {shown(metric, half)}" if line["seeds"] > 1 else text
 
 
 def _align(frame: pd.DataFrame) -> tuple[str, ...]:
     return tuple("left" if name in ("row", "note") else "right" for name in frame.columns)
+
+
+def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
+    """For LaTeX; what is bold already is an instruction and stays one."""
+    start, end = BOLD_LATEX
+
+    def cell(text: str) -> str:
+        if text.startswith(start):
+            return start + _escape(text.removeprefix(start).removesuffix(end)) + end
+        return _escape(text)
+
+    return frame.map(cell).rename(columns=_escape)
 
 
 def _escape(text: str) -> str:

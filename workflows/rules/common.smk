@@ -14,6 +14,7 @@ from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, load_grid
 from workflows.planning import FIGURES, plan
 from workflows.schema import ConfigError
+from workflows.verdicts import load_claims
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
 # a million page faults an epoch, 8 to 15 % of a training step. Other systems ignore these.
@@ -43,7 +44,7 @@ try:
         for name in WANTED
         if isinstance(place := locate(name), Missing)
     }
-    PLAN = plan(GRID, CELL, DATASETS, ABSENT, budgets_by_role())
+    PLAN = plan(GRID, CELL, DATASETS, ABSENT, budgets_by_role(), load_claims(GRID))
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 

@@ -111,3 +111,25 @@ rule figure:
         " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
         " --reconstructions {params.collected}/reconstructions --figure {wildcards.figure}"
         " --out {params.folder} 2>&1 | tee {log}"
+
+
+rule verdicts:
+    input:
+        plan=rules.plan.output,
+        measured=rules.collect_all.output.measured,
+        published="results/published",
+    output:
+        f"{RESULTS}/verdicts.csv",
+        f"{RESULTS}/verdicts.md",
+    log:
+        f"logs/{BUDGET}/verdicts.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
+        code=fingerprint("workflows.steps.verdicts"),
+    message:
+        "Judge the claims of the paper"
+    shell:
+        "python -m workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
+        " --published {input.published} --out {params.folder} 2>&1 | tee {log}"

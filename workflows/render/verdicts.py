@@ -1,0 +1,80 @@
+"""Verdicts on the paper's claims as a document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from workflows.render.numbers import ABSENT, shown
+from workflows.render.plan import Plan
+
+ORDER = ("reproduced", "contradicted", "undecided", "not tested at this budget")
+READING = (
+    "An effect is in the metric's unit and positive where the claim is right; what it is for each "
+    "kind of claim is said below the tables. In brackets its 95 % interval over seeds (Student's "
+    "t, rows compared within seeds). A verdict needs an interval on one side of 0, hence two "
+    "seeds. Intervals are not widened for the number of claims: of twenty effects that do not "
+    "exist, one is judged."
+)
+KINDS = {
+    "better": "by how much the first row is better than the second",
+    "at_least": "the distance above the bound",
+    "at_most": "the distance below the bound",
+    "steadier": "how much wider the other rows lie apart, from worst to best, than these",
+    "rises": "the mean gain from one value of the sweep to the next",
+    "does_not_rise": "the mean loss from one value of the sweep to the next",
+}
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """How many verdicts of each kind: columns `verdict, claims`; all kinds, in ORDER."""
+    counts = found["verdict"].value_counts().reindex(ORDER, fill_value=0)
+    return counts.rename_axis("verdict").rename("claims").reset_index()
+
+
+def printed(found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """One claim's lines as text: dataset, metric, verdict, effect, published effect, seeds."""
+    return pd.DataFrame(
+        {
+            "dataset": [plan.dataset_title(name) for name in found["dataset"]],
+            "metric": found["metric"],
+            "verdict": found["verdict"],
+            "effect": [_effect(line) for line in found.to_dict("records")],
+            "published": [
+                shown(line["metric"], line["published"], sign=True)
+                for line in found.to_dict("records")
+            ],
+            "seeds": found["seeds"].astype(str),
+        }
+    )
+
+
+def _effect(line: dict[Any, Any]) -> str:
+    if line["effect"] != line["effect"]:
+        return ABSENT
+    mean, low, high = (
+        shown(line["metric"], line[key], sign=True) for key in ("effect", "low", "high")
+    )
+    return mean if line["low"] != line["low"] else f"{mean} [{low}, {high}]"
+
+
+def markdown(found: pd.DataFrame, plan: Plan) -> str:
+    """A document: the count, then every claim with its verdicts."""
+    parts = [
+        "# Verdicts on the paper's claims",
+        f"Budget {plan.title}.",
+        summary(found).to_markdown(index=False),
+        READING,
+    ]
+    for claim in plan.claims:
+        lines = found[found["claim"] == claim["id"]]
+        body = printed(lines, plan)
+        parts += [
+            f"## {claim['id'].replace('_', ' ')}",
+            f"{claim['claim']} ({claim['source']})",
+            body.to_markdown(index=False, disable_numparse=True),
+        ]
+    kinds = dict.fromkeys(claim["kind"] for claim in plan.claims)
+    parts.append("\n".join(f"- {kind.replace('_', ' ')}: {KINDS[kind]}" for kind in kinds))
+    return "\n\n".join(parts) + "\n"

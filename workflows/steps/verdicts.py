@@ -1,0 +1,50 @@
+"""Judge the paper's claims: `python -m workflows.steps.verdicts --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from workflows.files import write_text
+from workflows.render.plan import Plan
+from workflows.render.verdicts import markdown
+from workflows.schema import ConfigError, read_csv
+from workflows.steps.tables import read_published
+from workflows.verdicts import verdicts
+
+
+def run(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, out: Path) -> None:
+    """Write verdicts.csv and verdicts.md into `out`."""
+    paper = {dataset: plan.published_dataset(dataset) for dataset in plan.roles.values()}
+    found = verdicts(plan.claims, plan.roles, measured, published, paper)
+    write_text(out / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
+    write_text(out / "verdicts.md", markdown(found, plan))
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--measured", type=Path, required=True)
+    parser.add_argument("--published", type=Path, required=True, help="folder of published CSVs")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    arguments = parser.parse_args()
+    try:
+        plan = Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8")))
+        measured = read_csv(arguments.measured, "measured")
+        run(plan, measured, read_published(arguments.published), arguments.out)
+    except (ConfigError, OSError, json.JSONDecodeError) as error:
+        print(f"verdicts: {error}", file=sys.stderr)
+        return 1
+    except KeyError as error:
+        print(f"verdicts: {arguments.plan}: {error.args[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
