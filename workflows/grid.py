@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,10 +55,26 @@ class Grid:
         """The tables that show a cell, sorted."""
         return sorted({row.table for row in self.rows if row.cell == cell_id})
 
-    def labels(self, table: str) -> list[str]:
-        """The rows of a table in order, whether or not this budget has a dataset for them."""
-        sweeps = self.budget.get("sweeps", {})
+    def labels(self, table: str, every: bool = False) -> list[str]:
+        """The rows of a table in order, whether or not this budget has a dataset for them.
+
+        every: also those that the budget's shorter sweeps leave out.
+        """
+        sweeps = {} if every else self.budget.get("sweeps", {})
         return [label for label, _ in _expand(self.tables[table], sweeps)]
+
+
+def budgets_by_table(room: Path = ROOM) -> dict[str, list[str]]:
+    """Table -> the budgets that do not leave it out, sorted. Raises ConfigError."""
+    tables = [path.stem for path in (room / "experiments").glob("*.yaml")]
+    budgets = {
+        path.stem: load_yaml(path, "budget").get("without", [])
+        for path in sorted((room / "budgets").glob("*.yaml"))
+    }
+    return {
+        table: [name for name, without in budgets.items() if table not in without]
+        for table in tables
+    }
 
 
 def budgets_by_role(room: Path = ROOM) -> dict[str, list[str]]:
@@ -102,14 +118,15 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     rows: list[Row] = []
     cells: dict[str, Cell] = {}
     experiments = sorted((room / "experiments").glob("*.yaml"))
-    table_seeds = settings.get("table_seeds", {})
-    _refuse_unknown(table_seeds, [path.stem for path in experiments], f"{budget_file}: table_seeds")
+    table_seeds, without = settings.get("table_seeds", {}), settings.get("without", [])
+    for key, named in (("table_seeds", table_seeds), ("without", without)):
+        _refuse_unknown(named, [path.stem for path in experiments], f"{budget_file}: {key}")
     for path in experiments:
         experiment = load_yaml(path, "experiment")
         tables[path.stem] = experiment
         for role in experiment["roles"]:
             dataset = settings["roles"][role]
-            if dataset is None:
+            if dataset is None or path.stem in without:
                 continue
             for label, wanted in _expand(experiment, settings.get("sweeps", {})):
                 where = f"{path}: row '{label}'"
@@ -177,7 +194,7 @@ def _resolve(
     return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
 
 
-def _refuse_unknown(knobs: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
+def _refuse_unknown(knobs: Iterable[str], allowed: Collection[str], where: str) -> None:
     for key in knobs:
         if key not in allowed:
             near = get_close_matches(key, allowed, n=1)

@@ -26,14 +26,17 @@ def plan(
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
     roles_elsewhere: Mapping[str, list[str]],
+    tables_elsewhere: Mapping[str, list[str]],
     claims: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The content of plan.json.
 
     folder: of a cell, with `{cell}` in it. datasets: by name, at least the grid's. missing:
     dataset -> what to do, for those that this machine has not got. roles_elsewhere: role -> the
-    budgets that have a dataset for it. claims: as `load_claims` gives them.
+    budgets that have a dataset for it. tables_elsewhere: table -> the budgets that have it.
+    claims: as `load_claims` gives them.
     """
+    without = grid.budget.get("without", [])
     wanted = sorted({cell.knobs["dataset"] for cell in grid.cells.values()})
     return {
         "budget": grid.name,
@@ -66,16 +69,19 @@ def plan(
                 "table": name,
                 "dataset": PAPER[role],
                 "rows": grid.labels(name),
-                "note": _elsewhere(roles_elsewhere.get(role, [])),
+                "note": _elsewhere("it", tables_elsewhere[name])
+                if name in without
+                else _elsewhere("a dataset for it", roles_elsewhere.get(role, [])),
             }
             for name, table in grid.tables.items()
             for role in table["roles"]
-            if grid.budget["roles"][role] is None
+            if name in without or grid.budget["roles"][role] is None
         ],
     }
 
 
-def _elsewhere(budgets: list[str]) -> str:
+def _elsewhere(what: str, budgets: list[str]) -> str:
     if not budgets:
         return "not at this budget"
-    return f"not at this budget; budget {' and '.join(budgets)} has a dataset for it"
+    have = "has" if len(budgets) == 1 else "have"
+    return f"not at this budget; budget {' and '.join(budgets)} {have} {what}"

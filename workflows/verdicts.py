@@ -56,6 +56,7 @@ def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
             raise ConfigError(
                 f"{path}: table: unknown table '{table}'; allowed: {', '.join(grid.tables)}"
             )
+        every = grid.labels(table, every=True)
         for claim in content["claims"]:
             where = f"{path}: claim '{claim['id']}'"
             if claim["id"] in {known["id"] for known in claims}:
@@ -63,7 +64,7 @@ def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
             for key in ("roles", "metrics"):
                 _refuse(claim[key], grid.tables[table][key], f"{where}: {key}")
             rows = {
-                key: _rows(claim[key], grid.labels(table), f"{where}: {key}")
+                key: _rows(claim[key], grid.labels(table), every, f"{where}: {key}")
                 for key in ("of", "than")
                 if key in claim
             }
@@ -77,13 +78,17 @@ def _refuse(wanted: Sequence[str], allowed: Sequence[str], where: str) -> None:
             raise ConfigError(f"{where}: unknown '{name}'; allowed: {', '.join(allowed)}")
 
 
-def _rows(names: Sequence[str], labels: Sequence[str], where: str) -> list[str]:
+def _rows(
+    names: Sequence[str], labels: Sequence[str], every: Sequence[str], where: str
+) -> list[str]:
     found = []
     for name in names:
         # "CVQ-VAE" stands for "CVQ-VAE, K = 32" and its like.
-        rows = [name] if name in labels else [row for row in labels if row.startswith(f"{name}, ")]
+        series = [row for row in labels if row.startswith(f"{name}, ")]
+        # A row that this budget leaves out stays: the claim is then not tested.
+        rows = [name] if name in (*labels, *every) else series
         if not rows:
-            raise ConfigError(f"{where}: unknown row '{name}'; allowed: {', '.join(labels)}")
+            raise ConfigError(f"{where}: unknown row '{name}'; allowed: {', '.join(every)}")
         found += rows
     return found
 

@@ -9,7 +9,7 @@ import pytest
 
 from workflows.cells import listing, status, targets
 from workflows.data import describe, names
-from workflows.grid import Grid, budgets_by_role, load_grid
+from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import FIGURES, plan
 from workflows.render.plan import Plan
 from workflows.schema import ConfigError
@@ -25,11 +25,18 @@ def grid_of(budget: str) -> Grid:
 def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
     grid = grid_of(budget)
     claims = load_claims(grid)
-    return plan(grid, "cells/{cell}", DATASETS, missing or {}, budgets_by_role(), claims)
+    elsewhere = budgets_by_role(), budgets_by_table()
+    return plan(grid, "cells/{cell}", DATASETS, missing or {}, *elsewhere, claims)
 
 
 def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
-    (absent,) = plan_of("embedded")["absent"]
+    large, absent = plan_of("embedded")["absent"]
+    assert (large["table"], large["dataset"], len(large["rows"])) == (
+        "large_codebooks",
+        "cifar10",
+        5,
+    )
+    assert large["note"] == "not at this budget; budget lite and paper have it"
     assert absent == {
         "table": "reinitialisation",
         "dataset": "ffhq",

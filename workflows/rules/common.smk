@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
-from workflows.grid import budgets_by_role, load_grid
+from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import FIGURES, plan
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
@@ -44,7 +44,7 @@ try:
         for name in WANTED
         if isinstance(place := locate(name), Missing)
     }
-    PLAN = plan(GRID, CELL, DATASETS, ABSENT, budgets_by_role(), load_claims(GRID))
+    PLAN = plan(GRID, CELL, DATASETS, ABSENT, budgets_by_role(), budgets_by_table(), load_claims(GRID))
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
