@@ -39,7 +39,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def rows(count: int = 32, rounds: int = 3) -> Iterator[Row]:
+def rows(count: int = 50, rounds: int = 3) -> Iterator[Row]:
     """Two rows. count: images a run; the whole evaluation is scaled from them."""
     torch.set_num_threads(1)
     tensors = {name: read_network(WEIGHTS, name).tensors for name in NETWORKS}

@@ -35,7 +35,9 @@ def fid_features(network: torch.nn.Module, pictures: np.ndarray, batch: int = 50
     """As pytorch-fid's get_activations: uint8 (N, 3, H, W) to (N, 2048)."""
     found = []
     for start in range(0, len(pictures), batch):
-        inputs = torch.from_numpy(pictures[start : start + batch]).float() / 255
+        # As its loader's ToTensor gives them, whatever layout a resize has left.
+        stored = np.ascontiguousarray(pictures[start : start + batch])
+        inputs = torch.from_numpy(stored).float() / 255
         with torch.no_grad():
             found.append(network(inputs)[0].squeeze(3).squeeze(2).numpy())
     return np.concatenate(found)

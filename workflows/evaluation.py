@@ -17,7 +17,8 @@ from workflows.protocol import Protocol, rgb
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
 BATCH = 50  # images a network takes, or whose pixels are floats, at a time
-# On a processor Inception takes 4, whose activations stay in its cache: 1.5 times faster than 50.
+# On a processor Inception takes 4: activations of 50 are a gigabyte, which a new process has first
+# to be given; there 4 are up to 1.5 times faster, and slower nowhere.
 INCEPTION_BATCH = {"cpu": 4}
 ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
 Row = dict[str, Any]
