@@ -59,8 +59,11 @@ def main() -> int:
             pd.read_csv(file) for group in LONG if (file := RESULTS / f"{group}.csv").exists()
         ]
     table = pd.concat(frames, ignore_index=True)
+    absent = [group for group in LONG if not wanted and not (RESULTS / f"{group}.csv").exists()]
     shown = table[["work", "peer", "value", "unit", "goal", "verdict", "commit", "note"]]
     print(shown.astype(object).where(shown.notna(), "").to_markdown(index=False))
+    for group in absent:
+        print(f"{group}: not measured yet (make bench-{group})")
     return int((table["verdict"] == "short").any())
 
 
