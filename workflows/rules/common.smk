@@ -44,7 +44,15 @@ try:
         for name in WANTED
         if isinstance(place := locate(name), Missing)
     }
-    PLAN = plan(GRID, CELL, DATASETS, ABSENT, budgets_by_role(), budgets_by_table(), load_claims(GRID))
+    PLAN = plan(
+        GRID,
+        CELL,
+        DATASETS,
+        ABSENT,
+        budgets_by_role(),
+        budgets_by_table(),
+        load_claims(GRID),
+    )
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
