@@ -11,7 +11,8 @@ from workflows.render.plan import Plan
 
 ORDER = ("reproduced", "contradicted", "undecided", "not tested at this budget")
 READING = (
-    "An effect is in the metric's unit and positive where the claim is right; what it is for each "
+    "A verdict speaks of this budget's data and length of training, not of the paper's. An effect "
+    "is in the metric's unit and positive where the claim is right; what it is for each "
     "kind of claim is said below the tables. In brackets its 95 % interval over seeds (Student's "
     "t, rows compared within seeds). A verdict needs an interval on one side of 0, hence two "
     "seeds. Intervals are not widened for the number of claims: of twenty effects that do not "
