@@ -238,7 +238,7 @@ def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
     assert "+3.00 [+0.52, +5.48]" in text
     assert "D (stand-in for MNIST)" in text
     assert "n/a" in text
-    counts = summary(found).set_index("verdict")["claims"].to_dict()
+    counts = summary(found).set_index("verdict")["count"].to_dict()
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
     assert counts["contradicted"] == counts["undecided"] == 0
     assert markdown(found, plan) == text

@@ -29,9 +29,12 @@ KINDS = {
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """How many verdicts of each kind: columns `verdict, claims`; all kinds, in ORDER."""
+    """How many verdicts of each kind: columns `verdict, count`; all kinds, in ORDER.
+
+    A claim has one for each of its datasets and metrics.
+    """
     counts = found["verdict"].value_counts().reindex(ORDER, fill_value=0)
-    return counts.rename_axis("verdict").rename("claims").reset_index()
+    return counts.rename_axis("verdict").rename("count").reset_index()
 
 
 def printed(found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
