@@ -103,11 +103,11 @@ def _block(
     lines, rows = [], []
     wanted = plan.rows_of(table, dataset)
     longest = max(plan.knobs(cell)["epochs"] for cells in wanted.values() for cell in cells)
-    good = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
-    best = {metric: best_row(good, metric) for metric in plan.tables[table]["metrics"]}
+    usable = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
+    best = {metric: best_row(usable, metric) for metric in plan.tables[table]["metrics"]}
     for row, cells in wanted.items():
         here = ours[ours["row"] == row]
-        good = here[(here["status"] == "ok") & (here["protocol"] == protocol)]
+        good = usable[usable["row"] == row]
         rows.append({"row": row, **_state(here, good, cells, longest)})
         for metric in plan.tables[table]["metrics"]:
             of_metric = good[good["metric"] == metric]
