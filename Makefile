@@ -8,7 +8,7 @@ ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint cells status cell so_far bench bench-embedded bench-gpu lock
+.PHONY: all_tables test lint cells status cell so_far site bench bench-embedded bench-gpu lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -34,6 +34,11 @@ status: .venv/ready
 so_far: .venv/ready
 	$(BIN)/snakemake --nolock --cores 1 --rerun-triggers mtime --forcerun plan \
 	  --config budget=$(BUDGET) so_far=true -- all_tables
+
+# Pages of all results, also from committed records alone: results/<budget>/site/index.html.
+site: .venv/ready
+	$(BIN)/snakemake --nolock --cores 1 --rerun-triggers mtime --forcerun plan \
+	  --config budget=$(BUDGET) so_far=true -- results/$(BUDGET)/site
 
 # Train one cell again, then renew the tables and figures that show it, and no others.
 cell: .venv/ready

@@ -9,6 +9,7 @@ include: "workflows/rules/common.smk"
 include: "workflows/rules/data.smk"
 include: "workflows/rules/cells.smk"
 include: "workflows/rules/tables.smk"
+include: "workflows/rules/site.smk"
 
 
 rule all_tables:
@@ -20,3 +21,4 @@ rule all_tables:
         f"{RESULTS}/verdicts.csv",
         expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),
         expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),
+        f"{RESULTS}/site",

@@ -34,7 +34,9 @@ def targets(grid: Grid, cell: str) -> list[str]:
     """
     tables = grid.tables_of(grid.cell(cell).id)
     files = [f"results/{grid.name}/tables/{table}.md" for table in tables]
-    files += [f"figures/{grid.name}/{name}.svg" for name, of in FIGURES.items() if of in tables]
+    files += [
+        f"figures/{grid.name}/{name}.svg" for name, of in FIGURES.items() if of["table"] in tables
+    ]
     return [*files, f"results/{grid.name}/measured.csv"]
 
 

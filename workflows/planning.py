@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from workflows.data import Dataset
 from workflows.grid import Grid
+from workflows.schema import load_yaml
 
-# Every figure, and the table whose runs it draws.
-FIGURES = {
-    "dimensionality": "code_dimension",
-    "codebook_size": "codebook_size",
-    "training_curves": "methods",
-    "reconstructions": "methods",
-    "code_histograms": "methods",
-}
+# Every figure: {table, title, caption, data, more}.
+FIGURES = load_yaml(Path(__file__).parent / "figures.yaml", "figures")
 # The datasets of the paper behind the roles that experiments name.
 PAPER = {"digits": "mnist", "natural": "cifar10", "faces": "ffhq"}
 
@@ -61,6 +57,11 @@ def plan(
                 "images": datasets[name].images["train"] - datasets[name].validation,
             }
             for name in wanted
+        },
+        "figures": {
+            name: {"more": [], **figure}
+            for name, figure in FIGURES.items()
+            if figure["table"] in grid.tables
         },
         "roles": {role: name or PAPER[role] for role, name in grid.budget["roles"].items()},
         "claims": list(claims),

@@ -44,7 +44,7 @@ Values = Mapping[str, Mapping[int, float]]
 
 
 def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
-    """Every claim, with its `table`, and `of` and `than` spelled out as rows of this budget.
+    """Every claim, headlines first, with its `table` and `of` and `than` as rows of this budget.
 
     Raises ConfigError for a claim twice, an unknown table, row, role or metric of it.
     """
@@ -69,7 +69,7 @@ def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
                 if key in claim
             }
             claims.append({**claim, "table": table, **rows})
-    return claims
+    return sorted(claims, key=lambda claim: not claim.get("headline", False))
 
 
 def _refuse(wanted: Sequence[str], allowed: Sequence[str], where: str) -> None:

@@ -27,7 +27,8 @@ class Plan:
     metrics}. datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table,
     dataset, rows, note} of what this budget has no dataset for. published_for: dataset -> name it
     has in published files, for those where neither its own name nor its stand_in_for will do.
-    roles: role -> dataset. claims: what is to be judged.
+    roles: role -> dataset. claims: what is to be judged. figures: name -> {table, title, caption,
+    data, more}.
     """
 
     budget: str
@@ -40,6 +41,7 @@ class Plan:
     absent: tuple[Mapping[str, Any], ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Mapping[str, Any], ...] = ()
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Plan:
@@ -51,6 +53,7 @@ class Plan:
             absent=tuple(content.get("absent", ())),
             roles=content.get("roles", {}),
             claims=tuple(content.get("claims", ())),
+            figures=content.get("figures", {}),
             **{key: content[key] for key in keys},
         )
 

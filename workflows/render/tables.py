@@ -61,7 +61,7 @@ def printed(block: Block, plan: Plan, bold: tuple[str, str] = ("", "")) -> pd.Da
     for key, lines in block.lines.groupby("metric", sort=False):
         metric = str(key)
         frame[heading(metric, set(lines["images"].dropna().astype(int)))] = [
-            _mean(metric, line).join(bold if line["best"] else ("", ""))
+            mean(metric, line).join(bold if line["best"] else ("", ""))
             for line in lines.to_dict("records")
         ]
         if (lines["published"] != "").any():
@@ -153,7 +153,8 @@ def latex(blocks: list[Block], plan: Plan) -> str:
     return "\n".join(parts)
 
 
-def _mean(metric: str, line: dict) -> str:
+def mean(metric: str, line: dict) -> str:
+    """A mean as text, with half of its interval if it has one. line: of `Block.lines`."""
     text = shown(metric, line["mean"])
     half = (line["high"] - line["low"]) / 2
     return f"{text} ± {shown(metric, half)}" if line["seeds"] > 1 else text

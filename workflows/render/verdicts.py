@@ -44,7 +44,7 @@ def printed(found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
             "dataset": [plan.dataset_title(name) for name in found["dataset"]],
             "metric": found["metric"],
             "verdict": found["verdict"],
-            "effect": [_effect(line) for line in found.to_dict("records")],
+            "effect": [effect(line) for line in found.to_dict("records")],
             "published": [
                 shown(line["metric"], line["published"], sign=True)
                 for line in found.to_dict("records")
@@ -54,7 +54,8 @@ def printed(found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     )
 
 
-def _effect(line: dict[Any, Any]) -> str:
+def effect(line: dict[Any, Any]) -> str:
+    """An effect and its interval as text. line: of verdicts.csv."""
     if line["effect"] != line["effect"]:
         return ABSENT
     mean, low, high = (

@@ -92,7 +92,7 @@ rule table:
 rule figure:
     input:
         plan=rules.plan.output,
-        measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]}/measured.csv",
+        measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]['table']}/measured.csv",
     output:
         f"figures/{BUDGET}/{{figure}}.svg",
         f"figures/{BUDGET}/{{figure}}.png",

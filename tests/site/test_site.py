@@ -1,0 +1,187 @@
+"""The gallery in a real browser: links, sorting, numbers that lead to runs, no other host."""
+
+from __future__ import annotations
+
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.site import made_up
+from workflows.steps import site
+
+KINDS = (
+    "index.html",
+    "verdicts.html",
+    "figures.html",
+    "cells.html",
+    "tables/methods.html",
+    "tables/reinitialisation.html",
+    "cells/cifar10/cvq_vae/contrastive/seed1.html",
+    f"cells/{made_up.DIVERGED}.html",
+    f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html",
+)
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of made-up results."""
+    out = tmp_path_factory.mktemp("made up")
+    results, figures = made_up.results(out)
+    (out / "site").mkdir()
+    site.build(site.read(results, made_up.PUBLISHED), results, figures, out / "site")
+    return out / "site"
+
+
+class Found(HTMLParser):
+    """The addresses a page refers to, and the anchors it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("href", "src"):
+                self.targets.append(value or "")
+            elif name == "id":
+                self.anchors.add(value or "")
+
+
+def read(file: Path) -> Found:
+    """What a page refers to."""
+    found = Found()
+    found.feed(file.read_text(encoding="utf-8"))
+    return found
+
+
+def opened(page: Page, file: Path, anchor: str = "") -> Page:
+    """The page with its scripts done."""
+    page.goto(file.as_uri() + anchor)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    return page
+
+
+def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(gallery: Path) -> None:
+    every = {file: read(file) for file in gallery.rglob("*.html")}
+    assert len(every) > 160
+    for file, found in every.items():
+        for target in found.targets:
+            parts = urlsplit(target)
+            if parts.scheme == "data":
+                continue
+            assert parts.scheme + parts.netloc == "", f"{file}: {target}"
+            to = Path(os.path.normpath(file.parent / unquote(parts.path))) if parts.path else file
+            assert to.is_relative_to(gallery), f"{file}: {target}"
+            assert to.is_file(), f"{file}: {target}"
+            if parts.fragment:
+                assert (
+                    unquote(parts.fragment)
+                    in every[gallery / to.relative_to(gallery.resolve())].anchors
+                ), f"{file}: {target}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_the_screen_and_run_without_complaint(
+    gallery: Path, page: Page, complaints: list[str], kind: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    opened(page, gallery / kind)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # A name with a script in it would have run by now.
+    assert complaints == []
+
+
+def test_a_column_sorts_by_number_up_and_down(gallery: Path, page: Page) -> None:
+    opened(page, gallery / "tables/methods.html")
+    table = page.locator("section#cifar10-as_published table")
+    heading = table.locator("thead tr:nth-child(2) th").nth(3)  # PSNR, ours
+    rows = table.locator("tbody tr")
+    before = rows.evaluate_all("rows => rows.map(row => row.cells[0].textContent)")
+
+    def numbers() -> list[float]:
+        texts = rows.evaluate_all("rows => rows.map(row => row.cells[4].textContent)")
+        return [float(text.split("±")[0]) for text in texts]
+
+    heading.click()
+    assert numbers() == sorted(numbers())
+    heading.click()
+    assert numbers() == sorted(numbers(), reverse=True)
+    after = rows.evaluate_all("rows => rows.map(row => row.cells[0].textContent)")
+    assert sorted(after) == sorted(before)
+    assert after != before
+
+
+def test_a_number_leads_to_its_run_and_the_run_to_its_tables(gallery: Path, page: Page) -> None:
+    opened(page, gallery / "tables/methods.html")
+    line = page.locator("section#mnist-exact tbody tr", has_text="CVQ-VAE + contrastive")
+    shown = line.locator("td").nth(1).text_content() or ""  # PSNR, ours
+    line.locator("td a").nth(1).click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.url.endswith("cells/mnist/cvq_vae/contrastive/seed0.html#exact-PSNR")
+    numbers = page.locator("tr:target td.num").all_text_contents()
+    seeds = [float(text) for text in numbers[:3]]
+    # The mean in the table is that of the seeds shown here.
+    assert abs(sum(seeds) / 3 - float(shown.split("±")[0])) <= 0.01
+    page.get_by_role("link", name="Components").first.click()
+    assert "tables/components.html#mnist-as_published" in page.url
+
+
+def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page: Page) -> None:
+    opened(page, gallery / "index.html")
+    answer = page.locator("section#cvq_better_than_vq")
+    assert "10 reproduced" in (answer.text_content() or "")
+    line = answer.locator("tbody tr", has_text="CIFAR-10").filter(has_text="PSNR").first
+    cells = [text.strip() for text in line.locator("td").all_text_contents()]
+    assert cells[3] == "24.72"
+    assert cells[5] == "23.32"
+    assert cells[6].startswith("+")
+    assert "[+" in cells[6]
+    command = "make cell BUDGET=lite CELL=mnist/cvq_vae/contrastive/seed0"
+    assert page.get_by_text(command).count() == 1
+
+
+def test_the_cells_are_filtered_as_one_types(gallery: Path, page: Page) -> None:
+    opened(page, gallery / "cells.html")
+    every = page.locator("tbody tr").count()
+    page.get_by_label("Filter").fill("sq_vae mnist")
+    assert 0 < page.locator("tbody tr").count() < every
+
+
+def test_a_run_without_numbers_says_why(gallery: Path, page: Page) -> None:
+    opened(page, gallery / f"cells/{made_up.DIVERGED}.html")
+    assert f"diverged: lost {made_up.SCRIPT}" in (page.text_content("p.trouble") or "")
+    opened(page, gallery / f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html")
+    assert "put the faces there" in (page.text_content("p.trouble") or "")
+
+
+def test_the_site_follows_the_system_into_the_dark(gallery: Path, page: Page) -> None:
+    backgrounds = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        opened(page, gallery / "tables/methods.html")
+        backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert backgrounds[0] == "rgb(255, 255, 255)"
+    assert backgrounds[1] != backgrounds[0]
+
+
+def test_a_damaged_verdict_is_refused_by_name_and_the_old_site_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, figures = made_up.results(tmp_path)
+    file = results / "verdicts.csv"
+    file.write_text(file.read_text().replace("reproduced", "proved"))
+    old = results / "site" / "index.html"
+    old.parent.mkdir()
+    old.write_text("old")
+    arguments = ["--results", results, "--published", made_up.PUBLISHED, "--figures", figures]
+    monkeypatch.setattr("sys.argv", ["site", *map(str, arguments), "--out", str(old.parent)])
+    assert site.main() == 1
+    assert "verdicts.csv: line" in capsys.readouterr().err
+    assert old.read_text() == "old"
+    assert [path.name for path in results.glob(".site*")] == []

@@ -1,0 +1,97 @@
+"""A page per cell: what it was, what came of it, which tables it feeds, how to run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workflows.intervals import interval
+from workflows.render.numbers import ABSENT, HIGHER_IS_BETTER, UNITS, shown
+from workflows.render.site import links
+from workflows.render.site.gallery import Gallery
+from workflows.render.tables import PROTOCOLS
+
+Shown = dict[str, Any]
+# In the order of reading.
+METRICS = ("l1", "PSNR", "SSIM", "LPIPS", "LPIPS-Alex", "rFID", "KID", "usage", "perplexity")
+
+
+def cell_page(gallery: Gallery, cell: str) -> Shown:
+    """What the template `cell.html` shows."""
+    plan, record = gallery.plan, gallery.records.get(cell)
+    dataset = plan.knobs(cell)["dataset"]
+    return {
+        "title": cell,
+        "cell": cell,
+        "dataset": plan.dataset_title(dataset),
+        "places": [
+            {
+                "title": plan.tables[table]["title"],
+                "row": row,
+                "link": links.table(
+                    table, links.block(dataset, gallery.block(table, dataset).protocol)
+                ),
+            }
+            for table, row in gallery.places(cell)
+        ],
+        "state": gallery.state(cell),
+        "trouble": gallery.troubles.get(cell, ""),
+        "others": links.seeds(gallery.others(cell)),
+        "protocols": [_metrics(gallery, cell, protocol) for protocol in PROTOCOLS],
+        "settings": sorted(plan.knobs(cell).items()),
+        "provenance": _provenance(record) if record else [],
+        "logged": cell in gallery.logged,
+        "counted": cell in gallery.counted,
+        "pictured": gallery.data.picture(cell) is not None,
+    }
+
+
+def _metrics(gallery: Gallery, cell: str, protocol: str) -> Shown:
+    """A protocol's numbers: this run's, those of other seeds, and the mean over all."""
+    others = [name for name in gallery.others(cell) if name in gallery.finished]
+    runs = [gallery.numbers(name, protocol) for name in (cell, *others)]
+    return {
+        "title": PROTOCOLS[protocol],
+        "others": links.seeds(others),
+        "rows": [
+            {
+                "anchor": links.value(protocol, metric),
+                **_metric(metric, [run[metric] for run in runs]),
+            }
+            for metric in METRICS
+            if all(metric in run for run in runs)
+        ],
+    }
+
+
+def _metric(metric: str, runs: Sequence[Mapping[str, Any]]) -> Shown:
+    """runs: `value`, `images` and `features` of this run first, then of the other seeds."""
+    first, *rest = runs
+    found = interval([run["value"] for run in runs])
+    mean, low, high = (shown(metric, part) for part in (found.mean, found.low, found.high))
+    return {
+        "metric": f"{metric} ({UNITS[metric]})" if metric in UNITS else metric,
+        "better": "higher" if metric in HIGHER_IS_BETTER else "lower",
+        "value": shown(metric, first["value"]),
+        "others": [shown(metric, run["value"]) for run in rest],
+        "mean": f"{mean} [{low}, {high}]" if rest else ABSENT,
+        "images": f"{int(first['images']):,}" if first["images"] == first["images"] else "",
+        "features": first["features"],
+    }
+
+
+def _provenance(record: Any) -> list[tuple[str, str]]:
+    """Name and value of what a run's record says of where it comes from."""
+    minutes, seconds = divmod(round(record["seconds"]), 60)
+    return [
+        ("commit", links.code(record)),
+        ("environment", "requirements.lock of that commit"),
+        ("device", record["device"]),
+        ("threads", str(record["threads"])),
+        ("training time", f"{minutes} min {seconds} s"),
+        ("steps", f"{record['steps']:,} of {record['planned_steps']:,}"),
+        ("epochs", f"{record['epochs']:g} over {record['images']:,} images"),
+        ("parameters", f"{record['parameters']:,}"),
+        ("status", record["status"] + (f": {record['message']}" if record["message"] else "")),
+        ("training data, SHA-256", record["dataset_sha256"]),
+    ]

@@ -1,0 +1,69 @@
+"""Where each page of the site lies below its root, the anchors within, and how things are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+INDEX, VERDICTS, FIGURES, CELLS = "index.html", "verdicts.html", "figures.html", "cells.html"
+
+
+def cell(name: str, anchor: str = "") -> str:
+    """The page of a cell."""
+    return _at(f"cells/{name}.html", anchor)
+
+
+def table(name: str, anchor: str = "") -> str:
+    """The page of a table."""
+    return _at(f"tables/{name}.html", anchor)
+
+
+def claim(name: str) -> str:
+    """A claim among the verdicts."""
+    return _at(VERDICTS, name)
+
+
+def figure(name: str) -> str:
+    """A figure among the figures."""
+    return _at(FIGURES, name)
+
+
+def block(dataset: str, protocol: str) -> str:
+    """The anchor of a table's dataset and protocol."""
+    return f"{dataset}-{protocol}"
+
+
+def value(protocol: str, metric: str) -> str:
+    """The anchor of a cell's number."""
+    return f"{protocol}-{metric}"
+
+
+def picture(name: str, kind: str) -> str:
+    """A cell's drawing: kind is `reconstructions.png`, `curves.svg` or `codes.svg`."""
+    return f"pictures/{name.replace('/', '__')}-{kind}"
+
+
+def data(table: str, kind: str) -> str:
+    """The collected file of a table: kind is `measured`, `curves` or `codes`."""
+    return f"data/collected/{table}/{kind}.csv"
+
+
+def seeds(cells: Iterable[str]) -> list[tuple[str, str]]:
+    """The seed and the page of each cell."""
+    return [(name.rpartition("/seed")[2], cell(name)) for name in cells]
+
+
+def code(record: Mapping[str, Any]) -> str:
+    """The commit that trained a run, and whether the tree differed from it. record: train.json."""
+    return record["commit"] + (" with changes" if record["dirty"] else "")
+
+
+def relative(page: str, target: str) -> str:
+    """`target` as a link on `page`, both from the root; quoted."""
+    path, mark, anchor = target.partition("#")
+    return "../" * page.count("/") + quote(path) + mark + quote(anchor)
+
+
+def _at(path: str, anchor: str) -> str:
+    return f"{path}#{anchor}" if anchor else path

@@ -1,0 +1,35 @@
+localrules:
+    site,
+
+
+rule site:
+    input:
+        plan=rules.plan.output,
+        collected=[
+            rules.collect_all.output.measured,
+            rules.collect_all.output.curves,
+            rules.collect_all.output.codes,
+            rules.collect_all.output.pictures,
+        ],
+        by_table=expand(
+            f"{RESULTS}/collected/{{table}}/measured.csv", table=GRID.tables
+        ),
+        verdicts=f"{RESULTS}/verdicts.csv",
+        published="results/published",
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),
+        figures=expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),
+    output:
+        directory(f"{RESULTS}/site"),
+    log:
+        f"logs/{BUDGET}/site.log",
+    conda:
+        "../../environment.yml"
+    params:
+        results=RESULTS,
+        figures=f"figures/{BUDGET}",
+        code=fingerprint("workflows.steps.site"),
+    message:
+        f"Site: open {RESULTS}/site/index.html"
+    shell:
+        "python -m workflows.steps.site --results {params.results} --published {input.published}"
+        " --figures {params.figures} --out {output} 2>&1 | tee {log}"
