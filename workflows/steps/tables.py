@@ -11,6 +11,7 @@ import pandas as pd
 
 from workflows.files import write_text
 from workflows.render.blocks import blocks
+from workflows.render.pages import page
 from workflows.render.plan import Plan
 from workflows.render.tables import latex, markdown, tidy
 from workflows.schema import ConfigError, read_csv
@@ -34,12 +35,14 @@ def read_published(folder: Path) -> pd.DataFrame:
 
 
 def run(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str, out: Path) -> None:
-    """Write <table>.csv, <table>.md and <table>.tex into `out`."""
+    """Write <table>.csv, .md, .html and .tex into `out`."""
     found = blocks(plan, measured, published, table)
     if not found:
         raise ConfigError(f"{table}: no row of it belongs to budget {plan.budget}")
     write_text(out / f"{table}.csv", tidy(found).to_csv(index=False, lineterminator="\n"))
-    write_text(out / f"{table}.md", markdown(found, plan))
+    document = markdown(found, plan)
+    write_text(out / f"{table}.md", document)
+    write_text(out / f"{table}.html", page(document))
     write_text(out / f"{table}.tex", latex(found, plan))
 
 

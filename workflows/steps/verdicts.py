@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from workflows.files import write_text
+from workflows.render.pages import page
 from workflows.render.plan import Plan
 from workflows.render.verdicts import markdown
 from workflows.schema import ConfigError, read_csv
@@ -18,11 +19,13 @@ from workflows.verdicts import verdicts
 
 
 def run(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, out: Path) -> None:
-    """Write verdicts.csv and verdicts.md into `out`."""
+    """Write verdicts.csv, .md and .html into `out`."""
     paper = {dataset: plan.published_dataset(dataset) for dataset in plan.roles.values()}
     found = verdicts(plan.claims, plan.roles, measured, published, paper)
     write_text(out / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "verdicts.md", markdown(found, plan))
+    document = markdown(found, plan)
+    write_text(out / "verdicts.md", document)
+    write_text(out / "verdicts.html", page(document))
 
 
 def main() -> int:
