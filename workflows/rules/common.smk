@@ -13,7 +13,7 @@ from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import FIGURES, plan
-from workflows.schema import ConfigError
+from workflows.schema import ConfigError, load_yaml
 from workflows.verdicts import load_claims
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
@@ -147,6 +147,29 @@ def protocols():
     return GRID.budget["evaluation"]["protocols"]
 
 
+def table_behind(figure):
+    """The title of the table whose runs a figure draws."""
+    return GRID.tables[FIGURES[figure]["table"]]["title"]
+
+
+def about():
+    """What the texts of `workflows/report` say of this budget; they see the configuration."""
+    folder = Path(workflow.basedir) / "workflows" / "protocols"
+    return {
+        "title": GRID.budget["title"],
+        "protocols": [
+            load_yaml(folder / f"{name}.yaml", "protocol")["title"]
+            for name in protocols()
+        ],
+        "fid_images": fid_images(),
+        "tables": {
+            name: {key: table[key] for key in ("title", "caption")}
+            for name, table in GRID.tables.items()
+        },
+        "figures": FIGURES,
+    }
+
+
 def references_of(wildcards):
     """Features of the test images of a cell's dataset, one file a protocol."""
     dataset = cell_of(wildcards).knobs["dataset"]
@@ -154,3 +177,6 @@ def references_of(wildcards):
         f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
         for protocol in protocols()
     ]
+
+
+config["report"] = about()

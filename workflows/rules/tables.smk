@@ -51,7 +51,12 @@ use rule collect as collect_all with:
         records_of(present_cells()),
         plan=rules.plan.output,
     output:
-        measured=f"{RESULTS}/measured.csv",
+        measured=report(
+            f"{RESULTS}/measured.csv",
+            caption="../report/measured.rst",
+            category="Numbers",
+            labels={"file": "measured.csv"},
+        ),
         curves=f"{RESULTS}/curves.csv",
         codes=f"{RESULTS}/codes.csv",
         pictures=directory(f"{RESULTS}/reconstructions"),
@@ -74,6 +79,12 @@ rule table:
         f"{RESULTS}/tables/{{table}}.md",
         f"{RESULTS}/tables/{{table}}.csv",
         f"{RESULTS}/tables/{{table}}.tex",
+        report(
+            f"{RESULTS}/tables/{{table}}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels=lambda wildcards: {"table": GRID.tables[wildcards.table]["title"]},
+        ),
     log:
         f"logs/{BUDGET}/tables/{{table}}.log",
     conda:
@@ -94,7 +105,13 @@ rule figure:
         plan=rules.plan.output,
         measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]['table']}/measured.csv",
     output:
-        f"figures/{BUDGET}/{{figure}}.svg",
+        report(
+            f"figures/{BUDGET}/{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory=lambda wildcards: table_behind(wildcards.figure),
+            labels=lambda wildcards: {"figure": FIGURES[wildcards.figure]["title"]},
+        ),
         f"figures/{BUDGET}/{{figure}}.png",
     log:
         f"logs/{BUDGET}/figures/{{figure}}.log",
@@ -121,6 +138,12 @@ rule verdicts:
     output:
         f"{RESULTS}/verdicts.csv",
         f"{RESULTS}/verdicts.md",
+        report(
+            f"{RESULTS}/verdicts.html",
+            caption="../report/verdicts.rst",
+            category="Verdicts",
+            labels={"claims": "all of the paper's"},
+        ),
     log:
         f"logs/{BUDGET}/verdicts.log",
     conda:
