@@ -23,18 +23,22 @@ def test_the_table_is_the_published_one(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_old_number_is_noticed() -> None:
     columns = {"row": ["A"], "protocol": ["as_published"], "rFID images": [64], "seeds": [1]}
     numbers = {metric: [0.5] for metric in METRICS} | {f"{m} published": [""] for m in METRICS}
+    numbers |= {f"{metric} {end}": [0.5] for metric in METRICS for end in ("low", "high")}
+    verdicts = pd.DataFrame({"verdict": ["reproduced", "undecided", "undecided"]})
     table = pd.concat(
         [pd.DataFrame({**columns, **numbers, "dataset": [name]}) for name in ("mnist", "cifar10")]
     )
-    old = render(f"{START}{END}", table, "made up")
+    old = render(f"{START}{END}", table, verdicts, "made up")
     assert "| A " in old
     assert "50.0" in old
     assert "N = 64" in old
+    assert "Of 3 verdicts" in old
+    assert "1 reproduced, 2 undecided" in old
     assert "1 seed, as published" in old
     table["usage"] = 0.6
-    assert render(old, table, "made up") != old
+    assert render(old, table, verdicts, "made up") != old
     with pytest.raises(ValueError, match="needs the marks"):
-        render("nothing", table, "made up")
+        render("nothing", table, verdicts, "made up")
 
 
 def test_every_file_it_points_to_is_there() -> None:

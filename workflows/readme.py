@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflows.render.numbers import ABSENT, UNITS, shown
-from workflows.schema import load_yaml
+from workflows.render.numbers import ABSENT, UNITS
+from workflows.render.tables import mean
+from workflows.render.verdicts import summary
+from workflows.schema import load_yaml, read_csv
 
 ROOT = Path(__file__).parent.parent
 BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"
@@ -19,8 +21,11 @@ METRICS = ["PSNR", "rFID", "usage", "perplexity"]
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
-def excerpt(table: pd.DataFrame, title: str) -> str:
-    """The lines between the README's marks. table: results/<budget>/tables/methods.csv."""
+def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
+    """The lines between the README's marks.
+
+    table: results/<budget>/tables/methods.csv. verdicts: results/<budget>/verdicts.csv.
+    """
     wide: dict[str, list[str]] = {}
     images = set()
     for dataset, name in DATASETS.items():
@@ -28,7 +33,10 @@ def excerpt(table: pd.DataFrame, title: str) -> str:
         wide.setdefault("method", list(here["row"]))
         for metric in METRICS:
             unit = f" ({UNITS[metric]})" if metric in UNITS else ""
-            texts = [shown(metric, value) for value in here[metric]]
+            lines = here[[metric, f"{metric} low", f"{metric} high", "seeds"]].set_axis(
+                ["mean", "low", "high", "seeds"], axis=1
+            )
+            texts = [mean(metric, line) for line in lines.to_dict("records")]
             theirs = f"{metric} published"
             if metric in ("PSNR", "rFID"):
                 said = here[theirs].fillna("").astype(str)
@@ -40,10 +48,15 @@ def excerpt(table: pd.DataFrame, title: str) -> str:
     body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
     count = " or ".join(map(str, sorted(images)))
     fewest = int(table["seeds"].min())
+    outcome = ", ".join(
+        f"{count} {verdict}" for verdict, count in summary(verdicts).to_numpy() if count
+    )
     return "\n\n".join(
         [
+            f"Of {len(verdicts)} verdicts on the paper's claims, one a dataset and metric: {outcome} "
+            f"([each of them](results/{BUDGET}/verdicts.md)).",
             f"Measured at budget *{title}*, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
-            "as published with JPEG files; ours / published. "
+            "as published with JPEG files; ours (mean ± half of its 95 % interval) / published. "
             f"A Fréchet distance over N = {count} images is far above one over 10,000, so only "
             "the order of our own rows means anything in its column.",
             body,
@@ -52,12 +65,12 @@ def excerpt(table: pd.DataFrame, title: str) -> str:
     )
 
 
-def render(readme: str, table: pd.DataFrame, title: str) -> str:
+def render(readme: str, table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
     """The README with its lines between the marks made anew. Raises ValueError without marks."""
     if START not in readme or END not in readme:
         raise ValueError(f"README.md: needs the marks {START} and {END}")
     inside = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    return inside.sub(lambda _: f"{START}\n{excerpt(table, title)}\n{END}", readme)
+    return inside.sub(lambda _: f"{START}\n{excerpt(table, verdicts, title)}\n{END}", readme)
 
 
 def main() -> int:
@@ -71,7 +84,8 @@ def main() -> int:
         ROOT / "results" / BUDGET / "tables" / f"{TABLE}.csv",
         dtype={f"{metric} published": str for metric in METRICS},
     )
-    text = render(file.read_text(encoding="utf-8"), found, title)
+    verdicts = read_csv(ROOT / "results" / BUDGET / "verdicts.csv", "verdicts")
+    text = render(file.read_text(encoding="utf-8"), found, verdicts, title)
     if check:
         if file.read_text(encoding="utf-8") != text:
             print("README.md differs; run python -m workflows.readme", file=sys.stderr)

@@ -40,12 +40,12 @@ def test_shared_runs_are_one_cell(budget: str) -> None:
     # 6 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
     # + 2 reinitialisation rules, on two datasets; four larger codebooks on one.
     large = 0 if budget == "embedded" else 1
-    # The headline tables' 15 different runs on each dataset, and their 17 rows, at every seed.
+    # The headline tables' 15 different runs on each dataset, and their 21 rows, at every seed.
     more = 0 if budget == "embedded" else 2
     first = 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large
     assert len(grid.cells) == first + more * (2 * (6 + 7 + 2) + faces)
     lines = 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large
-    assert len(grid.rows) == lines + more * (2 * (6 + 8 + 3) + faces)
+    assert len(grid.rows) == lines + more * (2 * (6 + 4 + 8 + 3) + faces)
     assert {cell.knobs["method"] for cell in grid.cells.values()} == set(METHODS)
 
 
