@@ -53,8 +53,8 @@ def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
     )
     return "\n\n".join(
         [
-            f"Of {len(verdicts)} verdicts on the paper's claims, one a dataset and metric: {outcome} "
-            f"([each of them](results/{BUDGET}/verdicts.md)).",
+            f"Of {len(verdicts)} verdicts on the paper's claims, one a dataset and metric: "
+            f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).",
             f"Measured at budget *{title}*, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
             "as published with JPEG files; ours (mean ± half of its 95 % interval) / published. "
             f"A Fréchet distance over N = {count} images is far above one over 10,000, so only "
