@@ -20,6 +20,11 @@ FIGURES = {
 PAPER = {"digits": "mnist", "natural": "cifar10", "faces": "ffhq"}
 
 
+def filmed(knobs: Mapping[str, Any]) -> bool:
+    """Whether a cell's training is filmed: where its codevectors are points of the plane."""
+    return knobs["code_dim"] == 2
+
+
 def plan(
     grid: Grid,
     folder: str,

@@ -10,7 +10,7 @@ import pytest
 from workflows.cells import listing, status, targets
 from workflows.data import describe, names
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, plan
+from workflows.planning import FIGURES, filmed, plan
 from workflows.render.plan import Plan
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
@@ -63,6 +63,15 @@ def test_the_renderer_reads_it() -> None:
     assert read.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
     assert read.training_of("methods", "mnist") == [(12000, 16)]
     assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 16)]
+
+
+@pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
+def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
+    grid = grid_of(budget)
+    shown = [name for name, cell in grid.cells.items() if filmed(cell.knobs)]
+    assert [grid.tables_of(name) for name in shown] == [["two_dimensions"]] * 2
+    # By the same distance: cosine would leave nothing of the plane but angles.
+    assert {grid.cells[name].knobs["distance"] for name in shown} == {"l2"}
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:

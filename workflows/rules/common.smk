@@ -2,6 +2,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, plan
+from workflows.planning import FIGURES, filmed, plan
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
@@ -55,6 +56,9 @@ try:
     )
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
+
+# Matches the cells whose training is filmed, and nothing where there is none.
+FILMED = "|".join(re.escape(c.id) for c in GRID.cells.values() if filmed(c.knobs)) or "(?!)"
 
 
 wildcard_constraints:
