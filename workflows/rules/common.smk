@@ -58,7 +58,9 @@ except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
 # Matches the cells whose training is filmed, and nothing where there is none.
-FILMED = "|".join(re.escape(c.id) for c in GRID.cells.values() if filmed(c.knobs)) or "(?!)"
+FILMED = (
+    "|".join(re.escape(c.id) for c in GRID.cells.values() if filmed(c.knobs)) or "(?!)"
+)
 
 
 wildcard_constraints:
