@@ -13,7 +13,7 @@ import pandas as pd
 
 from workflows.data import DataError, describe, names
 from workflows.grid import Grid, load_grid
-from workflows.planning import FIGURES
+from workflows.planning import ANIMATIONS, FIGURES
 from workflows.schema import ConfigError
 
 
@@ -35,6 +35,7 @@ def targets(grid: Grid, cell: str) -> list[str]:
     tables = grid.tables_of(grid.cell(cell).id)
     files = [f"results/{grid.name}/tables/{table}.md" for table in tables]
     files += [f"figures/{grid.name}/{name}.svg" for name, of in FIGURES.items() if of in tables]
+    files += [f"figures/{grid.name}/{name}.gif" for name, of in ANIMATIONS.items() if of in tables]
     return [*files, f"results/{grid.name}/measured.csv"]
 
 

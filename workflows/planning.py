@@ -15,7 +15,10 @@ FIGURES = {
     "training_curves": "methods",
     "reconstructions": "methods",
     "code_histograms": "methods",
+    "codevectors": "two_dimensions",
 }
+# Every animation, and the table whose films it shows.
+ANIMATIONS = {"codevectors": "two_dimensions"}
 # The datasets of the paper behind the roles that experiments name.
 PAPER = {"digits": "mnist", "natural": "cifar10", "faces": "ffhq"}
 

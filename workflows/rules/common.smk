@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, filmed, plan
+from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
@@ -95,6 +95,12 @@ def records_of(cells):
     return expand(
         f"{CELL}/{{record}}", cell=cells, record=["metrics.csv", "train.json"]
     )
+
+
+def films_of(table):
+    """The films of a table's cells, of those that have one."""
+    cells = [c for c in present_cells(table) if filmed(GRID.cells[c].knobs)]
+    return expand(f"{CELL}/film.safetensors", cell=cells)
 
 
 def present_datasets():
