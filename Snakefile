@@ -24,4 +24,5 @@ rule all_tables:
         f"{RESULTS}/verdicts.csv",
         expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),
         expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),
+        expand(f"figures/{BUDGET}/{{figure}}.gif", figure=ANIMATIONS),
         f"{RESULTS}/site",

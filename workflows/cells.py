@@ -13,7 +13,7 @@ import pandas as pd
 
 from workflows.data import DataError, describe, names
 from workflows.grid import Grid, load_grid
-from workflows.planning import FIGURES
+from workflows.planning import ANIMATIONS, FIGURES
 from workflows.schema import ConfigError
 
 
@@ -34,9 +34,9 @@ def targets(grid: Grid, cell: str) -> list[str]:
     """
     tables = grid.tables_of(grid.cell(cell).id)
     files = [f"results/{grid.name}/tables/{table}.md" for table in tables]
-    files += [
-        f"figures/{grid.name}/{name}.svg" for name, of in FIGURES.items() if of["table"] in tables
-    ]
+    drawn = [name for name, figure in FIGURES.items() if figure["table"] in tables]
+    files += [f"figures/{grid.name}/{name}.svg" for name in drawn]
+    files += [f"figures/{grid.name}/{name}.gif" for name in ANIMATIONS if name in drawn]
     return [*files, f"results/{grid.name}/measured.csv"]
 
 

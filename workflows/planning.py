@@ -12,8 +12,15 @@ from workflows.schema import load_yaml
 
 # Every figure: {table, title, caption, data, more}.
 FIGURES = load_yaml(Path(__file__).parent / "figures.yaml", "figures")
+# Those that move, too.
+ANIMATIONS = [name for name, figure in FIGURES.items() if figure.get("more")]
 # The datasets of the paper behind the roles that experiments name.
 PAPER = {"digits": "mnist", "natural": "cifar10", "faces": "ffhq"}
+
+
+def filmed(knobs: Mapping[str, Any]) -> bool:
+    """Whether a cell's training is filmed: where its codevectors are points of the plane."""
+    return knobs["code_dim"] == 2
 
 
 def plan(

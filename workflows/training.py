@@ -48,11 +48,12 @@ class Images:
 @dataclass(frozen=True)
 class Observers:
     """after_record: called with every new record, to report. after_epoch: with the whole history
-    once an epoch is over, to save.
+    once an epoch is over, to save. after_step: with the number of steps done, 0 before the first.
     """
 
     after_record: Callable[[dict[str, float]], None]
     after_epoch: Callable[[list[dict[str, float]]], None]
+    after_step: Callable[[int], None] = lambda _: None
 
 
 def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
@@ -91,17 +92,20 @@ def train_epoch(
     knobs: Mapping[str, Any],
     epoch: int,
     device: torch.device,
+    after_step: Callable[[int], None] = lambda _: None,
 ) -> Iterator[dict[str, float]]:
     """Train for one epoch, yielding a record after each of its `record_marks`.
 
     A record: step (of the epoch, from 1), loss and reconstruction (means over the images since the
-    last record), images_per_second. Raises Diverged when a mean loss is not finite.
+    last record), images_per_second. after_step: called with the steps since the first epoch; it
+    leaves the model as it is. Raises Diverged when a mean loss is not finite.
     """
     objective = build_objective(knobs, images.variance)
     weights = loss_weights(knobs)
     # The whole dataset is on the device, as bytes; nothing is copied to it in the loop.
     resident = torch.from_numpy(images.train).to(device)
-    marks = record_marks(steps_per_epoch(len(resident), knobs["batch_size"]), knobs["epochs"])
+    steps = steps_per_epoch(len(resident), knobs["batch_size"])
+    marks = record_marks(steps, knobs["epochs"])
     # Summed on the device: reading a loss every step would wait for it.
     sums, seen, start = torch.zeros(2, device=device), 0, time.perf_counter()
     model.train()
@@ -121,6 +125,9 @@ def train_epoch(
         optimiser.step()
         sums += torch.stack([loss.detach(), reconstruction.detach()]) * len(batch)
         seen += len(batch)
+        paused = time.perf_counter()
+        after_step(epoch * steps + step)
+        start += time.perf_counter() - paused
         if step in marks:
             loss_mean, reconstruction_mean = (sums / seen).tolist()
             if not math.isfinite(loss_mean):
@@ -171,9 +178,13 @@ def train(
     before = history[-1]["seconds"] if history else 0.0
     done = epochs_done(history, steps)
     start = time.perf_counter()
+    if not done:
+        observers.after_step(0)
     for epoch in range(done, knobs["epochs"]):
         fresh: list[dict[str, float]] = []
-        for found in train_epoch(model, optimiser, images, knobs, epoch, device):
+        for found in train_epoch(
+            model, optimiser, images, knobs, epoch, device, observers.after_step
+        ):
             counts = count_codes(model, images.validation[:WATCHED], knobs["codebook_size"], device)
             step = epoch * steps + int(found["step"])
             record = {

@@ -38,13 +38,14 @@ def test_shared_runs_are_one_cell(budget: str) -> None:
     grid = load_grid(budget, CHANNELS)
     faces = 3 if grid.budget["roles"]["faces"] else 0
     # 6 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
-    # + 2 reinitialisation rules, on two datasets; four larger codebooks on one.
+    # + 2 reinitialisation rules, on two datasets; four larger codebooks, and two methods in the
+    # plane, on one.
     large = 0 if budget == "embedded" else 1
     # The headline tables' 15 different runs on each dataset, and their 21 rows, at every seed.
     more = 0 if budget == "embedded" else 2
-    first = 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large
+    first = 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large + 2
     assert len(grid.cells) == first + more * (2 * (6 + 7 + 2) + faces)
-    lines = 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large
+    lines = 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large + 2
     assert len(grid.rows) == lines + more * (2 * (6 + 4 + 8 + 3) + faces)
     assert {cell.knobs["method"] for cell in grid.cells.values()} == set(METHODS)
 
@@ -71,6 +72,8 @@ def test_a_default_run_feeds_five_tables() -> None:
         "mnist/sq_vae/K1024/seed0",
         "mnist/cvq_vae/D4/seed0",
         "ffhq_subset_64/near_codevectors/default/seed0",
+        "cifar10/vq_vae/D2/seed0",
+        "cifar10/cvq_vae/D2-l2/seed0",
     ],
 )
 def test_names_are_stable(cell: str) -> None:
@@ -80,7 +83,7 @@ def test_names_are_stable(cell: str) -> None:
 def test_budget_settings_name_no_cell() -> None:
     """A longer training of the same cell keeps its name; the budget is part of the row instead."""
     names = {budget: set(load_grid(budget, CHANNELS).cells) for budget in ("smoke", "embedded")}
-    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2)
+    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2) + 2
     assert names["smoke"] < names["embedded"]
 
 

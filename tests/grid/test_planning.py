@@ -10,7 +10,7 @@ import pytest
 from workflows.cells import listing, status, targets
 from workflows.data import describe, names
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, plan
+from workflows.planning import FIGURES, filmed, plan
 from workflows.render.plan import Plan
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
@@ -65,6 +65,15 @@ def test_the_renderer_reads_it() -> None:
     assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 16)]
 
 
+@pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
+def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
+    grid = grid_of(budget)
+    shown = [name for name, cell in grid.cells.items() if filmed(cell.knobs)]
+    assert [grid.tables_of(name) for name in shown] == [["two_dimensions"]] * 2
+    # By the same distance: cosine would leave nothing of the plane but angles.
+    assert {grid.cells[name].knobs["distance"] for name in shown} == {"l2"}
+
+
 def test_labels_follow_the_budget_of_a_sweep() -> None:
     assert len(grid_of("lite").labels("code_dimension")) == 18
     assert grid_of("smoke").labels("code_dimension") == [
@@ -79,7 +88,15 @@ def test_a_cell_renews_its_own_tables_and_figures_alone() -> None:
         "results/embedded/measured.csv",
     ]
     shared = targets(grid, "mnist_5k/cvq_vae/default/seed0")
-    assert len(shared) == 6 + len(FIGURES) + 1
+    # All but those in the plane, which are of two cells of their own.
+    assert len(shared) == 6 + (len(FIGURES) - 1) + 1
+    filmed_too = targets(grid, "photo_patches/vq_vae/D2/seed0")
+    assert filmed_too == [
+        "results/embedded/tables/two_dimensions.md",
+        "figures/embedded/codevectors.svg",
+        "figures/embedded/codevectors.gif",
+        "results/embedded/measured.csv",
+    ]
     with pytest.raises(ConfigError, match="did you mean mnist_5k/cvq_vae/closest/seed0"):
         targets(grid, "mnist_5k/cvq_vae/close/seed0")
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
+from safetensors.numpy import save_file
 
 from workflows.render import figures
 from workflows.render.collected import Collected
@@ -28,6 +29,7 @@ DRAW = [
     figures.training_curves,
     figures.reconstructions,
     figures.code_histograms,
+    figures.codevectors,
 ]
 METHODS = {
     "VQ-VAE (l2)": "vq_vae",
@@ -67,7 +69,7 @@ class Made:
 
     def add_seed(self, table: str, row: str, cell: str, knobs: dict, dataset: str) -> None:
         knobs = {"codebook_size": SIZE, **knobs, "dataset": dataset}
-        self.cells[cell] = {"folder": "", "missing": None, "knobs": knobs}
+        self.cells[cell] = {"folder": f"{self.folder}/{cell}", "missing": None, "knobs": knobs}
         self.rows.append({"table": table, "row": row, "cell": cell})
         base = {"table": table, "row": row, "dataset": dataset, "cell": cell}
         if self.status != "ok" or any(cell.startswith(bad) for bad in self.bad):
@@ -94,6 +96,21 @@ class Made:
         picture.save(self.folder / f"{cell.replace('/', '__')}.png")
 
 
+def film(file: Path, steps: tuple[int, ...] = (0, 1, 10, 100), **changes: np.ndarray) -> None:
+    """Codes 0 to 3 far out and in use, the rest near 0 and not; every tenth latent is far away."""
+    random = np.random.default_rng(0)
+    codebook = random.uniform(-0.05, 0.05, (len(steps), SIZE, 2))
+    codebook[:, :4] = [[1, 1], [1, -1], [-1, 1], [-1, -1]]
+    latents = random.normal(size=(len(steps), 40, 2))
+    latents[:, ::10] *= 20
+    counts = np.where(np.arange(SIZE) < 4, 50, 0) * np.ones((len(steps), 1))
+    tensors = {"codebook": codebook, "latents": latents}
+    packed = {name: value.astype(np.float32) for name, value in tensors.items()}
+    packed |= {"step": np.array(steps, np.int32), "counts": counts.astype(np.int32), **changes}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(packed, file)
+
+
 def collected(
     folder: Path,
     status: str = "ok",
@@ -112,6 +129,11 @@ def collected(
             for seed in seeds if status == "ok" else ():
                 cell = f"{dataset}/{method}/default/seed{seed}"
                 made.train(cell, seed, steps_an_epoch, records)
+        for row in ("VQ-VAE", "CVQ-VAE"):
+            cell = f"{dataset}/{SWEPT[row]}/D2"
+            made.add("two_dimensions", row, dataset, cell, code_dim=2)
+            for seed in seeds if status == "ok" else ():
+                film(folder / cell / f"seed{seed}" / "film.safetensors")
         for row, method in SWEPT.items():
             for table, (knob, letter) in SWEEPS.items():
                 for value in (4, 8, 32):
@@ -122,7 +144,7 @@ def collected(
         "title": "made_up: a budget with a title that is as long as those of the others, or longer",
         "cells": made.cells,
         "rows": made.rows,
-        "tables": {table: {} for table in ("methods", *SWEEPS)},
+        "tables": {table: {} for table in ("methods", "two_dimensions", *SWEEPS)},
         "datasets": {name: DATASETS[name] for name in datasets},
     }
     contents = (("measured", made.measured), ("curves", made.curves), ("codes", made.codes))
@@ -172,7 +194,8 @@ def lines(axes, label: str) -> Line2D:
 def test_all_words_fit_the_page_and_none_overlap(draw, what: dict, tmp_path: Path) -> None:
     figure = draw(collected(tmp_path, **what))
     page = figure.bbox
-    assert figure.get_size_inches()[0] <= (7.0 if len(what.get("datasets", "12")) > 1 else 3.45)
+    columns = len(what.get("datasets", "12")) > 1 or draw is figures.codevectors
+    assert figure.get_size_inches()[0] <= (7.0 if columns else 3.45)
     assert figure.get_size_inches()[1] <= 9
     # Of the letters alone: an annotation's own extent includes the line that leads to it.
     boxes = [(text.get_text(), Text.get_window_extent(text)) for text in words(figure)]

@@ -80,7 +80,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = {"title": "Table", "caption": "made up", "metrics": ["PSNR", "rFID", "usage"]}
     plan = {
         "budget": "lite", "title": "lite: made up", "cells": cells, "rows": rows,
-        "tables": dict.fromkeys(("methods", "code_dimension", "codebook_size"), about),
+        "tables": dict.fromkeys(
+            ("methods", "code_dimension", "codebook_size", "two_dimensions"), about
+        ),
         "datasets": {
             "mnist": {"title": "MNIST", "stand_in_for": None},
             "photo_patches": {"title": "Photo patches", "stand_in_for": "cifar10"},
@@ -106,7 +108,7 @@ def test_a_table_shows_ours_published_and_what_failed(collected: Path, tmp_path:
     assert (tmp_path / "methods.csv").stat().st_size > 0
 
 
-@pytest.mark.parametrize("figure", [*FIGURES, "code_histograms"])
+@pytest.mark.parametrize("figure", [*FIGURES, "code_histograms", "codevectors"])
 def test_a_figure_is_drawn_and_its_svg_is_the_same_twice(
     collected: Path, tmp_path: Path, figure: str
 ) -> None:

@@ -62,7 +62,8 @@ def test_every_result_has_its_place(report: Path) -> None:
     assert sorted(Path(file).stem for file in places["Tables"]["Other"]) == sorted(TABLES)
     drawn = [Path(file).stem for files in places["Figures"].values() for file in files]
     assert sorted(drawn) == sorted(FIGURES)
-    assert set(places["Figures"]) == {"Methods", "Code dimension", "Codebook size"}
+    tables = {"Methods", "Code dimension", "Codebook size", "Codevectors in the plane"}
+    assert set(places["Figures"]) == tables
     assert [Path(file).name for file in places["Verdicts"]["Other"]] == ["verdicts.html"]
     assert [Path(file).name for file in places["Numbers"]["Other"]] == ["measured.csv"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.site import made_up
 from workflows.steps import site
@@ -109,8 +109,10 @@ def test_a_column_sorts_by_number_up_and_down(gallery: Path, page: Page) -> None
         return [float(text.split("±")[0]) for text in texts]
 
     heading.click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
     assert numbers() == sorted(numbers())
     heading.click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
     assert numbers() == sorted(numbers(), reverse=True)
     after = rows.evaluate_all("rows => rows.map(row => row.cells[0].textContent)")
     assert sorted(after) == sorted(before)

@@ -79,3 +79,8 @@ class Collected:
         """The file of a cell's reconstructions, if there is one."""
         path = self.pictures / (cell.replace("/", "__") + ".png")
         return path if path.is_file() else None
+
+    def film(self, cell: str) -> Path | None:
+        """The film of a cell's training in the cell's folder, if there is one."""
+        path = Path(self.plan.cells[cell]["folder"]) / "film.safetensors"
+        return path if path.is_file() else None

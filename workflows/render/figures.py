@@ -1,5 +1,6 @@
 """The figures, each a function from collected measurements to a Figure."""
 
+from workflows.render.codevectors import codevectors
 from workflows.render.collected import Collected
 from workflows.render.curves import training_curves
 from workflows.render.histograms import code_histograms
@@ -10,6 +11,7 @@ __all__ = [
     "Collected",
     "code_histograms",
     "codebook_size",
+    "codevectors",
     "dimensionality",
     "reconstructions",
     "training_curves",

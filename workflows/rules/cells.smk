@@ -20,11 +20,27 @@ rule train:
         code=lambda wildcards: fingerprint(
             "workflows.steps.train", cell_of(wildcards).knobs["method"]
         ),
+        film="",
     message:
         "Train {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --code {params.code} --threads 1 2>&1 | tee {log}"
+        " --out {params.folder} --code {params.code} --threads 1 {params.film} 2>&1 | tee {log}"
+
+
+use rule train as train_filmed with:
+    output:
+        f"{CELL}/model.safetensors",
+        f"{CELL}/log.csv",
+        f"{CELL}/train.json",
+        f"{CELL}/film.safetensors",
+    wildcard_constraints:
+        cell=FILMED,
+    params:
+        film="--film",
+
+
+ruleorder: train_filmed > train
 
 
 rule evaluate:

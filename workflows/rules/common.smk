@@ -2,6 +2,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, plan
+from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
 from workflows.schema import ConfigError, load_yaml
 from workflows.verdicts import load_claims
 
@@ -56,6 +57,11 @@ try:
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
+# Matches the cells whose training is filmed, and nothing where there is none.
+FILMED = (
+    "|".join(re.escape(c.id) for c in GRID.cells.values() if filmed(c.knobs)) or "(?!)"
+)
+
 
 wildcard_constraints:
     cell=r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+",
@@ -89,6 +95,12 @@ def records_of(cells):
     return expand(
         f"{CELL}/{{record}}", cell=cells, record=["metrics.csv", "train.json"]
     )
+
+
+def films_of(table):
+    """The films of a table's cells, of those that have one."""
+    cells = [c for c in present_cells(table) if filmed(GRID.cells[c].knobs)]
+    return expand(f"{CELL}/film.safetensors", cell=cells)
 
 
 def present_datasets():

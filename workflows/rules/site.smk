@@ -18,6 +18,7 @@ rule site:
         published="results/published",
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),
         figures=expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),
+        animations=expand(f"figures/{BUDGET}/{{figure}}.gif", figure=ANIMATIONS),
     output:
         directory(f"{RESULTS}/site"),
     log:

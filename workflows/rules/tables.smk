@@ -4,6 +4,7 @@ localrules:
     collect_all,
     table,
     figure,
+    animation,
 
 
 rule plan:
@@ -104,6 +105,7 @@ rule figure:
     input:
         plan=rules.plan.output,
         measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]['table']}/measured.csv",
+        films=lambda wildcards: films_of(FIGURES[wildcards.figure]["table"]),
     output:
         report(
             f"figures/{BUDGET}/{{figure}}.svg",
@@ -128,6 +130,28 @@ rule figure:
         " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
         " --reconstructions {params.collected}/reconstructions --figure {wildcards.figure}"
         " --out {params.folder} 2>&1 | tee {log}"
+
+
+rule animation:
+    input:
+        plan=rules.plan.output,
+        measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]['table']}/measured.csv",
+        films=lambda wildcards: films_of(FIGURES[wildcards.figure]["table"]),
+    output:
+        f"figures/{BUDGET}/{{figure}}.gif",
+    log:
+        f"logs/{BUDGET}/figures/{{figure}}-animation.log",
+    conda:
+        "../../environment.yml"
+    params:
+        collected=subpath(input.measured, parent=True),
+        code=fingerprint("workflows.steps.animation"),
+    message:
+        "Animation {wildcards.figure}"
+    shell:
+        "python -m workflows.steps.animation --plan {input.plan} --measured {input.measured}"
+        " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
+        " --reconstructions {params.collected}/reconstructions --out {output} 2>&1 | tee {log}"
 
 
 rule verdicts:

@@ -20,31 +20,44 @@ FIGURES = {
     "training_curves": figures.training_curves,
     "reconstructions": figures.reconstructions,
     "code_histograms": figures.code_histograms,
+    "codevectors": figures.codevectors,
 }
 
 
-def main() -> int:
-    """Draw the figure; 1 with one line on stderr if something is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The files of a table's collected measurements, and where to draw."""
+    parser = argparse.ArgumentParser(description=description)
     for name in ("plan", "measured", "curves", "codes", "reconstructions", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--figure", choices=FIGURES, required=True)
-    arguments = parser.parse_args()
+    return parser
+
+
+def collected(arguments: argparse.Namespace) -> figures.Collected:
+    """What the options name. Raises ConfigError and OSError, naming the file."""
     try:
-        data = figures.Collected(
+        return figures.Collected(
             Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8"))),
             read_csv(arguments.measured, "measured"),
             read_csv(arguments.curves, "curves"),
             read_csv(arguments.codes, "codes"),
             arguments.reconstructions,
         )
-    except (ConfigError, OSError, json.JSONDecodeError) as error:
+    except KeyError as error:
+        raise ConfigError(f"{arguments.plan}: key {error} is missing") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{arguments.plan}: {error}") from None
+
+
+def main() -> int:
+    """Draw the figure; 1 with one line on stderr if something is wrong."""
+    parser = options(__doc__)
+    parser.add_argument("--figure", choices=FIGURES, required=True)
+    arguments = parser.parse_args()
+    try:
+        figure = FIGURES[arguments.figure](collected(arguments))
+    except (ConfigError, OSError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1
-    except KeyError as error:
-        print(f"figures: {arguments.plan}: key {error} is missing", file=sys.stderr)
-        return 1
-    figure = FIGURES[arguments.figure](data)
     for suffix, metadata in (("svg", {"Date": None}), ("png", None)):
         write_atomically(
             arguments.out / f"{arguments.figure}.{suffix}",

@@ -24,11 +24,13 @@ from workflows.checkpoint import (
 )
 from workflows.data import DataError, load_train
 from workflows.files import write_json, write_text
+from workflows.film import Film, moments
 from workflows.provenance import commit
 from workflows.registry import build_autoencoder
 from workflows.schema import ConfigError, validate
 from workflows.training import (
     LOG_COLUMNS,
+    WATCHED,
     Diverged,
     Images,
     Observers,
@@ -38,10 +40,13 @@ from workflows.training import (
 )
 
 
-def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "") -> None:
+def run(
+    spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "", filmed: bool = False
+) -> None:
     """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
 
     code: a digest of the code that trains; a state that other code left is not gone on from.
+    filmed: also write film.safetensors, which changes nothing else.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -63,13 +68,17 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "
     optimiser = torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
 
     state = out / "state" / "last.safetensors"
-    identity = json.dumps([spec, record["train"]["sha256"], code], sort_keys=True)
+    identity = json.dumps([spec, record["train"]["sha256"], code, filmed], sort_keys=True)
     history = resume(state, identity, model, optimiser)
+    shown = moments(planned) if filmed else frozenset()
+    film = Film(model, images.validation[:WATCHED], shown, device)
+    if history:
+        film.unpack(load_file(state), "film.")
 
     def after_epoch(history: list[dict[str, float]]) -> None:
         save_tensors(
             state,
-            pack_training(model, optimiser),
+            pack_training(model, optimiser) | film.pack(int(history[-1]["step"]), "film."),
             {"identity": identity, "history": json.dumps(history)},
         )
 
@@ -86,7 +95,7 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "
 
     status, message = "finished", ""
     try:
-        observers = Observers(after_record, after_epoch)
+        observers = Observers(after_record, after_epoch, film.after_step)
         train(model, optimiser, images, knobs, history, observers, device)
     except Diverged as error:
         status, message = "diverged", str(error)
@@ -96,6 +105,9 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "
 
     write_text(out / "log.csv", pd.DataFrame(history, columns=LOG_COLUMNS).to_csv(index=False))
     save_tensors(out / "model.safetensors", model.state_dict(), {"cell": spec["cell"]})
+    steps_kept = int(history[-1]["step"]) if history else 0
+    if filmed:
+        save_tensors(out / "film.safetensors", film.pack(steps_kept), {"cell": spec["cell"]})
     head, dirty = commit()
     write_json(
         out / "train.json",
@@ -106,7 +118,7 @@ def run(spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "
             "channels": record["channels"],
             "epochs": epochs_done(history, steps),
             "images": len(images.train),
-            "steps": history[-1]["step"] if history else 0,
+            "steps": steps_kept,
             "planned_steps": planned,
             "seconds": history[-1]["seconds"] if history else 0.0,
             "device": _device_name(device),
@@ -165,12 +177,20 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--code", default="", help="digest of the code that trains")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--film", action="store_true", help="write film.safetensors, too")
     arguments = parser.parse_args()
     try:
         spec = json.loads(arguments.spec)
         validate(spec, "spec", "--spec")
         validate(spec["knobs"], "cell", "--spec: knobs")
-        run(spec, arguments.data, arguments.out, arguments.threads, arguments.code)
+        run(
+            spec,
+            arguments.data,
+            arguments.out,
+            arguments.threads,
+            arguments.code,
+            arguments.film,
+        )
     except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,105 @@
+"""A film of a training: what its frames are, and that filming changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import VARIANTS
+from tests.numerics.test_training import CPU, images, start
+from workflows import film as films
+from workflows.film import EARLY, FRAMES, Film, moments, picture
+from workflows.training import Observers, count_codes, train
+
+PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
+STEPS = 15
+
+
+def filmed(knobs: dict[str, Any], shown: frozenset[int]) -> tuple[Film, torch.optim.Optimizer]:
+    model, optimiser = start(knobs)
+    film = Film(model, images().validation, shown, CPU)
+    observers = Observers(lambda _: None, lambda _: None, film.after_step)
+    train(model, optimiser, images(), knobs, [], observers, CPU)
+    return film, optimiser
+
+
+@pytest.mark.parametrize("steps", [1, 2, 15, 1500, 25_000])
+def test_moments_are_close_early_and_even_later(steps: int) -> None:
+    shown = sorted(moments(steps))
+    assert shown[0] == 0
+    assert shown[-1] == steps
+    assert len(shown) <= FRAMES + 1
+    if steps >= 1500:
+        assert len(shown) >= FRAMES - 2
+        early = [step for step in shown if 0 < step <= steps * EARLY + 1]
+        assert abs(len(early) - FRAMES / 2) <= 2
+        gaps = np.diff([step for step in shown if step >= steps * EARLY - 1])
+        assert gaps.max() - gaps.min() <= 1
+        # Never less often than evenly spaced frames of the later part.
+        assert np.diff(shown).max() == gaps.max()
+
+
+@pytest.mark.parametrize("method", ["vq_vae", "cvq_vae", "sq_vae", "vq_vae_ema"])
+def test_filming_does_not_change_the_training(method: str) -> None:
+    knobs = {**VARIANTS[method], **PLANE}
+    torch.manual_seed(5)
+    film, optimiser = filmed(knobs, frozenset(range(STEPS + 1)))
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    none, plain = filmed(knobs, frozenset())
+    assert torch.equal(after, torch.rand(1))
+    assert sorted(film.frames) == list(range(STEPS + 1))
+    assert none.frames == {}
+    for name, value in none.model.state_dict().items():
+        assert torch.equal(value, film.model.state_dict()[name]), name
+    one, other = plain.state_dict()["state"], optimiser.state_dict()["state"]
+    for index, moment in one.items():
+        assert all(torch.equal(value, other[index][name]) for name, value in moment.items())
+
+
+def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> None:
+    knobs = {**VARIANTS["cvq_vae"], **PLANE}
+    film, _ = filmed(knobs, frozenset({0, STEPS}))
+    first, last = film.frames[0], film.frames[STEPS]
+    assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
+    assert torch.equal(last["codebook"], film.model.quantiser.codebook)
+    watched = images().validation
+    expected = count_codes(film.model, watched, knobs["codebook_size"], CPU)
+    assert last["counts"].tolist() == expected.tolist()
+    # Every latent of these few images, in an order of its own; each counted once.
+    nearest = torch.cdist(last["latents"], last["codebook"]).argmin(1)
+    assert torch.bincount(nearest, minlength=16).tolist() == expected.tolist()
+    film.model.eval()
+    latents = film.model.quantise(torch.from_numpy(watched) / 127.5 - 1).assignment.latents
+    assert torch.equal(latents.sort(0).values, last["latents"].sort(0).values)
+
+
+def test_a_picture_draws_the_same_few_latents_and_leaves_the_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, _ = start({**VARIANTS["vq_vae"], **PLANE})
+    every = picture(model.train(), images().validation, CPU)
+    assert model.training
+    monkeypatch.setattr(films, "LATENTS", 5)
+    one, other = (picture(model.eval(), images().validation, CPU) for _ in range(2))
+    assert not model.training
+    assert torch.equal(one["latents"], other["latents"])
+    assert torch.equal(one["latents"], every["latents"][:5])
+    assert one["counts"].sum() == len(every["latents"]) > 5
+
+
+def test_frames_are_packed_up_to_a_step_and_taken_up_again() -> None:
+    film, _ = filmed({**VARIANTS["cvq_vae"], **PLANE}, frozenset({0, 1, 4, 15}))
+    packed = {"model.weight": torch.ones(3), **film.pack(5, "film.")}
+    assert packed["film.step"].tolist() == [0, 1, 4]
+    assert packed["film.codebook"].shape == (3, 16, 2)
+    assert packed["film.counts"].dtype == packed["film.step"].dtype == torch.int32
+    again = Film(film.model, film.images, film.moments, CPU)
+    again.unpack(packed, "film.")
+    assert all(torch.equal(again.pack(5)[name], v) for name, v in film.pack(5).items())
+    empty = Film(film.model, film.images, film.moments, CPU)
+    empty.unpack({"model.weight": torch.ones(3)}, "film.")
+    assert empty.pack(99) == {}

@@ -1,0 +1,130 @@
+"""Codevectors among latents: what a panel shows, and films that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image, ImageSequence
+
+from tests.render.test_figures import REASON, SIZE, collected, film, said
+from workflows.render import figures
+from workflows.render.animation import animation
+from workflows.render.films import read
+from workflows.render.plane import UNUSED, scale
+from workflows.render.style import style
+from workflows.schema import ConfigError
+from workflows.steps.animation import FRAME, LAST, drawn, write
+
+CELL = "digits/vq_vae/D2/seed0"
+
+
+def test_a_panel_shows_latents_used_and_unused_codevectors(tmp_path: Path) -> None:
+    figure = figures.codevectors(collected(tmp_path, datasets=("digits",)))
+    # Five moments, of which the second is before the first step; two methods.
+    assert len(figure.axes) == 2 * 4
+    for index, ax in enumerate(figure.axes):
+        latents, unused, used = ax.lines
+        assert len(np.asarray(used.get_xdata())) == 4
+        assert len(np.asarray(unused.get_xdata())) == SIZE - 4
+        # The one or two that are farther away than nearly all others are left out.
+        assert 36 <= len(np.asarray(latents.get_xdata())) <= 40
+        colour = style("VQ-VAE" if index < 4 else "CVQ-VAE").colour
+        assert to_hex(used.get_color()) == colour.lower()
+        assert (unused.get_marker(), to_hex(unused.get_color())) == ("x", UNUSED.lower())
+        assert ax.get_xlim() == figure.axes[0].get_xlim() == ax.get_ylim()
+    text = said(figure)
+    for words in (
+        "before training",
+        "step 1 ",
+        "step 10",
+        "step 100",
+        "4 of 16 used",
+        "200 latents",
+    ):
+        assert words in text
+    assert text.startswith("1 10 ")  # the rings
+
+
+def test_the_scale_is_linear_within_the_first_codebook_and_keeps_angles(tmp_path: Path) -> None:
+    film(tmp_path / "film")
+    found = scale([read(tmp_path / "film")])
+    assert found.unit == 1 / SIZE
+    points = np.array([[1e-4, 0], [0, -2e-4], [3.0, 3.0], [1e9, 0], [np.nan, 0], [0, 0]])
+    placed = found.place(points)
+    assert len(placed) == 4
+    np.testing.assert_allclose(
+        placed[:2] / points[:2].sum(1, keepdims=True), [[SIZE, 0], [0, SIZE]], rtol=1e-4
+    )
+    assert placed[2, 0] == placed[2, 1]
+    np.testing.assert_allclose(np.hypot(*placed[2]), np.arcsinh(np.hypot(3, 3) * SIZE))
+    np.testing.assert_allclose(placed[3], 0)
+    assert found.rings == [1.0, 10.0]
+
+
+def test_unused_codevectors_outside_are_counted(tmp_path: Path) -> None:
+    data = collected(tmp_path, datasets=("digits",))
+    file = tmp_path / CELL / "film.safetensors"
+    codebook = read(file).codebook.copy()
+    codebook[-1, 10:13] = 1e6
+    film(file, codebook=codebook)
+    assert "4 of 16 used, 3 outside" in said(figures.codevectors(data))
+
+
+def test_a_run_without_a_film_says_why(tmp_path: Path) -> None:
+    data = collected(tmp_path, bad=("digits/cvq_vae/D2", "patches/cvq_vae/D2"))
+    (tmp_path / CELL / "film.safetensors").unlink()
+    text = said(figures.codevectors(data))
+    assert f"MNIST) no measurements: diverged: {REASON}" in text
+    assert f"CVQ-VAE diverged: {REASON}" in text
+    # Films of the second dataset are still shown.
+    (first, *_) = frames = list(animation(data))
+    assert len(frames) == 4
+    assert "patches of photographs" in said(first)
+    assert f"diverged: {REASON}" in said(first)
+    for file in tmp_path.rglob("film.safetensors"):
+        file.unlink()
+    (only,) = animation(data)
+    assert "not measured" in said(only)
+    assert said(figures.codevectors(data)).count("no measurements") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"codebook": np.zeros((4, SIZE, 3), np.float32)}, r"codebook: shape \(4, 16, 3\) is not"),
+        ({"counts": np.ones((4, 9), np.int32)}, r"counts: shape \(4, 9\) is not \(F, K\)"),
+        ({"step": np.zeros((4, 1), np.int32)}, r"step: shape \(4, 1\) is not \(F\)"),
+        ({"latents": np.zeros((4, 0, 2), np.float32)}, r"latents: shape \(4, 0, 2\)"),
+    ],
+)
+def test_a_film_of_another_shape_is_refused(changes: dict, message: str, tmp_path: Path) -> None:
+    film(tmp_path / "film", **changes)
+    with pytest.raises(ConfigError, match=f"{tmp_path}/film: {message}"):
+        read(tmp_path / "film")
+
+
+def test_a_damaged_film_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(b"cut off")
+    with pytest.raises(ConfigError, match=r"film: damaged"):
+        read(tmp_path / "film")
+
+
+def test_the_animation_says_step_and_usage_and_holds_its_last_frame(tmp_path: Path) -> None:
+    data = collected(tmp_path, datasets=("digits",))
+    frames = list(animation(data))
+    for frame, step in zip(frames, (0, 1, 10, 100), strict=True):
+        assert f"training step: {step}" in said(frame)
+        assert said(frame).count("4 of 16 used") == 2
+    for name in ("one.gif", "two.gif"):
+        write(drawn(animation(data)), tmp_path / name)
+    assert (tmp_path / "one.gif").read_bytes() == (tmp_path / "two.gif").read_bytes()
+    with Image.open(tmp_path / "one.gif") as picture:
+        assert picture.info["loop"] == 0
+        shown = [(f.info["duration"], f.convert("RGB")) for f in ImageSequence.Iterator(picture)]
+    assert [duration for duration, _ in shown] == [FRAME, FRAME, FRAME, LAST]
+    assert all(pixels.getpixel((0, 0)) == (255, 255, 255) for _, pixels in shown)
+    # Colours survive the palette.
+    assert any(pixel[1][0] > 150 and pixel[1][2] < 60 for pixel in shown[-1][1].getcolors(9999))

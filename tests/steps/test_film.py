@@ -1,0 +1,76 @@
+"""A filmed training: the same model, and a film that survives being killed or diverging."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.steps.conftest import Command, python, spec_of
+from tests.steps.test_steps import DYING
+from workflows.steps import prepare
+
+PLANE = {"code_dim": 2, "distance": "l2"}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "mnist_5k"
+    prepare.prepare("mnist_5k", folder)
+    return folder
+
+
+def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
+    digits: Path, command: Command, tmp_path: Path
+) -> None:
+    whole, killed, plain = (tmp_path / name for name in ("whole", "killed", "plain"))
+    options = ["--spec", spec_of(**PLANE), "--data", digits, "--threads", 1]
+    command("train", *options, "--out", whole, "--film")
+    command("train", *options, "--out", plain)
+    assert python("-c", DYING, *options, "--out", killed, "--film").returncode == 9
+    kept = load_file(killed / "state" / "last.safetensors")
+    assert kept["film.step"].tolist() == [0, 1, 2]
+    done = command("train", *options, "--out", killed, "--film")
+    assert "epoch 1/2" not in done.stdout
+
+    film = load_file(whole / "film.safetensors")
+    assert {name: (value.shape, str(value.dtype)) for name, value in film.items()} == {
+        "step": ((5,), "int32"),
+        "codebook": ((5, 32, 2), "float32"),
+        "latents": ((5, 1500, 2), "float32"),
+        "counts": ((5, 32), "int32"),
+    }
+    assert film["step"].tolist() == [0, 1, 2, 3, 4]
+    # All 400 validation images, of which the film would watch 500.
+    assert (film["counts"].sum(1) == 400 * 7 * 7).all()
+    one, other = ((folder / "film.safetensors").read_bytes() for folder in (whole, killed))
+    assert one == other
+    models = {(folder / "model.safetensors").read_bytes() for folder in (whole, killed, plain)}
+    assert len(models) == 1
+    assert not (plain / "film.safetensors").exists()
+
+
+def test_a_state_without_a_film_is_not_gone_on_from(
+    digits: Path, command: Command, tmp_path: Path
+) -> None:
+    options = ["--spec", spec_of(**PLANE), "--data", digits, "--out", tmp_path, "--threads", 1]
+    assert python("-c", DYING, *options).returncode == 9
+    assert "starting anew" in command("train", *options, "--film").stdout
+    assert load_file(tmp_path / "film.safetensors")["step"].tolist() == [0, 1, 2, 3, 4]
+
+
+# As in test_divergence: the loss is nan at the third step, in the second epoch or in the first.
+@pytest.mark.parametrize(("images", "steps"), [(64, [0, 1, 2]), (96, [0])])
+def test_a_film_of_a_run_that_diverged_ends_with_its_last_whole_epoch(
+    images: int, steps: list[int], digits: Path, command: Command, tmp_path: Path
+) -> None:
+    knobs = {**PLANE, "method": "sq_vae", "learning_rate": 1.0, "train_images": images}
+    options = ["--spec", spec_of(**knobs), "--data", digits, "--out", tmp_path, "--film"]
+    command("train", *options)
+    assert json.loads((tmp_path / "train.json").read_text())["status"] == "diverged"
+    film = load_file(tmp_path / "film.safetensors")
+    assert film["step"].tolist() == steps
+    assert np.isfinite(film["codebook"][0]).all()
