@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from safetensors.numpy import save_file
 
 from workflows.render import figures
 from workflows.render.collected import Collected
+from workflows.render.errors import error_map
 from workflows.render.labels import spaced
 from workflows.render.lettering import width, wrap
 from workflows.render.plan import Plan
@@ -343,8 +345,9 @@ def test_reconstructions_are_the_first_seeds_pixels_uninterpolated(tmp_path: Pat
     assert f"diverged: {REASON}" in said(figure)
     labels = {text.get_text().replace("\n", " ") for text in words(figure)}
     assert {"original", *METHODS} <= labels
-    # Two datasets, the originals and four methods, of which one has no picture on MNIST.
-    assert len(figure.axes) == 2 * 5 - 1
+    # Two datasets, the originals and four methods with their errors, of which one has no picture
+    # on MNIST; and the key to the errors.
+    assert len(figure.axes) == 2 * (1 + 2 * 4) - 2 + 1
     source = np.asarray(Image.open(tmp_path / "digits__vq_vae__default__seed4.png"))
     figure.savefig(tmp_path / "figure.png", dpi=DPI)
     page = np.asarray(Image.open(tmp_path / "figure.png").convert("RGB"))
@@ -353,6 +356,33 @@ def test_reconstructions_are_the_first_seeds_pixels_uninterpolated(tmp_path: Pat
     for half, down in ((source[:28], 0), (source[28:], round(box.y1 - figure.axes[1].bbox.y1))):
         shown = page[top + down : top + down + 56, left : left + 56]
         assert (shown == half[:, :28].repeat(2, 0).repeat(2, 1)[..., None]).all()
+    # Below it the errors of the first image, of both datasets on the same scale.
+    expected = error_map(source[:28, :28, None], source[28:, :28, None])
+    for ax in (figure.axes[2], figure.axes[-8]):
+        where = ax.get_window_extent()
+        top, left = round(page.shape[0] - where.y1), round(where.x0)
+        shown = page[top : top + 56, left : left + 56]
+        assert (shown == expected.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_errors_are_means_over_channels_in_colours_that_end_at_the_key(tmp_path: Path) -> None:
+    image = np.zeros((1, 4, 3), np.uint8)
+    other = np.array([[[0, 0, 0], [96, 0, 96], [128, 128, 128], [255, 255, 255]]], np.uint8)
+    colours = error_map(image, other)
+    magma = mpl.colormaps["magma"](np.array([0, 0.5, 1, 1]), bytes=True)[:, :3]
+    assert (colours[0] == magma).all()
+    assert (error_map(other, image) == colours).all()
+    figure = figures.reconstructions(collected(tmp_path))
+    key = figure.axes[-1]
+    assert [tick.get_text() for tick in key.get_xticklabels()] == ["0", "64", "128 and more"]
+    assert (key.images[0].get_clim(), key.images[0].get_cmap().name) == ((0, 128), "magma")
+    assert "mean of its channels (8-bit levels)" in said(figure)
+
+
+def test_without_a_picture_there_are_no_errors(tmp_path: Path) -> None:
+    figure = figures.reconstructions(collected(tmp_path, "dataset_missing"))
+    assert figure.axes == []
+    assert "error" not in said(figure)
 
 
 def test_methods_differ_in_colour_and_in_a_second_cue() -> None:

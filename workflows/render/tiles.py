@@ -14,7 +14,7 @@ from workflows.render.lettering import height, wrap
 from workflows.render.style import DPI, GREY, LABEL
 
 TILE = 64  # pixels of the page: the largest side of an image
-PITCH = (TILE + 5) / DPI  # inches from line to line
+PITCH = (TILE + 2) / DPI  # inches from line to line
 
 
 def tiled(row: np.ndarray) -> np.ndarray:
@@ -27,10 +27,13 @@ def tiled(row: np.ndarray) -> np.ndarray:
 
 
 def halves(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The originals and the reconstructions of a cell's picture. Grey becomes equal colours."""
+    """The originals and the reconstructions of a cell's picture, uint8 (h, w, 3) each.
+
+    Grey becomes equal colours.
+    """
     pixels = np.asarray(Image.open(path).convert("RGB"))
     half = pixels.shape[0] // 2
-    return tiled(pixels[:half]), tiled(pixels[half:])
+    return pixels[:half], pixels[half:]
 
 
 def scale(picture: np.ndarray) -> float:
