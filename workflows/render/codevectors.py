@@ -91,7 +91,7 @@ def notes(data: Collected, some: list[Film]) -> list[str]:
         found.append(
             "Angles are true, distances from the origin logarithmic, with rings at powers of ten; "
             "one scale for all panels. In use is a codevector that is nearest to at least one of "
-            f"{' or '.join(f'{n:,}' for n in counted)} latents, of which "
+            f"{' or '.join(f'{n:,}' for n in counted)} latents, of which at most "
             f"{' or '.join(f'{n:,}' for n in drawn)} are drawn."
         )
     return found
