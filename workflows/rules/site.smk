@@ -26,8 +26,8 @@ rule site:
     conda:
         "../../environment.yml"
     params:
-        results=RESULTS,
-        figures=f"figures/{BUDGET}",
+        results=lambda wildcards, input: Path(input.verdicts).parent,
+        figures=lambda wildcards, input: Path(input.figures[0]).parent,
         code=fingerprint("workflows.steps.site"),
     message:
         f"Site: open {RESULTS}/site/index.html"
