@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from workflows.data import describe, names
-from workflows.grid import load_grid
+from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import plan
 from workflows.render.plan import Plan
 from workflows.schema import read_csv, schema
@@ -24,20 +24,29 @@ SCRIPT = "<script>console.error('from a name')</script>"
 MISSING, DIVERGED = "ffhq_subset_64", "mnist/vq_vae/cosine/seed1"
 
 
-def results(out: Path) -> tuple[Path, Path]:
-    """The folders of results and figures of budget `lite`, three seeds where it has them.
+def results(out: Path, budget: str = "lite") -> tuple[Path, Path]:
+    """The folders of results and figures of a budget, with all its seeds and protocols.
 
-    The faces cannot be had, one run has diverged, and names hold a script.
+    The faces cannot be had, one run of `lite` has diverged, and names hold a script.
     """
     about = {name: describe(name) for name in names()}
-    grid = load_grid("lite", {name: found.channels for name, found in about.items()})
+    grid = load_grid(budget, {name: found.channels for name, found in about.items()})
     folder = out / "results"
     missing = {MISSING: f"put the faces there {SCRIPT}"}
-    content = plan(grid, f"{folder}/cells/{{cell}}", about, missing, {}, {}, load_claims(grid))
-    content["datasets"]["mnist"]["title"] += SCRIPT
+    content = plan(
+        grid,
+        f"{folder}/cells/{{cell}}",
+        about,
+        missing,
+        budgets_by_role(),
+        budgets_by_table(),
+        load_claims(grid),
+    )
+    first = content["roles"]["digits"]
+    content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
     (folder / "plan.json").write_text(json.dumps(content))
-    frames = _frames(content)
+    frames = _frames(content, grid.budget["evaluation"]["protocols"])
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
         for table in content["tables"]:
@@ -60,7 +69,7 @@ def results(out: Path) -> tuple[Path, Path]:
     return folder, figures
 
 
-def _frames(content: dict[str, Any]) -> dict[str, pd.DataFrame]:
+def _frames(content: dict[str, Any], protocols: list[str]) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
     found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
     values = {}
@@ -83,7 +92,7 @@ def _frames(content: dict[str, Any]) -> dict[str, pd.DataFrame]:
             found["measured"] += [
                 base | {"protocol": protocol, "metric": metric, "value": value, "images": 64}
                 | {"status": "ok"}
-                for protocol in ("exact", "as_published")
+                for protocol in protocols
                 for metric, value in values[line["cell"]].items()
             ]  # fmt: skip
     frames = {

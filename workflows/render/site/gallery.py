@@ -40,8 +40,12 @@ class Gallery:
         }
 
     def block(self, table: str, dataset: str) -> Block:
-        """The block beside which published numbers stand: in their protocol, if it was measured."""
-        return [block for block in self.sheets[table] if block.dataset == dataset][-1]
+        """The block beside which published numbers stand: in their protocol, if it was measured.
+
+        Of a table that the budget leaves out it is that of the paper's dataset.
+        """
+        wanted = (dataset, self.plan.published_dataset(dataset))
+        return [block for block in self.sheets[table] if block.dataset in wanted][-1]
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:

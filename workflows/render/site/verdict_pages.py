@@ -69,7 +69,7 @@ def _line(gallery: Gallery, claim: Claim, line: dict[Any, Any]) -> Shown:
         "published": shown(metric, line["published"], sign=True),
         "published_order": line["published"] if line["published"] == line["published"] else "",
         "seeds": line["seeds"],
-        "link": links.table(claim["table"], links.block(dataset, block.protocol)),
+        "link": links.table(claim["table"], links.block(block.dataset, block.protocol)),
     }
 
 
