@@ -36,6 +36,11 @@ class Block:
     rows: pd.DataFrame
     features: pd.DataFrame
 
+    def images(self, metric: str) -> set[int]:
+        """The different numbers of test images that a metric's values rest on."""
+        found = self.lines.loc[self.lines["metric"] == metric, "images"]
+        return set(found.dropna().astype(int))
+
 
 def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str) -> list[Block]:
     """The blocks of a table: its datasets in order, for each the protocols that were measured.

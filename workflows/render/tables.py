@@ -60,7 +60,7 @@ def printed(block: Block, plan: Plan, bold: tuple[str, str] = ("", "")) -> pd.Da
     name = f"published ({plan.title_of(block.published_dataset)})" if other else "published"
     for key, lines in block.lines.groupby("metric", sort=False):
         metric = str(key)
-        frame[heading(metric, set(lines["images"].dropna().astype(int)))] = [
+        frame[heading(metric, block.images(metric))] = [
             mean(metric, line).join(bold if line["best"] else ("", ""))
             for line in lines.to_dict("records")
         ]

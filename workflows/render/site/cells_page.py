@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workflows.render.numbers import UNITS, shown
+from workflows.render.numbers import heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 from workflows.render.tables import PROTOCOLS
@@ -18,9 +18,15 @@ def cells_page(gallery: Gallery) -> Shown:
     return {
         "title": "Cells",
         "protocol": PROTOCOLS[gallery.beside],
-        "columns": [f"{name} ({UNITS[name]})" if name in UNITS else name for name in METRICS],
+        "columns": [heading(name, _images(gallery, name)) for name in METRICS],
         "rows": [_row(gallery, cell) for cell in gallery.plan.cells],
     }
+
+
+def _images(gallery: Gallery, metric: str) -> set[int]:
+    """The different numbers of test images behind a column."""
+    known = (gallery.numbers(cell, gallery.beside).get(metric) for cell in gallery.finished)
+    return {int(number["images"]) for number in known if number}
 
 
 def _row(gallery: Gallery, cell: str) -> Shown:

@@ -34,7 +34,6 @@ def extent(gallery: Gallery) -> Shown:
         "hours": sum(record["seconds"] for record in records) / 3600,
         "commits": sorted({links.code(record) for record in records}),
         "devices": sorted({record["device"] for record in records}),
-        "seeds": sorted({knobs["knobs"]["seed"] for knobs in gallery.plan.cells.values()}),
     }
 
 

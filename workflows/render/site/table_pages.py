@@ -73,8 +73,7 @@ def _group(block: Block, metric: str, title_of: Any) -> Shown:
         columns.append(f"published ({title_of(block.published_dataset)})" if other else "published")
     if lines["difference"].notna().any():
         columns.append("difference")
-    images = set(lines["images"].dropna().astype(int))
-    return {"heading": heading(metric, images), "columns": columns}
+    return {"heading": heading(metric, block.images(metric)), "columns": columns}
 
 
 def _numbers(

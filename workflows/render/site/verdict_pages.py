@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workflows.render.numbers import ABSENT, UNITS, shown
+from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 from workflows.render.verdicts import KINDS, ORDER, READING, effect, summary
@@ -41,7 +41,6 @@ def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
     tally = {verdict: sum(line["verdict"] == verdict for line in lines) for verdict in ORDER}
     return {
         **{key: claim[key] for key in ("id", "claim", "source", "table", "kind")},
-        "title": claim["id"].replace("_", " "),
         "lines": lines,
         "tally": [(verdict, count) for verdict, count in tally.items() if count],
         "runs": [
@@ -62,7 +61,7 @@ def _line(gallery: Gallery, claim: Claim, line: dict[Any, Any]) -> Shown:
     block = gallery.block(claim["table"], dataset)
     return {
         "dataset": gallery.plan.dataset_title(dataset),
-        "metric": f"{metric} ({UNITS[metric]})" if metric in UNITS else metric,
+        "metric": heading(metric, block.images(metric)),
         "verdict": line["verdict"],
         "effect": effect(line),
         "order": line["effect"] if line["effect"] == line["effect"] else "",
