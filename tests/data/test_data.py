@@ -12,12 +12,13 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
 
 from workflows import data
-from workflows.data import archives, formats, images, sources
+from workflows.data import archives, databases, formats, images, sources
 from workflows.data.registry import DataError
 from workflows.steps import prepare as step
 
@@ -173,7 +174,13 @@ def test_hostile_pickle_is_refused():
     with pytest.raises(DataError, match=r"batch: not a CIFAR-10 batch: .*system' is not allowed"):
         formats.unpickle_batch(pickle.dumps(Evil(), 2), "batch")
     with pytest.raises(DataError, match="must be uint8"):
-        formats.unpickle_batch(pickle.dumps({"data": [1]}, 2), "batch")
+        formats.unpickle_batch(pickle.dumps({"data": [1], "labels": [0]}, 2), "batch")
+    images = np.zeros((1, 3072), np.uint8)
+    with pytest.raises(DataError, match=r"labels: must be 1 numbers in 0\.\.9"):
+        formats.unpickle_batch(
+            pickle.dumps({"data": images, "labels": [10]}, 3).replace(b"._core.", b".core."),
+            "batch",
+        )
 
 
 def test_cifar10_with_a_wrong_or_missing_batch_is_refused(tmp_path):
@@ -209,7 +216,8 @@ def test_image_folder(tmp_path):
         images.read_image_folder(small(), (tmp_path,))
     for k in range(6):
         (tmp_path / f"{k}.png").write_bytes(png(value=k))
-    train, test = images.read_image_folder(small(), (tmp_path,))
+    decoded = images.read_image_folder(small(), (tmp_path,))
+    train, test = decoded.train, decoded.test
     assert sorted(train[:, 0, 0, 0]) == [0, 1, 2, 3]
     assert list(test[:, 0, 0, 0]) == [4, 5]
     (tmp_path / "3.png").write_bytes(png(size=20))
@@ -222,6 +230,81 @@ def test_image_folder(tmp_path):
     (tmp_path / "3.png").unlink()
     with pytest.raises(DataError, match="5 images, must be 6"):
         images.read_image_folder(small(), (tmp_path,))
+
+
+def test_folders_are_classes_if_asked(tmp_path):
+    for k in range(6):
+        (tmp_path / f"{'ab'[k % 2]}").mkdir(exist_ok=True)
+        (tmp_path / f"{'ab'[k % 2]}" / f"{k}.png").write_bytes(png(value=k))
+    dataset = small(options={"labels": "folder", "shuffle": True}, classes=2)
+    decoded = images.read_image_folder(dataset, (tmp_path,))
+    # An image's value is its number, whose parity is its class.
+    assert list(decoded.labels) == list(decoded.train[:, 0, 0, 0] % 2)
+    with pytest.raises(DataError, match="2 classes, must be 3"):
+        images.read_image_folder(replace(dataset, classes=3), (tmp_path,))
+    assert images.read_image_folder(small(), (tmp_path,)).labels is None
+
+
+def test_labels_stay_with_their_images(embedded):
+    folder = embedded / "mnist_5k"
+    labels, train = data.load_labels(folder), data.load_train(folder)
+    assert len(labels) == len(train.train) + len(train.validation)
+    assert list(np.bincount(labels)) == [400] * 10
+    # A one has the least ink of all digits, a nought the most: so in the known set.
+    ink = [train.train[labels[: len(train.train)] == k].mean() for k in range(10)]
+    assert (np.argmin(ink), np.argmax(ink)) == (1, 0)
+    with pytest.raises(DataError, match="photo_patches has no classes"):
+        data.load_labels(embedded / "photo_patches")
+
+
+def test_damaged_labels_are_refused(embedded, tmp_path):
+    for file in (embedded / "mnist_5k").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    np.save(tmp_path / "labels.npy", np.full(4000, 10))
+    with pytest.raises(DataError, match=r"labels\.npy: not one label below 10"):
+        data.load_labels(tmp_path)
+    with pytest.raises(DataError, match=r"labels\.npy: sha256"):
+        data.verify(tmp_path)
+
+
+def database(path, values, size=16):
+    with lmdb.open(str(path), map_size=2**24) as made, made.begin(write=True) as transaction:
+        for k, value in enumerate(values):
+            transaction.put(f"{k:06}".encode(), png(size, value))
+    return path
+
+
+def test_lmdb_is_read_in_a_fixed_order(tmp_path):
+    paths = (database(tmp_path / "a", range(5)), database(tmp_path / "b", [7, 8]))
+    decoded = databases.read_lmdb(small(), paths)
+    # Four of the five, the first of their fixed order; the test images by key.
+    assert list(decoded.train[:, 0, 0, 0]) == list(formats.permutation(5)[:4])
+    assert list(decoded.test[:, 0, 0, 0]) == [7, 8]
+
+
+def test_lmdb_that_is_cut_short_empty_or_none_is_refused(tmp_path):
+    good = database(tmp_path / "a", range(200))
+    test = database(tmp_path / "b", [1])
+    with pytest.raises(DataError, match="b: 1 images, must be at least 2"):
+        databases.read_lmdb(small(), (good, test))
+    with pytest.raises(DataError, match=r"b: 1 images, must be at least 4"):
+        databases.read_lmdb(small(), (test, good))
+    file = good / "data.mdb"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"data\.mdb: has \d+ bytes, its header asks for \d+"):
+        databases.read_lmdb(small(), (good, test))
+    file.write_bytes(b"no database at all" * 1000)
+    with pytest.raises(DataError, match="a: not a readable LMDB"):
+        databases.read_lmdb(small(), (good, test))
+
+
+def test_wide_images_are_cropped_to_their_shorter_side(tmp_path):
+    wide = np.zeros((16, 40, 3), np.uint8)
+    wide[:, 12:28] = 255
+    for k in range(6):
+        Image.fromarray(wide).save(tmp_path / f"{k}.png")
+    decoded = images.read_image_folder(small(options={"square": True}), (tmp_path,))
+    assert (decoded.train == 255).all()
 
 
 def test_zip_with_a_password_is_refused(tmp_path):

@@ -1,6 +1,6 @@
 """Datasets by name: what they are, where they are, and their decoded uint8 arrays. Numpy only."""
 
-from workflows.data.cache import TrainData, load_test, load_train, prepare, verify
+from workflows.data.cache import TrainData, load_labels, load_test, load_train, prepare, verify
 from workflows.data.registry import DataError, Dataset, describe, names
 from workflows.data.sources import Found, Missing, locate
 
@@ -11,6 +11,7 @@ __all__ = [
     "Missing",
     "TrainData",
     "describe",
+    "load_labels",
     "load_test",
     "load_train",
     "locate",

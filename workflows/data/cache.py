@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from workflows.data import formats, images
-from workflows.data.registry import DataError, Dataset, describe
+from workflows.data import databases, formats, images
+from workflows.data.registry import DataError, Dataset, Decoded, describe
 from workflows.data.sources import obtain
 from workflows.files import write_atomically, write_json
 
@@ -21,6 +21,7 @@ READERS = {
     "idx": formats.read_idx,
     "cifar10": formats.read_cifar10,
     "image_folder": images.read_image_folder,
+    "lmdb": databases.read_lmdb,
     "photo_patches": images.read_photo_patches,
 }
 
@@ -41,12 +42,13 @@ def prepare(name: str, out: Path) -> None:
     """
     dataset = describe(name)
     found = obtain(dataset, out.parent / "downloads" / name)
-    arrays = dict(
-        zip(("train", "test"), READERS[dataset.reader](dataset, found.paths), strict=True)
-    )
+    decoded = READERS[dataset.reader](dataset, found.paths)
+    arrays = {"train": decoded.train, "test": decoded.test}
     where = ", ".join(str(path) for path in found.paths)
-    for part, array in arrays.items():
-        _check(dataset, part, array, where)
+    if dataset.classes:
+        arrays["labels"] = _checked_labels(dataset, decoded, where)
+    for part in ("train", "test"):
+        _check(dataset, part, arrays[part], where)
     kept = dataset.images["train"] - dataset.validation
     # dataset.json goes first and comes back last, so a folder that has it is whole.
     (out / "dataset.json").unlink(missing_ok=True)
@@ -59,6 +61,7 @@ def prepare(name: str, out: Path) -> None:
             "stand_in_for": dataset.stand_in_for,
             "image_size": dataset.image_size,
             "channels": dataset.channels,
+            "classes": dataset.classes,
             **files,
             "validation": {
                 "indices": [kept, dataset.images["train"]],
@@ -90,6 +93,24 @@ def load_train(folder: Path) -> TrainData:
     return TrainData(array[:start], array[start:stop], record)
 
 
+def load_labels(folder: Path) -> np.ndarray:
+    """Labels (n,) of all training images, those of the validation split last.
+
+    Raises DataError if the dataset has none.
+    """
+    record = _record(folder)
+    if not record.get("classes"):
+        raise DataError(f"{Path(folder) / 'dataset.json'}: {record['name']} has no classes")
+    path = Path(folder) / record["labels"]["file"]
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: {error}; prepare it again") from None
+    if labels.shape != (record["train"]["images"],) or labels.max() >= record["classes"]:
+        raise DataError(f"{path}: not one label below {record['classes']} for each training image")
+    return labels
+
+
 def load_test(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """Test images, uint8 (n, c, h, w), memory-mapped, and dataset.json's content."""
     record = _record(folder)
@@ -99,8 +120,11 @@ def load_test(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
 def verify(folder: Path) -> None:
     """Read both arrays whole; DataError if one has not the sha256 that dataset.json gives."""
     record = _record(folder)
-    for part in ("train", "test"):
-        _open(folder, record, part)
+    for part in ("train", "test", "labels"):
+        if part not in record:
+            continue
+        if part != "labels":
+            _open(folder, record, part)
         path = Path(folder) / record[part]["file"]
         if _sha256(path) != record[part]["sha256"]:
             raise DataError(f"{path}: sha256 is not {record[part]['sha256']}; prepare it again")
@@ -117,6 +141,15 @@ def _check(dataset: Dataset, part: str, array: np.ndarray, where: str) -> None:
         if dataset.pixels["strict"]:
             raise DataError(message)
         warnings.warn(f"{message}; JPEG decoders differ, so results may too", stacklevel=3)
+
+
+def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarray:
+    labels = decoded.labels
+    if labels is None or len(labels) != dataset.images["train"] or labels.min() < 0:
+        raise DataError(f"{where}: no label for each of the {dataset.images['train']} images")
+    if labels.max() >= dataset.classes:
+        raise DataError(f"{where}: labels reach {labels.max()}, must be below {dataset.classes}")
+    return labels.astype(np.int64)
 
 
 def _write(path: Path, array: np.ndarray) -> dict[str, Any]:

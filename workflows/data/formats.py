@@ -1,4 +1,4 @@
-"""Readers of the fixed formats: (dataset, paths) in; train and test, uint8 (n, c, h, w), out."""
+"""Readers of the fixed formats: (dataset, paths) in, decoded images out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import hashlib
 import io
 import pickle
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workflows.data import archives
-from workflows.data.registry import DataError, Dataset
+from workflows.data.registry import DataError, Dataset, Decoded
 
 _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # where NumPy keeps it differs by version
 SEED = 20230727  # of every permutation; any fixed number would do
@@ -24,7 +25,7 @@ def permutation(count: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(SEED)).permutation(count)
 
 
-def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     """5,000 rows of 784 pixels and a label; each class has a tenth of the test images."""
     (path,) = paths
     raw = _unzip(path)
@@ -41,13 +42,13 @@ def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarra
     test = np.zeros(len(rows), bool)
     for label in range(10):
         test[np.flatnonzero(labels == label)[:per_class]] = True
-    return images[~test], images[test]
+    return Decoded(images[~test], images[test], labels[~test])
 
 
-def read_idx(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+def read_idx(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     """MNIST's format: two files of images, train then test, gzipped or not."""
     train, test = (_idx(path, dataset) for path in paths)
-    return train[permutation(len(train))], test
+    return Decoded(train[permutation(len(train))], test)
 
 
 def _idx(path: Path, dataset: Dataset) -> np.ndarray:
@@ -93,19 +94,30 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"'{module}.{name}' is not allowed")
 
 
-def unpickle_batch(raw: bytes, where: str) -> np.ndarray:
-    """One CIFAR-10 batch as uint8 (n, 3, 32, 32); DataError naming `where` if it is not one."""
+@dataclass(frozen=True)
+class Batch:
+    """images: uint8 (n, 3, 32, 32). labels: (n,) in 0..9."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def unpickle_batch(raw: bytes, where: str) -> Batch:
+    """One CIFAR-10 batch; DataError naming `where` if it is not one."""
     try:
-        data = _ArraysOnly(io.BytesIO(raw), encoding="latin1").load()["data"]
+        content = _ArraysOnly(io.BytesIO(raw), encoding="latin1").load()
+        data, labels = content["data"], np.asarray(content["labels"], np.int64)
     except Exception as error:
         # A broken pickle may raise nearly anything.
         raise DataError(f"{where}: not a CIFAR-10 batch: {error}") from None
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise DataError(f"{where}: data: must be uint8 of shape (n, 3072)")
-    return data.reshape(-1, 3, 32, 32)
+    if labels.shape != (len(data),) or not np.isin(labels, range(10)).all():
+        raise DataError(f"{where}: labels: must be {len(data)} numbers in 0..9")
+    return Batch(data.reshape(-1, 3, 32, 32), labels)
 
 
-def read_cifar10(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+def read_cifar10(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     """The official archive, its repacked tar.xz or its unpacked folder."""
     (path,) = paths
     wanted = r"(cifar-10-batches-py/)?(data_batch_[1-5]|test_batch)"
@@ -118,5 +130,7 @@ def read_cifar10(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray,
     absent = [key for key in [*keys, "test_batch"] if key not in batches]
     if absent:
         raise DataError(f"{path}: lacks {', '.join(absent)}")
-    train = np.concatenate([batches[key] for key in keys])
-    return train[permutation(len(train))], batches["test_batch"]
+    train = np.concatenate([batches[key].images for key in keys])
+    labels = np.concatenate([batches[key].labels for key in keys])
+    order = permutation(len(train))
+    return Decoded(train[order], batches["test_batch"].images, labels[order])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflows.data import archives
 from workflows.data.formats import SEED, permutation
-from workflows.data.registry import DataError, Dataset
+from workflows.data.registry import DataError, Dataset, Decoded
 
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
@@ -20,7 +20,7 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 
 
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
-    """Pixels, uint8 (c, h, w), centre-cropped and resized as the options say; else DataError."""
+    """Pixels, uint8 (c, h, w), cropped in the middle and resized as the options say; else DataError."""
     size, crop = dataset.image_size, dataset.options.get("crop")
     try:
         with Image.open(io.BytesIO(raw)) as opened:
@@ -31,6 +31,8 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable image: {error}") from None
+    if dataset.options.get("square"):
+        crop = min(image.size)
     if crop:
         if min(image.size) < crop:
             raise DataError(f"{where}: {image.size} is smaller than crop: {crop}")
@@ -47,8 +49,11 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def read_image_folder(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Images of a folder, tar or zip, split by name patterns, a partition file or counts."""
+def read_image_folder(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+    """Images of a folder, tar or zip, split by name patterns, a partition file or counts.
+
+    With `labels: folder` the classes are the folders of the training images, by name.
+    """
     path = paths[0]
     pattern = dataset.options.get("pattern", ANY_IMAGE)
     sides = _split(dataset, archives.listing(path, pattern), paths)
@@ -67,7 +72,19 @@ def read_image_folder(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.nda
         if name in slots:
             side, slot = slots[name]
             arrays[side][slot] = decode(raw, f"{path}: {name}", dataset)
-    return arrays[0], arrays[1]
+    return Decoded(arrays[0], arrays[1], _labels(dataset, sides[0], path))
+
+
+def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None:
+    """Of the training images in their fixed order."""
+    if "labels" not in dataset.options:
+        return None
+    folders = [name.rpartition("/")[0] for name in train]
+    known = {folder: label for label, folder in enumerate(sorted(set(folders)))}
+    if len(known) != dataset.classes:
+        raise DataError(f"{path}: {len(known)} classes, must be {dataset.classes}")
+    labels = np.array([known[folder] for folder in folders])
+    return labels[permutation(len(labels))]
 
 
 def _split(
@@ -107,7 +124,7 @@ def _partition(path: Path) -> dict[str, str]:
     return parts
 
 
-def read_photo_patches(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]:
+def read_photo_patches(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     """Random 32 x 32 patches; training and test patches come from different photographs."""
     random = np.random.Generator(np.random.PCG64(SEED))
     sides: dict[bool, list[np.ndarray]] = {False: [], True: []}
@@ -122,7 +139,7 @@ def read_photo_patches(dataset: Dataset, paths: tuple[Path, ...]) -> tuple[np.nd
         np.stack([_patch(sides[side], dataset.image_size, random) for _ in range(count)])
         for side, count in ((False, dataset.images["train"]), (True, dataset.images["test"]))
     )
-    return train, test
+    return Decoded(train, test)
 
 
 def _patch(photographs: list[np.ndarray], size: int, random: np.random.Generator) -> np.ndarray:

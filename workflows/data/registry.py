@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 
@@ -19,13 +20,25 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """What a reader gives: train and test, uint8 (n, c, h, w), and the training labels.
+
+    labels: integers (n,) in [0, classes), in the order of `train`; None if the dataset has none.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What one YAML file says. Images are uint8, (channels, image_size, image_size), in 0..255.
 
     images: `train` (validation included) and `test` counts. validation: how many of the training
     images are held back. checksums: file name -> md5 of its unpacked bytes. pixels: `train` and
     `test` -> sha256 of the decoded array's bytes, `strict` if another sum is an error.
-    options: settings of the reader.
+    options: settings of the reader. classes: how many its training labels tell apart, or None.
     """
 
     name: str
@@ -44,6 +57,7 @@ class Dataset:
     images: dict[str, int]
     validation: int
     advice: str
+    classes: int | None
 
 
 def names(folder: Path = DATASETS) -> list[str]:
@@ -70,6 +84,6 @@ def describe(name: str, folder: Path = DATASETS) -> Dataset:
         raise DataError(f"{path}: name: is '{content['name']}', must be the file's name '{name}'")
     if content["validation"] >= content["images"]["train"]:
         raise DataError(f"{path}: validation: must be below images.train")
-    defaults = {"options": {}, "checksums": {}, "pixels": {}, "advice": ""}
+    defaults = {"options": {}, "checksums": {}, "pixels": {}, "advice": "", "classes": None}
     tuples = {key: tuple(content[key]) for key in ("value_range", "sources")}
     return Dataset(**{**defaults, **content, **tuples})

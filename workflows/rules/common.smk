@@ -124,7 +124,7 @@ def dataset_of(wildcards):
 def decoding_of(wildcards):
     """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
     about = DATASETS[wildcards.dataset]
-    keys = ("reader", "options", "images", "validation", "image_size", "channels")
+    keys = ("reader", "options", "images", "validation", "image_size", "channels", "classes")
     return json.dumps({key: getattr(about, key) for key in keys}, sort_keys=True)
 
 
