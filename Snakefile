@@ -11,6 +11,7 @@ report: "workflows/report/workflow.rst"
 include: "workflows/rules/common.smk"
 include: "workflows/rules/data.smk"
 include: "workflows/rules/cells.smk"
+include: "workflows/rules/generation.smk"
 include: "workflows/rules/tables.smk"
 include: "workflows/rules/site.smk"
 

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def knobs(precision: str) -> Mapping[str, Any]:
     """The published settings of CVQ-VAE with closest anchors, for a single step."""
-    grid = load_grid("paper", {name: describe(name).channels for name in names()})
+    grid = load_grid("paper", {name: describe(name) for name in names()})
     cell = grid.cell("cifar10/cvq_vae/closest/seed0")
     return {**cell.knobs, "epochs": 1, "precision": precision}
 

@@ -73,7 +73,8 @@ def _shown(last: Mapping[str, Any], epochs: int) -> dict[str, str]:
     return {
         "epoch": f"{last['epoch']:.3g}/{epochs}",
         "loss": f"{last['loss']:.4g}",
-        "usage": f"{last['usage']:.1%}",
+        # A diffusion model has no codes.
+        "usage": f"{last['usage']:.1%}" if "usage" in last else "",
         "images/s": f"{last['images_per_second']:,.0f}",
         "minutes left": f"{last['seconds_left'] / 60:.1f}",
     }
@@ -89,7 +90,7 @@ def main() -> int:
     if (arguments.what == "targets") != (arguments.cell is not None):
         parser.error("--cell goes with targets, and targets needs it")
     try:
-        grid = load_grid(arguments.budget, {name: describe(name).channels for name in names()})
+        grid = load_grid(arguments.budget, {name: describe(name) for name in names()})
         if arguments.what == "targets":
             print(*targets(grid, arguments.cell), sep="\n")
             return 0

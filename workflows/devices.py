@@ -58,3 +58,10 @@ def set_precision(precision: str, device: torch.device) -> None:
         raise ConfigError("precision: tf32 needs a GPU; allowed on this machine: fp32, bf16")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def name(device: torch.device) -> str:
+    """What results call it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from workflows.schema import ConfigError, load_yaml, validate
+from workflows import generation_grid
+from workflows.cell import Cell, base, resolve
+from workflows.data import Dataset
+from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
 
 ROOM = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: every knob's value."""
-
-    id: str
-    knobs: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,8 +47,9 @@ class Grid:
         )
 
     def tables_of(self, cell_id: str) -> list[str]:
-        """The tables that show a cell, sorted."""
-        return sorted({row.table for row in self.rows if row.cell == cell_id})
+        """The tables that show a cell or a diffusion model on its latents, sorted."""
+        users = {cell.id for cell in self.cells.values() if cell.first_stage == cell_id}
+        return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
 
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
@@ -87,8 +83,8 @@ def budgets_by_role(room: Path = ROOM) -> dict[str, list[str]]:
     return found
 
 
-def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Grid:
-    """Read the budget and every experiment. channels: dataset -> colour channels of its images.
+def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -> Grid:
+    """Read the budget and every experiment. datasets: all there are, by name.
 
     Raises ConfigError naming the file, the key and what is allowed.
     """
@@ -105,11 +101,13 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     for role, knobs in settings.get("role_knobs", {}).items():
         asked[f"role_knobs.{role}"] = knobs
     for key, knobs in asked.items():
-        _refuse_unknown(knobs, properties, f"{budget_file}: {key}")
+        refuse_unknown(knobs, properties, f"{budget_file}: {key}")
         validate({**anything, **knobs}, "cell", f"{budget_file}: {key}")
+    generation = generation_grid.Settings(settings, defaults, budget_file)
+    generation.check()
     for role, dataset in settings["roles"].items():
-        if dataset is not None and dataset not in channels:
-            allowed = ", ".join(sorted(channels))
+        if dataset is not None and dataset not in datasets:
+            allowed = ", ".join(sorted(datasets))
             raise ConfigError(
                 f"{budget_file}: roles.{role}: unknown dataset '{dataset}'; allowed: {allowed}"
             )
@@ -120,7 +118,7 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
     experiments = sorted((room / "experiments").glob("*.yaml"))
     table_seeds, without = settings.get("table_seeds", {}), settings.get("without", [])
     for key, named in (("table_seeds", table_seeds), ("without", without)):
-        _refuse_unknown(named, [path.stem for path in experiments], f"{budget_file}: {key}")
+        refuse_unknown(named, [path.stem for path in experiments], f"{budget_file}: {key}")
     for path in experiments:
         experiment = load_yaml(path, "experiment")
         tables[path.stem] = experiment
@@ -128,19 +126,39 @@ def load_grid(budget: str, channels: Mapping[str, int], room: Path = ROOM) -> Gr
             dataset = settings["roles"][role]
             if dataset is None or path.stem in without:
                 continue
+            seeds = table_seeds.get(path.stem, settings["seeds"])
             for label, wanted in _expand(experiment, settings.get("sweeps", {})):
                 where = f"{path}: row '{label}'"
-                _refuse_unknown(wanted, properties, where)
-                base = _base(wanted["method"], channels[dataset], role, settings, defaults)
-                for seed in table_seeds.get(path.stem, settings["seeds"]):
-                    cell = _resolve({"dataset": dataset, "seed": seed}, base, wanted, properties)
-                    validate(dict(cell.knobs), "cell", where)
-                    if cells.setdefault(cell.id, cell) != cell:
-                        raise ConfigError(
-                            f"{budget_file}: role_knobs.{role}: cell '{cell.id}' is already "
-                            "another run; a dataset that serves two roles needs equal settings"
-                        )
-                    rows.append(Row(path.stem, label, role, cell.id))
+                if "method" not in wanted:
+                    continue
+                if experiment.get("stage") == 2:
+                    row = generation_grid.Wanted(
+                        dataset,
+                        datasets[dataset].channels,
+                        datasets[dataset].classes,
+                        role,
+                        role in experiment.get("conditional", []),
+                        wanted,
+                        where,
+                    )
+                    found = list(generation_grid.cells(row, generation, seeds))
+                else:
+                    if experiment.get("first_stages"):
+                        wanted = {**wanted, **settings["generation"]["first_stage"]}
+                    refuse_unknown(wanted, properties, where)
+                    start = base(wanted, datasets[dataset].channels, role, settings, defaults)
+                    identity = [{"dataset": dataset, "seed": seed} for seed in seeds]
+                    found = [(resolve(who, start, wanted, properties),) for who in identity]
+                    for (cell,) in found:
+                        validate(dict(cell.knobs), "cell", where)
+                for shown, *needed in found:
+                    for cell in (*needed, shown):
+                        if cells.setdefault(cell.id, cell) != cell:
+                            raise ConfigError(
+                                f"{budget_file}: role_knobs.{role}: cell '{cell.id}' is already "
+                                "another run; a dataset that serves two roles needs equal settings"
+                            )
+                    rows.append(Row(path.stem, label, role, shown.id))
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
@@ -157,46 +175,3 @@ def _expand(
         ((knob, values),) = experiment["sweep"].items()
         for value in sweeps.get(knob, values):
             yield f"{entry['row']}, {symbol[knob]} = {value}", {**knobs, knob: value}
-
-
-def _base(
-    method: str,
-    channels: int,
-    role: str,
-    settings: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What a row starts from: the defaults, those of its method, the budget's, its role's."""
-    return {
-        **defaults["knobs"],
-        **(defaults["colour"] if channels == 3 else {}),
-        **defaults["methods"].get(method, {}),
-        **settings["knobs"],
-        **settings.get("role_knobs", {}).get(role, {}),
-    }
-
-
-def _resolve(
-    identity: Mapping[str, Any],
-    base: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    properties: Mapping[str, Any],
-) -> Cell:
-    """The cell of a row. identity: dataset and seed. The id names the knobs that differ."""
-    knobs = {**identity, **base, **wanted}
-    different = [
-        schema["x-slug"].format(knobs[name])
-        for name, schema in properties.items()
-        if "x-slug" in schema and name in knobs and knobs[name] != base.get(name)
-    ]
-    variant = "-".join(different) or "default"
-    method, dataset, seed = knobs["method"], knobs["dataset"], knobs["seed"]
-    return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
-
-
-def _refuse_unknown(knobs: Iterable[str], allowed: Collection[str], where: str) -> None:
-    for key in knobs:
-        if key not in allowed:
-            near = get_close_matches(key, allowed, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise ConfigError(f"{where}: unknown key '{key}'; {hint}allowed: {', '.join(allowed)}")

@@ -15,12 +15,20 @@ FIGURES = load_yaml(Path(__file__).parent / "figures.yaml", "figures")
 # Those that move, too.
 ANIMATIONS = [name for name, figure in FIGURES.items() if figure.get("more")]
 # The datasets of the paper behind the roles that experiments name.
-PAPER = {"digits": "mnist", "natural": "cifar10", "faces": "ffhq"}
+PAPER = {
+    "digits": "mnist",
+    "natural": "cifar10",
+    "faces": "ffhq",
+    "churches": "lsun_churches",
+    "bedrooms": "lsun_bedrooms",
+    "portraits": "ffhq",
+    "objects": "imagenet",
+}
 
 
 def filmed(knobs: Mapping[str, Any]) -> bool:
     """Whether a cell's training is filmed: where its codevectors are points of the plane."""
-    return knobs["code_dim"] == 2
+    return knobs.get("code_dim") == 2
 
 
 def plan(
@@ -48,13 +56,20 @@ def plan(
             name: {
                 "folder": folder.format(cell=name),
                 "knobs": dict(cell.knobs),
+                "stage": cell.stage,
                 "missing": missing.get(cell.knobs["dataset"]),
             }
             for name, cell in grid.cells.items()
         },
         "rows": [{"table": row.table, "row": row.row, "cell": row.cell} for row in grid.rows],
         "tables": {
-            name: {key: table[key] for key in ("title", "caption", "metrics")}
+            name: {
+                **{key: table[key] for key in ("title", "caption", "metrics")},
+                "stage": table.get("stage", 1),
+                # Every row in order, those of published numbers alone among them.
+                "order": grid.labels(name),
+                "stands_for": _stands_for(grid, table),
+            }
             for name, table in grid.tables.items()
         },
         "datasets": {
@@ -86,6 +101,17 @@ def plan(
             if name in without or grid.budget["roles"][role] is None
         ],
     }
+
+
+def _stands_for(grid: Grid, table: Mapping[str, Any]) -> dict[str, str]:
+    """Dataset -> the paper's that it is in place of, in a table on what is generated.
+
+    There a dataset's own stand_in_for does not say it: CIFAR10 is no stand-in, but for ImageNet.
+    """
+    if table.get("stage") != 2 and not table.get("first_stages"):
+        return {}
+    roles = grid.budget["roles"]
+    return {roles[role]: PAPER[role] for role in table["roles"] if roles[role] is not None}
 
 
 def _elsewhere(what: str, budgets: list[str]) -> str:

@@ -30,7 +30,13 @@ from typing import Any
 from workflows.start import VARIABLE
 
 # What the steps of a cell import, together.
-LIBRARIES = ["workflows.steps.train", "workflows.steps.evaluate", "workflows.steps.reference"]
+LIBRARIES = [
+    "workflows.steps.train",
+    "workflows.steps.evaluate",
+    "workflows.steps.reference",
+    "workflows.steps.train_diffusion",
+    "diffusers.models.unets.unet_2d",
+]
 
 
 def start(environment: Mapping[str, str]) -> None:

@@ -147,3 +147,88 @@ def loss_weights(knobs: Knobs) -> dict[str, float]:
         "discrete_kl": 1.0,
         "continuous_kl": 1.0,
     }
+
+
+def _ldm(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
+    from models.diffusion.spaces import LatentSpace
+
+    if first_stage is None:
+        raise ValueError("first_stage: a model of latents needs one")
+    return LatentSpace(first_stage, scale)
+
+
+def _ddpm(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
+    from models.diffusion.spaces import PixelSpace
+
+    return PixelSpace()
+
+
+# Builders of the space that a diffusion model works on.
+DIFFUSIONS: dict[str, Callable[[Knobs, Any, float], Any]] = {"ldm": _ldm, "ddpm": _ddpm}
+
+
+def build_space(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
+    """What a diffusion model's points are, with the way to images and back."""
+    return DIFFUSIONS[knobs["method"]](knobs, first_stage, scale)
+
+
+def build_backbone(knobs: Knobs, channels: int, classes: int | None) -> Any:
+    """The network of a diffusion model, its weights drawn from the cell's seed.
+
+    channels: of a point. classes: of the dataset; used by conditional models alone.
+    """
+    import torch
+
+    from models.diffusion.backbone import Backbone
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(knobs["seed"] * 10 + 3)
+        return Backbone(
+            channels,
+            [knobs["unet_channels"] * multiplier for multiplier in knobs["unet_multipliers"]],
+            knobs["unet_blocks"],
+            knobs["attention_levels"],
+            knobs["head_channels"],
+            classes if knobs["conditional"] else None,
+        )
+
+
+def build_noise(knobs: Knobs) -> Any:
+    """The schedule that adds noise in training: diffusers' DDPMScheduler."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(**_betas(knobs))
+
+
+def build_sampler(knobs: Knobs) -> Any:
+    """The DDIM sampler (Song et al. 2021) of diffusers, at its first time.
+
+    Pixels are clipped to [-1, 1] on the way, latents are not. Times are those of the published
+    implementation: every 1000 / steps, from one.
+    """
+    from diffusers import DDIMScheduler
+
+    sampler: Any = DDIMScheduler(
+        **_betas(knobs),
+        clip_sample=knobs["method"] == "ddpm",
+        set_alpha_to_one=False,
+        steps_offset=1 if knobs["sampling_steps"] < knobs["noise_steps"] else 0,
+    )
+    sampler.set_timesteps(knobs["sampling_steps"])
+    return sampler
+
+
+def _betas(knobs: Knobs) -> dict[str, Any]:
+    return {
+        "num_train_timesteps": knobs["noise_steps"],
+        "beta_schedule": knobs["noise_schedule"],
+        "beta_start": knobs["noise_start"],
+        "beta_end": knobs["noise_end"],
+    }
+
+
+def predict_noise(backbone: Any, points: Any, times: Any, labels: Any, guidance: float) -> Any:
+    """The noise in points, with guidance."""
+    from models.diffusion.backbone import with_guidance
+
+    return with_guidance(backbone, points, times, labels, guidance)

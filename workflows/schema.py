@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,15 @@ def validate(content: Any, schema_name: str, where: str) -> None:
     wrong = _first(validator, content)
     if wrong is not None:
         raise ConfigError(f"{where}: {_explain(wrong)}")
+
+
+def refuse_unknown(keys: Iterable[str], allowed: Collection[str], where: str) -> None:
+    """Raises ConfigError for the first key that is not allowed, with the nearest one that is."""
+    for key in keys:
+        if key not in allowed:
+            near = get_close_matches(key, allowed, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ConfigError(f"{where}: unknown key '{key}'; {hint}allowed: {', '.join(allowed)}")
 
 
 def read_csv(path: Path, schema_name: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ and the initial encoder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ COLUMNS = [
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTED = "undecided", "not tested at this budget"
 # The paper's own protocol, where the budget has it.
-PROTOCOLS = ("as_published", "exact")
+PROTOCOLS = ("as_published", "samples", "exact")
 Claim = Mapping[str, Any]
 # Row -> seed -> value.
 Values = Mapping[str, Mapping[int, float]]
@@ -98,13 +98,14 @@ def verdicts(
     datasets: Mapping[str, str],
     measured: pd.DataFrame,
     published: pd.DataFrame,
-    paper: Mapping[str, str],
+    paper: Callable[[str, str], str],
 ) -> pd.DataFrame:
     """A line per claim, dataset and metric, COLUMNS; `effect` and its interval are NaN if unknown.
 
     datasets: role -> dataset of this budget, or the paper's if it has none. measured, published: of
-    the schemas of those names. paper: dataset -> the one whose published numbers it is compared
-    with. `published` is the effect that the published numbers have, where all of them are known.
+    the schemas of those names. paper: (dataset, table) -> the dataset whose published numbers it is
+    compared with. `published` is the effect that the published numbers have, where all of them are
+    known.
     """
     lines = []
     for claim in claims:
@@ -117,7 +118,7 @@ def verdicts(
             ]
             theirs = published[
                 (published["table"] == claim["table"])
-                & (published["dataset"] == paper.get(dataset, dataset))
+                & (published["dataset"] == paper(dataset, claim["table"]))
             ]
             protocol = next((p for p in PROTOCOLS if (ours["protocol"] == p).any()), "")
             for metric in claim["metrics"]:

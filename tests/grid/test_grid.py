@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from workflows.data import describe, names
 from workflows.grid import ROOM, Grid, load_grid
 from workflows.provenance import fingerprint
 from workflows.registry import METHODS
 from workflows.schema import ConfigError, schema
 
-CHANNELS = {
-    "mnist_5k": 1,
-    "photo_patches": 3,
-    "mnist": 1,
-    "cifar10": 3,
-    "ffhq_subset_64": 3,
-}
+DATASETS = {name: describe(name) for name in names()}
+GENERATION = ("first_stages", "generation_lsun", "generation_ffhq_imagenet")
 BUDGETS = ["embedded", "lite", "paper"]
+
+
+LITE = yaml.safe_load((ROOM / "budgets" / "lite.yaml").read_text())
+ROLES, GENERATION_OF_LITE = LITE["roles"], LITE["generation"]
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def room(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_shared_runs_are_one_cell(budget: str) -> None:
-    grid = load_grid(budget, CHANNELS)
+    grid = load_grid(budget, DATASETS)
+    rows = [row for row in grid.rows if row.table not in GENERATION]
+    cells = {row.cell for row in rows}
     faces = 3 if grid.budget["roles"]["faces"] else 0
     # 6 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
     # + 2 reinitialisation rules, on two datasets; four larger codebooks, and two methods in the
@@ -44,14 +46,14 @@ def test_shared_runs_are_one_cell(budget: str) -> None:
     # The headline tables' 15 different runs on each dataset, and their 21 rows, at every seed.
     more = 0 if budget == "embedded" else 2
     first = 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large + 2
-    assert len(grid.cells) == first + more * (2 * (6 + 7 + 2) + faces)
+    assert len(cells) == first + more * (2 * (6 + 7 + 2) + faces)
     lines = 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large + 2
-    assert len(grid.rows) == lines + more * (2 * (6 + 4 + 8 + 3) + faces)
-    assert {cell.knobs["method"] for cell in grid.cells.values()} == set(METHODS)
+    assert len(rows) == lines + more * (2 * (6 + 4 + 8 + 3) + faces)
+    assert {grid.cells[cell].knobs["method"] for cell in cells} == set(METHODS)
 
 
 def test_a_default_run_feeds_five_tables() -> None:
-    grid = load_grid("lite", CHANNELS)
+    grid = load_grid("lite", DATASETS)
     assert grid.tables_of("mnist/cvq_vae/default/seed0") == [
         "anchors",
         "code_dimension",
@@ -74,27 +76,31 @@ def test_a_default_run_feeds_five_tables() -> None:
         "ffhq_subset_64/near_codevectors/default/seed0",
         "cifar10/vq_vae/D2/seed0",
         "cifar10/cvq_vae/D2-l2/seed0",
+        "cifar10/ddpm/conditional/seed0",
+        "cifar10/ldm/cvq_vae-D4-conditional/seed0",
+        "celeba_subset_64/ldm/vq_vae-D4/seed0",
     ],
 )
 def test_names_are_stable(cell: str) -> None:
-    assert load_grid("lite", CHANNELS).cell(cell).id == cell
+    assert load_grid("lite", DATASETS).cell(cell).id == cell
 
 
 def test_budget_settings_name_no_cell() -> None:
     """A longer training of the same cell keeps its name; the budget is part of the row instead."""
-    names = {budget: set(load_grid(budget, CHANNELS).cells) for budget in ("smoke", "embedded")}
-    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2) + 2
+    names = {budget: set(load_grid(budget, DATASETS).cells) for budget in ("smoke", "embedded")}
+    # Of the diffusion models four on each of two datasets; their first stages are in a sweep.
+    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 4
     assert names["smoke"] < names["embedded"]
 
 
 def test_colour_images_have_their_own_defaults() -> None:
-    cells = load_grid("lite", CHANNELS).cells
+    cells = load_grid("lite", DATASETS).cells
     assert cells["mnist/sq_vae/default/seed0"].knobs["sq_final_temperature"] == 0.21
     assert cells["cifar10/sq_vae/default/seed0"].knobs["sq_final_temperature"] == 0.29
 
 
 def test_unknown_cell_names_the_nearest() -> None:
-    grid: Grid = load_grid("embedded", CHANNELS)
+    grid: Grid = load_grid("embedded", DATASETS)
     with pytest.raises(ConfigError, match="did you mean mnist_5k/cvq_vae/closest/seed0"):
         grid.cell("mnist_5k/cvq_vae/closets/seed0")
 
@@ -103,8 +109,10 @@ def test_defaults_are_append_only() -> None:
     """Changing a default would give an old name to a new run: append, and add the digest here."""
     values = yaml.safe_load((ROOM / "defaults.yaml").read_text())
     digest = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-    assert digest == "d75336cafa8fde4a"
+    assert digest == "c23082a44de3a456"
     assert set(schema("cell")["properties"]) == {"dataset", "method", "seed", *values["knobs"]}
+    diffusion = {"dataset", "method", "seed", "first_stage", *values["generation"]["knobs"]}
+    assert set(schema("generation_cell")["properties"]) == diffusion
 
 
 def spoil(file: Path, change: dict) -> None:
@@ -129,14 +137,14 @@ def spoil(file: Path, change: dict) -> None:
         ("budgets/lite.yaml", {"role_knobs": {"face": {}}}, "role_knobs: unknown key 'face'"),
         (
             "budgets/lite.yaml",
-            {"roles": {"digits": "mnist", "natural": "cifar10", "faces": "cifar10"}},
+            {"roles": {**ROLES, "digits": "mnist", "natural": "cifar10", "faces": "cifar10"}},
             "cell 'cifar10/near_codevectors/default/seed0' is already another run",
         ),
         ("budgets/lite.yaml", {"seed": 1}, "unknown key 'seed'; did you mean 'seeds'"),
         (
             "budgets/lite.yaml",
-            {"roles": {"digits": "mnits", "natural": "cifar10", "faces": None}},
-            "roles.digits: unknown dataset 'mnits'; allowed: cifar10",
+            {"roles": {**ROLES, "digits": "mnits", "natural": "cifar10", "faces": None}},
+            "roles.digits: unknown dataset 'mnits'; allowed: buildings_64, .*cifar10",
         ),
         (
             "budgets/lite.yaml",
@@ -160,25 +168,106 @@ def spoil(file: Path, change: dict) -> None:
         ),
         ("experiments/anchors.yaml", {"metrics": ["FID"]}, "metrics.0: 'FID' is not allowed"),
         ("experiments/anchors.yaml", {"sweep": {"dim": [4]}}, "unknown key 'dim'"),
+        (
+            "experiments/anchors.yaml",
+            {"rows": [{"row": "published alone"}]},
+            "missing key 'method'",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ldm", "first_stage": "cvq"}]},
+            "first_stage: 'cvq' is not allowed; allowed: vq_vae",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "first_stage": "vq_vae"}]},
+            "first_stage: 'buildings_64/vq_vae/D4/seed0' is not of type null",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ldm"}]},
+            "first_stage: None is not of type string",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "gan"}]},
+            "row 'a': method: 'gan' is not allowed; allowed: ldm, ddpm",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "guidence": 2.0}]},
+            "unknown key 'guidence'; did you mean 'guidance'",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "guidance": 2.0}]},
+            "row 'a': guidance: ",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"conditional": ["churches"]},
+            "dataset 'buildings_64' has no classes to be asked for",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "knobs": {"epoch": 3}}},
+            "generation.knobs: unknown key 'epoch'; did you mean 'epochs'",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "first_stage": {"dim": 4}}},
+            "generation.first_stage: unknown key 'dim'",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(room: Path, file: str, change: dict, message: str) -> None:
     spoil(room / file, change)
     with pytest.raises(ConfigError, match=message) as refused:
-        load_grid("lite", CHANNELS, room)
+        load_grid("lite", DATASETS, room)
     assert Path(file).name in str(refused.value)
 
 
 def test_a_role_can_train_for_longer() -> None:
-    cells = load_grid("lite", CHANNELS).cells
-    epochs = {name.partition("/")[0]: cell.knobs["epochs"] for name, cell in cells.items()}
-    assert epochs == {"mnist": 2, "cifar10": 2, "ffhq_subset_64": 16}
+    cells = load_grid("lite", DATASETS).cells
+    epochs = {
+        name.partition("/")[0]: cell.knobs["epochs"]
+        for name, cell in cells.items()
+        if cell.stage == 1
+    }
+    assert {name: epochs[name] for name in ("mnist", "cifar10", "ffhq_subset_64")} == {
+        "mnist": 2,
+        "cifar10": 2,
+        "ffhq_subset_64": 16,
+    }
+
+
+def test_a_guided_model_names_its_guidance(room: Path) -> None:
+    rows = [{"row": "a", "method": "ddpm", "guidance": 2.0, "label_dropout": 0.1}]
+    spoil(room / "experiments/generation_ffhq_imagenet.yaml", {"rows": rows, "roles": ["objects"]})
+    cells = load_grid("lite", DATASETS, room).cells
+    assert "cifar10/ddpm/conditional-dropout0.1-guidance2.0/seed0" in cells
+
+
+def test_a_diffusion_model_and_its_first_stage_share_a_seed() -> None:
+    for cell in load_grid("lite", DATASETS).cells.values():
+        if cell.first_stage is not None:
+            assert cell.first_stage.rpartition("/")[2] == cell.id.rpartition("/")[2]
+            assert cell.first_stage in load_grid("lite", DATASETS).cells
+
+
+def test_a_budget_may_guide_what_experiments_condition(room: Path) -> None:
+    """Guidance is of models that know classes; the others do without."""
+    knobs = {**GENERATION_OF_LITE["knobs"], "guidance": 1.5, "label_dropout": 0.1}
+    spoil(room / "budgets/lite.yaml", {"generation": {**GENERATION_OF_LITE, "knobs": knobs}})
+    cells = load_grid("lite", DATASETS, room).cells
+    assert cells["cifar10/ddpm/conditional/seed0"].knobs["guidance"] == 1.5
+    assert cells["buildings_64/ddpm/default/seed0"].knobs["guidance"] == 1.0
 
 
 def test_a_table_can_have_more_seeds(room: Path) -> None:
     """A run that other tables show too is trained for every seed that one of them has."""
     spoil(room / "budgets/lite.yaml", {"table_seeds": {"methods": [0, 1, 2]}, "seeds": [0]})
-    grid = load_grid("lite", CHANNELS, room)
+    grid = load_grid("lite", DATASETS, room)
     seeds = {
         table: {grid.cell(row.cell).knobs["seed"] for row in grid.rows if row.table == table}
         for table in grid.tables
@@ -190,7 +279,7 @@ def test_a_table_can_have_more_seeds(room: Path) -> None:
 
 def test_unknown_budget() -> None:
     with pytest.raises(ConfigError, match="budget: 'lit' is unknown; allowed: embedded, lite"):
-        load_grid("lit", CHANNELS)
+        load_grid("lit", DATASETS)
 
 
 def test_fingerprint_separates_methods() -> None:

@@ -10,7 +10,7 @@ import pytest
 from workflows.cells import listing, status, targets
 from workflows.data import describe, names
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, filmed, plan
+from workflows.planning import FIGURES, PAPER, filmed, plan
 from workflows.render.plan import Plan
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
@@ -19,7 +19,7 @@ DATASETS = {name: describe(name) for name in names()}
 
 
 def grid_of(budget: str) -> Grid:
-    return load_grid(budget, {name: found.channels for name, found in DATASETS.items()})
+    return load_grid(budget, DATASETS)
 
 
 def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
@@ -30,7 +30,17 @@ def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
 
 
 def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
-    large, absent = plan_of("embedded")["absent"]
+    absent = plan_of("embedded")["absent"]
+    tables = [entry["table"] for entry in absent]
+    # Bedrooms and portraits, in the table of first stages and in one of generation each.
+    assert sorted(tables) == [
+        *["first_stages"] * 2,
+        "generation_ffhq_imagenet",
+        "generation_lsun",
+        "large_codebooks",
+        "reinitialisation",
+    ]
+    large, absent = (absent[tables.index(t)] for t in ("large_codebooks", "reinitialisation"))
     assert (large["table"], large["dataset"], len(large["rows"])) == (
         "large_codebooks",
         "cifar10",
@@ -43,12 +53,12 @@ def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
         "rows": ["near codevectors", "hard encoded features", "running average"],
         "note": "not at this budget; budget lite has a dataset for it",
     }
-    assert plan_of("lite")["absent"] == []
+    assert {entry["dataset"] for entry in plan_of("lite")["absent"]} == {"lsun_bedrooms"}
 
 
 def test_every_role_is_served_by_some_budget() -> None:
     found = budgets_by_role()
-    assert set(found) == {"digits", "natural", "faces"}
+    assert set(found) == set(PAPER)
     assert found["digits"] == ["embedded", "lite", "paper", "smoke"]
 
 
@@ -88,8 +98,10 @@ def test_a_cell_renews_its_own_tables_and_figures_alone() -> None:
         "results/embedded/measured.csv",
     ]
     shared = targets(grid, "mnist_5k/cvq_vae/default/seed0")
-    # All but those in the plane, which are of two cells of their own.
-    assert len(shared) == 6 + (len(FIGURES) - 1) + 1
+    # All but those in the plane and those of what is generated, which are of other cells.
+    others = [f for f in FIGURES.values() if f["table"].startswith(("two_", "generation_"))]
+    assert len(shared) == 6 + (len(FIGURES) - len(others)) + 1
+    assert len(others) == 7
     filmed_too = targets(grid, "photo_patches/vq_vae/D2/seed0")
     assert filmed_too == [
         "results/embedded/tables/two_dimensions.md",
@@ -105,7 +117,10 @@ def test_every_cell_is_listed_with_its_tables() -> None:
     grid = grid_of("embedded")
     frame = listing(grid).set_index("cell")
     assert set(frame.index) == set(grid.cells)
-    assert frame.loc["mnist_5k/vq_vae/D4/seed0", "tables"] == "code_dimension"
+    # A first stage counts for the tables of the models that diffuse its latents.
+    assert frame.loc["mnist_5k/vq_vae/D4/seed0", "tables"] == (
+        "code_dimension, first_stages, generation_ffhq_imagenet"
+    )
     assert (frame["tables"] != "").all()
 
 

@@ -49,7 +49,7 @@ def measured(metric: str = "rFID", protocol: str = "as_published", **rows: list[
 
 
 def verdict(made: dict, numbers: pd.DataFrame, published: pd.DataFrame = NONE) -> dict[str, Any]:
-    found = verdicts([made], {"digits": "d"}, numbers, published, {"d": "mnist"})
+    found = verdicts([made], {"digits": "d"}, numbers, published, lambda *_: "mnist")
     assert len(found) == 1
     return found.iloc[0].to_dict()
 
@@ -164,7 +164,7 @@ def test_the_papers_protocol_comes_first() -> None:
 
 
 def grid_of(budget: str) -> Grid:
-    return load_grid(budget, {name: describe(name).channels for name in names()})
+    return load_grid(budget, {name: describe(name) for name in names()})
 
 
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
@@ -242,4 +242,4 @@ def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
     assert counts["contradicted"] == counts["undecided"] == 0
     assert markdown(found, plan) == text
-    assert list(printed(found, plan)["seeds"]) == ["3", "0"]
+    assert list(printed(found, plan, made["table"])["seeds"]) == ["3", "0"]

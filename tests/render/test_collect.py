@@ -98,8 +98,8 @@ def test_nothing_measured_is_three_empty_files(plan: dict, tmp_path: Path) -> No
 def test_bad_numbers_are_refused_and_not_written(plan: dict, tmp_path: Path) -> None:
     metrics = Path(plan["cells"][GOOD]["folder"]) / "metrics.csv"
     frame = pd.read_csv(metrics)
-    frame.assign(metric="FID").to_csv(metrics, index=False)
-    with pytest.raises(ConfigError, match=r"out/measured.csv: line 2: metric: 'FID'"):
+    frame.assign(metric="gFID").to_csv(metrics, index=False)
+    with pytest.raises(ConfigError, match=r"out/measured.csv: line 2: metric: 'gFID'"):
         run(plan, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.csv"))
 

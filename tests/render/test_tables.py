@@ -248,7 +248,7 @@ def test_reading_and_printing_values() -> None:
         ({"extra": 1}, "columns are .*extra; expected table, row"),
         ({"images": "many"}, "line 2: images: 'many' is not of type integer"),
         ({"status": "finished"}, "line 2: status: 'finished' is not allowed; .*ok, diverged"),
-        ({"metric": "FID"}, "did you mean 'rFID'"),
+        ({"metric": "gFID"}, "did you mean 'FID'"),
         ({"value": None}, "line 2: value"),
     ],
 )

@@ -19,7 +19,7 @@ from workflows.planning import FIGURES
 
 ROOT = Path(__file__).parent.parent.parent
 BUDGET = "smoke"
-TABLES = list(load_grid(BUDGET, {name: describe(name).channels for name in names()}).tables)
+TABLES = list(load_grid(BUDGET, {name: describe(name) for name in names()}).tables)
 PAGE = "<!doctype html><title>Some table</title><p>The table itself.</p>"
 IMAGE = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9v9z"/></svg>'
 
@@ -63,6 +63,7 @@ def test_every_result_has_its_place(report: Path) -> None:
     drawn = [Path(file).stem for files in places["Figures"].values() for file in files]
     assert sorted(drawn) == sorted(FIGURES)
     tables = {"Methods", "Code dimension", "Codebook size", "Codevectors in the plane"}
+    tables |= {"Generation: LSUN", "Generation: FFHQ and ImageNet"}
     assert set(places["Figures"]) == tables
     assert [Path(file).name for file in places["Verdicts"]["Other"]] == ["verdicts.html"]
     assert [Path(file).name for file in places["Numbers"]["Other"]] == ["measured.csv"]

@@ -20,7 +20,7 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 
 
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
-    """Pixels, uint8 (c, h, w), cropped in the middle and resized as the options say; else DataError."""
+    """Pixels, uint8 (c, h, w), cropped and resized as the options say; else DataError."""
     size, crop = dataset.image_size, dataset.options.get("crop")
     try:
         with Image.open(io.BytesIO(raw)) as opened:

@@ -84,6 +84,12 @@ def describe(name: str, folder: Path = DATASETS) -> Dataset:
         raise DataError(f"{path}: name: is '{content['name']}', must be the file's name '{name}'")
     if content["validation"] >= content["images"]["train"]:
         raise DataError(f"{path}: validation: must be below images.train")
-    defaults = {"options": {}, "checksums": {}, "pixels": {}, "advice": "", "classes": None}
+    defaults: dict[str, Any] = {
+        "options": {},
+        "checksums": {},
+        "pixels": {},
+        "advice": "",
+        "classes": None,
+    }
     tuples = {key: tuple(content[key]) for key in ("value_range", "sources")}
     return Dataset(**{**defaults, **content, **tuples})

@@ -50,9 +50,10 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
     found = []
     for dataset in plan.datasets_of(table):
         ours = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
-        protocols = [p for p in ("exact", "as_published") if (ours["protocol"] == p).any()]
+        known = ("exact", "as_published", "samples")
+        protocols = [p for p in known if (ours["protocol"] == p).any()]
         # Nothing measured still shows its rows, with the reason and the published numbers.
-        protocols = protocols or ["as_published"]
+        protocols = protocols or [unmeasured(plan, table)]
         # Published numbers stand beside ours of the same protocol, if that was measured.
         beside = protocols[-1]
         for protocol in protocols:
@@ -60,6 +61,11 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
             found.append(_block(plan, ours, theirs, table, dataset, protocol))
     absent = [entry for entry in plan.absent if entry["table"] == table]
     return found + [_absent(plan, entry, published) for entry in absent]
+
+
+def unmeasured(plan: Plan, table: str) -> str:
+    """The protocol of a table that nothing is measured of: that of the published numbers."""
+    return "samples" if plan.tables[table].get("stage", 1) == 2 else "as_published"
 
 
 def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Block:
@@ -78,7 +84,7 @@ def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Bl
     return Block(
         table=table,
         dataset=dataset,
-        protocol="as_published",
+        protocol=unmeasured(plan, table),
         published_dataset=dataset,
         compared=False,
         lines=pd.DataFrame(lines),
@@ -102,12 +108,16 @@ def _block(
     dataset: str,
     protocol: str,
 ) -> Block:
-    real = plan.published_dataset(dataset)
-    compared = protocol == "as_published" and real == dataset
+    real = plan.published_dataset(dataset, table)
+    compared = protocol in ("as_published", "samples") and real == dataset
     printed = _printed(theirs, real) if theirs is not None else {}
     lines, rows = [], []
-    wanted = plan.rows_of(table, dataset)
-    longest = max(plan.knobs(cell)["epochs"] for cells in wanted.values() for cell in cells)
+    cells_of = plan.rows_of(table, dataset)
+    longest = max(plan.knobs(cell)["epochs"] for cells in cells_of.values() for cell in cells)
+    # Rows of published numbers alone have no cells; they are shown where the source has them.
+    said = {row for row, _ in printed}
+    order = plan.tables[table].get("order", list(cells_of))
+    wanted = {row: cells_of.get(row, []) for row in order if row in cells_of or row in said}
     usable = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
     best = {metric: best_row(usable, metric) for metric in plan.tables[table]["metrics"]}
     for row, cells in wanted.items():
@@ -165,6 +175,9 @@ def best_row(measured: pd.DataFrame, metric: str) -> str | None:
 
 def _state(here: pd.DataFrame, good: pd.DataFrame, cells: list[str], longest: int) -> dict:
     """Whether a row has numbers, of how many seeds and epochs, and what to say about it."""
+    if not cells:
+        state = {"status": "published_only", "seeds": 0, "epochs": None}
+        return {**state, "note": "published number only"}
     seeds = good["cell"].nunique()
     bad = here[here["status"] != "ok"]
     notes = []

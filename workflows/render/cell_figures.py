@@ -10,29 +10,35 @@ from matplotlib.ticker import NullLocator
 from workflows.render.panels import DOUBLE, Page
 from workflows.render.style import style
 
-# Column of log.csv -> what its axis says, and the factor of its unit.
+# Stage -> column of log.csv -> what its axis says, and the factor of its unit.
 CURVES = {
-    "reconstruction": ("reconstruction term", 1.0),
-    "usage": ("validation usage (%)", 100.0),
-    "perplexity": ("validation perplexity", 1.0),
+    1: {
+        "reconstruction": ("reconstruction term", 1.0),
+        "usage": ("validation usage (%)", 100.0),
+        "perplexity": ("validation perplexity", 1.0),
+    },
+    2: {"loss": ("loss", 1.0), "FID": ("FID of a few samples", 1.0)},
 }
 TALL = 1.6  # inches
 OTHERS = "#B8B8B8"
 
 
-def curves(log: pd.DataFrame, others: pd.DataFrame, row: str) -> Figure:
-    """The records of a run over its steps, a panel for each of CURVES.
+def curves(log: pd.DataFrame, others: pd.DataFrame, row: str, stage: int = 1) -> Figure:
+    """The records of a run over its steps, a panel for each of its stage's CURVES.
 
     log, others: of the schema `curves`, this cell's lines and those of its other seeds, drawn in
     grey behind. row: the name that a table gives the run, which decides its colour.
     """
     figure = Page(DOUBLE, TALL).figure()
-    axes = figure.subplots(1, len(CURVES))
+    wanted = CURVES[stage]
+    axes = figure.subplots(1, len(wanted))
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.24, top=0.95, wspace=0.3)
-    for ax, (column, (text, factor)) in zip(axes, CURVES.items(), strict=True):
+    for ax, (column, (text, factor)) in zip(axes, wanted.items(), strict=True):
         for _, other in others.groupby("cell"):
-            ax.plot(other["step"], other[column] * factor, color=OTHERS, lw=0.8)
-        ax.plot(log["step"], log[column] * factor, color=style(row).colour, lw=1.2)
+            known = other.dropna(subset=[column])
+            ax.plot(known["step"], known[column] * factor, color=OTHERS, lw=0.8)
+        known = log.dropna(subset=[column])
+        ax.plot(known["step"], known[column] * factor, color=style(row).colour, lw=1.2)
         ax.set_xlabel("training step")
         ax.set_ylabel(text)
         ax.set_ylim(bottom=0)

@@ -75,9 +75,13 @@ class Collected:
         reasons = list(self.failed(table, dataset).values())
         return f"{MISSING}: {reasons[0]}" if reasons else MISSING
 
-    def picture(self, cell: str) -> Path | None:
-        """The file of a cell's reconstructions, if there is one."""
-        path = self.pictures / (cell.replace("/", "__") + ".png")
+    def picture(self, cell: str, kind: str = "") -> Path | None:
+        """The file of a cell's reconstructions, or of its samples; None if there is none.
+
+        kind: "neighbours" for samples above the training images nearest to them.
+        """
+        ending = f"__{kind}" if kind else ""
+        path = self.pictures / f"{cell.replace('/', '__')}{ending}.png"
         return path if path.is_file() else None
 
     def film(self, cell: str) -> Path | None:

@@ -3,6 +3,7 @@
 from workflows.render.codevectors import codevectors
 from workflows.render.collected import Collected
 from workflows.render.curves import training_curves
+from workflows.render.generated import neighbours, progress, samples
 from workflows.render.histograms import code_histograms
 from workflows.render.pictures import reconstructions
 from workflows.render.sweep import codebook_size, dimensionality
@@ -13,6 +14,9 @@ __all__ = [
     "codebook_size",
     "codevectors",
     "dimensionality",
+    "neighbours",
+    "progress",
     "reconstructions",
+    "samples",
     "training_curves",
 ]

@@ -10,14 +10,17 @@ DIGITS = {
     "LPIPS": 4,
     "LPIPS-Alex": 4,
     "rFID": 2,
+    "FID": 2,
     "KID": 4,
+    "precision": 3,
+    "recall": 3,
     "usage": 1,
     "perplexity": 1,
 }
 UNITS = {"PSNR": "dB", "usage": "%"}
-ON_FEATURES = ("rFID", "KID", "LPIPS", "LPIPS-Alex")
+ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 ABSENT = "n/a"
-HIGHER_IS_BETTER = frozenset({"PSNR", "SSIM", "usage", "perplexity"})
+HIGHER_IS_BETTER = frozenset({"PSNR", "SSIM", "precision", "recall", "usage", "perplexity"})
 
 
 def parse(text: str) -> float:

@@ -48,9 +48,9 @@ def page_width(datasets: int) -> float:
     return SINGLE if datasets <= 1 else DOUBLE
 
 
-def title(plan: Plan, dataset: str, room: float) -> str:
-    """A dataset's title in at most two lines, and below it what it stands in for."""
-    real = plan.datasets[dataset]["stand_in_for"]
+def title(plan: Plan, dataset: str, room: float, table: str | None = None) -> str:
+    """A dataset's title in at most two lines, and below it what it stands in for, in a table."""
+    real = plan.stands_for(dataset, table)
     instead = f"(stand-in for {plan.title_of(real)})" if real else ""
     whole = f"{plan.title_of(dataset)} {instead}".strip()
     if width(whole, TITLE) <= room:
@@ -76,17 +76,22 @@ def room_below(text: str) -> float:
 
 
 def panels(
-    plan: Plan, datasets: Sequence[str], labels: Sequence[str], notes: Sequence[str], tall: Sequence
+    plan: Plan,
+    datasets: Sequence[str],
+    labels: Sequence[str],
+    notes: Sequence[str],
+    tall: Sequence,
+    table: str | None = None,
 ) -> tuple[Figure, np.ndarray]:
     """A figure and its axes, of shape (quantities, datasets).
 
     labels: what will stand at the right of panels. notes: the small print. tall: the height of a
-    panel of each quantity.
+    panel of each quantity. table: in which datasets stand for others, if it is one of those.
     """
     wide, abreast = page_width(len(datasets)), min(len(datasets), ABREAST)
     column = wide / max(abreast, 1)
     right = GUTTER + max((width(label, LABEL) for label in labels), default=0) + EDGE
-    titles = [title(plan, name, column - LEFT - EDGE) for name in datasets]
+    titles = [title(plan, name, column - LEFT - EDGE, table) for name in datasets]
     blocks = [titles[start : start + ABREAST] for start in range(0, len(titles), ABREAST)]
     heads = [height(max(text.count("\n") for text in some) + 1, TITLE) + 0.1 for some in blocks]
     body = sum(tall) + BETWEEN * (len(tall) - 1) + BELOW

@@ -16,6 +16,9 @@ TITLES = {
     "ffhq_64": "FFHQ, 64 x 64",
     "celeba_64": "CelebA, 64 x 64",
     "tiny_imagenet": "Tiny ImageNet",
+    "imagenet": "ImageNet",
+    "lsun_churches": "LSUN churches",
+    "lsun_bedrooms": "LSUN bedrooms",
 }
 
 
@@ -24,11 +27,11 @@ class Plan:
     """budget, title: the budget's name and description. cells: id -> {folder, knobs, missing}.
 
     rows: {table, row, cell} in the order of the experiment files. tables: name -> {title, caption,
-    metrics}. datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table,
-    dataset, rows, note} of what this budget has no dataset for. published_for: dataset -> name it
-    has in published files, for those where neither its own name nor its stand_in_for will do.
-    roles: role -> dataset. claims: what is to be judged. figures: name -> {table, title, caption,
-    data, more}.
+    metrics, stage, order (of all rows), stands_for (dataset -> the paper's in whose place it is)}.
+    datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table, dataset, rows,
+    note} of what this budget has no dataset for. published_for: dataset -> name it has in published
+    files, for those where neither its own name nor its stand_in_for will do. roles: role ->
+    dataset. claims: what is to be judged. figures: name -> {table, title, caption, data, more}.
     """
 
     budget: str
@@ -94,9 +97,16 @@ class Plan:
             raise KeyError(f"unknown table '{table}'; allowed: {', '.join(self.tables)}")
         return [line for line in self.rows if line["table"] == table]
 
-    def dataset_title(self, dataset: str) -> str:
-        """Its title, saying what it stands in for."""
-        real = self.datasets[dataset]["stand_in_for"] if dataset in self.datasets else None
+    def stands_for(self, dataset: str, table: str | None = None) -> str | None:
+        """The dataset in whose place this one is, in a table if one is named; None for none."""
+        real = self.tables.get(table or "", {}).get("stands_for", {}).get(dataset)
+        if real is None:
+            real = self.datasets[dataset]["stand_in_for"] if dataset in self.datasets else None
+        return None if real == dataset else real
+
+    def dataset_title(self, dataset: str, table: str | None = None) -> str:
+        """Its title, saying what it stands in for, in a table if one is named."""
+        real = self.stands_for(dataset, table)
         return self.title_of(dataset) + (f" (stand-in for {self.title_of(real)})" if real else "")
 
     def title_of(self, dataset: str) -> str:
@@ -105,10 +115,13 @@ class Plan:
             return self.datasets[dataset]["title"]
         return TITLES.get(dataset, dataset)
 
-    def published_dataset(self, dataset: str) -> str:
-        """The dataset whose published numbers belong beside this one's."""
+    def published_dataset(self, dataset: str, table: str | None = None) -> str:
+        """The dataset whose published numbers belong beside this one's, in a table if named."""
         if dataset in self.published_for:
             return self.published_for[dataset]
-        known = self.datasets.get(dataset, {})
-        real = known.get("stand_in_for") or dataset
+        real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
+
+    def stage_of(self, cell: str) -> int:
+        """1: an autoencoder. 2: a diffusion model."""
+        return int(self.cells[cell].get("stage", 1))

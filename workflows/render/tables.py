@@ -8,7 +8,11 @@ from workflows.render.blocks import Block
 from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.plan import Plan
 
-PROTOCOLS = {"exact": "exact protocol", "as_published": "protocol as published"}
+PROTOCOLS = {
+    "exact": "exact protocol",
+    "as_published": "protocol as published",
+    "samples": "samples against training images",
+}
 # Behind the paper's MNIST and CIFAR10 numbers, by its released code.
 PUBLISHED_IMAGES = 10_000
 BOLD_MARKDOWN, BOLD_LATEX = ("**", "**"), (r"\textbf{", "}")
@@ -80,7 +84,7 @@ def caption(block: Block, plan: Plan) -> str:
     record = plan.tables[block.table]
     parts = [
         f"{record['title']}: {record['caption']}",
-        f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}",
+        f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}",
         f"Budget {plan.title}",
         _extent(block, plan),
     ]
@@ -130,7 +134,7 @@ def markdown(blocks: list[Block], plan: Plan) -> str:
         frame = printed(block, plan, BOLD_MARKDOWN)
         # Numbers stay the text they are: as numbers they would lose their trailing noughts.
         body = frame.to_markdown(index=False, disable_numparse=True, colalign=_align(frame))
-        title = f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}"
+        title = f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}"
         parts += [f"## {title}", caption(block, plan), body]
     return "\n\n".join(parts) + "\n"
 

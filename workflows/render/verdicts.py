@@ -37,11 +37,11 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     return counts.rename_axis("verdict").rename("count").reset_index()
 
 
-def printed(found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
     """One claim's lines as text: dataset, metric, verdict, effect, published effect, seeds."""
     return pd.DataFrame(
         {
-            "dataset": [plan.dataset_title(name) for name in found["dataset"]],
+            "dataset": [plan.dataset_title(name, table) for name in found["dataset"]],
             "metric": found["metric"],
             "verdict": found["verdict"],
             "effect": [effect(line) for line in found.to_dict("records")],
@@ -74,7 +74,7 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
     ]
     for claim in plan.claims:
         lines = found[found["claim"] == claim["id"]]
-        body = printed(lines, plan)
+        body = printed(lines, plan, claim["table"])
         parts += [
             f"## {claim['id'].replace('_', ' ')}",
             f"{claim['claim']} ({claim['source']})",

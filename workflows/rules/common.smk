@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
+from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
 from workflows.schema import ConfigError, load_yaml
@@ -37,7 +38,7 @@ DATA = ".cache/datasets"
 WEIGHTS = ".cache/weights"
 try:
     DATASETS = {name: describe(name) for name in names()}
-    GRID = load_grid(BUDGET, {name: found.channels for name, found in DATASETS.items()})
+    GRID = load_grid(BUDGET, DATASETS)
     # Looked up once: a dataset that this machine has not got is a row that says so, not a failure.
     WANTED = sorted({cell.knobs["dataset"] for cell in GRID.cells.values()})
     ABSENT = {
@@ -57,10 +58,15 @@ try:
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
-# Matches the cells whose training is filmed, and nothing where there is none.
-FILMED = (
-    "|".join(re.escape(c.id) for c in GRID.cells.values() if filmed(c.knobs)) or "(?!)"
-)
+
+
+def matching(wanted):
+    """A pattern of the cells that are wanted, which matches nothing where there is none."""
+    return "|".join(re.escape(c.id) for c in GRID.cells.values() if wanted(c)) or "(?!)"
+
+
+FILMED = matching(lambda cell: filmed(cell.knobs))
+DIFFUSION = matching(lambda cell: cell.stage == 2)
 
 
 wildcard_constraints:
@@ -142,6 +148,32 @@ def spec_of(wildcards):
     return json.dumps(
         {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
     )
+
+
+def training_spec_of(wildcards):
+    """What training a diffusion model reads, as JSON: not how it is sampled."""
+    cell = cell_of(wildcards)
+    left_out = sampling(cell.knobs)
+    knobs = {key: value for key, value in cell.knobs.items() if key not in left_out}
+    return json.dumps(
+        {"budget": BUDGET, "cell": cell.id, "knobs": knobs}, sort_keys=True
+    )
+
+
+def sampling_of(wildcards):
+    """What sampling reads beside the model, as JSON."""
+    return json.dumps(sampling(cell_of(wildcards).knobs), sort_keys=True)
+
+
+def latents_of(wildcards):
+    """The latents that a diffusion model works on; nothing for one of pixels."""
+    first_stage = cell_of(wildcards).first_stage
+    return CELL.format(cell=first_stage) + "/latents.safetensors" if first_stage else []
+
+
+def reference_images():
+    """Training images behind FID and its like at this budget; 0 stands for all of them."""
+    return GRID.budget["generation"]["reference_images"] or 0
 
 
 def fid_images():

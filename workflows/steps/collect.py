@@ -16,6 +16,11 @@ from workflows.files import write_atomically
 from workflows.schema import ConfigError, read_csv, schema
 
 Row = dict[str, Any]
+# Stage -> a cell's pictures, and what is added to the cell's name for them.
+PICTURES = {
+    1: {"reconstructions.png": ""},
+    2: {"samples.png": "", "neighbours.png": "__neighbours"},
+}
 
 
 def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
@@ -71,15 +76,38 @@ def gather(plan: Row) -> dict[str, pd.DataFrame]:
     ]
     frames = {"measured": _typed(measured)}
     present = [name for name in sorted(cells) if not cells[name]["missing"]]
-    for kind, file in (("curves", "log.csv"), ("codes", "codes.csv")):
+    for kind, read in (("curves", _curves), ("codes", _codes)):
         parts = [
-            pd.read_csv(Path(cells[name]["folder"]) / file).assign(cell=name) for name in present
+            part.assign(cell=name)
+            for name in present
+            if (part := read(Path(cells[name]["folder"]), _stage(cells[name]))) is not None
         ]
         columns = list(schema(kind)["properties"])
         # A run that diverged in its first epoch has an empty log, whose columns have no type.
         filled = [part for part in parts if len(part)]
-        frames[kind] = pd.concat(filled)[columns] if filled else pd.DataFrame(columns=columns)
+        frames[kind] = (
+            pd.concat(filled).reindex(columns=columns) if filled else pd.DataFrame(columns=columns)
+        )
     return frames
+
+
+def _stage(planned: Row) -> int:
+    return int(planned.get("stage", 1))
+
+
+def _curves(folder: Path, stage: int) -> pd.DataFrame | None:
+    """The records of a training; of a diffusion model also what samples were worth on the way."""
+    log = pd.read_csv(folder / "log.csv")
+    if stage == 1:
+        return log
+    progress = pd.read_csv(folder / "progress.csv")[["epoch", "FID"]].astype(float)
+    start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
+    whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)
+    return whole.merge(progress, on="epoch", how="left")
+
+
+def _codes(folder: Path, stage: int) -> pd.DataFrame | None:
+    return pd.read_csv(folder / "codes.csv") if stage == 1 else None
 
 
 def of_table(plan: Row, table: str) -> Row:
@@ -116,10 +144,11 @@ def run(plan: Row, out: Path) -> None:
     for name, planned in plan["cells"].items():
         if planned["missing"]:
             continue
-        source = Path(planned["folder"]) / "reconstructions.png"
-        target = pictures / f"{name.replace('/', '__')}.png"
-        wanted.add(target)
-        write_atomically(target, partial(shutil.copyfile, source))
+        for file, ending in PICTURES[_stage(planned)].items():
+            target = pictures / f"{name.replace('/', '__')}{ending}.png"
+            wanted.add(target)
+            source = Path(planned["folder"]) / file
+            write_atomically(target, partial(shutil.copyfile, source))
     for stale in set(pictures.glob("*.png")) - wanted:
         stale.unlink()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from workflows import devices
 from workflows.checkpoint import load_trained
 from workflows.evaluation import BATCH, COLUMNS, code_rows, evaluate
 from workflows.files import write_atomically, write_text
-from workflows.metric_networks import Networks, load_networks
+from workflows.metric_networks import load_networks
 from workflows.protocol import load_protocol, rgb
 
 SHOWN = 8
@@ -39,14 +40,19 @@ def reconstruct(
     return np.concatenate(made), counts
 
 
-def read_reference(files: list[Path], protocol: str, sha256: str, networks: Networks) -> np.ndarray:
-    """The features, (N, 2048), of the protocol's file. Raises ValueError if none fits."""
-    wanted = {"sha256": sha256, "features": networks.features["inception"]}
+def read_reference(
+    files: list[Path], protocol: str, sha256: str, features: Mapping[str, str]
+) -> np.ndarray:
+    """The features, (N, 2048), of the protocol's file. Raises ValueError if none fits.
+
+    sha256: of the images. features: how results name the metric networks.
+    """
+    wanted = {"sha256": sha256, "features": features["inception"]}
     for file in files:
         try:
             with safe_open(file, "np") as opened:
                 metadata = opened.metadata() or {}
-                features = opened.get_tensor("features")
+                found = opened.get_tensor("features")
         except SafetensorError as error:
             raise ValueError(f"{file}: damaged ({error})") from error
         if metadata.get("protocol") != protocol:
@@ -54,7 +60,7 @@ def read_reference(files: list[Path], protocol: str, sha256: str, networks: Netw
         for key, value in wanted.items():
             if metadata.get(key) != value:
                 raise ValueError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
-        return features
+        return found
     raise ValueError(f"no --reference file is of protocol '{protocol}'")
 
 
@@ -82,7 +88,8 @@ def run(arguments: argparse.Namespace) -> None:
         networks = load_networks(arguments.weights, device)
         sha256 = record["test"]["sha256"]
         references = [
-            read_reference(arguments.reference, p.name, sha256, networks) for p in protocols
+            read_reference(arguments.reference, p.name, sha256, networks.features)
+            for p in protocols
         ]
     start = time.perf_counter()
     made, counts = reconstruct(trained.model, images, trained.codebook_size, device)

@@ -22,6 +22,9 @@ FIGURES = {
     "code_histograms": figures.code_histograms,
     "codevectors": figures.codevectors,
 }
+for _table in ("lsun", "ffhq_imagenet"):
+    for _draw in (figures.samples, figures.progress, figures.neighbours):
+        FIGURES[f"{_draw.__name__}_{_table}"] = partial(_draw, table=f"generation_{_table}")
 
 
 def options(description: str | None) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Cache the test images' Inception features: `python -m workflows.steps.reference --help`."""
+"""Cache images' Inception features: `python -m workflows.steps.reference --help`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,24 @@ from workflows.metrics.inception import load_inception
 from workflows.protocol import load_protocol
 
 
-def run(data: Path, protocol_name: str, images: int, weights: Path, out: Path) -> None:
-    """Write `features`, float32 (N, 2048), of the first `images` test images (0 for all)."""
-    from workflows.data import load_test
+def run(
+    data: Path, protocol_name: str, images: int, weights: Path, out: Path, split: str = "test"
+) -> None:
+    """Write `features`, float32 (N, 2048), of the first `images` of a split (0 for all).
+
+    split: "test", or "train", which leaves the validation images out.
+    """
+    from workflows.data import load_test, load_train
 
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocol = load_protocol(protocol_name)
-    test, record = load_test(data)
-    stored = protocol.store(protocol.originals(np.asarray(test[: images or None])))
+    if split == "train":
+        loaded = load_train(data)
+        source, record = loaded.train, loaded.record
+    else:
+        source, record = load_test(data)
+    stored = protocol.store(protocol.originals(np.asarray(source[: images or None])))
     written = read_network(weights, "inception")
     network = load_inception(written.tensors).to(device)
     features = torch.from_numpy(inception_features(stored, protocol, network))
@@ -34,7 +43,7 @@ def run(data: Path, protocol_name: str, images: int, weights: Path, out: Path) -
         "protocol": protocol.name,
         "features": written.features,
         "dataset": record["name"],
-        "sha256": record["test"]["sha256"],
+        "sha256": record[split]["sha256"],
     }
     save_tensors(out, {"features": features}, metadata)
 
@@ -44,7 +53,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--protocol", required=True)
-    parser.add_argument("--images", type=int, default=0, help="first N test images; 0 for all")
+    parser.add_argument("--split", choices=["train", "test"], default="test")
+    parser.add_argument("--images", type=int, default=0, help="first N images; 0 for all")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
@@ -57,6 +67,7 @@ def main() -> int:
             arguments.images,
             arguments.weights,
             arguments.out,
+            arguments.split,
         )
     except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
         print(f"reference: {' '.join(str(error).split())}", file=sys.stderr)

@@ -67,7 +67,7 @@ def drawings(gallery: Gallery, cell: str) -> Iterator[tuple[str, Figure]]:
     others = gallery.others(cell)
     if cell in gallery.logged:
         log, behind = (data.curves[data.curves["cell"].isin(of)] for of in ([cell], others))
-        yield "curves.svg", cell_figures.curves(log, behind, row)
+        yield "curves.svg", cell_figures.curves(log, behind, row, gallery.plan.stage_of(cell))
     if cell in gallery.counted:
         counts, *rest = (
             data.codes.loc[data.codes["cell"] == name, "count"].to_numpy()
@@ -86,9 +86,10 @@ def build(gallery: Gallery, results: Path, figures: Path, out: Path) -> None:
         shutil.copyfile(source, out / path)
     (out / "pictures").mkdir()
     for cell in gallery.plan.cells:
-        picture = gallery.data.picture(cell)
-        if picture is not None:
-            shutil.copyfile(picture, out / links.picture(cell, "reconstructions.png"))
+        for kind, name in (("", "reconstructions.png"), ("neighbours", "neighbours.png")):
+            picture = gallery.data.picture(cell, kind)
+            if picture is not None:
+                shutil.copyfile(picture, out / links.picture(cell, name))
         for kind, figure in drawings(gallery, cell):
             figure.savefig(out / links.picture(cell, kind), metadata={"Date": None})
 

@@ -121,10 +121,11 @@ def run(
             "steps": steps_kept,
             "planned_steps": planned,
             "seconds": history[-1]["seconds"] if history else 0.0,
-            "device": _device_name(device),
+            "device": devices.name(device),
             "threads": threads,
             "commit": head,
             "dirty": dirty,
+            "code": code,
             "dataset_sha256": record["train"]["sha256"],
             "parameters": sum(p.numel() for p in model.parameters()),
         },
@@ -161,12 +162,6 @@ def _progress(cell: str, record: dict[str, float], epochs: int, left: float) -> 
         f"usage {record['usage']:.1%}  {record['images_per_second']:,.0f} images/s  "
         f"{int(left // 60)}:{int(left % 60):02d} left"
     )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def main() -> int:

@@ -20,8 +20,7 @@ from workflows.verdicts import verdicts
 
 def run(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, out: Path) -> None:
     """Write verdicts.csv, .md and .html into `out`."""
-    paper = {dataset: plan.published_dataset(dataset) for dataset in plan.roles.values()}
-    found = verdicts(plan.claims, plan.roles, measured, published, paper)
+    found = verdicts(plan.claims, plan.roles, measured, published, plan.published_dataset)
     write_text(out / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
     document = markdown(found, plan)
     write_text(out / "verdicts.md", document)

@@ -13,7 +13,10 @@ from workflows.render.tables import PROTOCOLS
 
 Shown = dict[str, Any]
 # In the order of reading.
-METRICS = ("l1", "PSNR", "SSIM", "LPIPS", "LPIPS-Alex", "rFID", "KID", "usage", "perplexity")
+METRICS = (
+    *("l1", "PSNR", "SSIM", "LPIPS", "LPIPS-Alex", "rFID", "FID", "KID", "precision", "recall"),
+    *("usage", "perplexity"),
+)
 
 
 def cell_page(gallery: Gallery, cell: str) -> Shown:
@@ -43,6 +46,10 @@ def cell_page(gallery: Gallery, cell: str) -> Shown:
         "logged": cell in gallery.logged,
         "counted": cell in gallery.counted,
         "pictured": gallery.data.picture(cell) is not None,
+        "neighbours": gallery.data.picture(cell, "neighbours") is not None,
+        "stage": plan.stage_of(cell),
+        "first_stage": plan.knobs(cell).get("first_stage"),
+        "diffused_by": [name for name in plan.cells if plan.knobs(name).get("first_stage") == cell],
     }
 
 

@@ -10,7 +10,7 @@ from workflows.render.site.gallery import Gallery
 from workflows.render.tables import PROTOCOLS
 
 Shown = dict[str, Any]
-METRICS = ("PSNR", "rFID", "usage")
+METRICS = ("PSNR", "rFID", "usage", "FID")
 
 
 def cells_page(gallery: Gallery) -> Shown:
@@ -25,8 +25,13 @@ def cells_page(gallery: Gallery) -> Shown:
 
 def _images(gallery: Gallery, metric: str) -> set[int]:
     """The different numbers of test images behind a column."""
-    known = (gallery.numbers(cell, gallery.beside).get(metric) for cell in gallery.finished)
+    beside = _protocol(gallery, metric)
+    known = (gallery.numbers(cell, beside).get(metric) for cell in gallery.finished)
     return {int(number["images"]) for number in known if number}
+
+
+def _protocol(gallery: Gallery, metric: str) -> str:
+    return "samples" if metric == "FID" else gallery.beside
 
 
 def _row(gallery: Gallery, cell: str) -> Shown:
@@ -47,8 +52,9 @@ def _row(gallery: Gallery, cell: str) -> Shown:
 
 
 def _number(gallery: Gallery, cell: str, metric: str) -> Shown:
-    known = gallery.numbers(cell, gallery.beside).get(metric)
+    beside = _protocol(gallery, metric)
+    known = gallery.numbers(cell, beside).get(metric)
     if known is None:
         return {"text": shown(metric, None), "order": "", "link": ""}
-    link = links.cell(cell, links.value(gallery.beside, metric))
+    link = links.cell(cell, links.value(beside, metric))
     return {"text": shown(metric, known["value"]), "order": known["value"], "link": link}

@@ -44,7 +44,7 @@ class Gallery:
 
         Of a table that the budget leaves out it is that of the paper's dataset.
         """
-        wanted = (dataset, self.plan.published_dataset(dataset))
+        wanted = (dataset, self.plan.published_dataset(dataset, table))
         return [block for block in self.sheets[table] if block.dataset in wanted][-1]
 
     @cached_property
@@ -64,7 +64,7 @@ class Gallery:
     def beside(self) -> str:
         """The protocol to speak of first: the published one, if it was measured."""
         protocols = {protocol for _, protocol in self._values}
-        return "exact" if protocols == {"exact"} else "as_published"
+        return "as_published" if "as_published" in protocols else "exact"
 
     @cached_property
     def finished(self) -> frozenset[str]:

@@ -46,7 +46,7 @@ def sheet(gallery: Gallery, block: Block) -> Shown:
         ]
         rows.append({"row": state["row"], "numbers": numbers, "runs": links.seeds(cells)})
     return {
-        "title": f"{plan.dataset_title(block.dataset)}, {PROTOCOLS[block.protocol]}",
+        "title": f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}",
         "anchor": links.block(block.dataset, block.protocol),
         "caption": caption(block, plan),
         "groups": list(groups.values()),

@@ -60,7 +60,7 @@ def _line(gallery: Gallery, claim: Claim, line: dict[Any, Any]) -> Shown:
     metric, dataset = line["metric"], line["dataset"]
     block = gallery.block(claim["table"], dataset)
     return {
-        "dataset": gallery.plan.dataset_title(dataset),
+        "dataset": gallery.plan.dataset_title(dataset, claim["table"]),
         "metric": heading(metric, block.images(metric)),
         "verdict": line["verdict"],
         "effect": effect(line),

@@ -1,0 +1,90 @@
+"""The network that predicts noise: a U-Net of diffusers, for grids of any side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from diffusers import UNet2DModel
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Backbone(nn.Module):
+    """Noisy points, their times and perhaps their classes to the noise in them.
+
+    diffusers' U-Net halves the grid at each level, so sides must be multiples of what that makes;
+    a 7 x 7 grid is padded with noughts to 8 x 8, and the answer cropped.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        blocks: int,
+        attention_levels: int,
+        head_channels: int,
+        classes: int | None = None,
+    ) -> None:
+        """channels: of a point. widths: of the levels, outermost first. blocks: residual ones a
+        level. attention_levels: so many of the innermost levels attend. classes: how many labels
+        there are beside "none", which is number `classes`; None for a model without classes.
+        """
+        super().__init__()
+        self.classes = classes
+        self.multiple = 2 ** (len(widths) - 1)
+        plain = max(0, len(widths) - attention_levels)
+        down = ["DownBlock2D" if i < plain else "AttnDownBlock2D" for i in range(len(widths))]
+        up = [name.replace("Down", "Up") for name in reversed(down)]
+        self.network = UNet2DModel(
+            in_channels=channels,
+            out_channels=channels,
+            layers_per_block=blocks,
+            block_out_channels=tuple(widths),
+            down_block_types=tuple(down),
+            up_block_types=tuple(up),
+            attention_head_dim=head_channels,
+            norm_num_groups=min(32, *(width // 4 for width in widths)),
+            num_class_embeds=None if classes is None else classes + 1,
+        )
+
+    def forward(
+        self,
+        points: Float[Tensor, "b d h w"],
+        times: Int[Tensor, " b"],
+        labels: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b d h w"]:
+        """The predicted noise. labels: in [0, classes], where `classes` stands for none.
+
+        Raises ValueError for labels of a model without classes, none for one with classes, or a
+        label beyond them.
+        """
+        if (labels is None) != (self.classes is None):
+            raise ValueError("labels: needed by a model with classes, and refused by one without")
+        height, width = points.shape[2:]
+        right, below = -width % self.multiple, -height % self.multiple
+        padded = F.pad(points, (0, right, 0, below))
+        predicted = self.network(  # type: ignore[operator]
+            padded, times, class_labels=labels
+        ).sample
+        return predicted[..., :height, :width]
+
+
+def with_guidance(
+    backbone: nn.Module,
+    points: Float[Tensor, "b d h w"],
+    times: Int[Tensor, " b"],
+    labels: Int[Tensor, " b"] | None,
+    guidance: float,
+) -> Float[Tensor, "b d h w"]:
+    """Classifier-free guidance (Ho and Salimans 2021), e(none) + s (e(label) - e(none)).
+
+    guidance: s; 1 asks for the class and no more, at the cost of one pass.
+    """
+    if labels is None or guidance == 1:
+        return backbone(points, times, labels)
+    none = torch.full_like(labels, backbone.classes)  # type: ignore[arg-type]
+    both = backbone(points.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, none]))
+    conditional, unconditional = both.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)

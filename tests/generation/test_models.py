@@ -1,0 +1,137 @@
+"""Spaces, the backbone, guidance and the sampler, against closed forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+
+from models.diffusion.backbone import Backbone, with_guidance
+from models.diffusion.spaces import LatentSpace, PixelSpace, Space
+from tests.conftest import VARIANTS
+from workflows.registry import build_autoencoder, build_noise, build_sampler
+from workflows.sampling import sample_points, to_images
+
+KNOBS: dict[str, Any] = {
+    "method": "ldm",
+    "seed": 0,
+    "conditional": False,
+    "noise_steps": 1000,
+    "noise_schedule": "scaled_linear",
+    "noise_start": 0.0015,
+    "noise_end": 0.0195,
+    "sampling_steps": 100,
+    "eta": 0.0,
+    "guidance": 1.0,
+}
+CPU = torch.device("cpu")
+
+
+def backbone(classes: int | None = None) -> Backbone:
+    return Backbone(4, [8, 16, 16], 1, 1, 8, classes)
+
+
+@pytest.mark.parametrize("side", [7, 8, 5])
+def test_grids_of_any_side_keep_their_shape(side: int) -> None:
+    points = torch.randn(2, 4, side, side)
+    assert backbone()(points, torch.tensor([0, 999])).shape == points.shape
+
+
+def test_labels_are_refused_or_needed() -> None:
+    points, times = torch.randn(2, 4, 8, 8), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="labels: needed by a model with classes"):
+        backbone(10)(points, times)
+    with pytest.raises(ValueError, match="labels"):
+        backbone()(points, times, torch.tensor([0, 1]))
+    one, two = (backbone(10)(points, times, torch.tensor([k, k])) for k in (0, 10))
+    assert not torch.equal(one, two)
+
+
+def test_guidance_extrapolates_from_no_class_to_the_class() -> None:
+    class Known(nn.Module):
+        classes = 10
+        passes = 0
+
+        def forward(self, points: Any, times: Any, labels: Any) -> Any:
+            Known.passes += 1
+            return labels.float()[:, None, None, None].expand_as(points)
+
+    points, times, labels = torch.zeros(2, 1, 2, 2), torch.zeros(2).long(), torch.tensor([3, 4])
+    guided = with_guidance(Known(), points, times, labels, 3.0)
+    # none is 10: 10 + 3 (3 - 10) and 10 + 3 (4 - 10).
+    assert guided[:, 0, 0, 0].tolist() == [-11.0, -8.0]
+    assert Known.passes == 1
+    plain = with_guidance(Known(), points, times, labels, 1.0)
+    assert plain[:, 0, 0, 0].tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("method", ["vq_vae", "sq_vae", "cvq_vae", "vq_vae_ema"])
+def test_latent_space_there_and_back_is_the_autoencoder(method: str) -> None:
+    """Pre-quantisation latents, snapped to codevectors at the start of the decoder."""
+    model = build_autoencoder(VARIANTS[method], 3, 40).eval()
+    space = LatentSpace(model, 7.0)
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert isinstance(space, Space)
+    torch.testing.assert_close(space.encode(images), model.encoder(images) * 7)
+    torch.testing.assert_close(space.decode(space.encode(images)), model(images).images)
+    assert not [p for p in space.parameters() if p.requires_grad]
+    assert not space.autoencoder.training
+
+
+def test_a_scale_that_is_not_positive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="scale: expected a positive number, got 0"):
+        LatentSpace(build_autoencoder(VARIANTS["vq_vae"], 3, 40), 0)
+
+
+def test_pixels_are_their_own_space() -> None:
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert isinstance(PixelSpace(), Space)
+    assert torch.equal(PixelSpace().decode(PixelSpace().encode(images)), images)
+    made = to_images(PixelSpace(), torch.tensor([-3.0, -1, 0, 1, 3]).reshape(1, 1, 1, 5), CPU)
+    assert made.flatten().tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+
+
+class Gaussian(nn.Module):
+    """The best prediction of noise where the data are normal with mean `mean` and deviation `s`."""
+
+    def __init__(self, mean: float, s: float) -> None:
+        super().__init__()
+        self.alphas = build_noise(KNOBS).alphas_cumprod
+        self.mean, self.s = mean, s
+
+    def forward(self, points: Any, times: Any, labels: Any = None) -> Any:
+        a = self.alphas[times][:, None, None, None]
+        return (1 - a).sqrt() * (points - a.sqrt() * self.mean) / (a * self.s**2 + 1 - a)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_sampling_with_the_best_network_gives_the_data(eta: float) -> None:
+    knobs = {**KNOBS, "eta": eta, "sampling_steps": 500}
+    points = sample_points(Gaussian(2.0, 0.5), knobs, (1, 8, 8), None, range(200), CPU)
+    assert points.mean() == pytest.approx(2.0, abs=0.02)
+    assert points.std() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_sample_depends_on_its_number_alone(eta: float) -> None:
+    knobs = {**KNOBS, "eta": eta, "sampling_steps": 5, "conditional": True, "guidance": 2.0}
+    torch.manual_seed(0)
+    network = backbone(10)
+    whole = sample_points(network, knobs, (4, 8, 8), 10, range(100), CPU)
+    parts = [sample_points(network, knobs, (4, 8, 8), 10, n, CPU) for n in ([70, 3], [99])]
+    torch.testing.assert_close(torch.cat(parts), whole[[70, 3, 99]], rtol=1e-4, atol=1e-5)
+    other = sample_points(network, {**knobs, "seed": 1}, (4, 8, 8), 10, [3], CPU)
+    assert not torch.allclose(other[0], whole[3])
+
+
+def test_sampling_times_are_the_published_ones() -> None:
+    sampler = build_sampler({**KNOBS, "sampling_steps": 200})
+    assert sampler.timesteps.tolist() == list(range(996, 0, -5))
+    assert build_sampler({**KNOBS, "sampling_steps": 1000}).timesteps.tolist()[:2] == [999, 998]
+    betas = build_noise(KNOBS).betas
+    roots = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000)
+    torch.testing.assert_close(betas, roots.square())

@@ -1,0 +1,283 @@
+"""Training a diffusion model: the draws, what is resumed, and that it learns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.steps.conftest import ROOT, spec_of
+from workflows import diffusion_training
+from workflows.checkpoint import CheckpointError
+from workflows.data import DataError, prepare
+from workflows.diffusion_training import Points, draws, moments
+from workflows.schema import ConfigError, load_yaml, validate
+from workflows.spaces import digest, read_latents
+from workflows.steps import latents, sample, train, train_diffusion
+
+SMALL = {
+    "unet_channels": 8,
+    "unet_multipliers": [1, 1],
+    "unet_blocks": 1,
+    "attention_levels": 1,
+    "head_channels": 8,
+    "epochs": 3,
+    "batch_size": 32,
+    "learning_rate": 0.001,
+    "ema_decay": 0.9,
+    "train_images": 100,
+}
+SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 6}
+
+
+def diffusion_spec(**changes: Any) -> dict[str, Any]:
+    defaults = load_yaml(ROOT / "workflows" / "defaults.yaml", "defaults")["generation"]["knobs"]
+    knobs = {**defaults, "dataset": "mnist_5k", "method": "ldm", "seed": 0, **SMALL, **changes}
+    stage1 = json.loads(spec_of())["cell"]
+    knobs["first_stage"] = stage1 if knobs["method"] == "ldm" else None
+    knobs = {key: value for key, value in knobs.items() if key not in SAMPLING}
+    validate(knobs, "generation_cell", "spec")
+    return {"budget": "smoke", "cell": "mnist_5k/ldm/default/seed0", "knobs": knobs}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A dataset, a first stage trained on it, and its latents."""
+
+    data: Path
+    stage1: Path
+    latents: Path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    root = tmp_path_factory.mktemp("generation")
+    found = Made(root / "mnist_5k", root / "stage1", root / "stage1" / "latents.safetensors")
+    prepare("mnist_5k", found.data)
+    train.run(json.loads(spec_of()), found.data, found.stage1, threads=1, code="c")
+    latents.run(found.stage1, found.data, "c", found.latents)
+    torch.set_flush_denormal(False)
+    return found
+
+
+def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    spec = diffusion_spec(**changes)
+    file = made.latents if spec["knobs"]["method"] == "ldm" else None
+    train_diffusion.run(spec, made.data, out, 1, file, "code", progress_samples=3)
+    torch.set_flush_denormal(False)
+    return load_file(out / "model.safetensors")
+
+
+def test_latents_have_unit_variance_and_say_what_they_are_of(made: Made) -> None:
+    found = read_latents(made.latents, {"model": digest(made.stage1 / "model.safetensors")})
+    assert found.points.shape == (3600, 8, 7, 7)
+    assert found.points.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+
+
+def test_draws_depend_on_seed_and_step_alone() -> None:
+    first, again, later = (draws(1, step, (4, 2, 3, 3), 1000) for step in (5, 5, 6))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], later[0])
+    assert not torch.equal(first[0], draws(2, 5, (4, 2, 3, 3), 1000)[0])
+    times = torch.cat([draws(1, step, (1000, 1, 1, 1), 50)[1] for step in range(20)])
+    counts = torch.bincount(times, minlength=50)
+    assert counts.min() > 300
+    assert counts.max() < 500
+
+
+def test_moments_end_with_the_last_epoch() -> None:
+    assert moments(1) == [1]
+    assert moments(3) == [1, 2, 3]
+    assert moments(40) == [5, 10, 20, 40]
+
+
+def test_pixels_become_floats_and_latents_stay() -> None:
+    rows = torch.tensor([2, 0])
+    images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) * 127
+    found = Points(images, None).batch(rows, torch.device("cpu"))
+    assert found.flatten().tolist() == pytest.approx([254 / 127.5 - 1, -1])
+    points = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1)
+    assert Points(points, None).batch(rows, torch.device("cpu")).flatten().tolist() == [2, 0]
+
+
+def test_training_leaves_a_record(made: Made, tmp_path: Path) -> None:
+    trained(made, tmp_path, conditional=True, label_dropout=0.2)
+    record = json.loads((tmp_path / "train.json").read_text())
+    assert record["status"] == "finished"
+    assert (record["epochs"], record["steps"], record["images"]) == (3, 12, 100)
+    assert record["first_stage"] == digest(made.stage1 / "model.safetensors")
+    assert (record["classes"], record["shape"]) == (10, [8, 7, 7])
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert list(log["step"]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    kept = load_file(tmp_path / "progress.safetensors")
+    assert {name: value.shape for name, value in kept.items()} == {
+        f"{epoch:06d}": (3, 8, 7, 7) for epoch in (1, 2, 3)
+    }
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("method", ["ldm", "ddpm"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_training_is_the_same_training(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, epoch: int
+) -> None:
+    straight = trained(made, tmp_path / "straight", method=method)
+    whole = diffusion_training._epoch
+
+    def dying(*arguments: Any) -> Any:
+        if arguments[6] == epoch:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(diffusion_training, "_epoch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        trained(made, tmp_path / "resumed", method=method)
+    monkeypatch.undo()
+    resumed = trained(made, tmp_path / "resumed", method=method)
+    assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
+    kept = [load_file(tmp_path / n / "progress.safetensors") for n in ("straight", "resumed")]
+    assert kept[0].keys() == kept[1].keys()
+    assert all(torch.equal(value, kept[1][name]) for name, value in kept[0].items())
+
+
+def test_the_average_is_what_is_kept(made: Made, tmp_path: Path) -> None:
+    """With no memory the average is the model; with a long one it lags behind."""
+    quick = trained(made, tmp_path / "a", ema_decay=0.0)
+    slow = trained(made, tmp_path / "b", ema_decay=0.9999)
+    name = "network.conv_in.weight"
+    assert not torch.equal(quick[name], slow[name])
+
+
+def test_it_learns(made: Made, tmp_path: Path) -> None:
+    trained(made, tmp_path, epochs=20, learning_rate=0.003)
+    log = pd.read_csv(tmp_path / "log.csv")
+    # Predicting nothing costs one.
+    assert log["loss"].iloc[0] > 0.9
+    assert log["loss"].iloc[-3:].mean() < 0.7
+
+
+def test_divergence_keeps_the_last_whole_epoch(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(seed: int, step: int, *rest: Any) -> Any:
+        noise, times, chance = draws(seed, step, *rest)
+        return (noise if step <= 10 else noise * torch.nan), times, chance
+
+    whole = trained(made, tmp_path / "whole", epochs=2)
+    monkeypatch.setattr(diffusion_training, "draws", spoilt)
+    kept = trained(made, tmp_path / "cell", epochs=4)
+    record = json.loads((tmp_path / "cell" / "train.json").read_text())
+    assert (record["status"], record["epochs"], record["steps"]) == ("diverged", 2, 8)
+    assert "the loss became nan in epoch 3" in record["message"]
+    assert all(torch.equal(value, kept[name]) for name, value in whole.items())
+    # It has no samples, and whoever asks for them is told so by files as all others have.
+    sample.run(tmp_path / "cell", SAMPLING, made.stage1, made.latents)
+    assert json.loads((tmp_path / "cell" / "sampling.json").read_text())["status"] == "diverged"
+    assert len(np.load(tmp_path / "cell" / "samples.npy")) == 0
+
+
+def test_sampling_is_resumed_with_the_same_result(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(made, tmp_path, conditional=True)
+    monkeypatch.setattr(sample, "PART", 2)
+    places = (made.stage1, made.latents)
+    sample.run(tmp_path, SAMPLING, *places)
+    first = {name: (tmp_path / f"{name}.npy").read_bytes() for name in ("samples", "progress")}
+    assert np.load(tmp_path / "samples.npy").shape == (6, 1, 28, 28)
+    assert np.load(tmp_path / "progress.npy").shape == (3, 3, 1, 28, 28)
+    (tmp_path / "samples.npy").unlink()
+    calls = []
+
+    def dying(*arguments: Any) -> Any:
+        calls.append(arguments[4])
+        if len(calls) == 3 and not died:
+            died.append(True)
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    died: list[bool] = []
+    whole = sample.sample_points
+    monkeypatch.setattr(sample, "sample_points", dying)
+    with pytest.raises(KeyboardInterrupt):
+        sample.run(tmp_path, SAMPLING, *places)
+    sample.run(tmp_path, SAMPLING, *places)
+    # The third part was begun twice, the first two once.
+    assert [numbers[0] for numbers in calls] == [0, 2, 4, 4]
+    assert {name: (tmp_path / f"{name}.npy").read_bytes() for name in first} == first
+    # Other settings take nothing over.
+    calls.clear()
+    sample.run(tmp_path, {**SAMPLING, "eta": 0.0}, *places)
+    assert [numbers[0] for numbers in calls] == [0, 2, 4]
+    assert (tmp_path / "samples.npy").read_bytes() != first["samples"]
+
+
+def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="code: is c, must be d; train this cell again"):
+        latents.run(made.stage1, made.data, "d", tmp_path / "l")
+    prepare("photo_patches", tmp_path / "photo_patches")
+    with pytest.raises(CheckpointError, match=r"dataset_sha256: is .*must be"):
+        latents.run(made.stage1, tmp_path / "photo_patches", "c", tmp_path / "l")
+    with pytest.raises(CheckpointError, match=r"dataset: is .*must be"):
+        train_diffusion.run(
+            diffusion_spec(), tmp_path / "photo_patches", tmp_path / "o", 1, made.latents
+        )
+    spec = diffusion_spec(method="ddpm", conditional=True)
+    with pytest.raises(DataError, match="photo_patches has no classes"):
+        train_diffusion.run(spec, tmp_path / "photo_patches", tmp_path / "o", 1)
+    with pytest.raises(ConfigError, match="--latents: needed by a model of latents"):
+        train_diffusion.run(diffusion_spec(), made.data, tmp_path / "o", 1)
+    record = json.loads((made.stage1 / "train.json").read_text())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.safetensors").write_bytes((made.stage1 / "model.safetensors").read_bytes())
+    (broken / "train.json").write_text(json.dumps({**record, "status": "diverged"}))
+    with pytest.raises(CheckpointError, match="this first stage diverged"):
+        latents.run(broken, made.data, "c", tmp_path / "l")
+    other = {**record, "knobs": {**record["knobs"], "code_dim": 16}}
+    (broken / "train.json").write_text(json.dumps(other))
+    with pytest.raises(CheckpointError, match="not this cell's model"):
+        latents.run(broken, made.data, "c", tmp_path / "l")
+    torch.set_flush_denormal(False)
+
+
+def test_a_diffusion_model_of_another_first_stage_is_not_sampled(
+    made: Made, tmp_path: Path
+) -> None:
+    trained(made, tmp_path / "cell")
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("train.json", "model.safetensors"):
+        (other / name).write_bytes((made.stage1 / name).read_bytes())
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: value + 1 for name, value in tensors.items()}, other / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"not the first stage that .* was trained on"):
+        sample.run(tmp_path / "cell", SAMPLING, other, made.latents)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 5000])
+def test_damaged_latents_are_refused(made: Made, tmp_path: Path, kept: int) -> None:
+    file = tmp_path / "latents.safetensors"
+    file.write_bytes(made.latents.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"latents\.safetensors: damaged"):
+        read_latents(file, {})
+
+
+def test_a_damaged_state_is_refused_and_another_runs_is_left(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "state" / "last.safetensors"
+    state.parent.mkdir()
+    state.write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged .*delete it"):
+        trained(made, tmp_path)
+    save_file({"a": torch.zeros(1)}, state, {"identity": "other", "history": "[]"})
+    trained(made, tmp_path)
+    assert "of other settings, data or code; starting anew" in capsys.readouterr().out

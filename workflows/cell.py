@@ -1,0 +1,60 @@
+"""A cell, one run: what it is called and every knob's value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: every knob's value."""
+
+    id: str
+    knobs: Mapping[str, Any]
+
+    @property
+    def first_stage(self) -> str | None:
+        """Id of the cell whose latents it diffuses, if it is a diffusion model that has one."""
+        return self.knobs.get("first_stage")
+
+    @property
+    def stage(self) -> int:
+        """1: an autoencoder. 2: a diffusion model."""
+        return 2 if "first_stage" in self.knobs else 1
+
+
+def base(
+    wanted: Mapping[str, Any],
+    channels: int,
+    role: str,
+    settings: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a row starts from: the defaults, those of its method, the budget's, its role's."""
+    return {
+        **defaults["knobs"],
+        **(defaults["colour"] if channels == 3 else {}),
+        **defaults["methods"].get(wanted["method"], {}),
+        **settings["knobs"],
+        **settings.get("role_knobs", {}).get(role, {}),
+    }
+
+
+def resolve(
+    identity: Mapping[str, Any],
+    base: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    properties: Mapping[str, Any],
+) -> Cell:
+    """The cell of a row. identity: dataset and seed. The id names the knobs that differ."""
+    knobs = {**identity, **base, **wanted}
+    different = [
+        schema["x-slug"].format(knobs[name])
+        for name, schema in properties.items()
+        if "x-slug" in schema and name in knobs and knobs[name] != base.get(name)
+    ]
+    variant = "-".join(different) or "default"
+    method, dataset, seed = knobs["method"], knobs["dataset"], knobs["seed"]
+    return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)

@@ -1,0 +1,139 @@
+"""Rows of generation tables, resolved into diffusion models and the first stages they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from workflows.cell import Cell, base, resolve
+from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
+
+ROOM = Path(__file__).parent
+
+
+def sampling(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a diffusion model's knobs that sampling reads and training does not."""
+    known = properties("generation_cell")
+    return {key: value for key, value in knobs.items() if known[key].get("x-sampling")}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a row starts from. budget: the budget file. defaults: defaults.yaml. where: the file."""
+
+    budget: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    where: Path
+
+    def check(self) -> None:
+        """Refuse a bad value of the budget before a row is blamed for it. Raises ConfigError."""
+        wanted = self.budget["generation"]
+        anything = {
+            "dataset": "any",
+            "method": "ddpm",
+            "seed": 0,
+            "first_stage": None,
+            **self.defaults["generation"]["knobs"],
+        }
+        asked = {"generation.knobs": wanted["knobs"]}
+        for role, knobs in wanted.get("role_knobs", {}).items():
+            asked[f"generation.role_knobs.{role}"] = knobs
+        for key, knobs in asked.items():
+            refuse_unknown(knobs, properties("generation_cell"), f"{self.where}: {key}")
+            # A budget may guide models that the experiments condition.
+            merged = {**anything, **knobs, "conditional": True}
+            validate(merged, "generation_cell", f"{self.where}: {key}")
+        refuse_unknown(
+            wanted["first_stage"], properties("cell"), f"{self.where}: generation.first_stage"
+        )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One row on one dataset: where it stands, and whether its model is asked for a class."""
+
+    dataset: str
+    channels: int
+    classes: int | None
+    role: str
+    conditional: bool
+    entry: Mapping[str, Any]
+    where: str
+
+
+@cache
+def properties(schema_name: str) -> Mapping[str, Any]:
+    """The properties of a schema, in their order."""
+    return load_yaml(ROOM / "schemas" / f"{schema_name}.schema.yaml", None)["properties"]
+
+
+def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tuple[Cell, ...]]:
+    """For each seed the row's model and, if it has one, its first stage, of the same seed.
+
+    Raises ConfigError for what does not go together, naming the row and the key.
+    """
+    entry = {key: value for key, value in wanted.entry.items() if key != "row"}
+    known = properties("generation_cell")
+    refuse_unknown(entry, known, wanted.where)
+    if wanted.conditional and wanted.classes is None:
+        raise ConfigError(
+            f"{wanted.where}: dataset '{wanted.dataset}' has no classes to be asked for; a role "
+            "that the experiment lists under 'conditional' needs a dataset with 'classes'"
+        )
+    defaults, budget = settings.defaults["generation"], settings.budget["generation"]
+    if entry["method"] not in defaults["methods"]:
+        allowed = ", ".join(defaults["methods"])
+        raise ConfigError(
+            f"{wanted.where}: method: '{entry['method']}' is not allowed; allowed: {allowed}"
+        )
+    start = {
+        **defaults["knobs"],
+        **defaults["methods"][entry["method"]],
+        **budget["knobs"],
+        **budget.get("role_knobs", {}).get(wanted.role, {}),
+    }
+    if wanted.conditional:
+        entry["conditional"] = True
+    else:
+        # Guidance and hidden classes are of models that know classes.
+        start |= {"label_dropout": 0.0, "guidance": 1.0}
+    method = entry.pop("first_stage", None)
+    for seed in seeds:
+        identity = {"dataset": wanted.dataset, "seed": seed}
+        if method is None:
+            model = resolve({**identity, "first_stage": None}, start, entry, known)
+            validate(dict(model.knobs), "generation_cell", wanted.where)
+            yield (model,)
+            continue
+        first = _first_stage(wanted, settings, method, identity)
+        model = resolve({**identity, "first_stage": first.id}, start, entry, known)
+        validate(dict(model.knobs), "generation_cell", wanted.where)
+        yield _after(model, first), first
+
+
+def _first_stage(
+    wanted: Wanted, settings: Settings, method: str, identity: Mapping[str, Any]
+) -> Cell:
+    asked = {"method": method, **settings.budget["generation"]["first_stage"]}
+    known = properties("cell")
+    start = base(asked, wanted.channels, wanted.role, settings.budget, settings.defaults)
+    where = f"{settings.where}: generation.first_stage"
+    allowed = known["method"]["enum"]
+    if method not in allowed:
+        raise ConfigError(
+            f"{wanted.where}: first_stage: '{method}' is not allowed; allowed: {', '.join(allowed)}"
+        )
+    first = resolve(identity, start, asked, known)
+    validate(dict(first.knobs), "cell", where)
+    return first
+
+
+def _after(model: Cell, first: Cell) -> Cell:
+    """The model under a name that begins with its first stage's: cifar10/ldm/cvq_vae-D4/seed0."""
+    _, method, variant, _ = first.id.split("/")
+    dataset, own, rest, seed = model.id.split("/")
+    parts = [method] + [part for part in (variant, rest) if part != "default"]
+    return Cell(f"{dataset}/{own}/{'-'.join(parts)}/{seed}", model.knobs)

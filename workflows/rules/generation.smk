@@ -1,0 +1,169 @@
+rule latents:
+    input:
+        f"{CELL}/train.json",
+        f"{CELL}/model.safetensors",
+        data=dataset_of,
+    output:
+        f"{CELL}/latents.safetensors",
+    log:
+        f"logs/{BUDGET}/{{cell}}/latents.log",
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    params:
+        folder=subpath(output[0], parent=True),
+        data=subpath(input.data, parent=True),
+        stage1=lambda wildcards: fingerprint(
+            "workflows.steps.train", cell_of(wildcards).knobs["method"]
+        ),
+        code=fingerprint("workflows.steps.latents"),
+    message:
+        "Latents of {wildcards.cell}"
+    shell:
+        "python -S workflows/start.py workflows.steps.latents --cell {params.folder}"
+        " --data {params.data} --code {params.stage1} --out {output} --threads 1 2>&1 | tee {log}"
+
+
+rule train_diffusion:
+    input:
+        dataset_of,
+        latents=latents_of,
+        checked=ancient(rules.check.output),
+    output:
+        f"{CELL}/model.safetensors",
+        f"{CELL}/progress.safetensors",
+        f"{CELL}/log.csv",
+        f"{CELL}/train.json",
+    log:
+        f"logs/{BUDGET}/{{cell}}/train.log",
+    wildcard_constraints:
+        cell=DIFFUSION,
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    resources:
+        mem_mb=3000,
+    params:
+        spec=training_spec_of,
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        latents=lambda wildcards, input: (
+            f"--latents {input.latents}" if input.latents else ""
+        ),
+        progress=GRID.budget["generation"]["progress_samples"],
+        code=lambda wildcards: fingerprint(
+            "workflows.steps.train_diffusion", cell_of(wildcards).knobs["method"]
+        ),
+    message:
+        "Train {wildcards.cell}"
+    shell:
+        "python -S workflows/start.py workflows.steps.train_diffusion --spec {params.spec:q}"
+        " --data {params.data} {params.latents} --out {params.folder} --code {params.code}"
+        " --progress-samples {params.progress} --threads 1 2>&1 | tee {log}"
+
+
+rule sample:
+    input:
+        f"{CELL}/train.json",
+        f"{CELL}/model.safetensors",
+        f"{CELL}/progress.safetensors",
+        latents=latents_of,
+    output:
+        temp(f"{CELL}/samples.npy"),
+        temp(f"{CELL}/progress.npy"),
+        temp(f"{CELL}/noise.npy"),
+        f"{CELL}/sampling.json",
+    log:
+        f"logs/{BUDGET}/{{cell}}/sample.log",
+    wildcard_constraints:
+        cell=DIFFUSION,
+    conda:
+        "../../environment.yml"
+    priority: 1
+    threads: slots()
+    resources:
+        mem_mb=2000,
+    params:
+        folder=subpath(output[0], parent=True),
+        sampling=sampling_of,
+        stage1=lambda wildcards, input: (
+            f"--stage1 {Path(input.latents).parent} --latents {input.latents}"
+            if input.latents
+            else ""
+        ),
+        code=lambda wildcards: fingerprint(
+            "workflows.steps.sample", cell_of(wildcards).knobs["method"]
+        ),
+    message:
+        "Sample {wildcards.cell}"
+    shell:
+        "python -S workflows/start.py workflows.steps.sample --cell {params.folder}"
+        " --sampling {params.sampling:q} {params.stage1} --code {params.code}"
+        " --threads 1 2>&1 | tee {log}"
+
+
+rule training_reference:
+    input:
+        data=f"{DATA}/{{dataset}}/dataset.json",
+        weights=rules.weights.output,
+    output:
+        f".cache/reference/{{dataset}}/train-{reference_images()}.safetensors",
+    log:
+        f"logs/reference/{{dataset}}-train-{reference_images()}.log",
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    params:
+        data=subpath(input.data, parent=True),
+        weights=lambda wildcards, input: Path(input.weights[0]).parent,
+        images=reference_images(),
+        code=fingerprint("workflows.steps.reference"),
+    message:
+        "Inception features of {wildcards.dataset}'s training images"
+    shell:
+        "python -S workflows/start.py workflows.steps.reference --data {params.data} --split train"
+        " --protocol samples --images {params.images}"
+        " --weights {params.weights} --out {output} 2>&1 | tee {log}"
+
+
+rule evaluate_samples:
+    input:
+        f"{CELL}/sampling.json",
+        f"{CELL}/samples.npy",
+        f"{CELL}/progress.npy",
+        f"{CELL}/noise.npy",
+        data=dataset_of,
+        reference=lambda wildcards: rules.training_reference.output[0].format(
+            dataset=cell_of(wildcards).knobs["dataset"]
+        ),
+        weights=rules.weights.output,
+    output:
+        f"{CELL}/metrics.csv",
+        f"{CELL}/progress.csv",
+        f"{CELL}/samples.png",
+        f"{CELL}/neighbours.png",
+    log:
+        f"logs/{BUDGET}/{{cell}}/evaluate.log",
+    wildcard_constraints:
+        cell=DIFFUSION,
+    priority: 2
+    conda:
+        "../../environment.yml"
+    threads: slots()
+    resources:
+        mem_mb=3000,
+    params:
+        folder=subpath(output[0], parent=True),
+        data=subpath(input.data, parent=True),
+        weights=lambda wildcards, input: Path(input.weights[0]).parent,
+        code=fingerprint("workflows.steps.evaluate_samples"),
+    message:
+        "Measure the samples of {wildcards.cell}"
+    shell:
+        "python -S workflows/start.py workflows.steps.evaluate_samples --cell {params.folder}"
+        " --data {params.data} --weights {params.weights} --reference {input.reference}"
+        " --threads 1 2>&1 | tee {log}"
+
+
+ruleorder: train_diffusion > train
+ruleorder: evaluate_samples > evaluate

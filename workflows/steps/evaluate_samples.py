@@ -1,0 +1,129 @@
+"""Measure a diffusion model's samples: `python -m workflows.steps.evaluate_samples --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from workflows import devices
+from workflows.data import DataError, load_train
+from workflows.evaluation import COLUMNS, inception_features
+from workflows.files import write_atomically, write_text
+from workflows.metric_networks import read_network
+from workflows.metrics.frechet import frechet_distance, kernel_distance
+from workflows.metrics.inception import Inception, load_inception
+from workflows.metrics.manifold import coverage, nearest
+from workflows.protocol import Protocol, load_protocol, rgb
+from workflows.steps.evaluate import read_reference
+
+PROTOCOL = "samples"
+SHOWN = 8
+# Nearest training images below each sample.
+LOOKALIKES = 3
+
+
+def run(cell: Path, data: Path, weights: Path, reference: Path) -> None:
+    """Write metrics.csv, progress.csv, samples.png and neighbours.png into the cell's folder.
+
+    reference: features of the first training images. progress.csv has the Fréchet distance of
+    samples along the training, and at epoch 0 that of noise decoded the same way, both of as many
+    samples as were kept. neighbours.png: samples, and below each the training images whose
+    features are nearest, to see what is remembered and what is made.
+    """
+    device = devices.choose()
+    devices.set_precision("fp32", device)
+    protocol = load_protocol(PROTOCOL)
+    about = json.loads((cell / "sampling.json").read_text(encoding="utf-8"))
+    if about["status"] != "finished":
+        for name in ("samples.png", "neighbours.png"):
+            _picture(cell / name, np.zeros((3, 8, 8), np.uint8))
+        _write_rows(cell, [], [])
+        return
+    loaded = load_train(data)
+    network = read_network(weights, "inception")
+    features = {"inception": network.features}
+    real = read_reference([reference], PROTOCOL, loaded.record["train"]["sha256"], features)
+    inception = load_inception(network.tensors).to(device)
+    samples = np.load(cell / "samples.npy")
+    found = inception_features(samples, protocol, inception)
+    near = coverage(real, found)
+    values = {
+        "FID": frechet_distance(real, found),
+        "KID": kernel_distance(real, found),
+        "precision": near.precision,
+        "recall": near.recall,
+    }
+    rows = [
+        dict(zip(COLUMNS, (PROTOCOL, name, value, len(samples), network.features), strict=True))
+        for name, value in values.items()
+    ]
+    progress = _progress(cell, about["epochs"], real, protocol, inception)
+    _picture(cell / "samples.png", _rows(samples[: SHOWN * SHOWN], SHOWN))
+    closest = nearest(found[:SHOWN], real, LOOKALIKES)
+    lines = [samples[:SHOWN], *(np.asarray(loaded.train)[closest[:, k]] for k in range(LOOKALIKES))]
+    _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
+    _write_rows(cell, rows, progress)
+
+
+def _progress(
+    cell: Path, epochs: list[int], real: np.ndarray, protocol: Protocol, network: Inception
+) -> list[dict[str, Any]]:
+    """{epoch, images, FID} of what was kept along the training; epoch 0 is noise."""
+    kept = [(0, np.load(cell / "noise.npy"))]
+    kept += zip(epochs, np.load(cell / "progress.npy"), strict=True)
+    return [
+        {
+            "epoch": epoch,
+            "images": len(images),
+            "FID": frechet_distance(real, inception_features(images, protocol, network)),
+        }
+        for epoch, images in kept
+    ]
+
+
+def _rows(images: np.ndarray, across: int) -> np.ndarray:
+    """uint8 (n, c, h, w), n a multiple of `across` or cut to one, to one picture (3, H, W)."""
+    whole = rgb(images[: len(images) // across * across])
+    lines = whole.reshape(-1, across, *whole.shape[1:])
+    return np.concatenate([np.concatenate(list(line), axis=2) for line in lines], axis=1)
+
+
+def _picture(file: Path, pixels: np.ndarray) -> None:
+    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    write_atomically(file, lambda path: picture.save(path, "PNG"))
+
+
+def _write_rows(cell: Path, rows: list[dict[str, Any]], progress: list[dict[str, Any]]) -> None:
+    frame = pd.DataFrame(progress, columns=["epoch", "images", "FID"])
+    write_text(cell / "progress.csv", frame.to_csv(index=False))
+    write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
+
+
+def main() -> int:
+    """Parse the command line; 1 and one line on standard error for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cell", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    try:
+        run(arguments.cell, arguments.data, arguments.weights, arguments.reference)
+    except (DataError, ValueError, KeyError, OSError, RuntimeError) as error:
+        print(f"evaluate_samples: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
