@@ -39,16 +39,24 @@ class Settings:
             **self.defaults["generation"]["knobs"],
         }
         asked = {"generation.knobs": wanted["knobs"]}
-        for role, knobs in wanted.get("role_knobs", {}).items():
-            asked[f"generation.role_knobs.{role}"] = knobs
+        for group in ("method_knobs", "role_knobs"):
+            for name, knobs in wanted.get(group, {}).items():
+                asked[f"generation.{group}.{name}"] = knobs
         for key, knobs in asked.items():
             refuse_unknown(knobs, properties("generation_cell"), f"{self.where}: {key}")
             # A budget may guide models that the experiments condition.
             merged = {**anything, **knobs, "conditional": True}
             validate(merged, "generation_cell", f"{self.where}: {key}")
-        refuse_unknown(
-            wanted["first_stage"], properties("cell"), f"{self.where}: generation.first_stage"
-        )
+        stages = {"first_stage": wanted["first_stage"]}
+        for role, knobs in wanted.get("role_first_stage", {}).items():
+            stages[f"role_first_stage.{role}"] = knobs
+        for key, knobs in stages.items():
+            refuse_unknown(knobs, properties("cell"), f"{self.where}: generation.{key}")
+
+    def first_stage(self, role: str) -> dict[str, Any]:
+        """What first stages set differently on a role's dataset."""
+        wanted = self.budget["generation"]
+        return {**wanted["first_stage"], **wanted.get("role_first_stage", {}).get(role, {})}
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
         **defaults["knobs"],
         **defaults["methods"][entry["method"]],
         **budget["knobs"],
+        **budget.get("method_knobs", {}).get(entry["method"], {}),
         **budget.get("role_knobs", {}).get(wanted.role, {}),
     }
     if wanted.conditional:
@@ -117,7 +126,7 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
 def _first_stage(
     wanted: Wanted, settings: Settings, method: str, identity: Mapping[str, Any]
 ) -> Cell:
-    asked = {"method": method, **settings.budget["generation"]["first_stage"]}
+    asked = {"method": method, **settings.first_stage(wanted.role)}
     known = properties("cell")
     start = base(asked, wanted.channels, wanted.role, settings.budget, settings.defaults)
     where = f"{settings.where}: generation.first_stage"

@@ -144,7 +144,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     found = list(generation_grid.cells(row, generation, seeds))
                 else:
                     if experiment.get("first_stages"):
-                        wanted = {**wanted, **settings["generation"]["first_stage"]}
+                        wanted = {**wanted, **generation.first_stage(role)}
                     refuse_unknown(wanted, properties, where)
                     start = base(wanted, datasets[dataset].channels, role, settings, defaults)
                     identity = [{"dataset": dataset, "seed": seed} for seed in seeds]
