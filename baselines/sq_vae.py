@@ -39,6 +39,7 @@ class StochasticQuantiser(nn.Module):
         """initial_log_variance: phi. temperature_decay: a step, of tau = exp(-decay * step)."""
         super().__init__()
         self.codebook_size = codebook_size
+        self.codes_per_latent = 1
         self.code_dim = code_dim
         self.temperature_decay = temperature_decay
         self.seed = seed

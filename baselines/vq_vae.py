@@ -34,6 +34,7 @@ class MovingAverageQuantiser(nn.Module):
         """codebook_size: K. code_dim: D. decay: of counts and sums, in (0, 1)."""
         super().__init__()
         self.codebook_size = codebook_size
+        self.codes_per_latent = 1
         self.code_dim = code_dim
         self.similarity = similarity
         self.decay = decay

@@ -13,8 +13,8 @@ from benchmarks import plain
 from benchmarks.measure import Row, ratio
 from workflows.data import describe, names
 from workflows.grid import load_grid
-from workflows.registry import build_autoencoder
-from workflows.training import Images, normalise, train_epoch
+from workflows.registry import build_autoencoder, build_objective, loss_weights
+from workflows.training import Images, Losses, normalise, train_epoch
 
 BATCH, VARIANCE, THREADS = 1024, 0.063287, 2
 WORK = "training step, CIFAR10 shapes, batch 1024, closest anchors"
@@ -28,6 +28,11 @@ def knobs(precision: str) -> Mapping[str, Any]:
     return {**cell.knobs, "epochs": 1, "precision": precision}
 
 
+def losses_of(settings: Mapping[str, Any]) -> Losses:
+    """What the step minimises: no critic."""
+    return Losses(build_objective(settings, VARIANCE), loss_weights(settings, 3 * 32 * 32))
+
+
 def compare(precision: str, rounds: int) -> float:
     torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
@@ -39,10 +44,11 @@ def compare(precision: str, rounds: int) -> float:
     quantiser = plain.PlainQuantiser(settings["codebook_size"], settings["code_dim"])
     theirs = plain.PlainAutoencoder(3, quantiser, settings["code_dim"])
     optimiser = torch.optim.Adam(theirs.parameters(), 3e-4)
+    losses = losses_of(settings)
     inputs = normalise(pixels, CPU).contiguous()
     return ratio(
         lambda: plain.step(theirs, optimiser, inputs, VARIANCE),
-        lambda: list(train_epoch(mine, fused, images, settings, 0, CPU)),
+        lambda: list(train_epoch(mine, fused, images, losses, settings, 0, CPU)),
         rounds,
         # Two threads wait for each other, and the waiting counts.
         clock=time.perf_counter,

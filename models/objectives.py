@@ -1,4 +1,4 @@
-"""Reconstruction terms: how far an output is from its image. Both take images in [-1, 1]."""
+"""Reconstruction terms: how far an output is from its image. All take images in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -36,3 +36,28 @@ def log_mse(output: Float[Tensor, "b c h w"], images: Float[Tensor, "b c h w"]) 
     """
     error = (output - images).square().sum() / len(images)
     return images[0].numel() / 2 * torch.log(error)
+
+
+def log_likelihood(output: Float[Tensor, "b c h w"], images: Float[Tensor, "b c h w"]) -> Tensor:
+    """`log_mse` for one value of an image, log(S) / 2, to be weighed against terms of that size."""
+    return log_mse(output, images) / images[0].numel()
+
+
+def l1(output: Float[Tensor, "b c h w"], images: Float[Tensor, "b c h w"]) -> Tensor:
+    """Mean absolute error."""
+    return F.l1_loss(output, images)
+
+
+def with_perceptual(
+    base: Objective, distance: Callable[[Tensor, Tensor], Tensor], weight: float
+) -> Objective:
+    """`base` plus a perceptual distance (VQGAN, Esser et al. 2021, section 3.1).
+
+    distance: of two batches (n, 3, h, w) in [-1, 1], (n,); grey images are tiled for it.
+    """
+
+    def objective(output: Tensor, images: Tensor) -> Tensor:
+        pair = (x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (images, output))
+        return base(output, images) + weight * distance(*pair).mean()
+
+    return objective

@@ -28,12 +28,25 @@ SMALL = {
     "learning_rate": 3e-4,
     "precision": "fp32",
     "train_images": None,
+    "residual_depth": 4,
+    "channel_groups": 2,
+}
+# Methods that only the larger network has.
+LARGE = {
+    "network": "vqgan",
+    "downsampling": 4,
+    "network_channels": 32,
+    "network_blocks": 1,
+    "perceptual_weight": 1.0,
+    "adversarial_weight": 0.8,
+    "adversarial_start": 2,
 }
 
 
 def variants() -> dict[str, dict[str, Any]]:
     """Every method, and CVQ-VAE with each anchor, schedule, distance and the contrastive term."""
-    found = {method: {"method": method} for method in METHODS}
+    found: dict[str, dict[str, Any]] = {method: {"method": method} for method in METHODS}
+    found["movq"] |= LARGE
     for anchors in ("random", "unique", "probability", "closest"):
         for schedule in ("online", "offline"):
             for distance in ("cosine", "l2"):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workflows.schema import ConfigError, validate
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -32,13 +34,16 @@ def base(
     settings: Mapping[str, Any],
     defaults: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a row starts from: the defaults, those of its method, the budget's, its role's."""
+    """What a row starts from: the defaults, of its method and network, the budget's, its role's."""
+    of_method = defaults["methods"].get(wanted["method"], {})
+    asked = {**of_method, **settings["knobs"], **settings.get("role_knobs", {}).get(role, {})}
+    network = wanted.get("network", asked.get("network", "convnet"))
     return {
         **defaults["knobs"],
         **(defaults["colour"] if channels == 3 else {}),
-        **defaults["methods"].get(wanted["method"], {}),
-        **settings["knobs"],
-        **settings.get("role_knobs", {}).get(role, {}),
+        **defaults["networks"].get(network, {}),
+        **(settings.get("network_knobs", {}).get(network, {})),
+        **asked,
     }
 
 
@@ -58,3 +63,14 @@ def resolve(
     variant = "-".join(different) or "default"
     method, dataset, seed = knobs["method"], knobs["dataset"], knobs["seed"]
     return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
+
+
+def check(cell: Cell, where: str) -> None:
+    """Refuse an autoencoder whose knobs are wrong, or do not go together. Raises ConfigError."""
+    validate(dict(cell.knobs), "cell", where)
+    groups = cell.knobs.get("channel_groups", 1)
+    if cell.knobs["code_dim"] % groups:
+        raise ConfigError(
+            f"{where}: code_dim: {cell.knobs['code_dim']} is not a multiple of "
+            f"channel_groups: {groups}"
+        )

@@ -52,21 +52,37 @@ def load_trained(folder: Path) -> Trained:
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors with string metadata, atomically."""
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # Modules may share a tensor, such as residual quantisers a codebook; a file holds it by name.
+    seen: set[int] = set()
+    for name, value in contiguous.items():
+        if value.untyped_storage().data_ptr() in seen:
+            contiguous[name] = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
     write_atomically(file, lambda path: save_file(contiguous, path, metadata))
 
 
-def pack_training(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything a training needs to go on, as named tensors."""
-    packed = {f"model.{name}": value for name, value in model.state_dict().items()}
+def pack_training(
+    model: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = ""
+) -> dict[str, Tensor]:
+    """Everything a training needs to go on, as named tensors. prefix: of the names."""
+    packed = {f"{prefix}model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
-        packed |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+        packed |= {f"{prefix}optimiser.{index}.{name}": value for name, value in state.items()}
     return packed
 
 
 def unpack_training(
-    packed: Mapping[str, Tensor], model: nn.Module, optimiser: torch.optim.Optimizer
+    packed: Mapping[str, Tensor],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    prefix: str = "",
 ) -> None:
     """Load what `pack_training` gave. Raises RuntimeError or KeyError if it is of another model."""
+    packed = {
+        name.removeprefix(prefix): value
+        for name, value in packed.items()
+        if name.startswith(prefix)
+    }
     model.load_state_dict(
         {name.removeprefix("model."): v for name, v in packed.items() if name.startswith("model.")}
     )

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workflows.cell import Cell, base, resolve
+from workflows.cell import Cell, base, check, resolve
 from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
 
 ROOM = Path(__file__).parent
@@ -136,7 +136,7 @@ def _first_stage(
             f"{wanted.where}: first_stage: '{method}' is not allowed; allowed: {', '.join(allowed)}"
         )
     first = resolve(identity, start, asked, known)
-    validate(dict(first.knobs), "cell", where)
+    check(first, where)
     return first
 
 

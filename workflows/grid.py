@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workflows import generation_grid
-from workflows.cell import Cell, base, resolve
+from workflows.cell import Cell, base, check, resolve
 from workflows.data import Dataset
 from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
 
@@ -100,6 +100,8 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     asked = {"knobs": settings["knobs"]}
     for role, knobs in settings.get("role_knobs", {}).items():
         asked[f"role_knobs.{role}"] = knobs
+    for network, knobs in settings.get("network_knobs", {}).items():
+        asked[f"network_knobs.{network}"] = {**defaults["networks"][network], **knobs}
     for key, knobs in asked.items():
         refuse_unknown(knobs, properties, f"{budget_file}: {key}")
         validate({**anything, **knobs}, "cell", f"{budget_file}: {key}")
@@ -122,6 +124,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     for path in experiments:
         experiment = load_yaml(path, "experiment")
         tables[path.stem] = experiment
+        _refuse_twice(experiment["roles"], settings["roles"], f"{budget_file}: roles", path.stem)
         for role in experiment["roles"]:
             dataset = settings["roles"][role]
             if dataset is None or path.stem in without:
@@ -143,6 +146,8 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     )
                     found = list(generation_grid.cells(row, generation, seeds))
                 else:
+                    if role in experiment.get("networks", {}):
+                        wanted = {**wanted, "network": experiment["networks"][role]}
                     if experiment.get("first_stages"):
                         wanted = {**wanted, **generation.first_stage(role)}
                     refuse_unknown(wanted, properties, where)
@@ -150,7 +155,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     identity = [{"dataset": dataset, "seed": seed} for seed in seeds]
                     found = [(resolve(who, start, wanted, properties),) for who in identity]
                     for (cell,) in found:
-                        validate(dict(cell.knobs), "cell", where)
+                        check(cell, where)
                 for shown, *needed in found:
                     for cell in (*needed, shown):
                         if cells.setdefault(cell.id, cell) != cell:
@@ -160,6 +165,23 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                             )
                     rows.append(Row(path.stem, label, role, shown.id))
     return Grid(budget, settings, tables, tuple(rows), cells)
+
+
+def _refuse_twice(
+    wanted: list[str], datasets: Mapping[str, str | None], where: str, table: str
+) -> None:
+    """A dataset that stood for two roles of one table would have its rows twice."""
+    seen: dict[str, str] = {}
+    for role in wanted:
+        dataset = datasets[role]
+        if dataset is None:
+            continue
+        if dataset in seen:
+            raise ConfigError(
+                f"{where}: '{dataset}' is both {seen[dataset]} and {role}, which table "
+                f"'{table}' shows beside each other"
+            )
+        seen[dataset] = role
 
 
 def _expand(

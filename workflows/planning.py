@@ -19,6 +19,7 @@ PAPER = {
     "digits": "mnist",
     "natural": "cifar10",
     "faces": "ffhq",
+    "photographs": "imagenet",
     "churches": "lsun_churches",
     "bedrooms": "lsun_bedrooms",
     "portraits": "ffhq",
@@ -87,6 +88,7 @@ def plan(
         },
         "roles": {role: name or PAPER[role] for role, name in grid.budget["roles"].items()},
         "claims": list(claims),
+        "reference_images": grid.budget["generation"]["reference_images"],
         "absent": [
             {
                 "table": name,
@@ -117,5 +119,7 @@ def _stands_for(grid: Grid, table: Mapping[str, Any]) -> dict[str, str]:
 def _elsewhere(what: str, budgets: list[str]) -> str:
     if not budgets:
         return "not at this budget"
-    have = "has" if len(budgets) == 1 else "have"
-    return f"not at this budget; budget {' and '.join(budgets)} {have} {what}"
+    if len(budgets) == 1:
+        return f"not at this budget; budget {budgets[0]} has {what}"
+    some = f"{', '.join(budgets[:-1])} and {budgets[-1]}"
+    return f"not at this budget; budgets {some} have {what}"

@@ -39,20 +39,19 @@ def commit() -> tuple[str, bool]:
     return head.stdout.strip(), bool(status.stdout.strip())
 
 
-def fingerprint(step: str, method: str | None = None) -> str:
+def fingerprint(step: str, *names: str) -> str:
     """A digest of the code that a step really uses, for Snakemake's rerun decision.
 
-    step: a module such as `workflows.steps.train`. method: adds what the registry's builder of that
-    method imports. Comments, docstrings and layout do not count; the registry counts only by the
-    builder, so that a new method reruns nothing.
+    step: a module such as `workflows.steps.train`. names: of a method, a network; each adds what
+    the registry's builder of that name imports. Comments, docstrings and layout do not count; the
+    registry counts only by the builders, so that a new method reruns nothing.
     """
     modules = set(_closure([step]))
-    builder = ""
-    if method is not None:
-        function = _builder(method)
-        builder = ast.dump(_bare(function))
+    digest = hashlib.sha256()
+    for name in names:
+        function = _builder(name)
+        digest.update(ast.dump(_bare(function)).encode())
         modules |= set(_closure(_imports(function)))
-    digest = hashlib.sha256(builder.encode())
     for module in sorted(modules):
         digest.update(module.encode())
         digest.update(ast.dump(_bare(_parse(module))).encode())
@@ -96,12 +95,12 @@ def _parse(module: str) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def _builder(method: str) -> ast.FunctionDef:
-    name = f"_{method}"
+def _builder(wanted: str) -> ast.FunctionDef:
+    name = f"_{wanted}"
     for node in _parse("workflows.registry").body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return node
-    raise KeyError(f"workflows/registry.py: no builder {name} for method {method}")
+    raise KeyError(f"workflows/registry.py: no builder {name} for {wanted}")
 
 
 def _bare(tree: ast.AST) -> ast.AST:

@@ -95,6 +95,25 @@ def _sq_vae(knobs: Knobs, steps: int) -> Any:
     )
 
 
+def _rq_vae(knobs: Knobs, steps: int) -> Any:
+    from baselines.rq_vae import ResidualQuantiser
+
+    return ResidualQuantiser(
+        knobs["codebook_size"], knobs["code_dim"], knobs["residual_depth"], knobs["seed"]
+    )
+
+
+def _movq(knobs: Knobs, steps: int) -> Any:
+    from baselines.movq import MultichannelQuantiser
+    from models.quantiser.clustered import ClusteredQuantiser
+
+    groups = knobs["channel_groups"]
+    inner = ClusteredQuantiser(
+        knobs["codebook_size"], knobs["code_dim"] // groups, _similarity(knobs)
+    )
+    return MultichannelQuantiser(inner, groups)
+
+
 METHODS: dict[str, Callable[[Knobs, int], Any]] = {
     "vq_vae": _vq_vae,
     "vq_vae_ema": _vq_vae_ema,
@@ -102,7 +121,38 @@ METHODS: dict[str, Callable[[Knobs, int], Any]] = {
     "cvq_vae": _cvq_vae,
     "near_codevectors": _near_codevectors,
     "hard_features": _hard_features,
+    "rq_vae": _rq_vae,
+    "movq": _movq,
 }
+
+
+def _convnet(knobs: Knobs, channels: int) -> Any:
+    from models.convnet import decoder, encoder
+
+    return (
+        lambda: encoder(channels, knobs["code_dim"]),
+        lambda: decoder(channels, knobs["code_dim"]),
+    )
+
+
+def _vqgan(knobs: Knobs, channels: int) -> Any:
+    from models.vqgan import VqganDecoder, encoder
+
+    sizes = (knobs["downsampling"], knobs["network_channels"], knobs["network_blocks"])
+    modulated = knobs["method"] == "movq"
+    return (
+        lambda: encoder(channels, knobs["code_dim"], *sizes),
+        lambda: VqganDecoder(channels, knobs["code_dim"], *sizes, modulated),
+    )
+
+
+# Builders of an encoder and of its decoder.
+NETWORKS: dict[str, Callable[[Knobs, int], Any]] = {"convnet": _convnet, "vqgan": _vqgan}
+
+
+def network_of(knobs: Knobs) -> str:
+    """The encoder and decoder of a cell; the small one where it does not say."""
+    return knobs.get("network", "convnet")
 
 
 def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
@@ -115,15 +165,11 @@ def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
     import torch
 
     from models.autoencoder import Autoencoder
-    from models.convnet import decoder, encoder
 
+    encoder, decoder = NETWORKS[network_of(knobs)](knobs, channels)
     parts = []
     for offset, build in enumerate(
-        (
-            lambda: encoder(channels, knobs["code_dim"]),
-            lambda: decoder(channels, knobs["code_dim"]),
-            lambda: METHODS[knobs["method"]](knobs, steps),
-        )
+        (encoder, decoder, lambda: METHODS[knobs["method"]](knobs, steps))
     ):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(knobs["seed"] * 10 + offset)
@@ -131,21 +177,58 @@ def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
     return Autoencoder(parts[0], parts[2], parts[1])
 
 
-def build_objective(knobs: Knobs, variance: float) -> Objective:
-    """The reconstruction term of a cell. variance: of the training images in [0, 1]."""
-    from models.objectives import log_mse, mse_over_variance
+def build_objective(knobs: Knobs, variance: float, perceptual: Any = None) -> Objective:
+    """The reconstruction term of a cell.
 
-    return log_mse if knobs["method"] == "sq_vae" else mse_over_variance(variance)
+    variance: of the training images in [0, 1]. perceptual: the distance that VQGAN trains with.
+    """
+    from models import objectives
+
+    stochastic = knobs["method"] == "sq_vae"
+    if network_of(knobs) == "vqgan":
+        base = objectives.log_likelihood if stochastic else objectives.l1
+        return objectives.with_perceptual(base, perceptual, knobs["perceptual_weight"])
+    return objectives.log_mse if stochastic else objectives.mse_over_variance(variance)
 
 
-def loss_weights(knobs: Knobs) -> dict[str, float]:
-    """The weight of each of the quantiser's losses."""
+def build_adversary(knobs: Knobs, channels: int) -> Any:
+    """The critic that VQGAN trains against, its weights drawn from the cell's seed; else None."""
+    if network_of(knobs) != "vqgan":
+        return None
+    import torch
+
+    from models.adversary import Adversary
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(knobs["seed"] * 10 + 4)
+        return Adversary(
+            channels,
+            knobs["adversarial_start"],
+            knobs["adversarial_weight"],
+            knobs["learning_rate"],
+        )
+
+
+def build_optimiser(knobs: Knobs, model: Any) -> Any:
+    """Adam, with the momenta that each network was published with."""
+    import torch
+
+    betas = (0.5, 0.9) if network_of(knobs) == "vqgan" else (0.9, 0.999)
+    return torch.optim.Adam(model.parameters(), knobs["learning_rate"], betas, fused=True)
+
+
+def loss_weights(knobs: Knobs, values: int) -> dict[str, float]:
+    """The weight of each of the quantiser's losses. values: of one image, c h w.
+
+    SQ-VAE's are of a whole image; beside VQGAN's terms, which are of one value, they are divided.
+    """
+    share = 1 / values if network_of(knobs) == "vqgan" else 1.0
     return {
         "commitment": knobs["commitment_weight"],
         "codebook": knobs["codebook_weight"],
         "contrastive": knobs["contrastive_weight"],
-        "discrete_kl": 1.0,
-        "continuous_kl": 1.0,
+        "discrete_kl": share,
+        "continuous_kl": share,
     }
 
 

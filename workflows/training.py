@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from workflows.metrics.usage import perplexity, usage
-from workflows.registry import build_objective, loss_weights
 
 # Records of a run at least, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
@@ -43,6 +42,17 @@ class Images:
     train: np.ndarray
     validation: np.ndarray
     variance: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """objective: the reconstruction term. weights: of the quantiser's losses. adversary: a critic
+    that the decoder is trained against, which changes when it is told to `adapt`; or none.
+    """
+
+    objective: Callable[[Tensor, Tensor], Tensor]
+    weights: Mapping[str, float]
+    adversary: Any = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ def train_epoch(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     images: Images,
+    losses: Losses,
     knobs: Mapping[str, Any],
     epoch: int,
     device: torch.device,
@@ -100,8 +111,6 @@ def train_epoch(
     last record), images_per_second. after_step: called with the steps since the first epoch; it
     leaves the model as it is. Raises Diverged when a mean loss is not finite.
     """
-    objective = build_objective(knobs, images.variance)
-    weights = loss_weights(knobs)
     # The whole dataset is on the device, as bytes; nothing is copied to it in the loop.
     resident = torch.from_numpy(images.train).to(device)
     steps = steps_per_epoch(len(resident), knobs["batch_size"])
@@ -115,13 +124,18 @@ def train_epoch(
         inputs = normalise(batch, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=knobs["precision"] == "bf16"):
             output = model(inputs)
-        reconstruction = objective(output.images, inputs)
+        reconstruction = losses.objective(output.images, inputs)
         loss = reconstruction + sum(
-            weights[name] * value for name, value in output.quantised.losses.items()
+            losses.weights[name] * value for name, value in output.quantised.losses.items()
         )
+        if losses.adversary is not None:
+            last_layer = model.decoder.last_layer  # type: ignore[union-attr]
+            loss = loss + losses.adversary(output.images, reconstruction, last_layer)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         model.quantiser.adapt(output.quantised.assignment)  # type: ignore[operator, union-attr]
+        if losses.adversary is not None:
+            losses.adversary.adapt(inputs, output.images.detach())
         optimiser.step()
         sums += torch.stack([loss.detach(), reconstruction.detach()]) * len(batch)
         seen += len(batch)
@@ -164,6 +178,7 @@ def train(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     images: Images,
+    losses: Losses,
     knobs: Mapping[str, Any],
     history: list[dict[str, float]],
     observers: Observers,
@@ -183,7 +198,7 @@ def train(
     for epoch in range(done, knobs["epochs"]):
         fresh: list[dict[str, float]] = []
         for found in train_epoch(
-            model, optimiser, images, knobs, epoch, device, observers.after_step
+            model, optimiser, images, losses, knobs, epoch, device, observers.after_step
         ):
             counts = count_codes(model, images.validation[:WATCHED], knobs["codebook_size"], device)
             step = epoch * steps + int(found["step"])

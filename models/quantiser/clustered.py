@@ -43,6 +43,7 @@ class ClusteredQuantiser(nn.Module):
         """codebook_size: K. code_dim: D. Codevectors start uniform in [-1/K, 1/K]."""
         super().__init__()
         self.codebook_size = codebook_size
+        self.codes_per_latent = 1
         self.code_dim = code_dim
         self.similarity = similarity
         self.refresh = refresh

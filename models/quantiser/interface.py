@@ -21,11 +21,11 @@ class ShapeError(ValueError):
 class Assignment:
     """Which code each latent of a batch received; detached, so reading it cannot train.
 
-    latents: encoder outputs, one a row. codes: indices in [0, K).
+    latents: encoder outputs, one a row. codes: indices in [0, K); of q codes a latent q in a row.
     """
 
     latents: Float[Tensor, "n d"]
-    codes: Int[Tensor, " n"]
+    codes: Int[Tensor, " qn"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class Quantised:
     """The outcome of one forward pass.
 
     vectors: the chosen codevectors; their gradient goes to the encoder as the method defines it.
-    codes: indices in [0, K). losses: name -> unweighted scalar. assignment: what `adapt` needs.
+    codes: indices in [0, K); of q codes a latent (q h, w) of them, all first ones on top. losses:
+    name -> unweighted scalar. assignment: what `adapt` needs.
     """
 
     vectors: Float[Tensor, "b d h w"]
-    codes: Int[Tensor, "b h w"]
+    codes: Int[Tensor, "b qh w"]
     losses: Mapping[str, Float[Tensor, ""]]
     assignment: Assignment
 
@@ -54,12 +55,14 @@ class Quantiser(Protocol):
 
     codebook_size: int
     code_dim: int
+    # Codes of one place, where there are several, are stacked along the height of `codes`.
+    codes_per_latent: int
 
     def __call__(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise a batch of latents; changes no state."""
         ...
 
-    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+    def decode(self, codes: Int[Tensor, "b qh w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""
         ...
 

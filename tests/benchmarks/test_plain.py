@@ -62,7 +62,9 @@ def test_training_steps_agree() -> None:
     theirs.load_state_dict({key: state[renamed.get(key, key)] for key in theirs.state_dict()})
     optimisers = [torch.optim.Adam(model.parameters(), 3e-4) for model in (mine, theirs)]
     for turn in range(3):
-        (record,) = train_epoch(mine, optimisers[0], images, settings, 0, CPU)
+        (record,) = train_epoch(
+            mine, optimisers[0], images, step.losses_of(settings), settings, 0, CPU
+        )
         # The order within the batch is another one; no sum depends on it beyond rounding.
         loss, perplexity = plain.step(
             theirs, optimisers[1], normalise(pixels, CPU).contiguous(), step.VARIANCE

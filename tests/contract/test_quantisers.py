@@ -71,11 +71,15 @@ def test_forward_changes_no_state(knobs: dict[str, Any], training: bool) -> None
 
 
 def test_shapes(knobs: dict[str, Any]) -> None:
-    output = quantiser_of(knobs)(latents())
+    quantiser = quantiser_of(knobs)
+    output, deep = quantiser(latents()), quantiser.codes_per_latent
+    assert deep == {"rq_vae": 4, "movq": 2}.get(knobs["method"], 1)
     assert output.vectors.shape == (4, 8, 3, 5)
-    assert output.codes.shape == (4, 3, 5)
-    assert output.assignment.latents.shape == (60, 8)
-    assert output.assignment.codes.shape == (60,)
+    assert output.codes.shape == (4, deep * 3, 5)
+    # Of groups of channels each is a latent of its own.
+    rows, width = (120, 4) if knobs["method"] == "movq" else (60, 8)
+    assert output.assignment.latents.shape == (rows, width)
+    assert output.assignment.codes.shape == (60 * deep,)
     assert not output.assignment.latents.requires_grad
     assert output.losses
     assert all(loss.shape == () and torch.isfinite(loss) for loss in output.losses.values())
@@ -130,11 +134,11 @@ def test_annotated_shapes_are_checked_under_test() -> None:
 @pytest.mark.usefixtures("as_users_run")
 def test_refuses_codes_out_of_range(knobs: dict[str, Any]) -> None:
     quantiser = quantiser_of(knobs)
-    for codes in (torch.full((1, 2, 2), 16), torch.full((1, 2, 2), -1)):
+    for codes in (torch.full((1, 4, 2), 16), torch.full((1, 4, 2), -1)):
         with pytest.raises(ShapeError, match=r"codes: expected values in \[0, 16\)"):
             quantiser.decode(codes)
     with pytest.raises(ShapeError, match="codes: expected integers"):
-        quantiser.decode(torch.zeros(1, 2, 2))
+        quantiser.decode(torch.zeros(1, 4, 2))
 
 
 def test_same_seed_same_networks_across_methods() -> None:

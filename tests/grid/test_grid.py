@@ -16,7 +16,7 @@ from workflows.registry import METHODS
 from workflows.schema import ConfigError, schema
 
 DATASETS = {name: describe(name) for name in names()}
-GENERATION = ("first_stages", "generation_lsun", "generation_ffhq_imagenet")
+APART = ("first_stages", "generation_lsun", "generation_ffhq_imagenet", "vqgan")
 BUDGETS = ["embedded", "lite", "paper"]
 
 
@@ -36,20 +36,23 @@ def room(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_shared_runs_are_one_cell(budget: str) -> None:
     grid = load_grid(budget, DATASETS)
-    rows = [row for row in grid.rows if row.table not in GENERATION]
+    rows = [row for row in grid.rows if row.table not in APART]
     cells = {row.cell for row in rows}
     faces = 3 if grid.budget["roles"]["faces"] else 0
-    # 6 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
+    # 7 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
     # + 2 reinitialisation rules, on two datasets; four larger codebooks, and two methods in the
     # plane, on one.
     large = 0 if budget == "embedded" else 1
-    # The headline tables' 15 different runs on each dataset, and their 21 rows, at every seed.
+    # The headline tables' 16 different runs on each dataset, and their 22 rows, at every seed.
     more = 0 if budget == "embedded" else 2
-    first = 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large + 2
-    assert len(cells) == first + more * (2 * (6 + 7 + 2) + faces)
-    lines = 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large + 2
-    assert len(rows) == lines + more * (2 * (6 + 4 + 8 + 3) + faces)
-    assert {grid.cells[cell].knobs["method"] for cell in cells} == set(METHODS)
+    first = 2 * (7 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large + 2
+    assert len(cells) == first + more * (2 * (7 + 7 + 2) + faces)
+    lines = 2 * (7 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large + 2
+    assert len(rows) == lines + more * (2 * (7 + 4 + 8 + 3) + faces)
+    assert {grid.cells[cell].knobs["method"] for cell in cells} == {*METHODS} - {"movq"}
+    assert {cell.knobs["method"] for cell in grid.cells.values() if cell.stage == 1} >= {
+        *METHODS
+    } - ({"movq"} if budget == "embedded" else set())
 
 
 def test_a_default_run_feeds_five_tables() -> None:
@@ -74,11 +77,13 @@ def test_a_default_run_feeds_five_tables() -> None:
         "mnist/sq_vae/K1024/seed0",
         "mnist/cvq_vae/D4/seed0",
         "ffhq_subset_64/near_codevectors/default/seed0",
+        "ffhq_subset_64/near_codevectors/vqgan/seed0",
+        "ffhq_subset_64/movq/default/seed0",
         "cifar10/vq_vae/D2/seed0",
         "cifar10/cvq_vae/D2-l2/seed0",
         "cifar10/ddpm/conditional/seed0",
         "cifar10/ldm/cvq_vae-D4-epochs30-conditional/seed0",
-        "celeba_subset_64/ldm/vq_vae-D4-epochs30/seed0",
+        "celeba_subset_64/ldm/vq_vae-vqgan-f8-D4-epochs4/seed0",
     ],
 )
 def test_names_are_stable(cell: str) -> None:
@@ -88,9 +93,12 @@ def test_names_are_stable(cell: str) -> None:
 def test_budget_settings_name_no_cell() -> None:
     """A longer training of the same cell keeps its name; the budget is part of the row instead."""
     names = {budget: set(load_grid(budget, DATASETS).cells) for budget in ("smoke", "embedded")}
-    # Of the diffusion models four on each of two datasets; their first stages are in a sweep.
-    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 4
-    assert names["smoke"] < names["embedded"]
+    # Of the diffusion models four on each of two datasets; their first stages are in a sweep. Of
+    # the larger network, which `embedded` leaves out, seven.
+    assert len(names["smoke"]) == 2 * (7 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 4 + 7
+    large = {name for name in names["smoke"] if "vqgan" in name or "movq" in name}
+    assert len(large) == 7
+    assert names["smoke"] - large < names["embedded"]
 
 
 def test_colour_images_have_their_own_defaults() -> None:
@@ -109,8 +117,12 @@ def test_defaults_are_append_only() -> None:
     """Changing a default would give an old name to a new run: append, and add the digest here."""
     values = yaml.safe_load((ROOM / "defaults.yaml").read_text())
     digest = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-    assert digest == "c23082a44de3a456"
-    assert set(schema("cell")["properties"]) == {"dataset", "method", "seed", *values["knobs"]}
+    assert digest == "0578e32676c27894"
+    others = [*values["networks"].values(), *values["methods"].values()]
+    beside = {key for some in others for key in some}
+    assert set(schema("cell")["properties"]) == (
+        {"dataset", "method", "seed"} | {*values["knobs"]} | beside
+    )
     diffusion = {"dataset", "method", "seed", "first_stage", *values["generation"]["knobs"]}
     assert set(schema("generation_cell")["properties"]) == diffusion
 
@@ -137,8 +149,16 @@ def spoil(file: Path, change: dict) -> None:
         ("budgets/lite.yaml", {"role_knobs": {"face": {}}}, "role_knobs: unknown key 'face'"),
         (
             "budgets/lite.yaml",
-            {"roles": {**ROLES, "digits": "mnist", "natural": "cifar10", "faces": "cifar10"}},
-            "cell 'cifar10/near_codevectors/default/seed0' is already another run",
+            {"roles": {**ROLES, "photographs": "ffhq_subset_64"}},
+            "roles: 'ffhq_subset_64' is both faces and photographs, which table 'vqgan' shows",
+        ),
+        (
+            "budgets/lite.yaml",
+            {
+                "generation": {**GENERATION_OF_LITE, "first_stage": {"code_dim": 4}},
+                "role_knobs": {"natural": {"batch_size": 8}},
+            },
+            "cell 'cifar10/vq_vae/D4/seed0' is already another run",
         ),
         ("budgets/lite.yaml", {"seed": 1}, "unknown key 'seed'; did you mean 'seeds'"),
         (
@@ -168,6 +188,22 @@ def spoil(file: Path, change: dict) -> None:
         ),
         ("experiments/anchors.yaml", {"metrics": ["FID"]}, "metrics.0: 'FID' is not allowed"),
         ("experiments/anchors.yaml", {"sweep": {"dim": [4]}}, "unknown key 'dim'"),
+        (
+            "budgets/lite.yaml",
+            {"network_knobs": {"vqgan": {"downsampling": 3}}},
+            "network_knobs.vqgan: downsampling: '3' is not allowed; allowed: 4, 8, 16",
+        ),
+        ("budgets/lite.yaml", {"network_knobs": {"gan": {}}}, "network_knobs: unknown key 'gan'"),
+        (
+            "experiments/methods.yaml",
+            {"rows": [{"row": "a", "method": "movq", "network": "convnet"}]},
+            "row 'a': network: ",
+        ),
+        (
+            "experiments/methods.yaml",
+            {"rows": [{"row": "a", "method": "movq", "code_dim": 6}]},
+            "row 'a': code_dim: 6 is not a multiple of channel_groups: 4",
+        ),
         (
             "experiments/anchors.yaml",
             {"rows": [{"row": "published alone"}]},

@@ -32,13 +32,14 @@ def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
 def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
     absent = plan_of("embedded")["absent"]
     tables = [entry["table"] for entry in absent]
-    # Bedrooms and portraits, in the table of first stages and in one of generation each.
+    # Bedrooms and portraits, in the table of first stages and in one of generation each; faces.
     assert sorted(tables) == [
         *["first_stages"] * 2,
         "generation_ffhq_imagenet",
         "generation_lsun",
         "large_codebooks",
         "reinitialisation",
+        *["vqgan"] * 2,
     ]
     large, absent = (absent[tables.index(t)] for t in ("large_codebooks", "reinitialisation"))
     assert (large["table"], large["dataset"], len(large["rows"])) == (
@@ -46,14 +47,15 @@ def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
         "cifar10",
         5,
     )
-    assert large["note"] == "not at this budget; budget lite and paper have it"
+    assert large["note"] == "not at this budget; budgets lite and paper have it"
     assert absent == {
         "table": "reinitialisation",
         "dataset": "ffhq",
         "rows": ["near codevectors", "hard encoded features", "running average"],
-        "note": "not at this budget; budget lite has a dataset for it",
+        "note": "not at this budget; budgets lite and paper have a dataset for it",
     }
-    assert {entry["dataset"] for entry in plan_of("lite")["absent"]} == {"lsun_bedrooms"}
+    absent = {entry["dataset"] for entry in plan_of("lite")["absent"]}
+    assert absent == {"lsun_bedrooms", "imagenet"}
 
 
 def test_every_role_is_served_by_some_budget() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import VARIANTS
-from tests.numerics.test_training import CPU, images, start
+from tests.numerics.test_training import CPU, images, losses_of, start
 from workflows import film as films
 from workflows.film import EARLY, FRAMES, Film, moments, picture
 from workflows.training import Observers, count_codes, train
@@ -22,7 +22,7 @@ def filmed(knobs: dict[str, Any], shown: frozenset[int]) -> tuple[Film, torch.op
     model, optimiser = start(knobs)
     film = Film(model, images().validation, shown, CPU)
     observers = Observers(lambda _: None, lambda _: None, film.after_step)
-    train(model, optimiser, images(), knobs, [], observers, CPU)
+    train(model, optimiser, images(), losses_of(knobs), knobs, [], observers, CPU)
     return film, optimiser
 
 

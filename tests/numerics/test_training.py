@@ -11,11 +11,16 @@ import torch
 
 from tests.conftest import VARIANTS
 from workflows.checkpoint import CheckpointError, pack_training, save_tensors
-from workflows.registry import build_autoencoder
+from workflows.registry import (
+    build_autoencoder,
+    build_objective,
+    loss_weights,
+)
 from workflows.steps.train import resume
 from workflows.training import (
     Diverged,
     Images,
+    Losses,
     Observers,
     batches,
     epochs_done,
@@ -35,6 +40,18 @@ def images() -> Images:
     return Images(array[:36], array[36:], 0.08)
 
 
+def losses_of(knobs: dict[str, Any]) -> Losses:
+    """What a variant minimises; a plain distance for the perceptual one, and no critic, to which
+    these images would be too small.
+    """
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).square().mean(dim=(1, 2, 3))
+
+    objective = build_objective(knobs, 0.08, distance)
+    return Losses(objective, loss_weights(knobs, 64))
+
+
 def start(knobs: dict[str, Any]) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     steps = steps_per_epoch(36, knobs["batch_size"]) * knobs["epochs"]
     model = build_autoencoder(knobs, 1, steps).to(memory_format=torch.channels_last)
@@ -45,7 +62,7 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
     knobs = {**knobs, "epochs": 4}
     whole, optimiser = start(knobs)
     uninterrupted: list[dict[str, float]] = []
-    train(whole, optimiser, images(), knobs, uninterrupted, NOBODY, CPU)
+    train(whole, optimiser, images(), losses_of(knobs), knobs, uninterrupted, NOBODY, CPU)
 
     class Killed(Exception):
         pass
@@ -63,12 +80,12 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
 
     observers = Observers(lambda _: None, save_then_die)
     with pytest.raises(Killed):
-        train(first, optimiser, images(), knobs, [], observers, CPU)
+        train(first, optimiser, images(), losses_of(knobs), knobs, [], observers, CPU)
 
     second, optimiser = start({**knobs, "seed": knobs["seed"]})
     history = resume(state, "same", second, optimiser)
     assert epochs_done(history, 5) == 2
-    train(second, optimiser, images(), knobs, history, NOBODY, CPU)
+    train(second, optimiser, images(), losses_of(knobs), knobs, history, NOBODY, CPU)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     timing = {"images_per_second", "seconds"}
@@ -99,7 +116,7 @@ def test_divergence_is_said(tmp_path: Path) -> None:
     with torch.no_grad():
         next(model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match="the loss became nan in epoch 1"):
-        train(model, optimiser, images(), knobs, [], NOBODY, CPU)
+        train(model, optimiser, images(), losses_of(knobs), knobs, [], NOBODY, CPU)
 
 
 def test_training_lowers_the_loss() -> None:
@@ -107,7 +124,16 @@ def test_training_lowers_the_loss() -> None:
     model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
-    train(model, optimiser, Images(flat, flat[:8], 0.08), knobs, history, NOBODY, CPU)
+    train(
+        model,
+        optimiser,
+        Images(flat, flat[:8], 0.08),
+        losses_of(knobs),
+        knobs,
+        history,
+        NOBODY,
+        CPU,
+    )
     assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
     assert [record["epoch"] for record in history] == list(range(1, 16))
     assert [record["step"] for record in history] == list(range(5, 80, 5))
@@ -138,7 +164,7 @@ def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr("workflows.training.RECORDS", records)
         model, optimiser = start(knobs)
         history: list[dict[str, float]] = []
-        train(model, optimiser, images(), knobs, history, NOBODY, CPU)
+        train(model, optimiser, images(), losses_of(knobs), knobs, history, NOBODY, CPU)
         ends.append((len(history), model.state_dict()))
     (few, one), (many, other) = ends
     assert few == 2
@@ -156,5 +182,14 @@ def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
             next(model.decoder.parameters()).fill_(float("nan"))
 
     with pytest.raises(Diverged, match="in epoch 2"):
-        train(model, optimiser, images(), knobs, history, Observers(lambda _: None, poison), CPU)
+        train(
+            model,
+            optimiser,
+            images(),
+            losses_of(knobs),
+            knobs,
+            history,
+            Observers(lambda _: None, poison),
+            CPU,
+        )
     assert epochs_done(history, 5) == 1

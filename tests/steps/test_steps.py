@@ -6,17 +6,22 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from tests.conftest import LARGE
 from tests.steps.conftest import LIMITS, Command, Refused, python, spec_of
+from workflows import training
 from workflows.evaluation import COLUMNS
 from workflows.schema import schema
+from workflows.steps import train
 from workflows.training import LOG_COLUMNS
 from workflows.weights import DOWNLOADS, NETWORKS
 
@@ -73,6 +78,43 @@ def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
     }
 
 
+@pytest.mark.parametrize("method", ["movq", "sq_vae"])
+def test_a_resumed_training_against_a_critic_is_the_same(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    knobs = {**LARGE, "channel_groups": 4, "method": method, "epochs": 3, "adversarial_start": 1}
+    spec = json.loads(spec_of(**knobs))
+    whole = training.train_epoch
+
+    def trained(name: str) -> dict[str, np.ndarray]:
+        train.run(spec, chain.data, tmp_path / name, threads=1, weights=chain.weights)
+        torch.set_flush_denormal(False)
+        return load_file(tmp_path / name / "model.safetensors")
+
+    def dying(*arguments: Any) -> Any:
+        if arguments[5] == 1:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    straight = trained("straight")
+    monkeypatch.setattr(training, "train_epoch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        trained("resumed")
+    monkeypatch.undo()
+    resumed = trained("resumed")
+    assert all(np.array_equal(value, resumed[name]) for name, value in straight.items())
+    log = pd.read_csv(tmp_path / "straight" / "log.csv")
+    assert log["reconstruction"].iloc[-1] < log["reconstruction"].iloc[0]
+
+
+def test_the_larger_network_needs_the_weights_of_its_distance(
+    chain: Chain, refused: Refused, tmp_path: Path
+) -> None:
+    spec = spec_of(**LARGE, method="vq_vae")
+    places = ["--data", chain.data, "--out", tmp_path, "--threads", 1]
+    assert "--weights: needed by network vqgan" in refused("train", "--spec", spec, *places)
+
+
 def test_training_leaves_a_model_a_log_and_a_record(chain: Chain) -> None:
     record = json.loads((chain.cell / "train.json").read_text())
     assert record["status"] == "finished"
@@ -114,7 +156,7 @@ from workflows.steps import train
 whole = training.train_epoch
 
 def train_epoch(*arguments):
-    if arguments[4] == 1:
+    if arguments[5] == 1:
         os._exit(9)
     return whole(*arguments)
 

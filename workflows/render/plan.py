@@ -32,6 +32,7 @@ class Plan:
     note} of what this budget has no dataset for. published_for: dataset -> name it has in published
     files, for those where neither its own name nor its stand_in_for will do. roles: role ->
     dataset. claims: what is to be judged. figures: name -> {table, title, caption, data, more}.
+    reference_images: training images that samples are compared with, None for all.
     """
 
     budget: str
@@ -45,6 +46,7 @@ class Plan:
     roles: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Mapping[str, Any], ...] = ()
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reference_images: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Plan:
@@ -57,6 +59,7 @@ class Plan:
             roles=content.get("roles", {}),
             claims=tuple(content.get("claims", ())),
             figures=content.get("figures", {}),
+            reference_images=content.get("reference_images"),
             **{key: content[key] for key in keys},
         )
 

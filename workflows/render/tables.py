@@ -88,6 +88,9 @@ def caption(block: Block, plan: Plan) -> str:
         f"Budget {plan.title}",
         _extent(block, plan),
     ]
+    if record.get("stage", 1) == 2:
+        many = f"the first {plan.reference_images:,}" if plan.reference_images else "all"
+        parts.append(f"N samples against {many} training images")
     if (block.lines["published"] != "").any():
         parts += _comparison(block, plan)
     wanted = block.features[block.features["metric"].isin(record["metrics"])]
@@ -120,6 +123,8 @@ def _comparison(block: Block, plan: Plan) -> list[str]:
         return [f"Published numbers are of {real}, so no difference is taken"]
     if not block.compared:
         return ["Published numbers follow another protocol, so no difference is taken"]
+    if plan.tables[block.table].get("stage", 1) == 2:
+        return ["Difference: ours minus published, which is 50,000 samples"]
     parts = ["Difference: ours minus published, which is 500 epochs and 10,000 test images"]
     compared = block.lines[(block.lines["metric"] == "rFID") & block.lines["difference"].notna()]
     if (compared["images"] < PUBLISHED_IMAGES).any():

@@ -17,15 +17,19 @@ rule train:
         spec=spec_of,
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
-        code=lambda wildcards: fingerprint(
-            "workflows.steps.train", cell_of(wildcards).knobs["method"]
+        code=training_code_of,
+        # One of the metric networks is part of what the larger network minimises.
+        weights=lambda wildcards: (
+            f"--weights {WEIGHTS}"
+            if network_of(cell_of(wildcards).knobs) == "vqgan"
+            else ""
         ),
         film="",
     message:
         "Train {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --code {params.code} --threads 1 {params.film} 2>&1 | tee {log}"
+        " --out {params.folder} --code {params.code} --threads 1 {params.weights} {params.film} 2>&1 | tee {log}"
 
 
 use rule train as train_filmed with:

@@ -14,6 +14,7 @@ from workflows import preload, provenance
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
+from workflows.registry import network_of
 from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
 from workflows.schema import ConfigError, load_yaml
 from workflows.verdicts import load_claims
@@ -57,7 +58,6 @@ try:
     )
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
-
 
 
 def matching(wanted):
@@ -130,7 +130,15 @@ def dataset_of(wildcards):
 def decoding_of(wildcards):
     """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
     about = DATASETS[wildcards.dataset]
-    keys = ("reader", "options", "images", "validation", "image_size", "channels", "classes")
+    keys = (
+        "reader",
+        "options",
+        "images",
+        "validation",
+        "image_size",
+        "channels",
+        "classes",
+    )
     return json.dumps({key: getattr(about, key) for key in keys}, sort_keys=True)
 
 
@@ -148,6 +156,12 @@ def spec_of(wildcards):
     return json.dumps(
         {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
     )
+
+
+def training_code_of(wildcards):
+    """A digest of the code that trains an autoencoder."""
+    knobs = cell_of(wildcards).knobs
+    return fingerprint("workflows.steps.train", knobs["method"], network_of(knobs))
 
 
 def training_spec_of(wildcards):

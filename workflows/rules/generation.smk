@@ -13,9 +13,7 @@ rule latents:
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
-        stage1=lambda wildcards: fingerprint(
-            "workflows.steps.train", cell_of(wildcards).knobs["method"]
-        ),
+        stage1=training_code_of,
         code=fingerprint("workflows.steps.latents"),
     message:
         "Latents of {wildcards.cell}"
@@ -77,9 +75,9 @@ rule sample:
         f"logs/{BUDGET}/{{cell}}/sample.log",
     wildcard_constraints:
         cell=DIFFUSION,
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     threads: slots()
     resources:
         mem_mb=2000,

@@ -25,28 +25,49 @@ from workflows.checkpoint import (
 from workflows.data import DataError, load_train
 from workflows.files import write_json, write_text
 from workflows.film import Film, moments
+from workflows.metric_networks import read_network
+from workflows.metrics.perceptual import load_perceptual
+from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import commit
-from workflows.registry import build_autoencoder
+from workflows.registry import (
+    build_adversary,
+    build_autoencoder,
+    build_objective,
+    build_optimiser,
+    loss_weights,
+    network_of,
+)
 from workflows.schema import ConfigError, validate
 from workflows.training import (
     LOG_COLUMNS,
     WATCHED,
     Diverged,
     Images,
+    Losses,
     Observers,
     epochs_done,
+    normalise,
     steps_per_epoch,
     train,
 )
 
+CRITIC = "critic."
+
 
 def run(
-    spec: dict[str, Any], data: Path, out: Path, threads: int, code: str = "", filmed: bool = False
+    spec: dict[str, Any],
+    data: Path,
+    out: Path,
+    threads: int,
+    code: str = "",
+    filmed: bool = False,
+    weights: Path | None = None,
 ) -> None:
     """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
 
     code: a digest of the code that trains; a state that other code left is not gone on from.
-    filmed: also write film.safetensors, which changes nothing else.
+    filmed: also write film.safetensors, which changes nothing else. weights: folder of the metric
+    networks, one of which VQGAN trains with.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -65,7 +86,14 @@ def run(
     planned = steps * knobs["epochs"]
     model = build_autoencoder(knobs, record["channels"], planned)
     model = model.to(device).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
+    optimiser = build_optimiser(knobs, model)
+    losses = build_losses(knobs, record, weights, device)
+    critic = losses.adversary
+
+    if network_of(knobs) == "vqgan":
+        found = probe(model, losses, images, knobs, device)
+        print(f"[{spec['cell']}] {found}", flush=True)
+        refuse_beyond(found, device, "batch_size, network_channels or network_blocks")
 
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, record["train"]["sha256"], code, filmed], sort_keys=True)
@@ -74,11 +102,15 @@ def run(
     film = Film(model, images.validation[:WATCHED], shown, device)
     if history:
         film.unpack(load_file(state), "film.")
+        if critic is not None:
+            unpack_training(load_file(state), critic, critic.optimiser, CRITIC)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
         save_tensors(
             state,
-            pack_training(model, optimiser) | film.pack(int(history[-1]["step"]), "film."),
+            pack_training(model, optimiser)
+            | (pack_training(critic, critic.optimiser, CRITIC) if critic is not None else {})
+            | film.pack(int(history[-1]["step"]), "film."),
             {"identity": identity, "history": json.dumps(history)},
         )
 
@@ -96,7 +128,7 @@ def run(
     status, message = "finished", ""
     try:
         observers = Observers(after_record, after_epoch, film.after_step)
-        train(model, optimiser, images, knobs, history, observers, device)
+        train(model, optimiser, images, losses, knobs, history, observers, device)
     except Diverged as error:
         status, message = "diverged", str(error)
         print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
@@ -135,6 +167,48 @@ def run(
         shutil.rmtree(out / "state", ignore_errors=True)
 
 
+def probe(
+    model: torch.nn.Module,
+    losses: Losses,
+    images: Images,
+    knobs: dict[str, Any],
+    device: torch.device,
+) -> Estimate:
+    """What this training will take; the critic is part of it also where it starts later."""
+
+    def step(count: int) -> torch.Tensor:
+        inputs = normalise(images.train[np.arange(count) % len(images.train)], device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=knobs["precision"] == "bf16"):
+            output = model(inputs)
+        term = critic(output.images).mean()
+        return losses.objective(output.images, inputs) - term
+
+    critic = losses.adversary.critic.eval()
+    images_seen = knobs["epochs"] * len(images.train)
+    return estimate(step, [model, critic], knobs["batch_size"], images_seen)
+
+
+def build_losses(
+    knobs: dict[str, Any], record: dict[str, Any], weights: Path | None, device: torch.device
+) -> Losses:
+    """What the model of a cell is trained to minimise. record: of the dataset.
+
+    Raises ConfigError where VQGAN has no weights of its perceptual distance.
+    """
+    perceptual = None
+    if network_of(knobs) == "vqgan":
+        if weights is None:
+            raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
+        perceptual = load_perceptual("vgg", read_network(weights, "lpips_vgg").tensors).to(device)
+    values = record["channels"] * record["image_size"] ** 2
+    adversary = build_adversary(knobs, record["channels"])
+    return Losses(
+        build_objective(knobs, record["variance"], perceptual),
+        loss_weights(knobs, values),
+        adversary.to(device) if adversary is not None else None,
+    )
+
+
 def resume(
     state: Path, identity: str, model: torch.nn.Module, optimiser: torch.optim.Optimizer
 ) -> list[dict[str, float]]:
@@ -171,6 +245,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--code", default="", help="digest of the code that trains")
+    parser.add_argument("--weights", type=Path, help="folder of metric networks, for vqgan")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--film", action="store_true", help="write film.safetensors, too")
     arguments = parser.parse_args()
@@ -185,6 +260,7 @@ def main() -> int:
             arguments.threads,
             arguments.code,
             arguments.film,
+            arguments.weights,
         )
     except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train: {error}", file=sys.stderr)

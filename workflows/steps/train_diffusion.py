@@ -23,6 +23,7 @@ from workflows.checkpoint import CheckpointError, pack_training, save_tensors, u
 from workflows.data import DataError, load_labels, load_train
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
 from workflows.files import write_json, write_text
+from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import commit
 from workflows.registry import build_backbone
 from workflows.schema import ConfigError, validate
@@ -64,6 +65,10 @@ def run(
     optimiser = torch.optim.AdamW(backbone.parameters(), knobs["learning_rate"])
     # The average starts at once and slows down: (1 + t) / (10 + t), up to the knob.
     learner = Learner(backbone, optimiser, EMAModel(backbone.parameters(), knobs["ema_decay"]))
+
+    found = probe(learner, points, knobs, device)
+    print(f"[{spec['cell']}] {found}", flush=True)
+    refuse_beyond(found, device, "batch_size, unet_channels or unet_multipliers")
 
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, source, code, progress_samples], sort_keys=True)
@@ -139,6 +144,27 @@ def run(
     if status == "finished":
         # Whoever runs a finished cell again wants it trained again, not read back.
         shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def probe(
+    learner: Learner,
+    data: Points,
+    knobs: dict[str, Any],
+    device: torch.device,
+) -> Estimate:
+    """What this training will take."""
+
+    def step(count: int) -> torch.Tensor:
+        rows = torch.arange(count) % len(data.points)
+        times = torch.zeros(count, dtype=torch.long, device=device)
+        labels = times if knobs["conditional"] else None
+        mixed = knobs["precision"] == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            predicted = learner.backbone(data.batch(rows, device), times, labels)
+        return predicted.float().square().mean()
+
+    images = knobs["epochs"] * len(data.points)
+    return estimate(step, [learner.backbone], knobs["batch_size"], images, averaged=True)
 
 
 def load_points(

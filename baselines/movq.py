@@ -1,0 +1,49 @@
+"""Multichannel quantisation (MoVQ, Zheng et al. 2022, section 3.3).
+
+A latent is cut into groups of channels, and each is coded by the same codebook. Its modulated
+decoder is `models.vqgan.VqganDecoder`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+
+
+class MultichannelQuantiser(nn.Module):
+    """`groups` codes a latent, from one codebook of D / groups dimensions.
+
+    Codes of one place are stacked along the height: (b, groups h, w), all first groups on top.
+    """
+
+    def __init__(self, inner: Any, groups: int) -> None:
+        """inner: a quantiser of the groups. groups: how many make a latent."""
+        super().__init__()
+        self.inner = inner
+        self.codebook_size = inner.codebook_size
+        self.code_dim = inner.code_dim * groups
+        self.codes_per_latent = groups
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise. Raises ShapeError for latents of another width."""
+        check_latents(latents, self.code_dim)
+        groups = rearrange(latents, "b (g d) h w -> b d (g h) w", g=self.codes_per_latent)
+        found = self.inner(groups)
+        return Quantised(self._joined(found.vectors), found.codes, found.losses, found.assignment)
+
+    def decode(self, codes: Int[Tensor, "b gh w"]) -> Float[Tensor, "b d h w"]:
+        """The codevectors of stacked codes. Raises ShapeError for codes outside [0, K)."""
+        check_codes(codes, self.codebook_size)
+        return self._joined(self.inner.decode(codes))
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Of the inner quantiser."""
+        self.inner.adapt(assignment)
+
+    def _joined(self, vectors: Float[Tensor, "b d gh w"]) -> Float[Tensor, "b gd h w"]:
+        return rearrange(vectors, "b d (g h) w -> b (g d) h w", g=self.codes_per_latent)

@@ -1,0 +1,101 @@
+"""Residual quantisation (RQ-VAE, Lee et al. 2022), by vector-quantize-pytorch.
+
+A latent is coded by several codes in turn, each for what the ones before have left over, from one
+codebook that they share and that moves by averages. The library's quantiser changes itself as it
+computes; here it computes with its codebook frozen, and `adapt` lets it change.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from vector_quantize_pytorch import ResidualVQ
+
+from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+
+DECAY = 0.99
+
+
+class ResidualQuantiser(nn.Module):
+    """`depth` codes a latent. Loss: `commitment`, the mean over depths of mean (z - sg(z_d))^2,
+    where z_d is the sum of the first d codevectors.
+
+    Codes of one place are stacked along the height: (b, depth h, w), all first codes on top.
+    """
+
+    steps: Tensor
+
+    def __init__(self, codebook_size: int, code_dim: int, depth: int, seed: int) -> None:
+        """codebook_size: K. code_dim: D. depth: codes a latent. seed: of restarted codevectors."""
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.code_dim = code_dim
+        self.codes_per_latent = depth
+        self.seed = seed
+        self.inner = ResidualVQ(
+            dim=code_dim,
+            num_quantizers=depth,
+            codebook_size=codebook_size,
+            shared_codebook=True,
+            decay=DECAY,
+            # Unused codevectors are restarted at latents of the batch, as in the published code.
+            threshold_ema_dead_code=1,
+            rotation_trick=False,
+        )
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    @property
+    def codebook(self) -> Float[Tensor, "k d"]:
+        """The codevectors."""
+        return self.inner.codebooks[0]
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise. Raises ShapeError for latents of another width."""
+        check_latents(latents, self.code_dim)
+        b, _, h, w = latents.shape
+        flat = rearrange(latents, "b d h w -> (b h w) d")
+        with torch.no_grad():
+            codes = self._codes(flat)
+            sums = self.codebook[codes].cumsum(dim=1)
+        losses = (flat[:, None] - sums).square().mean()
+        # Exactly the codevectors' sum forward, and straight to the encoder backward.
+        vectors = _Straight.apply(flat, sums[:, -1])
+        stacked = rearrange(codes, "(b h w) q -> b (q h) w", b=b, h=h, w=w)
+        return Quantised(
+            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
+            codes=stacked,
+            losses={"commitment": losses},
+            assignment=Assignment(flat.detach(), rearrange(codes, "n q -> (n q)")),
+        )
+
+    def decode(self, codes: Int[Tensor, "b qh w"]) -> Float[Tensor, "b d h w"]:
+        """The sums of the codevectors of stacked codes. Raises ShapeError for codes beyond K."""
+        check_codes(codes, self.codebook_size)
+        deep = rearrange(codes, "b (q h) w -> b h w q", q=self.codes_per_latent)
+        return rearrange(self.codebook[deep].cumsum(dim=3)[..., -1, :], "b h w d -> b d h w")
+
+    @torch.no_grad()
+    def adapt(self, assignment: Assignment) -> None:
+        """Let the averages move with one batch; what is drawn depends on seed and step alone."""
+        self.steps += 1
+        training = self.inner.training
+        self.inner.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + int(self.steps))
+            self.inner(assignment.latents[None])
+        self.inner.train(training)
+
+    def _codes(self, flat: Float[Tensor, "n d"]) -> Int[Tensor, "n q"]:
+        return self.inner(flat[None], freeze_codebook=True)[1][0]
+
+
+class _Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, latents: Tensor, vectors: Tensor) -> Tensor:
+        return vectors.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None

@@ -1,0 +1,91 @@
+"""The adversarial term of VQGAN (Esser et al. 2021, section 3.1): a critic of patches.
+
+As a quantiser does, it computes when called and changes only in `adapt`.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Of the published configurations.
+WIDTH, LAYERS = 64, 3
+SLOPE = 0.2
+LARGEST_WEIGHT = 1e4
+
+
+def patch_critic(channels: int, width: int = WIDTH, layers: int = LAYERS) -> nn.Sequential:
+    """Images (b, channels, h, w) to a score for each patch (b, 1, y, x); Isola et al. 2017.
+
+    layers: strided convolutions; each score sees 70 x 70 pixels with three.
+    """
+    parts: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(SLOPE)]
+    for index in range(1, layers + 1):
+        before, after = (width * min(2 ** (index - k), 8) for k in (1, 0))
+        parts += [
+            nn.Conv2d(before, after, 4, 2 if index < layers else 1, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.LeakyReLU(SLOPE),
+        ]
+    critic = nn.Sequential(*parts, nn.Conv2d(after, 1, 4, 1, 1))
+    for module in critic:
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+    return critic
+
+
+class Adversary(nn.Module):
+    """A critic with its optimiser, silent for the first steps; all of it is in the state dict."""
+
+    steps: Tensor
+
+    def __init__(self, channels: int, start: int, weight: float, learning_rate: float) -> None:
+        """channels: of the images. start: the first step that counts. weight: of the term."""
+        super().__init__()
+        self.critic = patch_critic(channels)
+        self.start = start
+        self.weight = weight
+        self.optimiser = torch.optim.Adam(
+            self.critic.parameters(), learning_rate, betas=(0.5, 0.9), fused=True
+        )
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"], others: Float[Tensor, ""], last_layer: Tensor
+    ) -> Float[Tensor, ""]:
+        """What the decoder loses to the critic, weighted so that it pulls as much as `others`.
+
+        images: the decoder's, with their graph. others: the loss they have otherwise. last_layer:
+        the decoder's last weight, where both are compared (eq. 6 and 7).
+        """
+        if int(self.steps) < self.start:
+            return images.new_zeros(())
+        # The critic's own statistics change only in `adapt`.
+        self.critic.eval()
+        term = -self.critic(images).mean()
+        pulls = [
+            torch.autograd.grad(one, last_layer, retain_graph=True)[0].norm()
+            for one in (others, term)
+        ]
+        balance = (pulls[0] / (pulls[1] + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
+        return self.weight * balance * term
+
+    def adapt(
+        self, images: Float[Tensor, "b c h w"], reconstructions: Float[Tensor, "b c h w"]
+    ) -> None:
+        """Train the critic to tell them apart, by hinge loss, and count the step."""
+        self.steps += 1
+        if int(self.steps) <= self.start:
+            return
+        self.critic.train()
+        with torch.enable_grad():
+            real, made = self.critic(images.detach()), self.critic(reconstructions.detach())
+            loss = (F.relu(1 - real).mean() + F.relu(1 + made).mean()) / 2
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)

@@ -1,0 +1,97 @@
+"""Encoder and decoder of VQGAN (Esser et al. 2021), for images of 64 to 256 pixels.
+
+The blocks are diffusers'; widths by level and the 1 x 1 convolutions on either side of the codebook
+are those of the published configurations, f = 4 and 8 from latent diffusion, f = 16 from VQGAN. The
+lowest resolution attends.
+"""
+
+from __future__ import annotations
+
+from diffusers.models.autoencoders.vae import Decoder, Encoder
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# Downsampling f -> multiples of the width, from the highest resolution down.
+MULTIPLES = {4: (1, 2, 4), 8: (1, 2, 2, 4), 16: (1, 1, 2, 2, 4)}
+# Of the group normalisation; the width must be a multiple.
+GROUPS = 32
+
+
+def encoder(channels: int, code_dim: int, downsampling: int, width: int, blocks: int) -> nn.Module:
+    """Images (b, channels, f h, f w) in [-1, 1] to latents (b, code_dim, h, w).
+
+    downsampling: f. width: channels at the highest resolution. blocks: residual ones a level.
+    Raises ValueError for another f or a width that is no multiple of 32.
+    """
+    widths = _widths(downsampling, width)
+    kinds = ["DownEncoderBlock2D"] * (len(widths) - 1) + ["AttnDownEncoderBlock2D"]
+    return nn.Sequential(
+        Encoder(
+            in_channels=channels,
+            out_channels=code_dim,
+            down_block_types=tuple(kinds),
+            block_out_channels=widths,
+            layers_per_block=blocks,
+            norm_num_groups=GROUPS,
+            double_z=False,
+        ),
+        nn.Conv2d(code_dim, code_dim, 1),
+    )
+
+
+class VqganDecoder(nn.Module):
+    """Codevectors (b, code_dim, h, w) to images (b, channels, f h, f w), unbounded."""
+
+    def __init__(
+        self,
+        channels: int,
+        code_dim: int,
+        downsampling: int,
+        width: int,
+        blocks: int,
+        modulated: bool = False,
+    ) -> None:
+        """As `encoder`. modulated: each normalisation is scaled and shifted, place by place, by
+        what the codevectors there say (MoVQ, Zheng et al. 2022, section 3.2).
+        """
+        super().__init__()
+        widths = _widths(downsampling, width)
+        kinds = ["AttnUpDecoderBlock2D"] + ["UpDecoderBlock2D"] * (len(widths) - 1)
+        self.modulated = modulated
+        self.enter = nn.Conv2d(code_dim, code_dim, 1)
+        self.blocks = Decoder(
+            in_channels=code_dim,
+            out_channels=channels,
+            up_block_types=tuple(kinds),
+            block_out_channels=widths,
+            layers_per_block=blocks,
+            norm_num_groups=GROUPS,
+            norm_type="spatial" if modulated else "group",
+        )
+        if modulated:
+            _modulate_by(self.blocks, code_dim)
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weight whose gradients balance the adversarial term."""
+        return self.blocks.conv_out.weight  # type: ignore[return-value]
+
+    def forward(self, vectors: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c y x"]:
+        """Images."""
+        return self.blocks(self.enter(vectors), vectors if self.modulated else None)
+
+
+def _modulate_by(blocks: Decoder, code_dim: int) -> None:
+    """diffusers takes the modulation's width for that of its input; see that it is so."""
+    width = blocks.conv_norm_out.conv_y.in_channels
+    if width != code_dim:
+        raise ValueError(f"the decoder is modulated by {width} channels, expected {code_dim}")
+
+
+def _widths(downsampling: int, width: int) -> tuple[int, ...]:
+    if downsampling not in MULTIPLES:
+        allowed = ", ".join(map(str, MULTIPLES))
+        raise ValueError(f"downsampling: {downsampling} is not allowed; allowed: {allowed}")
+    if width % GROUPS:
+        raise ValueError(f"width: {width} is no multiple of {GROUPS}")
+    return tuple(width * multiple for multiple in MULTIPLES[downsampling])

@@ -1,0 +1,187 @@
+"""The larger network, its critic and its losses; residual codes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+from vector_quantize_pytorch import ResidualVQ
+
+from baselines.movq import MultichannelQuantiser
+from baselines.rq_vae import ResidualQuantiser
+from models.adversary import Adversary, patch_critic
+from models.objectives import l1, log_likelihood, with_perceptual
+from models.quantiser.clustered import ClusteredQuantiser
+from models.quantiser.distances import squared_euclidean
+from models.vqgan import MULTIPLES, VqganDecoder, encoder
+from tests.conftest import VARIANTS
+from workflows.registry import build_autoencoder
+
+
+@pytest.mark.parametrize("downsampling", MULTIPLES)
+@pytest.mark.parametrize("modulated", [False, True])
+def test_sizes(downsampling: int, modulated: bool) -> None:
+    images = torch.randn(1, 3, 64, 64)
+    latents = encoder(3, 6, downsampling, 32, 1)(images)
+    assert latents.shape == (1, 6, 64 // downsampling, 64 // downsampling)
+    decoder = VqganDecoder(3, 6, downsampling, 32, 1, modulated)
+    assert decoder(latents).shape == images.shape
+    assert decoder.last_layer.shape == (3, 32, 3, 3)
+
+
+def test_parameters_are_those_of_the_published_configuration() -> None:
+    """The f = 16 encoder with D = 256, width 128 and two blocks, counted by hand."""
+    with torch.device("meta"):
+        network = encoder(3, 256, 16, 128, 2)
+    count = sum(parameter.numel() for parameter in network.parameters())
+
+    def conv(a: int, b: int, side: int = 3) -> int:
+        return a * b * side * side + b
+
+    def block(a: int, b: int) -> int:
+        return 2 * a + conv(a, b) + 2 * b + conv(b, b) + (conv(a, b, 1) if a != b else 0)
+
+    def attention(width: int) -> int:
+        return 2 * width + 4 * (width * width + width)
+
+    widths = [128, 128, 128, 256, 256, 512]
+    wanted = conv(3, 128)
+    for level, (a, b) in enumerate(pairwise(widths)):
+        wanted += block(a, b) + block(b, b)
+        wanted += conv(b, b) if level < 4 else 2 * attention(b)
+    wanted += 2 * block(512, 512) + attention(512) + 2 * 512 + conv(512, 256) + conv(256, 256, 1)
+    assert count == wanted
+
+
+def test_modulation_is_by_the_codevectors_of_the_place() -> None:
+    decoder = VqganDecoder(3, 4, 4, 32, 1, modulated=True).eval()
+    plain = VqganDecoder(3, 4, 4, 32, 1).eval()
+    assert any("conv_y" in name for name, _ in decoder.named_parameters())
+    assert not any("conv_y" in name for name, _ in plain.named_parameters())
+    vectors = torch.randn(1, 4, 4, 4)
+    elsewhere = decoder.blocks(decoder.enter(vectors), torch.zeros_like(vectors))
+    assert not torch.allclose(decoder(vectors), elsewhere)
+
+
+def test_bad_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="downsampling: 3 is not allowed; allowed: 4, 8, 16"):
+        encoder(3, 4, 3, 32, 1)
+    with pytest.raises(ValueError, match="width: 48 is no multiple of 32"):
+        VqganDecoder(3, 4, 4, 48, 1)
+
+
+def test_a_score_sees_seventy_pixels() -> None:
+    critic = patch_critic(1).eval()
+    image = torch.zeros(1, 1, 128, 128, requires_grad=True)
+    scores = critic(image)
+    assert scores.shape == (1, 1, 14, 14)
+    scores[0, 0, 7, 7].backward()
+    rows = torch.nonzero(image.grad[0, 0].abs().sum(1))
+    assert rows.max() - rows.min() + 1 == 70
+
+
+def adversary(start: int) -> Adversary:
+    torch.manual_seed(0)
+    return Adversary(3, start, 0.8, 1e-3)
+
+
+def test_the_critic_is_silent_before_its_start() -> None:
+    critic, images = adversary(2), torch.randn(2, 3, 32, 32)
+    before = {name: value.clone() for name, value in critic.critic.state_dict().items()}
+    layer = nn.Parameter(torch.ones(1))
+    for _ in range(2):
+        assert critic(images * layer, (layer * 3).sum(), layer) == 0
+        critic.adapt(images, images + 1)
+    assert all(torch.equal(v, before[n]) for n, v in critic.critic.state_dict().items())
+    assert critic(images * layer, (layer * 3).sum(), layer) != 0
+    critic.adapt(images, images + 1)
+    assert not all(torch.equal(v, before[n]) for n, v in critic.critic.state_dict().items())
+
+
+def test_the_critic_pulls_as_much_as_the_other_terms() -> None:
+    """Its gradient on the last layer is 0.8 times that of the others, whatever they weigh."""
+    critic, images = adversary(0), torch.randn(2, 3, 32, 32)
+    for weight in (3.0, 30.0):
+        layer = nn.Parameter(torch.ones(1))
+        others = (layer * weight).sum()
+        term = critic(images * layer, others, layer)
+        (pull,) = torch.autograd.grad(term, layer)
+        assert pull.abs() == pytest.approx(0.8 * weight, rel=0.05)
+
+
+def test_calling_the_critic_changes_nothing() -> None:
+    critic, images = adversary(0), torch.randn(2, 3, 32, 32)
+    before = {name: value.clone() for name, value in critic.state_dict().items()}
+    layer = nn.Parameter(torch.ones(1))
+    critic(images * layer, layer.sum(), layer)
+    assert all(torch.equal(value, before[name]) for name, value in critic.state_dict().items())
+
+
+def test_the_critic_learns_to_tell_apart() -> None:
+    critic, images = adversary(0), torch.randn(8, 3, 32, 32)
+    for _ in range(20):
+        critic.adapt(images, torch.zeros_like(images))
+    critic.critic.eval()
+    assert critic.critic(images).mean() > critic.critic(torch.zeros_like(images)).mean() + 0.5
+
+
+def test_objectives() -> None:
+    images, output = torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5)
+    assert l1(output, images) == 0.5
+    # S = 16 values of 0.25 an image.
+    assert log_likelihood(output, images) == pytest.approx(torch.log(torch.tensor(4.0)) / 2)
+
+    class Distance(nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            assert a.shape == b.shape == (2, 3, 4, 4)
+            return (a - b).abs().amax(dim=(1, 2, 3))
+
+    assert with_perceptual(l1, Distance(), 3.0)(output, images) == pytest.approx(0.5 + 3 * 0.5)
+
+
+def test_residual_codes_are_those_of_the_library() -> None:
+    quantiser = ResidualQuantiser(16, 8, 4, seed=0).eval()
+    theirs = ResidualVQ(dim=8, num_quantizers=4, codebook_size=16, shared_codebook=True).eval()
+    theirs.load_state_dict(quantiser.inner.state_dict())
+    latents = torch.randn(2, 8, 3, 5)
+    vectors, codes, _ = theirs(latents.permute(0, 2, 3, 1).reshape(2, 15, 8))
+    found = quantiser(latents)
+    ours = found.codes.reshape(2, 4, 15).permute(0, 2, 1)
+    assert torch.equal(ours, codes)
+    torch.testing.assert_close(found.vectors.permute(0, 2, 3, 1).reshape(2, 15, 8), vectors)
+
+
+def test_each_residual_code_brings_the_sum_nearer() -> None:
+    quantiser = ResidualQuantiser(64, 4, 4, seed=0)
+    batch = torch.randn(4, 4, 8, 8)
+    for _ in range(30):
+        quantiser.adapt(quantiser(batch).assignment)
+    codes = quantiser(batch).codes.reshape(4, 4, 8, 8)
+    errors = []
+    for depth in range(1, 5):
+        sums = quantiser.codebook[codes[:, :depth]].sum(1).permute(0, 3, 1, 2)
+        errors.append(float((sums - batch).square().mean()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 2
+
+
+def test_groups_of_channels_are_coded_apart() -> None:
+    inner = ClusteredQuantiser(16, 4, squared_euclidean)
+    quantiser = MultichannelQuantiser(inner, 2)
+    latents = torch.randn(2, 8, 3, 5)
+    whole = quantiser(latents)
+    for group in range(2):
+        alone = inner(latents[:, 4 * group : 4 * group + 4].contiguous())
+        assert torch.equal(whole.codes[:, 3 * group : 3 * group + 3], alone.codes)
+        assert torch.equal(whole.vectors[:, 4 * group : 4 * group + 4], alone.vectors)
+
+
+def test_same_seed_same_encoder_across_methods_of_the_larger_network() -> None:
+    knobs = VARIANTS["movq"]
+    models = [build_autoencoder({**knobs, "method": m}, 3, 40) for m in ("movq", "vq_vae")]
+    states = [model.encoder.state_dict() for model in models]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

@@ -1,0 +1,134 @@
+"""What a training will take, from one batch tried on this machine before it starts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from workflows.schema import ConfigError
+
+# Days that a training may take without being asked for; the variable sets another number.
+DAYS, VARIABLE = 7.0, "CODEBOOK_DAYS"
+GIB = 2**30
+# Of weights: themselves, their gradients, Adam's two moments.
+COPIES = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """parameters: numbers that are trained. state: bytes of them, of their gradients, of the
+    optimiser's and of averages. activations: bytes that a batch keeps for the way back. pace:
+    images a second. images: in all.
+    """
+
+    parameters: int
+    state: int
+    activations: int
+    pace: float
+    images: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes of everything."""
+        return self.state + self.activations
+
+    @property
+    def days(self) -> float:
+        """Of training."""
+        return self.images / self.pace / 86400
+
+    def __str__(self) -> str:
+        """One line for people."""
+        length = f"{self.days:.1f} days" if self.days >= 1 else f"{self.days * 24 * 60:.0f} minutes"
+        return (
+            f"{self.parameters / 1e6:.1f} million parameters, {self.memory / GIB:.1f} GiB "
+            f"({self.activations / GIB:.1f} of them for a batch), {self.pace:,.1f} images/s, "
+            f"{length}"
+        )
+
+
+def estimate(
+    step: Callable[[int], Tensor],
+    modules: Iterable[nn.Module],
+    batch_size: int,
+    images: int,
+    averaged: bool = False,
+) -> Estimate:
+    """Try `step`, which gives the loss of so many images, with few of them, forward and backward.
+
+    modules: what is trained. images: that the whole training sees, epochs counted. averaged:
+    whether an average of the weights is kept. Gradients are gone afterwards; nothing else changes.
+    """
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    size = sum(p.numel() for p in parameters)
+    few = min(batch_size, 4)
+    kept: dict[int, int] = {}
+    own = {p.untyped_storage().data_ptr() for p in parameters}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = step(few)
+    loss.backward()
+    _wait(loss)
+    # The first pass is slower than all others: memory is new and kernels are chosen.
+    start = time.perf_counter()
+    loss = step(few)
+    loss.backward()
+    _wait(loss)
+    pace = few / (time.perf_counter() - start)
+    for parameter in parameters:
+        parameter.grad = None
+    copies = COPIES + averaged
+    activations = sum(kept.values()) * batch_size // few
+    return Estimate(size, 4 * copies * size, activations, pace, images)
+
+
+def _wait(loss: Tensor) -> None:
+    if loss.device.type == "cuda":
+        torch.cuda.synchronize(loss.device)
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes that are free on a GPU, or available to this process on the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _cached()
+
+
+def _cached() -> int:
+    """Bytes of memory that files fill and that are given up when they are asked for."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            known = dict(line.split(":") for line in file)
+        return int(known["Cached"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0
+
+
+def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:
+    """Refuse what does not fit or takes longer than anybody has agreed to. Raises ConfigError.
+
+    lower: the knobs that would make it smaller.
+    """
+    free = memory_of(device)
+    if found.memory > free:
+        raise ConfigError(
+            f"needs {found.memory / GIB:.1f} GiB, {device.type} has {free / GIB:.1f} free; "
+            f"lower {lower}"
+        )
+    allowed = float(os.environ.get(VARIABLE, DAYS))
+    if found.days > allowed:
+        raise ConfigError(
+            f"would take {found.days:.1f} days here, more than {VARIABLE}={allowed:g}; lower "
+            f"epochs or {lower}, or set {VARIABLE}"
+        )
