@@ -48,15 +48,20 @@ class Settings:
             merged = {**anything, **knobs, "conditional": True}
             validate(merged, "generation_cell", f"{self.where}: {key}")
         stages = {"first_stage": wanted["first_stage"]}
-        for role, knobs in wanted.get("role_first_stage", {}).items():
-            stages[f"role_first_stage.{role}"] = knobs
+        for group in ("role_first_stage", "method_first_stage"):
+            for name, knobs in wanted.get(group, {}).items():
+                stages[f"{group}.{name}"] = knobs
         for key, knobs in stages.items():
             refuse_unknown(knobs, properties("cell"), f"{self.where}: generation.{key}")
 
-    def first_stage(self, role: str) -> dict[str, Any]:
-        """What first stages set differently on a role's dataset."""
+    def first_stage(self, role: str, method: str) -> dict[str, Any]:
+        """What first stages of a method set differently on a role's dataset."""
         wanted = self.budget["generation"]
-        return {**wanted["first_stage"], **wanted.get("role_first_stage", {}).get(role, {})}
+        return {
+            **wanted["first_stage"],
+            **wanted.get("role_first_stage", {}).get(role, {}),
+            **wanted.get("method_first_stage", {}).get(method, {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
 def _first_stage(
     wanted: Wanted, settings: Settings, method: str, identity: Mapping[str, Any]
 ) -> Cell:
-    asked = {"method": method, **settings.first_stage(wanted.role)}
+    asked = {"method": method, **settings.first_stage(wanted.role, method)}
     known = properties("cell")
     start = base(asked, wanted.channels, wanted.role, settings.budget, settings.defaults)
     where = f"{settings.where}: generation.first_stage"

@@ -104,7 +104,8 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
         asked[f"network_knobs.{network}"] = {**defaults["networks"][network], **knobs}
     for key, knobs in asked.items():
         refuse_unknown(knobs, properties, f"{budget_file}: {key}")
-        validate({**anything, **knobs}, "cell", f"{budget_file}: {key}")
+        of_network = defaults["networks"].get(knobs.get("network", ""), {})
+        validate({**anything, **of_network, **knobs}, "cell", f"{budget_file}: {key}")
     generation = generation_grid.Settings(settings, defaults, budget_file)
     generation.check()
     for role, dataset in settings["roles"].items():
@@ -149,7 +150,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     if role in experiment.get("networks", {}):
                         wanted = {**wanted, "network": experiment["networks"][role]}
                     if experiment.get("first_stages"):
-                        wanted = {**wanted, **generation.first_stage(role)}
+                        wanted = {**wanted, **generation.first_stage(role, wanted["method"])}
                     refuse_unknown(wanted, properties, where)
                     start = base(wanted, datasets[dataset].channels, role, settings, defaults)
                     identity = [{"dataset": dataset, "seed": seed} for seed in seeds]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,66 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.steps.conftest import ROOT, spec_of
+from tests.generation.conftest import SAMPLING, Made, diffusion_spec, trained
 from workflows import diffusion_training
 from workflows.checkpoint import CheckpointError
 from workflows.data import DataError, prepare
 from workflows.diffusion_training import Points, draws, moments
-from workflows.schema import ConfigError, load_yaml, validate
+from workflows.schema import ConfigError
 from workflows.spaces import digest, read_latents
-from workflows.steps import latents, sample, train, train_diffusion
-
-SMALL = {
-    "unet_channels": 8,
-    "unet_multipliers": [1, 1],
-    "unet_blocks": 1,
-    "attention_levels": 1,
-    "head_channels": 8,
-    "epochs": 3,
-    "batch_size": 32,
-    "learning_rate": 0.001,
-    "ema_decay": 0.9,
-    "train_images": 100,
-}
-SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 6}
-
-
-def diffusion_spec(**changes: Any) -> dict[str, Any]:
-    defaults = load_yaml(ROOT / "workflows" / "defaults.yaml", "defaults")["generation"]["knobs"]
-    knobs = {**defaults, "dataset": "mnist_5k", "method": "ldm", "seed": 0, **SMALL, **changes}
-    stage1 = json.loads(spec_of())["cell"]
-    knobs["first_stage"] = stage1 if knobs["method"] == "ldm" else None
-    knobs = {key: value for key, value in knobs.items() if key not in SAMPLING}
-    validate(knobs, "generation_cell", "spec")
-    return {"budget": "smoke", "cell": "mnist_5k/ldm/default/seed0", "knobs": knobs}
-
-
-@dataclass(frozen=True)
-class Made:
-    """A dataset, a first stage trained on it, and its latents."""
-
-    data: Path
-    stage1: Path
-    latents: Path
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    root = tmp_path_factory.mktemp("generation")
-    found = Made(root / "mnist_5k", root / "stage1", root / "stage1" / "latents.safetensors")
-    prepare("mnist_5k", found.data)
-    train.run(json.loads(spec_of()), found.data, found.stage1, threads=1, code="c")
-    latents.run(found.stage1, found.data, "c", found.latents)
-    torch.set_flush_denormal(False)
-    return found
-
-
-def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
-    spec = diffusion_spec(**changes)
-    file = made.latents if spec["knobs"]["method"] == "ldm" else None
-    train_diffusion.run(spec, made.data, out, 1, file, "code", progress_samples=3)
-    torch.set_flush_denormal(False)
-    return load_file(out / "model.safetensors")
+from workflows.steps import latents, sample, train_diffusion
 
 
 def test_latents_have_unit_variance_and_say_what_they_are_of(made: Made) -> None:
@@ -118,7 +65,7 @@ def test_training_leaves_a_record(made: Made, tmp_path: Path) -> None:
     assert list(log["step"]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     kept = load_file(tmp_path / "progress.safetensors")
     assert {name: value.shape for name, value in kept.items()} == {
-        f"{epoch:06d}": (3, 8, 7, 7) for epoch in (1, 2, 3)
+        f"{epoch:06d}": (5, 8, 7, 7) for epoch in (1, 2, 3)
     }
     assert not (tmp_path / "state").exists()
 
@@ -192,7 +139,7 @@ def test_sampling_is_resumed_with_the_same_result(
     sample.run(tmp_path, SAMPLING, *places)
     first = {name: (tmp_path / f"{name}.npy").read_bytes() for name in ("samples", "progress")}
     assert np.load(tmp_path / "samples.npy").shape == (6, 1, 28, 28)
-    assert np.load(tmp_path / "progress.npy").shape == (3, 3, 1, 28, 28)
+    assert np.load(tmp_path / "progress.npy").shape == (3, 5, 1, 28, 28)
     (tmp_path / "samples.npy").unlink()
     calls = []
 

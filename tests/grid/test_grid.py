@@ -93,10 +93,11 @@ def test_names_are_stable(cell: str) -> None:
 def test_budget_settings_name_no_cell() -> None:
     """A longer training of the same cell keeps its name; the budget is part of the row instead."""
     names = {budget: set(load_grid(budget, DATASETS).cells) for budget in ("smoke", "embedded")}
-    # Of the diffusion models four on each of two datasets; their first stages are in a sweep. Of
+    # Of the diffusion models six on each of two datasets; three of their first stages are in a
+    # sweep. Of
     # the larger network, which `embedded` leaves out, seven.
-    assert len(names["smoke"]) == 2 * (7 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 4 + 7
-    large = {name for name in names["smoke"] if "vqgan" in name or "movq" in name}
+    assert len(names["smoke"]) == 2 * (7 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 6 + 2 * 2 + 7
+    large = {name for name in names["smoke"] if "vqgan" in name or "movq/default" in name}
     assert len(large) == 7
     assert names["smoke"] - large < names["embedded"]
 

@@ -88,9 +88,13 @@ for _anchors, _colour in {
 }.items():
     STYLES[f"{_anchors}, offline"] = Style(_colour, DASHES["dotted"], "d")
     STYLES[f"{_anchors}, online"] = Style(_colour, DASHES["solid"], "D")
+STYLES["RQ-VAE"] = Style(SKY, DASHES["mixed"], "X")
+STYLES["MoVQ"] = Style(PURPLE, DASHES["dotted"], "p")
 # Diffusion models have the look of their first stages.
 for _row in ("LDM [32]-8 (reproduced)", "LDM-4 [31] CVPR'2022"):
     STYLES[_row] = L2
+for _row in ("RQ-VAE", "MoVQ"):
+    STYLES[f"{_row}-LDM"] = STYLES[_row]
 for _row in ("SQ-VAE-LDM", "SQ-VAE [33] ICML'2022"):
     STYLES[_row] = STYLES["SQ-VAE"]
 for _row in ("CVQ-VAE-LDM [32]-8", "CVQ-VAE (ours)"):
