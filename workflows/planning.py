@@ -25,6 +25,8 @@ PAPER = {
     "portraits": "ffhq",
     "objects": "imagenet",
 }
+# Roles whose datasets say themselves what they stand in for.
+OWN = ("digits", "natural", "faces")
 
 
 def filmed(knobs: Mapping[str, Any]) -> bool:
@@ -106,14 +108,16 @@ def plan(
 
 
 def _stands_for(grid: Grid, table: Mapping[str, Any]) -> dict[str, str]:
-    """Dataset -> the paper's that it is in place of, in a table on what is generated.
+    """Dataset -> the paper's that it is in place of, where its own stand_in_for does not say it.
 
-    There a dataset's own stand_in_for does not say it: CIFAR10 is no stand-in, but for ImageNet.
+    CIFAR10 is no stand-in, but among what is generated it is one for ImageNet.
     """
-    if table.get("stage") != 2 and not table.get("first_stages"):
-        return {}
     roles = grid.budget["roles"]
-    return {roles[role]: PAPER[role] for role in table["roles"] if roles[role] is not None}
+    return {
+        roles[role]: PAPER[role]
+        for role in table["roles"]
+        if roles[role] is not None and role not in OWN
+    }
 
 
 def _elsewhere(what: str, budgets: list[str]) -> str:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.generation.conftest import SAMPLING, Made, diffusion_spec, trained
+from tests.steps.conftest import python
 from workflows import diffusion_training
 from workflows.checkpoint import CheckpointError
 from workflows.data import DataError, prepare
@@ -228,3 +229,23 @@ def test_a_damaged_state_is_refused_and_another_runs_is_left(
     save_file({"a": torch.zeros(1)}, state, {"identity": "other", "history": "[]"})
     trained(made, tmp_path)
     assert "of other settings, data or code; starting anew" in capsys.readouterr().out
+
+
+def test_two_processes_train_as_one_does(made: Made, tmp_path: Path) -> None:
+    """Each takes its part of a batch, and the batch is the same; the last one has an odd size."""
+    spec = json.dumps(diffusion_spec(train_images=49, conditional=True))
+    weights = {}
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        options = ["--spec", spec, "--data", made.data, "--latents", made.latents, "--out", out]
+        launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+        launch += ["--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+        done = python(*launch, "-m", "workflows.steps.train_diffusion", *options)
+        assert done.returncode == 0, done.stderr
+        weights[processes] = load_file(out / "model.safetensors")
+        record = json.loads((out / "train.json").read_text())
+        assert (record["processes"], record["steps"]) == (processes, 6)
+    for name, value in weights[1].items():
+        torch.testing.assert_close(value, weights[2][name], rtol=1e-3, atol=1e-5)
+    logs = [pd.read_csv(tmp_path / n / "log.csv")["loss"] for n in ("1", "2")]
+    assert logs[0].to_numpy() == pytest.approx(logs[1].to_numpy(), rel=1e-4)

@@ -16,7 +16,7 @@ READING = (
     "kind of claim is said below the tables. In brackets its 95 % interval over seeds (Student's "
     "t, rows compared within seeds). A verdict needs an interval on one side of 0, hence two "
     "seeds. Intervals are not widened for the number of claims: of twenty effects that do not "
-    "exist, one is judged. rFID, KID and LPIPS rest on as many test images as the tables say (N)."
+    "exist, one is judged. rFID, FID, KID and LPIPS rest on as many images as the tables say (N)."
 )
 KINDS = {
     "better": "by how much the first row is better than the second",
