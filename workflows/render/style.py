@@ -88,7 +88,7 @@ for _anchors, _colour in {
 }.items():
     STYLES[f"{_anchors}, offline"] = Style(_colour, DASHES["dotted"], "d")
     STYLES[f"{_anchors}, online"] = Style(_colour, DASHES["solid"], "D")
-STYLES["RQ-VAE"] = Style(SKY, DASHES["mixed"], "X")
+STYLES["RQ-VAE"] = Style(BLUE, DASHES["long"], ">")
 STYLES["MoVQ"] = Style(PURPLE, DASHES["dotted"], "p")
 # Diffusion models have the look of their first stages.
 for _row in ("LDM [32]-8 (reproduced)", "LDM-4 [31] CVPR'2022"):
