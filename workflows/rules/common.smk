@@ -182,7 +182,8 @@ def sampling_of(wildcards):
 def latents_of(wildcards):
     """The latents that a diffusion model works on; nothing for one of pixels."""
     first_stage = cell_of(wildcards).first_stage
-    return CELL.format(cell=first_stage) + "/latents.safetensors" if first_stage else []
+    file = f"{CELL}/latents.safetensors"
+    return file.format(cell=first_stage) if first_stage else []
 
 
 def reference_images():
