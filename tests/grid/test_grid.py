@@ -39,17 +39,17 @@ def test_shared_runs_are_one_cell(budget: str) -> None:
     rows = [row for row in grid.rows if row.table not in APART]
     cells = {row.cell for row in rows}
     faces = 3 if grid.budget["roles"]["faces"] else 0
-    # 7 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
+    # 6 methods + offline + 5 more sizes and 5 more dimensions of three methods + 6 more anchors
     # + 2 reinitialisation rules, on two datasets; four larger codebooks, and two methods in the
     # plane, on one.
     large = 0 if budget == "embedded" else 1
-    # The headline tables' 16 different runs on each dataset, and their 22 rows, at every seed.
+    # The headline tables' 15 different runs on each dataset, and their 21 rows, at every seed.
     more = 0 if budget == "embedded" else 2
-    first = 2 * (7 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large + 2
-    assert len(cells) == first + more * (2 * (7 + 7 + 2) + faces)
-    lines = 2 * (7 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large + 2
-    assert len(rows) == lines + more * (2 * (7 + 4 + 8 + 3) + faces)
-    assert {grid.cells[cell].knobs["method"] for cell in cells} == {*METHODS} - {"movq"}
+    first = 2 * (6 + 1 + 15 + 15 + 6 + 2) + faces + 4 * large + 2
+    assert len(cells) == first + more * (2 * (6 + 7 + 2) + faces)
+    lines = 2 * (6 + 4 + 18 + 18 + 8 + 3) + faces + 5 * large + 2
+    assert len(rows) == lines + more * (2 * (6 + 4 + 8 + 3) + faces)
+    assert {grid.cells[cell].knobs["method"] for cell in cells} == {*METHODS} - {"movq", "rq_vae"}
     assert {cell.knobs["method"] for cell in grid.cells.values() if cell.stage == 1} >= {
         *METHODS
     } - ({"movq"} if budget == "embedded" else set())
@@ -96,7 +96,7 @@ def test_budget_settings_name_no_cell() -> None:
     # Of the diffusion models six on each of two datasets; three of their first stages are in a
     # sweep. Of
     # the larger network, which `embedded` leaves out, seven.
-    assert len(names["smoke"]) == 2 * (7 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 6 + 2 * 2 + 7
+    assert len(names["smoke"]) == 2 * (6 + 1 + 3 + 3 + 6 + 2) + 2 + 2 * 6 + 2 * 2 + 7
     large = {name for name in names["smoke"] if "vqgan" in name or "movq/default" in name}
     assert len(large) == 7
     assert names["smoke"] - large < names["embedded"]
