@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from workflows.checkpoint import CheckpointError, Trained, load_trained, save_tensors
 from workflows.registry import build_space
@@ -88,26 +87,19 @@ def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
     return Latents(points, scale)
 
 
-def space_of(
-    knobs: dict[str, Any], stage1: Path | None, latents: Path | None
-) -> tuple[torch.nn.Module, float]:
-    """The space of a diffusion model and its scale. stage1: the first stage's folder.
+def space_of(knobs: dict[str, Any], stage1: Path | None, latents: Path | None) -> torch.nn.Module:
+    """The space of a diffusion model. stage1, latents: the first stage's; None for pixels.
 
     Raises CheckpointError if the latents are of another first stage.
     """
     if stage1 is None or latents is None:
-        return build_space(knobs, None, 1.0), 1.0
+        return build_space(knobs, None, 1.0)
     trained = load_trained(stage1)
     scale = read_latents(latents, {"model": digest(stage1 / "model.safetensors")}).scale
-    return build_space(knobs, cast(Any, trained.model), scale), scale
+    return build_space(knobs, cast(Any, trained.model), scale)
 
 
 def digest(file: Path) -> str:
     """sha256 of a file."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def shape_of(points: np.ndarray | Tensor) -> tuple[int, ...]:
-    """Of one point."""
-    return tuple(points.shape[1:])

@@ -38,8 +38,7 @@ def coverage(real: np.ndarray, samples: np.ndarray, k: int = NEIGHBOURS) -> Cove
 def nearest(queries: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
     """Rows of `among` nearest to each query, (n, k), nearest first."""
     found = [
-        np.argsort(distances, axis=1, kind="stable")[:, :k]
-        for _, distances in _blocks(queries, among)
+        np.argsort(distances, axis=1, kind="stable")[:, :k] for distances in _blocks(queries, among)
     ]
     return np.concatenate(found)
 
@@ -47,14 +46,14 @@ def nearest(queries: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
 def _within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
     # A point is its own nearest neighbour, at distance nought: the k-th other one is number k.
     radii = np.concatenate(
-        [np.partition(distances, k, axis=1)[:, k] for _, distances in _blocks(manifold, manifold)]
+        [np.partition(distances, k, axis=1)[:, k] for distances in _blocks(manifold, manifold)]
     )
-    hits = [(distances <= radii).any(axis=1) for _, distances in _blocks(points, manifold)]
+    hits = [(distances <= radii).any(axis=1) for distances in _blocks(points, manifold)]
     return float(np.concatenate(hits).mean())
 
 
-def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, squared distances of the block's rows of `a` to all of `b`) in float64."""
+def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
+    """Squared distances of some rows of `a` at a time to all of `b`, in float64."""
     others = b.astype(np.float64)
     squares = np.square(others).sum(axis=1)
     for start in range(0, len(a), BLOCK):
@@ -63,4 +62,4 @@ def _blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         if a is b:
             # Else rounding would let a point be a little apart from itself.
             distances[np.arange(len(rows)), start + np.arange(len(rows))] = 0
-        yield start, np.maximum(distances, 0)
+        yield np.maximum(distances, 0)

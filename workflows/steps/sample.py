@@ -57,7 +57,7 @@ def run(
             f"{stage1 / 'model.safetensors'}: not the first stage that {cell / 'train.json'} was "
             "trained on; train the diffusion model again"
         )
-    space, _ = space_of(knobs, stage1, latents)
+    space = space_of(knobs, stage1, latents)
     backbone = build_backbone(knobs, record["shape"][0], record["classes"])
     file = cell / "model.safetensors"
     try:
