@@ -48,8 +48,7 @@ def _walk(path: Path, wanted: re.Pattern[str], contents: bool) -> Iterator[tuple
         zlib.error,
         OSError,
         EOFError,
-        NotImplementedError,  # a zip's unknown compression
-        RuntimeError,  # a zip with a password
+        RuntimeError,  # a zip with a password or of an unknown compression
     ) as error:
         raise DataError(f"{path}: unreadable: {error}") from None
 
