@@ -119,13 +119,20 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
         identity = {"dataset": wanted.dataset, "seed": seed}
         if method is None:
             model = resolve({**identity, "first_stage": None}, start, entry, known)
-            validate(dict(model.knobs), "generation_cell", wanted.where)
+            _check(model, wanted.where)
             yield (model,)
             continue
         first = _first_stage(wanted, settings, method, identity)
         model = resolve({**identity, "first_stage": first.id}, start, entry, known)
-        validate(dict(model.knobs), "generation_cell", wanted.where)
+        _check(model, wanted.where)
         yield _after(model, first), first
+
+
+def _check(model: Cell, where: str) -> None:
+    validate(dict(model.knobs), "generation_cell", where)
+    steps, most = model.knobs["sampling_steps"], model.knobs["noise_steps"]
+    if steps > most:
+        raise ConfigError(f"{where}: sampling_steps: {steps} is more than noise_steps: {most}")
 
 
 def _first_stage(

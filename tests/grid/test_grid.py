@@ -242,6 +242,11 @@ def spoil(file: Path, change: dict) -> None:
         ),
         (
             "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "sampling_steps": 1001}]},
+            "row 'a': sampling_steps: 1001 is more than noise_steps: 1000",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
             {"conditional": ["churches"]},
             "dataset 'buildings_64' has no classes to be asked for",
         ),
