@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -100,3 +101,25 @@ def unpack_training(
                 torch.empty_like(like).copy_(value).detach() if moment else value
             )
     optimiser.load_state_dict({**content, "state": state})
+
+
+def resume(
+    state: Path, identity: str, take: Callable[[Mapping[str, Tensor]], None]
+) -> list[dict[str, float]]:
+    """Hand an interrupted training to `take` and return its history; none if it was another run's.
+
+    identity: of settings, data and code, as the state's metadata has it beside `history`. Raises
+    CheckpointError if the file does not load, or `take` cannot use it.
+    """
+    if not state.exists():
+        return []
+    try:
+        with safe_open(state, "pt") as file:
+            metadata = file.metadata()
+        if metadata["identity"] != identity:
+            print(f"{state}: of other settings, data or code; starting anew", flush=True)
+            return []
+        take(load_file(state))
+    except Exception as error:
+        raise CheckpointError(f"{state}: damaged ({error}); delete it to start anew") from error
+    return json.loads(metadata["history"])

@@ -10,13 +10,18 @@ import pytest
 import torch
 
 from tests.conftest import VARIANTS
-from workflows.checkpoint import CheckpointError, pack_training, save_tensors
+from workflows.checkpoint import (
+    CheckpointError,
+    pack_training,
+    resume,
+    save_tensors,
+    unpack_training,
+)
 from workflows.registry import (
     build_autoencoder,
     build_objective,
     loss_weights,
 )
-from workflows.steps.train import resume
 from workflows.training import (
     Diverged,
     Images,
@@ -52,6 +57,12 @@ def losses_of(knobs: dict[str, Any]) -> Losses:
     return Losses(objective, loss_weights(knobs, 64))
 
 
+def resumed(
+    state: Path, identity: str, model: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> list[dict[str, float]]:
+    return resume(state, identity, lambda packed: unpack_training(packed, model, optimiser))
+
+
 def start(knobs: dict[str, Any]) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     steps = steps_per_epoch(36, knobs["batch_size"]) * knobs["epochs"]
     model = build_autoencoder(knobs, 1, steps).to(memory_format=torch.channels_last)
@@ -83,7 +94,7 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
         train(first, optimiser, images(), losses_of(knobs), knobs, [], observers, CPU)
 
     second, optimiser = start({**knobs, "seed": knobs["seed"]})
-    history = resume(state, "same", second, optimiser)
+    history = resumed(state, "same", second, optimiser)
     assert epochs_done(history, 5) == 2
     train(second, optimiser, images(), losses_of(knobs), knobs, history, NOBODY, CPU)
     for name, value in whole.state_dict().items():
@@ -100,14 +111,14 @@ def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     model, optimiser = start(knobs)
     state = tmp_path / "last.safetensors"
     save_tensors(state, pack_training(model, optimiser), {"identity": "a", "history": "[]"})
-    assert resume(state, "b", model, optimiser) == []
+    assert resumed(state, "b", model, optimiser) == []
 
 
 def test_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
     state = tmp_path / "last.safetensors"
     state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00garbage")
     with pytest.raises(CheckpointError, match=r"last.safetensors: damaged .* delete it"):
-        resume(state, "a", *start(VARIANTS["cvq_vae"]))
+        resumed(state, "a", *start(VARIANTS["cvq_vae"]))
 
 
 def test_divergence_is_said(tmp_path: Path) -> None:

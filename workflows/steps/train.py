@@ -6,19 +6,20 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from workflows import devices
 from workflows.checkpoint import (
     CheckpointError,
     pack_training,
+    resume,
     save_tensors,
     unpack_training,
 )
@@ -97,13 +98,17 @@ def run(
 
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, record["train"]["sha256"], code, filmed], sort_keys=True)
-    history = resume(state, identity, model, optimiser)
+
+    def take(packed: Mapping[str, torch.Tensor]) -> None:
+        unpack_training(packed, model, optimiser)
+        if critic is not None:
+            unpack_training(packed, critic, critic.optimiser, CRITIC)
+
+    history = resume(state, identity, take)
     shown = moments(planned) if filmed else frozenset()
     film = Film(model, images.validation[:WATCHED], shown, device)
     if history:
         film.unpack(load_file(state), "film.")
-        if critic is not None:
-            unpack_training(load_file(state), critic, critic.optimiser, CRITIC)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
         save_tensors(
@@ -207,27 +212,6 @@ def build_losses(
         loss_weights(knobs, values),
         adversary.to(device) if adversary is not None else None,
     )
-
-
-def resume(
-    state: Path, identity: str, model: torch.nn.Module, optimiser: torch.optim.Optimizer
-) -> list[dict[str, float]]:
-    """Load an interrupted training and return its history; start anew if it was another run's.
-
-    Raises CheckpointError if the file does not load.
-    """
-    if not state.exists():
-        return []
-    try:
-        with safe_open(state, "pt") as file:
-            metadata = file.metadata()
-        if metadata["identity"] != identity:
-            print(f"{state}: of other settings, data or code; starting anew", flush=True)
-            return []
-        unpack_training(load_file(state), model, optimiser)
-    except Exception as error:
-        raise CheckpointError(f"{state}: damaged ({error}); delete it to start anew") from error
-    return json.loads(metadata["history"])
 
 
 def _progress(cell: str, record: dict[str, float], epochs: int, left: float) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from workflows import devices
-from workflows.checkpoint import CheckpointError, pack_training, save_tensors, unpack_training
+from workflows.checkpoint import (
+    CheckpointError,
+    pack_training,
+    resume,
+    save_tensors,
+    unpack_training,
+)
 from workflows.data import DataError, load_labels, load_train
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
 from workflows.files import write_json, write_text
@@ -72,7 +79,7 @@ def run(
 
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, source, code, progress_samples], sort_keys=True)
-    history = resume(state, identity, learner)
+    history = resume(state, identity, lambda packed: unpack(packed, learner))
 
     def after_epoch(history: list[dict[str, float]]) -> None:
         if accelerator.is_main_process:
@@ -203,7 +210,7 @@ def pack(learner: Learner) -> dict[str, torch.Tensor]:
     return packed | {f"{KEPT}{epoch}": samples for epoch, samples in learner.kept.items()}
 
 
-def unpack(packed: dict[str, torch.Tensor], learner: Learner) -> None:
+def unpack(packed: Mapping[str, torch.Tensor], learner: Learner) -> None:
     """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
     own = {k: v for k, v in packed.items() if not k.startswith((EMA, KEPT))}
     unpack_training(own, learner.backbone, learner.optimiser)
@@ -215,25 +222,6 @@ def unpack(packed: dict[str, torch.Tensor], learner: Learner) -> None:
         for name, value in packed.items()
         if name.startswith(KEPT)
     }
-
-
-def resume(state: Path, identity: str, learner: Learner) -> list[dict[str, float]]:
-    """Load an interrupted training and return its history; start anew if it was another run's.
-
-    Raises CheckpointError if the file does not load.
-    """
-    if not state.exists():
-        return []
-    try:
-        with safe_open(state, "pt") as file:
-            metadata = file.metadata()
-        if metadata["identity"] != identity:
-            print(f"{state}: of other settings, data or code; starting anew", flush=True)
-            return []
-        unpack(load_file(state), learner)
-    except Exception as error:
-        raise CheckpointError(f"{state}: damaged ({error}); delete it to start anew") from error
-    return json.loads(metadata["history"])
 
 
 def _progress(cell: str, found: dict[str, float], epochs: int, left: float) -> str:
