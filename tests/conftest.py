@@ -38,6 +38,7 @@ LARGE = {
     "network_channels": 32,
     "network_blocks": 1,
     "perceptual_weight": 1.0,
+    "perceptual_network": "alex",
     "adversarial_weight": 0.8,
     "adversarial_start": 2,
 }

@@ -27,7 +27,7 @@ from workflows.training import Diverged, record_marks, steps_per_epoch
 
 LOG_COLUMNS = ["epoch", "step", "loss", "images_per_second", "seconds"]
 # Parts of the training after which samples are kept, to see whether they get better.
-SHOWN = (0.125, 0.25, 0.5, 1.0)
+SHOWN = (0.05, 0.125, 0.25, 0.5, 1.0)
 # How those are sampled, whatever the cell's own samples are: quickly, and without chance.
 QUICK = {"sampling_steps": 20, "eta": 0.0, "guidance": 1.0}
 

@@ -43,7 +43,7 @@ def test_draws_depend_on_seed_and_step_alone() -> None:
 def test_moments_end_with_the_last_epoch() -> None:
     assert moments(1) == [1]
     assert moments(3) == [1, 2, 3]
-    assert moments(40) == [5, 10, 20, 40]
+    assert moments(40) == [2, 5, 10, 20, 40]
 
 
 def test_pixels_become_floats_and_latents_stay() -> None:

@@ -204,7 +204,9 @@ def build_losses(
     if network_of(knobs) == "vqgan":
         if weights is None:
             raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
-        perceptual = load_perceptual("vgg", read_network(weights, "lpips_vgg").tensors).to(device)
+        backbone = knobs["perceptual_network"]
+        tensors = read_network(weights, f"lpips_{backbone}").tensors
+        perceptual = load_perceptual(backbone, tensors).to(device)
     values = record["channels"] * record["image_size"] ** 2
     adversary = build_adversary(knobs, record["channels"])
     return Losses(
