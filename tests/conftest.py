@@ -38,7 +38,7 @@ LARGE = {
     "network_channels": 32,
     "network_blocks": 1,
     "perceptual_weight": 1.0,
-    "perceptual_network": "alex",
+    "perceptual_network": "vgg",
     "adversarial_weight": 0.8,
     "adversarial_start": 2,
 }

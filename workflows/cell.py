@@ -65,6 +65,29 @@ def resolve(
     return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
 
 
+# AlexNet's second pooling has nothing left of fewer pixels.
+FEWEST_PIXELS = {"vgg": 16, "alex": 31}
+
+
+def check_size(cell: Cell, pixels: int, where: str) -> None:
+    """Refuse a network that images of so many pixels a side do not fit. Raises ConfigError."""
+    if cell.knobs.get("network") != "vqgan":
+        return
+    dataset, factor = cell.knobs["dataset"], cell.knobs["downsampling"]
+    if pixels % factor:
+        raise ConfigError(
+            f"{where}: downsampling: the {pixels} pixels of '{dataset}' are not a multiple of "
+            f"{factor}"
+        )
+    backbone = cell.knobs["perceptual_network"]
+    if pixels < FEWEST_PIXELS[backbone]:
+        fitting = [name for name, fewest in FEWEST_PIXELS.items() if pixels >= fewest]
+        raise ConfigError(
+            f"{where}: perceptual_network: '{backbone}' needs {FEWEST_PIXELS[backbone]} pixels, "
+            f"'{dataset}' has {pixels}; allowed: {', '.join(fitting) or 'none'}"
+        )
+
+
 def check(cell: Cell, where: str) -> None:
     """Refuse an autoencoder whose knobs are wrong, or do not go together. Raises ConfigError."""
     validate(dict(cell.knobs), "cell", where)

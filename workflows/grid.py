@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workflows import generation_grid
-from workflows.cell import Cell, base, check, resolve
+from workflows.cell import Cell, base, check, check_size, resolve
 from workflows.data import Dataset
 from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
 
@@ -159,6 +159,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                         check(cell, where)
                 for shown, *needed in found:
                     for cell in (*needed, shown):
+                        check_size(cell, datasets[dataset].image_size, where)
                         if cells.setdefault(cell.id, cell) != cell:
                             raise ConfigError(
                                 f"{budget_file}: role_knobs.{role}: cell '{cell.id}' is already "
