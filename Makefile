@@ -8,7 +8,7 @@ ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint cells status cell so_far site report bench bench-embedded bench-gpu lock
+.PHONY: all_tables test lint faults verify cells status cell so_far site report bench bench-embedded bench-gpu lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -22,6 +22,15 @@ lint: .venv/ready
 	$(BIN)/snakefmt --check Snakefile workflows/rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+# Make things go wrong for real and write docs/faults.md; some ten minutes. The disk's faults need
+# the right to mount a file system.
+faults: .venv/ready
+	$(BIN)/python -m tests.faults --out docs/faults.md
+
+# Which results are what their records say, and what would be made today.
+verify: .venv/ready
+	@$(BIN)/python -m workflows.verify --budget $(BUDGET)
 
 cells: .venv/ready
 	@$(BIN)/python -m workflows.cells list --budget $(BUDGET)

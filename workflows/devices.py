@@ -48,6 +48,11 @@ def lease(gpus: int, folder: Path) -> int:
     raise AssertionError("there is always another place")
 
 
+def first_process() -> bool:
+    """Whether this is the only process of a training, or the one of several that writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def set_precision(precision: str, device: torch.device) -> None:
     """Let convolutions on a GPU use TF32 if `precision` is "tf32", and only then.
 

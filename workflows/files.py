@@ -2,24 +2,80 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` with a temporary path beside `path`, flush it to disk and rename it."""
+def digest(file: Path) -> str:
+    """The SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_atomically(
+    path: Path, write: Callable[[Path], None], before: Callable[[], None] = lambda: None
+) -> None:
+    """Call `write` with a temporary path beside `path`, flush it to disk and rename it.
+
+    before: called when the new file is whole on disk and the old one still has its name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
+        before()
         temporary.replace(path)
+        _flush_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class Held(OSError):
+    """Another process works on it; the message names the file and, if it can, the process."""
+
+
+@contextmanager
+def hold(file: Path) -> Iterator[None]:
+    """Hold a file, so that no other process does what is done meanwhile. Raises Held at once.
+
+    The system lets go of it when the process ends, however it ends. File systems that know no
+    locks let everyone have it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            process = handle.read().strip() or "another"
+            raise Held(
+                f"{file}: held by process {process}, which works on this cell; wait for its end, "
+                "or end it and run again"
+            ) from None
+        except OSError as error:
+            print(f"{file}: cannot be locked ({error}); going on without", flush=True)
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def _flush_names(folder: Path) -> None:
+    """Without it a power cut can undo a rename. Not every file system lets a folder be flushed."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:

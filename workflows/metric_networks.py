@@ -17,12 +17,16 @@ from workflows.weight_files import check_sum
 
 @dataclass(frozen=True)
 class Networks:
-    """The metric networks, and per network how results name it and its weights' route."""
+    """The metric networks, and per network how results name it and its weights' route.
+
+    digests: that name -> the SHA-256 of the weights.
+    """
 
     inception: Inception
     lpips_vgg: Perceptual
     lpips_alex: Perceptual
     features: dict[str, str]
+    digests: dict[str, str]
 
 
 def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
@@ -33,15 +37,17 @@ def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
         load_perceptual("vgg", files["lpips_vgg"].tensors).to(device),
         load_perceptual("alex", files["lpips_alex"].tensors).to(device),
         {name: file.features for name, file in files.items()},
+        {file.features: file.sha256 for file in files.values()},
     )
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network's tensors, and how results name it and its weights' route."""
+    """One network's tensors, how results name it and its weights' route, and its file's digest."""
 
     tensors: dict[str, Tensor]
     features: str
+    sha256: str
 
 
 def read_network(folder: Path, name: str) -> Network:
@@ -56,4 +62,4 @@ def read_network(folder: Path, name: str) -> Network:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{about}: damaged ({error}); run workflows.steps.weights") from error
     check_sum(folder / f"{name}.safetensors", sha256)
-    return Network(load_file(folder / f"{name}.safetensors"), features)
+    return Network(load_file(folder / f"{name}.safetensors"), features, sha256)

@@ -6,7 +6,9 @@ import ast
 import hashlib
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("models", "baselines", "workflows")
@@ -37,6 +39,31 @@ def commit() -> tuple[str, bool]:
     if head.returncode:
         return "unknown", True
     return head.stdout.strip(), bool(status.stdout.strip())
+
+
+def lock() -> str:
+    """The SHA-256 of the file that pins every package, 64 hexadecimal digits."""
+    return hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+
+
+def origin(device: str, threads: int) -> dict[str, Any]:
+    """What every record says of the process that made it: commit, dirty, lock, device, threads."""
+    head, dirty = commit()
+    return {
+        "commit": head,
+        "dirty": dirty,
+        "lock_sha256": lock(),
+        "device": device,
+        "threads": threads,
+    }
+
+
+@cache
+def training_code(stage: int, method: str, network: str) -> str:
+    """The fingerprint of what trains an autoencoder (stage 1) or a diffusion model (stage 2)."""
+    if stage == 2:
+        return fingerprint("workflows.steps.train_diffusion", method)
+    return fingerprint("workflows.steps.train", method, network)
 
 
 def fingerprint(step: str, *names: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
-from workflows.checkpoint import CheckpointError, Trained, load_trained, save_tensors
+from workflows.checkpoint import (
+    CheckpointError,
+    Trained,
+    load_trained,
+    read_tensors,
+    save_tensors,
+)
+from workflows.files import digest
 from workflows.registry import build_space
 
 BATCH = 64
@@ -19,10 +24,14 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Latents:
-    """points: float32 (n, d, h, w), of unit variance. scale: what they were multiplied by."""
+    """points: float32 (n, d, h, w), of unit variance. scale: what they were multiplied by.
+
+    model: the digest of the first stage's model, where it is known.
+    """
 
     points: np.ndarray
     scale: float
+    model: str = ""
 
 
 def first_stage(folder: Path, dataset_sha256: str, code: str) -> Trained:
@@ -74,17 +83,15 @@ def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
 
     wanted: metadata that it must have.
     """
+    tensors, metadata = read_tensors(file)
     try:
-        with safe_open(file, "np") as opened:
-            metadata = opened.metadata() or {}
-            points = opened.get_tensor("points")
-            scale = float(metadata["scale"])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{file}: damaged ({error}); make it again") from error
+        points, scale = tensors["points"].numpy(), float(metadata["scale"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{file}: no latents ({error}); make it again") from error
     for key, value in wanted.items():
         if metadata.get(key) != value:
             raise CheckpointError(f"{file}: {key}: is {metadata.get(key)}, must be {value}")
-    return Latents(points, scale)
+    return Latents(points, scale, metadata.get("model", ""))
 
 
 def space_of(knobs: dict[str, Any], stage1: Path | None, latents: Path | None) -> torch.nn.Module:
@@ -97,9 +104,3 @@ def space_of(knobs: dict[str, Any], stage1: Path | None, latents: Path | None) -
     trained = load_trained(stage1)
     scale = read_latents(latents, {"model": digest(stage1 / "model.safetensors")}).scale
     return build_space(knobs, cast(Any, trained.model), scale)
-
-
-def digest(file: Path) -> str:
-    """sha256 of a file."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

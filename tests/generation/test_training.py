@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from tests.generation.conftest import SAMPLING, Made, diffusion_spec, trained
 from tests.steps.conftest import python
 from workflows import diffusion_training
-from workflows.checkpoint import CheckpointError
+from workflows.checkpoint import CheckpointError, read_tensors, save_tensors
 from workflows.data import DataError, prepare
 from workflows.diffusion_training import Points, draws, moments
 from workflows.schema import ConfigError
@@ -204,8 +204,8 @@ def test_a_diffusion_model_of_another_first_stage_is_not_sampled(
     other.mkdir()
     for name in ("train.json", "model.safetensors"):
         (other / name).write_bytes((made.stage1 / name).read_bytes())
-    tensors = load_file(other / "model.safetensors")
-    save_file({name: value + 1 for name, value in tensors.items()}, other / "model.safetensors")
+    tensors, about = read_tensors(other / "model.safetensors")
+    save_tensors(other / "model.safetensors", {n: v + 1 for n, v in tensors.items()}, about)
     with pytest.raises(CheckpointError, match=r"not the first stage that .* was trained on"):
         sample.run(tmp_path / "cell", SAMPLING, other, made.latents)
 
@@ -226,7 +226,7 @@ def test_a_damaged_state_is_refused_and_another_runs_is_left(
     state.write_bytes(b"half a file")
     with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged .*delete it"):
         trained(made, tmp_path)
-    save_file({"a": torch.zeros(1)}, state, {"identity": "other", "history": "[]"})
+    save_tensors(state, {"a": torch.zeros(1)}, {"identity": "other", "history": "[]"})
     trained(made, tmp_path)
     assert "of other settings, data or code; starting anew" in capsys.readouterr().out
 

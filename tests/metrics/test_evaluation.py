@@ -191,6 +191,7 @@ def test_an_infinite_ratio_is_collected_and_printed(
     )
     (cell / "reconstructions.png").touch()
     record = {"status": "finished", "epochs": 1, "commit": "0" * 12, "dirty": False}
+    record |= {"threads": 1, "dataset_sha256": "0" * 64}
     (cell / "train.json").write_text(json.dumps({**record, "device": "cpu", "seconds": 1.0}))
     planned = {"folder": str(cell), "knobs": {"dataset": DIGITS, "seed": 0}, "missing": None}
     plan = {

@@ -14,7 +14,7 @@ from workflows.checkpoint import (
     CheckpointError,
     pack_training,
     resume,
-    save_tensors,
+    save_state,
     unpack_training,
 )
 from workflows.registry import (
@@ -85,7 +85,7 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
         import json
 
         metadata = {"identity": "same", "history": json.dumps(history)}
-        save_tensors(state, pack_training(first, optimiser), metadata)
+        save_state(state, pack_training(first, optimiser), metadata)
         if epochs_done(history, 5) == 2:
             raise Killed
 
@@ -110,7 +110,7 @@ def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     knobs = VARIANTS["cvq_vae"]
     model, optimiser = start(knobs)
     state = tmp_path / "last.safetensors"
-    save_tensors(state, pack_training(model, optimiser), {"identity": "a", "history": "[]"})
+    save_state(state, pack_training(model, optimiser), {"identity": "a", "history": "[]"})
     assert resumed(state, "b", model, optimiser) == []
 
 

@@ -37,7 +37,12 @@ def plan(tmp_path: Path) -> dict:
             "device": "cpu",
             "commit": "abc",
             "dirty": not finished,
+            "threads": 2,
+            "dataset_sha256": "da" * 32,
         }
+        if finished:
+            record["lock_sha256"] = "10c4" * 16
+            (folder / "evaluation.json").write_text('{"features": {"net": "' + "fe" * 32 + '"}}')
         (folder / "train.json").write_text(json.dumps(record))
         lines = "as_published,rFID,2.5,64,net\n" if finished else ""
         (folder / "metrics.csv").write_text("protocol,metric,value,images,features\n" + lines)
@@ -67,6 +72,11 @@ def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
     ]
     assert measured["value"].isna().tolist() == [False, True, True] * 2
     assert list(measured["commit"][:3]) == ["abc", "abc+changes", ""]
+    digests = measured[["threads", "dataset_digest", "features_digest", "lock_digest"]]
+    assert digests[:2].to_numpy().tolist() == [
+        [2, "da" * 6, "fe" * 6, "10c4" * 3],
+        [2, "da" * 6, "", ""],
+    ]
     assert "2.5,64,ok" in (out / "measured.csv").read_text()
     assert len(read_csv(out / "curves.csv", "curves")) == 2
     assert len(read_csv(out / "codes.csv", "codes")) == 4
@@ -127,7 +137,7 @@ def test_what_is_measured_so_far_can_be_collected(plan: dict, tmp_path: Path) ->
     (Path(plan["cells"][GOOD]["folder"]) / "metrics.csv").unlink()
     plan["cells"][BAD]["missing"] = "evaluated before its data were deleted"
     part = measured_part(plan)
-    assert list(part["cells"]) == [BAD, GONE]
+    assert list(part["cells"]) == [BAD]
     assert part["cells"][BAD]["missing"] is None
     run(part, tmp_path / "out")
-    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["cell"]) == {BAD, GONE}
+    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["cell"]) == {BAD}

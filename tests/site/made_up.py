@@ -81,6 +81,8 @@ def _frames(content: dict[str, Any], protocols: list[str]) -> dict[str, pd.DataF
         base = {"table": line["table"], "row": line["row"], "dataset": knobs["dataset"]} | {
             "cell": line["cell"], "seed": knobs["seed"], "epochs": 2, "budget": "lite",
             "features": "", "commit": "0123456789ab", "device": "cpu", "seconds": 61.0, "note": "",
+            "threads": 1, "dataset_digest": "da" * 6, "features_digest": "",
+            "lock_digest": "10c4" * 3,
         }  # fmt: skip
         nothing = base | {"protocol": "all", "metric": "all", "value": None, "images": None}
         if line["cell"] not in values:

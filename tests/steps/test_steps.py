@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tests.conftest import LARGE
 from tests.steps.conftest import LIMITS, Command, Refused, python, spec_of
 from workflows import training
+from workflows.checkpoint import read_tensors, save_tensors
 from workflows.evaluation import COLUMNS
 from workflows.schema import schema
 from workflows.steps import train
@@ -65,9 +65,8 @@ def test_weights_record_their_route(chain: Chain) -> None:
 
 
 def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
-    with safe_open(chain.reference, "np") as file:
-        assert file.get_tensor("features").shape == (8, 2048)
-        metadata = file.metadata()
+    tensors, metadata = read_tensors(chain.reference)
+    assert tensors["features"].shape == (8, 2048)
     dataset = json.loads((chain.data / "dataset.json").read_text())
     network = json.loads((chain.weights / "inception.json").read_text())
     assert metadata == {
@@ -194,20 +193,17 @@ def cut(file: Path, copy: Path) -> Path:
 def test_a_truncated_model_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
     shutil.copy(chain.cell / "train.json", tmp_path)
     model = cut(chain.cell / "model.safetensors", tmp_path / "model.safetensors")
-    assert f"evaluate: {model}: not this cell's model" in refused(
-        "evaluate", *chain.evaluate("--cell", tmp_path)
-    )
+    assert f"evaluate: {model}: damaged" in refused("evaluate", *chain.evaluate("--cell", tmp_path))
     assert [path.name for path in tmp_path.iterdir() if "metrics" in path.name] == []
 
 
 def test_reference_features_of_others_are_refused(
     chain: Chain, tmp_path: Path, refused: Refused
 ) -> None:
-    with safe_open(chain.reference, "np") as opened:
-        features, metadata = opened.get_tensor("features"), opened.metadata()
+    tensors, metadata = read_tensors(chain.reference)
     file = tmp_path / "reference.safetensors"
     options = chain.evaluate("--reference", file)
-    save_file({"features": features}, file, {**metadata, "sha256": "0" * 64})
+    save_tensors(file, tensors, {**metadata, "sha256": "0" * 64})
     message = f"evaluate: {file}: sha256 is {'0' * 64}, expected {metadata['sha256']}"
     assert message in refused("evaluate", *options)
     cut(chain.reference, file)

@@ -58,6 +58,7 @@ rule evaluate:
         f"{CELL}/metrics.csv",
         f"{CELL}/codes.csv",
         f"{CELL}/reconstructions.png",
+        f"{CELL}/evaluation.json",
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     # A cell is finished before another is begun, so that a long run has results early.
@@ -81,4 +82,4 @@ rule evaluate:
         "python -S workflows/start.py workflows.steps.evaluate --cell {params.folder} --data {params.data}"
         " --weights {params.weights} --protocols {params.protocols}"
         " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
-        " --reference {input.references} --threads 1 2>&1 | tee {log}"
+        " --reference {input.references} --code {params.code} --threads 1 2>&1 | tee {log}"

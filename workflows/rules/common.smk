@@ -159,9 +159,11 @@ def spec_of(wildcards):
 
 
 def training_code_of(wildcards):
-    """A digest of the code that trains an autoencoder."""
-    knobs = cell_of(wildcards).knobs
-    return fingerprint("workflows.steps.train", knobs["method"], network_of(knobs))
+    """A digest of the code that trains a cell."""
+    cell = cell_of(wildcards)
+    return provenance.training_code(
+        cell.stage, cell.knobs["method"], network_of(cell.knobs)
+    )
 
 
 def training_spec_of(wildcards):

@@ -49,9 +49,7 @@ rule train_diffusion:
             f"--latents {input.latents}" if input.latents else ""
         ),
         progress=GRID.budget["generation"]["progress_samples"],
-        code=lambda wildcards: fingerprint(
-            "workflows.steps.train_diffusion", cell_of(wildcards).knobs["method"]
-        ),
+        code=training_code_of,
     message:
         "Train {wildcards.cell}"
     shell:
@@ -140,6 +138,7 @@ rule evaluate_samples:
         f"{CELL}/progress.csv",
         f"{CELL}/samples.png",
         f"{CELL}/neighbours.png",
+        f"{CELL}/evaluation.json",
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
@@ -160,7 +159,7 @@ rule evaluate_samples:
     shell:
         "python -S workflows/start.py workflows.steps.evaluate_samples --cell {params.folder}"
         " --data {params.data} --weights {params.weights} --reference {input.reference}"
-        " --threads 1 2>&1 | tee {log}"
+        " --code {params.code} --threads 1 2>&1 | tee {log}"
 
 
 ruleorder: train_diffusion > train

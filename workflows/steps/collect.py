@@ -16,6 +16,8 @@ from workflows.files import write_atomically
 from workflows.schema import ConfigError, read_csv, schema
 
 Row = dict[str, Any]
+# Hexadecimal digits of a digest in measured.csv; the cell's records have all of them.
+SHOWN = 12
 # Stage -> a cell's pictures, and what is added to the cell's name for them.
 PICTURES = {
     1: {"reconstructions.png": ""},
@@ -49,6 +51,9 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
     known["commit"] = record["commit"] + ("+changes" if record["dirty"] else "")
     known["device"] = record["device"]
     known["seconds"] = record["seconds"]
+    known["threads"] = record["threads"]
+    known["dataset_digest"] = record["dataset_sha256"][:SHOWN]
+    known["lock_digest"] = record.get("lock_sha256", "")[:SHOWN]
     if record["status"] == "diverged":
         message = " ".join(record["message"].split())
         note = f"last good step {record['steps']}" + (f"; {message}" if message else "")
@@ -56,10 +61,22 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
     metrics = pd.read_csv(folder / "metrics.csv", keep_default_na=False)
     if metrics.empty:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
-    return [
-        {**known, **dict(zip(map(str, metrics), values, strict=True)), "status": "ok", "note": ""}
+    features = _features(folder)
+    found = [
+        dict(zip(map(str, metrics), values, strict=True))
         for values in metrics.itertuples(index=False)
     ]
+    for row in found:
+        row["features_digest"] = features.get(row["features"], "")[:SHOWN]
+    return [{**known, **row, "status": "ok", "note": ""} for row in found]
+
+
+def _features(folder: Path) -> dict[str, str]:
+    """Names of metric networks -> digests of their weights; none of a cell from before they were
+    recorded.
+    """
+    file = folder / "evaluation.json"
+    return json.loads(file.read_text(encoding="utf-8"))["features"] if file.exists() else {}
 
 
 def gather(plan: Row) -> dict[str, pd.DataFrame]:
@@ -121,16 +138,16 @@ def of_table(plan: Row, table: str) -> Row:
 
 
 def measured_part(plan: Row) -> Row:
-    """The part of a plan whose cells have been evaluated, or cannot be for want of data.
+    """The part of a plan whose cells have been evaluated; the others are not measured.
 
-    What has been evaluated counts also where its dataset is not at hand any more.
+    What has been evaluated counts also where its dataset is not at hand any more. How to get a
+    dataset is left to a run that needs it.
     """
-    cells = {}
-    for name, planned in plan["cells"].items():
-        if (Path(planned["folder"]) / "metrics.csv").is_file():
-            cells[name] = {**planned, "missing": None}
-        elif planned["missing"]:
-            cells[name] = planned
+    cells = {
+        name: {**planned, "missing": None}
+        for name, planned in plan["cells"].items()
+        if (Path(planned["folder"]) / "metrics.csv").is_file()
+    }
     return {**plan, "cells": cells, "rows": [r for r in plan["rows"] if r["cell"] in cells]}
 
 
@@ -172,7 +189,7 @@ def _nothing(status: str, note: str) -> Row:
 
 def _typed(rows: list[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(schema("measured")["properties"]))
-    for column in ("images", "epochs"):
+    for column in ("images", "epochs", "threads"):
         # Otherwise one missing value makes a float of every number of images.
         frame[column] = pd.to_numeric(frame[column]).astype("Int64")
     return frame

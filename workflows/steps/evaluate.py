@@ -7,19 +7,20 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from workflows import devices
-from workflows.checkpoint import load_trained
+from workflows.checkpoint import load_trained, read_tensors
 from workflows.evaluation import BATCH, COLUMNS, code_rows, evaluate
-from workflows.files import write_atomically, write_text
+from workflows.files import digest, write_atomically, write_json, write_text
 from workflows.metric_networks import load_networks
 from workflows.protocol import load_protocol, rgb
+from workflows.provenance import origin
 
 SHOWN = 8
 
@@ -49,18 +50,13 @@ def read_reference(
     """
     wanted = {"sha256": sha256, "features": features["inception"]}
     for file in files:
-        try:
-            with safe_open(file, "np") as opened:
-                metadata = opened.metadata() or {}
-                found = opened.get_tensor("features")
-        except SafetensorError as error:
-            raise ValueError(f"{file}: damaged ({error})") from error
+        tensors, metadata = read_tensors(file)
         if metadata.get("protocol") != protocol:
             continue
         for key, value in wanted.items():
             if metadata.get(key) != value:
                 raise ValueError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
-        return found
+        return tensors["features"].numpy()
     raise ValueError(f"no --reference file is of protocol '{protocol}'")
 
 
@@ -72,13 +68,15 @@ def grid(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write metrics.csv, codes.csv and reconstructions.png into the cell's folder."""
+    """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell."""
     from workflows.data import load_test
+    from workflows.data.damage import verify_small
 
     cell: Path = arguments.cell
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocols = [load_protocol(name) for name in arguments.protocols]
+    verify_small(arguments.data)
     test, record = load_test(arguments.data)
     images = np.asarray(test)
     trained = load_trained(cell)
@@ -107,6 +105,21 @@ def run(arguments: argparse.Namespace) -> None:
     write_atomically(cell / "reconstructions.png", lambda path: picture.save(path, "PNG"))
     write_text(cell / "codes.csv", codes.to_csv(index=False))
     write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
+    sources = {"dataset_sha256": record["test"]["sha256"], "code": arguments.code}
+    digests = networks.digests if finished else {}
+    maker = origin(devices.name(device), arguments.threads)
+    about = {**maker, **sources, "features": digests}
+    write_evaluation(cell, about, ["train.json", "codes.csv", "metrics.csv"])
+
+
+def write_evaluation(cell: Path, about: dict[str, Any], files: list[str]) -> None:
+    """Write evaluation.json: of what a cell's numbers were made, and the digests of them.
+
+    about: its maker, `dataset_sha256` of the images that the cell's were compared with, `code` and
+    `features`, names of metric networks -> SHA-256 of their weights. files: names in the folder.
+    """
+    digests = {name: digest(cell / name) for name in files}
+    write_json(cell / "evaluation.json", {**about, "files": digests})
 
 
 def main() -> int:
@@ -119,6 +132,7 @@ def main() -> int:
     parser.add_argument("--fid-images", type=int, default=0, help="first N; 0 for all")
     parser.add_argument("--lpips-images", type=int, default=0, help="first N; 0 for all")
     parser.add_argument("--reference", type=Path, nargs="+", required=True)
+    parser.add_argument("--code", default="", help="digest of the code that evaluates")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -22,16 +22,20 @@ from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception, load_inception
 from workflows.metrics.manifold import coverage, nearest
 from workflows.protocol import Protocol, load_protocol, rgb
-from workflows.steps.evaluate import read_reference
+from workflows.provenance import origin
+from workflows.steps.evaluate import read_reference, write_evaluation
 
 PROTOCOL = "samples"
 SHOWN = 8
+FILES = ["train.json", "sampling.json", "progress.csv", "metrics.csv"]
 # Nearest training images below each sample.
 LOOKALIKES = 3
 
 
-def run(cell: Path, data: Path, weights: Path, reference: Path) -> None:
-    """Write metrics.csv, progress.csv, samples.png and neighbours.png into the cell's folder.
+def run(
+    cell: Path, data: Path, weights: Path, reference: Path, code: str = "", threads: int = 1
+) -> None:
+    """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
 
     reference: features of the first training images. progress.csv has the Fréchet distance of
     samples along the training, and at epoch 0 that of noise decoded the same way, both of as many
@@ -41,11 +45,13 @@ def run(cell: Path, data: Path, weights: Path, reference: Path) -> None:
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocol = load_protocol(PROTOCOL)
+    maker = {**origin(devices.name(device), threads), "code": code}
     about = json.loads((cell / "sampling.json").read_text(encoding="utf-8"))
     if about["status"] != "finished":
         for name in ("samples.png", "neighbours.png"):
             _picture(cell / name, np.zeros((3, 8, 8), np.uint8))
         _write_rows(cell, [], [])
+        write_evaluation(cell, {**maker, "features": {}}, FILES)
         return
     loaded = load_train(data)
     network = read_network(weights, "inception")
@@ -71,6 +77,8 @@ def run(cell: Path, data: Path, weights: Path, reference: Path) -> None:
     lines = [samples[:SHOWN], *(np.asarray(loaded.train)[closest[:, k]] for k in range(LOOKALIKES))]
     _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
     _write_rows(cell, rows, progress)
+    maker["dataset_sha256"] = loaded.record["train"]["sha256"]
+    write_evaluation(cell, {**maker, "features": {network.features: network.sha256}}, FILES)
 
 
 def _progress(
@@ -114,11 +122,19 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--code", default="", help="digest of the code that evaluates")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
-        run(arguments.cell, arguments.data, arguments.weights, arguments.reference)
+        run(
+            arguments.cell,
+            arguments.data,
+            arguments.weights,
+            arguments.reference,
+            arguments.code,
+            arguments.threads,
+        )
     except (DataError, ValueError, KeyError, OSError, RuntimeError) as error:
         print(f"evaluate_samples: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

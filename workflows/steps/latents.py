@@ -12,8 +12,9 @@ import torch
 from workflows import devices
 from workflows.checkpoint import CheckpointError
 from workflows.data import DataError, load_train
+from workflows.files import digest
 from workflows.schema import ConfigError
-from workflows.spaces import digest, encode, first_stage, write_latents
+from workflows.spaces import encode, first_stage, write_latents
 
 
 def run(cell: Path, data: Path, code: str, out: Path) -> None:

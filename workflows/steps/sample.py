@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from workflows import devices
-from workflows.checkpoint import CheckpointError
-from workflows.files import write_atomically, write_json
+from workflows.checkpoint import CheckpointError, check_model, read_tensors
+from workflows.files import digest, write_atomically, write_json
 from workflows.protocol import load_protocol
 from workflows.registry import build_backbone
 from workflows.sampling import sample_points, to_images
 from workflows.schema import ConfigError
-from workflows.spaces import digest, space_of
+from workflows.spaces import space_of
 
 # Samples that are kept together while sampling goes on; what an interruption costs at most.
 PART = 256
@@ -60,8 +59,10 @@ def run(
     space = space_of(knobs, stage1, latents)
     backbone = build_backbone(knobs, record["shape"][0], record["classes"])
     file = cell / "model.safetensors"
+    check_model(file, record)
+    tensors, _ = read_tensors(file)
     try:
-        backbone.load_state_dict(load_file(file))
+        backbone.load_state_dict(tensors)
     except Exception as error:
         raise CheckpointError(f"{file}: not this cell's model ({error})") from error
     backbone = backbone.to(device).requires_grad_(False)
@@ -87,7 +88,7 @@ def run(
                 flush=True,
             )
         made.append(np.load(part))
-    kept = load_file(cell / "progress.safetensors")
+    kept, _ = read_tensors(cell / "progress.safetensors")
     along = [_stored(to_images(space, kept[name], device)) for name in sorted(kept)]
     noise = torch.randn(
         (len(along[-1]), *shape), generator=torch.Generator().manual_seed(knobs["seed"])

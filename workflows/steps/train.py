@@ -7,29 +7,33 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
 from workflows import devices
 from workflows.checkpoint import (
     CheckpointError,
+    load_state,
     pack_training,
     resume,
+    save_state,
     save_tensors,
     unpack_training,
 )
 from workflows.data import DataError, load_train
-from workflows.files import write_json, write_text
+from workflows.data.damage import verify_small
+from workflows.devices import first_process
+from workflows.files import digest, hold, write_json, write_text
 from workflows.film import Film, moments
 from workflows.metric_networks import read_network
 from workflows.metrics.perceptual import load_perceptual
 from workflows.probe import Estimate, estimate, refuse_beyond
-from workflows.provenance import commit
+from workflows.provenance import origin
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
@@ -52,7 +56,8 @@ from workflows.training import (
     train,
 )
 
-CRITIC = "critic."
+# Of the names in a state.
+CRITIC, FILM = "critic.", "film."
 
 
 def run(
@@ -75,6 +80,7 @@ def run(
     knobs = spec["knobs"]
     device = devices.choose()
     devices.set_precision(knobs["precision"], device)
+    verify_small(data)
     loaded = load_train(data)
     record = loaded.record
     # In memory from here on: an epoch visits the images in random order.
@@ -99,23 +105,23 @@ def run(
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, record["train"]["sha256"], code, filmed], sort_keys=True)
 
+    shown = moments(planned) if filmed else frozenset()
+    film = Film(model, images.validation[:WATCHED], shown, device)
+
     def take(packed: Mapping[str, torch.Tensor]) -> None:
         unpack_training(packed, model, optimiser)
+        film.unpack(packed, FILM)
         if critic is not None:
             unpack_training(packed, critic, critic.optimiser, CRITIC)
 
     history = resume(state, identity, take)
-    shown = moments(planned) if filmed else frozenset()
-    film = Film(model, images.validation[:WATCHED], shown, device)
-    if history:
-        film.unpack(load_file(state), "film.")
 
     def after_epoch(history: list[dict[str, float]]) -> None:
-        save_tensors(
+        save_state(
             state,
             pack_training(model, optimiser)
             | (pack_training(critic, critic.optimiser, CRITIC) if critic is not None else {})
-            | film.pack(int(history[-1]["step"]), "film."),
+            | film.pack(int(history[-1]["step"]), FILM),
             {"identity": identity, "history": json.dumps(history)},
         )
 
@@ -137,15 +143,14 @@ def run(
     except Diverged as error:
         status, message = "diverged", str(error)
         print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
-        if state.exists():
-            unpack_training(load_file(state), model, optimiser)
+        if (whole := load_state(state)) is not None:
+            unpack_training(whole[0], model, optimiser)
 
     write_text(out / "log.csv", pd.DataFrame(history, columns=LOG_COLUMNS).to_csv(index=False))
     save_tensors(out / "model.safetensors", model.state_dict(), {"cell": spec["cell"]})
     steps_kept = int(history[-1]["step"]) if history else 0
     if filmed:
         save_tensors(out / "film.safetensors", film.pack(steps_kept), {"cell": spec["cell"]})
-    head, dirty = commit()
     write_json(
         out / "train.json",
         {
@@ -158,12 +163,11 @@ def run(
             "steps": steps_kept,
             "planned_steps": planned,
             "seconds": history[-1]["seconds"] if history else 0.0,
-            "device": devices.name(device),
-            "threads": threads,
-            "commit": head,
-            "dirty": dirty,
+            **origin(devices.name(device), threads),
             "code": code,
             "dataset_sha256": record["train"]["sha256"],
+            "log_sha256": digest(out / "log.csv"),
+            "model_sha256": digest(out / "model.safetensors"),
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )
@@ -239,15 +243,16 @@ def main() -> int:
         spec = json.loads(arguments.spec)
         validate(spec, "spec", "--spec")
         validate(spec["knobs"], "cell", "--spec: knobs")
-        run(
-            spec,
-            arguments.data,
-            arguments.out,
-            arguments.threads,
-            arguments.code,
-            arguments.film,
-            arguments.weights,
-        )
+        with hold(arguments.out / "state" / "lock") if first_process() else nullcontext():
+            run(
+                spec,
+                arguments.data,
+                arguments.out,
+                arguments.threads,
+                arguments.code,
+                arguments.film,
+                arguments.weights,
+            )
     except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1

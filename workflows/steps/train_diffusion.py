@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,23 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from workflows import devices
 from workflows.checkpoint import (
     CheckpointError,
+    load_state,
     pack_training,
     resume,
+    save_state,
     save_tensors,
     unpack_training,
 )
 from workflows.data import DataError, load_labels, load_train
+from workflows.devices import first_process
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
-from workflows.files import write_json, write_text
+from workflows.files import digest, hold, write_json, write_text
 from workflows.probe import Estimate, estimate, refuse_beyond
-from workflows.provenance import commit
+from workflows.provenance import origin
 from workflows.registry import build_backbone
 from workflows.schema import ConfigError, validate
 from workflows.spaces import read_latents
@@ -84,7 +86,7 @@ def run(
     def after_epoch(history: list[dict[str, float]]) -> None:
         if accelerator.is_main_process:
             metadata = {"identity": identity, "history": json.dumps(history)}
-            save_tensors(state, pack(learner), metadata)
+            save_state(state, pack(learner), metadata)
 
     steps = steps_per_epoch(len(points.points), knobs["batch_size"])
     planned = steps * knobs["epochs"]
@@ -114,8 +116,8 @@ def run(
     except Diverged as error:
         status, message = "diverged", str(error)
         print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
-        if state.exists():
-            unpack(load_file(state), learner)
+        if (whole := load_state(state)) is not None:
+            unpack(whole[0], learner)
     if not accelerator.is_main_process:
         return
     learner.ema.copy_to(backbone.parameters())
@@ -123,7 +125,6 @@ def run(
     save_tensors(out / "model.safetensors", backbone.state_dict(), {"cell": spec["cell"]})
     kept = {f"{epoch:06d}": samples for epoch, samples in learner.kept.items()}
     save_tensors(out / "progress.safetensors", kept, {"cell": spec["cell"]})
-    head, dirty = commit()
     write_json(
         out / "train.json",
         {
@@ -138,13 +139,12 @@ def run(
             "steps": int(history[-1]["step"]) if history else 0,
             "planned_steps": planned,
             "seconds": history[-1]["seconds"] if history else 0.0,
-            "device": devices.name(device),
+            **origin(devices.name(device), threads),
             "processes": accelerator.num_processes,
-            "threads": threads,
-            "commit": head,
-            "dirty": dirty,
             "code": code,
             "dataset_sha256": record["train"]["sha256"],
+            "log_sha256": digest(out / "log.csv"),
+            "model_sha256": digest(out / "model.safetensors"),
             "parameters": sum(p.numel() for p in backbone.parameters()),
         },
     )
@@ -196,9 +196,7 @@ def load_points(
         raise CheckpointError(
             f"{latents}: {len(found.points)} latents, must be {len(loaded.train)}, one an image"
         )
-    with safe_open(latents, "np") as opened:
-        model = opened.metadata()["model"]
-    return Points(found.points[wanted], labels), {"dataset": sha256, "model": model}
+    return Points(found.points[wanted], labels), {"dataset": sha256, "model": found.model}
 
 
 def pack(learner: Learner) -> dict[str, torch.Tensor]:
@@ -246,15 +244,16 @@ def main() -> int:
         spec = json.loads(arguments.spec)
         validate(spec, "spec", "--spec")
         validate(spec["knobs"], "generation_cell", "--spec: knobs")
-        run(
-            spec,
-            arguments.data,
-            arguments.out,
-            arguments.threads,
-            arguments.latents,
-            arguments.code,
-            arguments.progress_samples,
-        )
+        with hold(arguments.out / "state" / "lock") if first_process() else nullcontext():
+            run(
+                spec,
+                arguments.data,
+                arguments.out,
+                arguments.threads,
+                arguments.latents,
+                arguments.code,
+                arguments.progress_samples,
+            )
     except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train_diffusion: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,209 @@
+"""States and models on disk: checksums, the state before the last, and what is said of damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from workflows import checkpoint
+from workflows.checkpoint import (
+    PREVIOUS,
+    CheckpointError,
+    check_model,
+    load_state,
+    read_tensors,
+    resume,
+    save_state,
+    save_tensors,
+)
+from workflows.files import digest, write_atomically
+
+TENSORS = {
+    "weight": torch.arange(600.0).view(20, 30),
+    "steps": torch.tensor(7),
+    "half": torch.ones(3, dtype=torch.bfloat16),
+    "none": torch.zeros(0, 4),
+}
+
+
+def state_after(folder: Path, *epochs: int) -> Path:
+    """The states of so many epochs, one after another."""
+    state = folder / "last.safetensors"
+    for epoch in epochs:
+        tensors = {name: value + epoch for name, value in TENSORS.items()}
+        metadata = {"identity": "this", "history": json.dumps([{"epoch": epoch}])}
+        save_state(state, tensors, metadata)
+    return state
+
+
+def epochs_of(state: Path) -> list[float]:
+    return [record["epoch"] for record in resume(state, "this", lambda tensors: None)]
+
+
+def flip(file: Path, at: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1 << random.Random(at).randrange(8)
+    file.write_bytes(content)
+
+
+def cut(file: Path, at: int) -> None:
+    file.write_bytes(file.read_bytes()[:at])
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "file", TENSORS, {"cell": "a"})
+    tensors, metadata = read_tensors(tmp_path / "file")
+    assert metadata == {"cell": "a"}
+    assert tensors.keys() == TENSORS.keys()
+    for name, value in TENSORS.items():
+        assert tensors[name].dtype == value.dtype
+        assert torch.equal(tensors[name], value)
+
+
+def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
+    files = [tmp_path / str(number) for number in range(8)]
+    for file in files:
+        save_tensors(file, TENSORS, {"cell": "a", "of": "b", "scale": "c"})
+    assert len({digest(file) for file in files}) == 1
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_damage_anywhere_is_noticed(tmp_path: Path, damage: Callable[[Path, int], None]) -> None:
+    file = tmp_path / "file"
+    save_tensors(file, TENSORS, {"cell": "a"})
+    whole = file.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    # In the header a changed space may leave what the file says as it was, and only that.
+    for at in random.Random(0).sample(range(len(whole)), 200):
+        file.write_bytes(whole)
+        damage(file, at)
+        if at >= header or damage is cut:
+            with pytest.raises(CheckpointError, match=re.escape(f"{file}: damaged")):
+                read_tensors(file)
+            continue
+        with suppress(CheckpointError):
+            tensors, metadata = read_tensors(file)
+            assert metadata == {"cell": "a"}
+            assert all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_the_state_before_a_damaged_one_is_taken(
+    tmp_path: Path, damage: Callable[[Path, int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = state_after(tmp_path, 1, 2, 3)
+    assert epochs_of(state) == [3]
+    damage(state, state.stat().st_size - 5)
+    assert epochs_of(state) == [2]
+    said = capsys.readouterr().out
+    assert f"{state}: damaged" in said
+    assert f"going on from {tmp_path / PREVIOUS}" in said
+    # The next epoch's state is written over the damaged one, which is not kept as the last good.
+    state_after(tmp_path, 3)
+    assert epochs_of(state) == [3]
+
+
+def test_without_a_whole_state_the_message_says_what_to_do(tmp_path: Path) -> None:
+    state = state_after(tmp_path, 1, 2)
+    for file in (state, tmp_path / PREVIOUS):
+        flip(file, file.stat().st_size - 5)
+    with pytest.raises(CheckpointError, match=rf"{state}: .*{PREVIOUS}: .*delete .* to start anew"):
+        load_state(state)
+
+
+def test_a_state_that_the_model_does_not_fit_is_not_taken(tmp_path: Path) -> None:
+    def take(tensors: object) -> None:
+        raise KeyError("model.weight")
+
+    state = state_after(tmp_path, 1)
+    with pytest.raises(CheckpointError, match=r"not this model's .*delete it to start anew"):
+        resume(state, "this", take)
+
+
+@pytest.mark.parametrize("moment", ["writing", "flushing", "keeping", "renaming"])
+def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever moment: the last state is there, under its name, and whole."""
+    state = state_after(tmp_path, 1, 2)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def half(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    replace = Path.replace
+    with monkeypatch.context() as patched:
+        if moment == "writing":
+            patched.setattr(checkpoint, "save_file", half)
+        elif moment == "flushing":
+            patched.setattr(os, "fsync", interrupt)
+        elif moment == "keeping":
+            patched.setattr(os, "link", interrupt)
+        else:
+            patched.setattr(
+                Path,
+                "replace",
+                lambda self, to: interrupt() if to == state else replace(self, to),
+            )
+        with pytest.raises(KeyboardInterrupt):
+            state_after(tmp_path, 3)
+    assert epochs_of(state) == [2]
+    assert {file.name for file in tmp_path.iterdir()} <= {state.name, PREVIOUS}
+    state_after(tmp_path, 3)
+    assert epochs_of(state) == [3]
+
+
+def test_a_file_system_without_second_names_keeps_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    state = state_after(tmp_path, 1, 2)
+    cut(state, 9)
+    assert epochs_of(state) == [1]
+
+
+def test_the_state_before_is_another_file(tmp_path: Path) -> None:
+    """A second name of the same bytes would be damaged with them."""
+    state = state_after(tmp_path, 1, 2)
+    assert not state.samefile(tmp_path / PREVIOUS)
+
+
+def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_tensors(file, TENSORS, {"cell": "a"})
+    record = {"model_sha256": digest(file)}
+    check_model(file, record)
+    check_model(file, {})
+    save_tensors(file, {**TENSORS, "steps": torch.tensor(8)}, {"cell": "a"})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged.*train this cell"):
+        check_model(file, record)
+    file.unlink()
+    with pytest.raises(CheckpointError, match=r"cannot be read"):
+        check_model(file, record)
+
+
+def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    (tmp_path / "file").write_text("whole")
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(tmp_path / "file", fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "whole"

@@ -1,0 +1,219 @@
+"""Results are held against their records, link by link."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from workflows import verify as command
+from workflows.data import describe, names
+from workflows.files import digest, write_json
+from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
+from workflows.planning import plan
+from workflows.provenance import lock, training_code
+from workflows.registry import network_of
+from workflows.steps import collect
+from workflows.verify import STATES, Today, report, verify
+
+CELL = "mnist_5k/cvq_vae/default/seed0"
+FEATURES = "inception (route)"
+TODAY = Today(lock(), {"mnist_5k": "da" * 32}, frozenset({"fe" * 32}))
+
+
+DATASETS = {name: describe(name) for name in names()}
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    return load_grid("smoke", DATASETS)
+
+
+def change(file: Path, **values: Any) -> None:
+    """Change what a JSON file says; None takes a key out."""
+    content = {**json.loads(file.read_text()), **values}
+    write_json(file, {key: value for key, value in content.items() if value is not None})
+
+
+def sign(folder: Path) -> None:
+    """Write the digests anew, as whoever changes a record without a trace would."""
+    change(folder / "train.json", log_sha256=digest(folder / "log.csv"))
+    files = {name: digest(folder / name) for name in ("train.json", "codes.csv", "metrics.csv")}
+    change(folder / "evaluation.json", files=files)
+
+
+@pytest.fixture
+def results(tmp_path: Path, grid: Grid) -> Path:
+    """A folder with the records of one cell, and what is collected of it."""
+    cell = grid.cells[CELL]
+    folder = tmp_path / "smoke" / "cells" / CELL
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text("epoch,step,loss\n1,2,0.5\n")
+    (folder / "codes.csv").write_text("code,count\n0,4\n")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "metrics.csv").write_text(
+        f"protocol,metric,value,images,features\nexact,l1,0.0625,10,\nexact,rFID,9.5,10,{FEATURES}\n"
+    )
+    knobs = dict(cell.knobs)
+    maker = {"commit": "abc", "dirty": False, "lock_sha256": lock(), "device": "cpu", "threads": 1}
+    record = {
+        **{"status": "finished", "budget": "smoke", "cell": CELL, "knobs": knobs, "epochs": 1},
+        **{"seconds": 2.5, "code": training_code(1, knobs["method"], network_of(knobs))},
+        "dataset_sha256": TODAY.datasets["mnist_5k"],
+        "model_sha256": digest(folder / "model.safetensors"),
+        **maker,
+    }
+    write_json(folder / "train.json", record)
+    write_json(folder / "evaluation.json", {**maker, "features": {FEATURES: "fe" * 32}})
+    sign(folder)
+    gather(grid, tmp_path / "smoke")
+    return tmp_path / "smoke"
+
+
+def gather(grid: Grid, results: Path) -> None:
+    places = (budgets_by_role(), budgets_by_table())
+    planned = plan(grid, str(results / "cells" / "{cell}"), DATASETS, {}, *places, [])
+    part = collect.measured_part(planned)
+    collect.gather(part)["measured"].to_csv(results / "measured.csv", index=False)
+
+
+def test_what_was_just_made_is_ok(results: Path, grid: Grid) -> None:
+    assert verify(grid, results, TODAY) == [(CELL, "ok", "")]
+    measured = pd.read_csv(results / "measured.csv", keep_default_na=False)
+    assert set(measured["lock_digest"]) == {lock()[:12]}
+    assert set(measured["dataset_digest"]) == {"da" * 6}
+    of_metric = measured.groupby("metric")["features_digest"].first()
+    assert of_metric.to_dict() == {"l1": "", "rFID": "fe" * 6}
+    # What published records lack, in a clone without caches.
+    (results / "cells" / CELL / "model.safetensors").unlink()
+    assert verify(grid, results, Today(lock(), {}, frozenset())) == [(CELL, "ok", "")]
+
+
+def edited(file: str) -> Callable[[Path], None]:
+    return lambda cell: (cell / file).write_text((cell / file).read_text().replace("5", "6"))
+
+
+def retrained(**values: Any) -> Callable[[Path], None]:
+    """Another training left that record, in order in itself."""
+
+    def make(cell: Path) -> None:
+        change(cell / "train.json", **values)
+        sign(cell)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "why"),
+    [
+        (edited("metrics.csv"), "altered", "metrics.csv is not the file that was recorded"),
+        (edited("log.csv"), "altered", "log.csv is not"),
+        (lambda cell: change(cell / "train.json", seconds=2.0), "altered", "train.json is not"),
+        (lambda cell: (cell / "model.safetensors").write_bytes(b"w"), "altered", "model.safet"),
+        (lambda cell: (cell / "codes.csv").unlink(), "altered", "codes.csv is missing"),
+        (lambda cell: (cell / "train.json").write_text("{"), "altered", "cannot be read"),
+        (lambda cell: (cell / "train.json").write_text("[]"), "altered", "cannot be read"),
+        (retrained(cell="mnist_5k/vq_vae/default/seed0"), "foreign", "is of mnist_5k/vq_vae"),
+        (retrained(budget="lite"), "foreign", "at lite"),
+        (retrained(code="0123"), "stale", "trained by other code, of commit abc"),
+        (retrained(dataset_sha256="0" * 64), "stale", "trained on other images"),
+        (retrained(lock_sha256="0" * 64), "stale", "trained with other packages"),
+        (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
+        (retrained(model_sha256=None), "unproven", "no digest of model.safetensors"),
+        (lambda cell: (cell / "evaluation.json").unlink(), "unproven", "no evaluation.json"),
+        (
+            lambda cell: change(cell / "evaluation.json", features={FEATURES: "0" * 64}),
+            "stale",
+            "measured with other metric networks",
+        ),
+    ],
+)
+def test_what_differs_is_named(
+    results: Path, grid: Grid, make: Callable[[Path], None], state: str, why: str
+) -> None:
+    make(results / "cells" / CELL)
+    # As if it had been collected since: measured.csv is held against metrics.csv elsewhere.
+    (results / "measured.csv").unlink()
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == state
+    assert why in finding.why
+
+
+def test_another_setting_is_stale_and_named(results: Path, grid: Grid) -> None:
+    knobs = {**grid.cells[CELL].knobs, "learning_rate": 0.5}
+    retrained(knobs=knobs)(results / "cells" / CELL)
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == "stale"
+    assert finding.why.startswith("learning_rate was 0.5, is 0.")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("value", 9.25), ("seconds", 2.0), ("commit", "other"), ("images", 11)]
+)
+def test_a_number_changed_in_measured_csv_is_altered(
+    results: Path, grid: Grid, column: str, value: Any
+) -> None:
+    file = results / "measured.csv"
+    measured = pd.read_csv(file, keep_default_na=False)
+    measured.loc[measured.index[-1], column] = value
+    measured.to_csv(file, index=False)
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == "altered"
+    assert "measured.csv: its rows in table" in finding.why
+
+
+def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:
+    stranger = results / "cells" / "mnist_5k/cvq_vae/K3/seed0"
+    stranger.mkdir(parents=True)
+    (stranger / "train.json").write_text("{}")
+    file = results / "measured.csv"
+    measured = pd.read_csv(file, keep_default_na=False)
+    another = measured.iloc[:1].assign(cell="mnist_5k/vq_vae/default/seed0", row="VQ-VAE [36]")
+    pd.concat([measured, another]).to_csv(file, index=False)
+    states = {finding.why: finding.state for finding in verify(grid, results, TODAY)}
+    assert states["budget smoke has no such cell"] == "foreign"
+    assert any("no row 'VQ-VAE [36]' in table" in why for why in states)
+    assert states["measured.csv has its numbers, but there is no record"] == "foreign"
+
+
+@pytest.mark.parametrize(
+    ("make", "accept", "status"),
+    [
+        (lambda cell: None, [], 0),
+        (retrained(code="0123"), [], 1),
+        (retrained(code="0123"), ["--accept", "stale"], 0),
+        (edited("metrics.csv"), ["--accept", "stale", "unproven"], 1),
+    ],
+)
+def test_the_command_says_what_is_accepted(
+    results: Path,
+    tmp_path: Path,
+    make: Callable[[Path], None],
+    accept: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make(results / "cells" / CELL)
+    places = ["--results", str(tmp_path), "--cache", str(tmp_path / "none")]
+    monkeypatch.setattr("sys.argv", ["verify", "--budget", "smoke", *places, *accept])
+    assert command.main() == status
+
+
+def test_the_report_counts_every_state(results: Path, grid: Grid) -> None:
+    said = report(verify(grid, results, TODAY))
+    assert [line.split()[:2] for line in said.splitlines()] == [
+        [str(int(state == "ok")), f"{state}:"] for state in STATES
+    ]
+
+
+def test_an_empty_folder_is_not_ok(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["verify", "--budget", "smoke", "--results", str(tmp_path)])
+    assert command.main() == 1
+    assert "nothing has been measured" in capsys.readouterr().err
