@@ -1,0 +1,1 @@
+"""Faults, tried for real: `python -m tests.faults` (`make faults`) writes docs/faults.md."""
