@@ -19,7 +19,7 @@ from diffusers.training_utils import EMAModel
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from workflows import devices
+from workflows import devices, processes
 from workflows.checkpoint import (
     CheckpointError,
     pack_training,
@@ -59,7 +59,7 @@ def run(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     knobs = spec["knobs"]
-    device = devices.choose()
+    device = processes.device()
     devices.set_precision(knobs["precision"], device)
     # accelerate would take the first GPU of each process, not the one that was leased.
     os.environ.setdefault("ACCELERATE_TORCH_DEVICE", str(device))
@@ -241,11 +241,16 @@ def main() -> int:
     parser.add_argument("--code", default="", help="digest of the code that trains")
     parser.add_argument("--progress-samples", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch")
     arguments = parser.parse_args()
     try:
         spec = json.loads(arguments.spec)
         validate(spec, "spec", "--spec")
         validate(spec["knobs"], "generation_cell", "--spec: knobs")
+        batch_size = spec["knobs"]["batch_size"]
+        processes.ensure(
+            arguments.processes, batch_size, "workflows.steps.train_diffusion", arguments.threads
+        )
         run(
             spec,
             arguments.data,
