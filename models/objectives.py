@@ -76,7 +76,6 @@ def with_perceptual(
 
     def objective(output: Tensor, images: Tensor, division: Division = UNDIVIDED) -> Tensor:
         pair = (x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (images, output))
-        perceptual = division.whole(distance(*pair).mean())
-        return base(output, images, division) + weight * perceptual
+        return base(output, images, division) + weight * division.whole(distance(*pair).mean())
 
     return objective
