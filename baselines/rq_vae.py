@@ -43,6 +43,8 @@ class ResidualQuantiser(nn.Module):
             # Unused codevectors are restarted at latents of the batch, as in the published code.
             threshold_ema_dead_code=1,
             rotation_trick=False,
+            # Several processes all show it the whole batch; it must not add them up.
+            sync_codebook=False,
         )
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.division import UNDIVIDED, Division
+
 # Of the published configurations.
 WIDTH, LAYERS = 64, 3
 SLOPE = 0.2
@@ -55,20 +57,25 @@ class Adversary(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def forward(
-        self, images: Float[Tensor, "b c h w"], others: Float[Tensor, ""], last_layer: Tensor
+        self,
+        images: Float[Tensor, "b c h w"],
+        others: Float[Tensor, ""],
+        last_layer: Tensor,
+        division: Division = UNDIVIDED,
     ) -> Float[Tensor, ""]:
         """What the decoder loses to the critic, weighted so that it pulls as much as `others`.
 
         images: the decoder's, with their graph. others: the loss they have otherwise. last_layer:
-        the decoder's last weight, where both are compared (eq. 6 and 7).
+        the decoder's last weight, where both are compared (eq. 6 and 7). division: where `images`
+        are a part of a batch; `others` and what is returned are of the whole.
         """
         if int(self.steps) < self.start:
             return images.new_zeros(())
         # The critic's own statistics change only in `adapt`.
         self.critic.eval()
-        term = -self.critic(images).mean()
+        term = division.whole(-self.critic(images).mean())
         pulls = [
-            torch.autograd.grad(one, last_layer, retain_graph=True)[0].norm()
+            division.average(torch.autograd.grad(one, last_layer, retain_graph=True)[0]).norm()
             for one in (others, term)
         ]
         balance = (pulls[0] / (pulls[1] + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
@@ -77,7 +84,10 @@ class Adversary(nn.Module):
     def adapt(
         self, images: Float[Tensor, "b c h w"], reconstructions: Float[Tensor, "b c h w"]
     ) -> None:
-        """Train the critic to tell them apart, by hinge loss, and count the step."""
+        """Train the critic to tell them apart, by hinge loss, and count the step.
+
+        Of a divided batch it wants all images: its normalisation takes its mean over them.
+        """
         self.steps += 1
         if int(self.steps) <= self.start:
             return

@@ -21,6 +21,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from workflows.processes import part_of
 from workflows.registry import build_noise
 from workflows.sampling import sample_points
 from workflows.training import Diverged, record_marks, steps_per_epoch
@@ -153,8 +154,8 @@ def _epoch(
         shape = (len(rows), *data.points.shape[1:])
         noise, times, chance = draws(seed, count, shape, knobs["noise_steps"])
         # This process's part of the batch; a mean over parts of unequal size is weighted.
-        mine = slice(accelerator.process_index, None, ranks)
-        share = len(rows[mine]) * ranks / len(rows)
+        part = part_of(len(rows), accelerator.process_index, ranks)
+        mine, share = part.rows, part.share
         points = data.batch(rows[mine], device)
         noise, times = noise[mine].to(device), times[mine].to(device)
         labels = _labels(data, rows[mine], chance[mine], knobs, classes, device)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from workflows.metrics.usage import perplexity, usage
+from workflows.processes import ALONE, Processes
 
 # Records of a run at least, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
@@ -50,7 +51,7 @@ class Losses:
     that the decoder is trained against, which changes when it is told to `adapt`; or none.
     """
 
-    objective: Callable[[Tensor, Tensor], Tensor]
+    objective: Callable[..., Tensor]
     weights: Mapping[str, float]
     adversary: Any = None
 
@@ -104,12 +105,14 @@ def train_epoch(
     epoch: int,
     device: torch.device,
     after_step: Callable[[int], None] = lambda _: None,
+    processes: Processes = ALONE,
 ) -> Iterator[dict[str, float]]:
     """Train for one epoch, yielding a record after each of its `record_marks`.
 
     A record: step (of the epoch, from 1), loss and reconstruction (means over the images since the
     last record), images_per_second. after_step: called with the steps since the first epoch; it
-    leaves the model as it is. Raises Diverged when a mean loss is not finite.
+    leaves the model as it is. processes: that each batch is divided over, with the model prepared.
+    Raises Diverged when a mean loss is not finite.
     """
     # The whole dataset is on the device, as bytes; nothing is copied to it in the loop.
     resident = torch.from_numpy(images.train).to(device)
@@ -121,21 +124,24 @@ def train_epoch(
     for step, batch in enumerate(
         batches(resident, knobs["batch_size"], knobs["seed"], epoch), start=1
     ):
-        inputs = normalise(batch, device)
+        inputs = normalise(processes.part(batch), device)
         with torch.autocast(device.type, torch.bfloat16, enabled=knobs["precision"] == "bf16"):
-            output = model(inputs)
-        reconstruction = losses.objective(output.images, inputs)
+            output = processes.compute(model, inputs)
+        # Losses are of the whole batch, whatever part of it is here.
+        reconstruction = losses.objective(output.images, inputs, processes)
         loss = reconstruction + sum(
             losses.weights[name] * value for name, value in output.quantised.losses.items()
         )
         if losses.adversary is not None:
             last_layer = model.decoder.last_layer  # type: ignore[union-attr]
-            loss = loss + losses.adversary(output.images, reconstruction, last_layer)
+            loss = loss + losses.adversary(output.images, reconstruction, last_layer, processes)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         model.quantiser.adapt(output.quantised.assignment)  # type: ignore[operator, union-attr]
         if losses.adversary is not None:
-            losses.adversary.adapt(inputs, output.images.detach())
+            pair = (processes.gather(x) for x in (inputs, output.images.detach()))
+            losses.adversary.adapt(*pair)
+        processes.agree(model.quantiser, losses.adversary)  # type: ignore[arg-type]
         optimiser.step()
         sums += torch.stack([loss.detach(), reconstruction.detach()]) * len(batch)
         seen += len(batch)
@@ -183,6 +189,7 @@ def train(
     history: list[dict[str, float]],
     observers: Observers,
     device: torch.device,
+    processes: Processes = ALONE,
 ) -> None:
     """Train from where `history` ends, the end of an epoch, to the last epoch.
 
@@ -192,13 +199,15 @@ def train(
     steps = steps_per_epoch(len(images.train), knobs["batch_size"])
     before = history[-1]["seconds"] if history else 0.0
     done = epochs_done(history, steps)
+    processes.prepare(model)
     start = time.perf_counter()
     if not done:
         observers.after_step(0)
     for epoch in range(done, knobs["epochs"]):
         fresh: list[dict[str, float]] = []
+        after_step = observers.after_step
         for found in train_epoch(
-            model, optimiser, images, losses, knobs, epoch, device, observers.after_step
+            model, optimiser, images, losses, knobs, epoch, device, after_step, processes
         ):
             counts = count_codes(model, images.validation[:WATCHED], knobs["codebook_size"], device)
             step = epoch * steps + int(found["step"])

@@ -13,6 +13,8 @@ rule train:
     threads: slots()
     resources:
         mem_mb=2000,
+        # That share each batch; no parameter, for the model is the same.
+        processes=1,
     params:
         spec=spec_of,
         data=subpath(input[0], parent=True),
@@ -29,7 +31,8 @@ rule train:
         "Train {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --code {params.code} --threads 1 {params.weights} {params.film} 2>&1 | tee {log}"
+        " --out {params.folder} --code {params.code} --threads 1"
+        " --processes {resources.processes} {params.weights} {params.film} 2>&1 | tee {log}"
 
 
 use rule train as train_filmed with:

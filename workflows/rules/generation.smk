@@ -41,6 +41,7 @@ rule train_diffusion:
     threads: slots()
     resources:
         mem_mb=3000,
+        processes=1,
     params:
         spec=training_spec_of,
         data=subpath(input[0], parent=True),
@@ -55,7 +56,8 @@ rule train_diffusion:
     shell:
         "python -S workflows/start.py workflows.steps.train_diffusion --spec {params.spec:q}"
         " --data {params.data} {params.latents} --out {params.folder} --code {params.code}"
-        " --progress-samples {params.progress} --threads 1 2>&1 | tee {log}"
+        " --progress-samples {params.progress} --threads 1 --processes {resources.processes}"
+        " 2>&1 | tee {log}"
 
 
 rule sample:

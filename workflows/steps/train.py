@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workflows import devices
+from workflows import devices, processes
 from workflows.checkpoint import (
     CheckpointError,
     load_state,
@@ -75,10 +75,11 @@ def run(
     filmed: also write film.safetensors, which changes nothing else. weights: folder of the metric
     networks, one of which VQGAN trains with.
     """
+    knobs = spec["knobs"]
+    device = processes.device()
+    together = processes.join(device)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    knobs = spec["knobs"]
-    device = devices.choose()
     devices.set_precision(knobs["precision"], device)
     verify_small(data)
     loaded = load_train(data)
@@ -98,8 +99,9 @@ def run(
     critic = losses.adversary
 
     if network_of(knobs) == "vqgan":
-        found = probe(model, losses, images, knobs, device)
-        print(f"[{spec['cell']}] {found}", flush=True)
+        found = probe(model, losses, images, knobs, device, together.count)
+        if together.main:
+            print(f"[{spec['cell']}] {found}", flush=True)
         refuse_beyond(found, device, "batch_size, network_channels or network_blocks")
 
     state = out / "state" / "last.safetensors"
@@ -117,6 +119,8 @@ def run(
     history = resume(state, identity, take)
 
     def after_epoch(history: list[dict[str, float]]) -> None:
+        if not together.main:
+            return
         save_state(
             state,
             pack_training(model, optimiser)
@@ -128,6 +132,8 @@ def run(
     resumed = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
 
     def after_record(record: dict[str, float]) -> None:
+        if not together.main:
+            return
         pace = (record["seconds"] - resumed["seconds"]) / (record["step"] - resumed["step"])
         left = pace * (planned - record["step"])
         write_json(
@@ -139,12 +145,14 @@ def run(
     status, message = "finished", ""
     try:
         observers = Observers(after_record, after_epoch, film.after_step)
-        train(model, optimiser, images, losses, knobs, history, observers, device)
+        train(model, optimiser, images, losses, knobs, history, observers, device, together)
     except Diverged as error:
         status, message = "diverged", str(error)
         print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
         if (whole := load_state(state)) is not None:
             unpack_training(whole[0], model, optimiser)
+    if not together.main:
+        return
 
     write_text(out / "log.csv", pd.DataFrame(history, columns=LOG_COLUMNS).to_csv(index=False))
     save_tensors(out / "model.safetensors", model.state_dict(), {"cell": spec["cell"]})
@@ -164,6 +172,7 @@ def run(
             "planned_steps": planned,
             "seconds": history[-1]["seconds"] if history else 0.0,
             **origin(devices.name(device), threads),
+            "processes": together.count,
             "code": code,
             "dataset_sha256": record["train"]["sha256"],
             "log_sha256": digest(out / "log.csv"),
@@ -182,8 +191,12 @@ def probe(
     images: Images,
     knobs: dict[str, Any],
     device: torch.device,
+    parts: int = 1,
 ) -> Estimate:
-    """What this training will take; the critic is part of it also where it starts later."""
+    """What this training will take of each process, of which each has one of so many parts.
+
+    The critic is part of it also where it starts later.
+    """
 
     def step(count: int) -> torch.Tensor:
         inputs = normalise(images.train[np.arange(count) % len(images.train)], device)
@@ -194,7 +207,8 @@ def probe(
 
     critic = losses.adversary.critic.eval()
     images_seen = knobs["epochs"] * len(images.train)
-    return estimate(step, [model, critic], knobs["batch_size"], images_seen)
+    largest = -(-knobs["batch_size"] // parts)
+    return estimate(step, [model, critic], largest, images_seen // parts)
 
 
 def build_losses(
@@ -237,12 +251,17 @@ def main() -> int:
     parser.add_argument("--code", default="", help="digest of the code that trains")
     parser.add_argument("--weights", type=Path, help="folder of metric networks, for vqgan")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch")
     parser.add_argument("--film", action="store_true", help="write film.safetensors, too")
     arguments = parser.parse_args()
     try:
         spec = json.loads(arguments.spec)
         validate(spec, "spec", "--spec")
         validate(spec["knobs"], "cell", "--spec: knobs")
+        batch_size = spec["knobs"]["batch_size"]
+        processes.ensure(
+            arguments.processes, batch_size, "workflows.steps.train", arguments.threads
+        )
         with hold(arguments.out / "state" / "lock") if first_process() else nullcontext():
             run(
                 spec,

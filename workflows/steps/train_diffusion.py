@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
-from workflows import devices
+from workflows import devices, processes
 from workflows.checkpoint import (
     CheckpointError,
     load_state,
@@ -61,7 +61,7 @@ def run(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     knobs = spec["knobs"]
-    device = devices.choose()
+    device = processes.device()
     devices.set_precision(knobs["precision"], device)
     # accelerate would take the first GPU of each process, not the one that was leased.
     os.environ.setdefault("ACCELERATE_TORCH_DEVICE", str(device))
@@ -239,11 +239,16 @@ def main() -> int:
     parser.add_argument("--code", default="", help="digest of the code that trains")
     parser.add_argument("--progress-samples", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch")
     arguments = parser.parse_args()
     try:
         spec = json.loads(arguments.spec)
         validate(spec, "spec", "--spec")
         validate(spec["knobs"], "generation_cell", "--spec: knobs")
+        batch_size = spec["knobs"]["batch_size"]
+        processes.ensure(
+            arguments.processes, batch_size, "workflows.steps.train_diffusion", arguments.threads
+        )
         with hold(arguments.out / "state" / "lock") if first_process() else nullcontext():
             run(
                 spec,
