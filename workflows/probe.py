@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -67,17 +67,7 @@ def estimate(
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     size = sum(p.numel() for p in parameters)
     few = min(batch_size, 4)
-    kept: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in parameters}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = step(few)
+    loss, kept = saved(lambda: step(few), {storage_of(p) for p in parameters})
     loss.backward()
     _wait(loss)
     # The first pass is slower than all others: memory is new and kernels are chosen.
@@ -88,9 +78,32 @@ def estimate(
     pace = few / (time.perf_counter() - start)
     for parameter in parameters:
         parameter.grad = None
-    copies = COPIES + averaged
-    activations = sum(kept.values()) * batch_size // few
-    return Estimate(size, 4 * copies * size, activations, pace, images)
+    activations = kept * batch_size // few
+    return Estimate(size, state_bytes(size, averaged), activations, pace, images)
+
+
+def state_bytes(parameters: int, averaged: bool = False) -> int:
+    """Of trained numbers, with gradients and moments. averaged: and an average of them."""
+    return 4 * (COPIES + averaged) * parameters
+
+
+def saved(work: Callable[[], Tensor], own: Collection[int]) -> tuple[Tensor, int]:
+    """What `work` gives, and the bytes that it keeps for the way back beside storages in `own`."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if storage_of(tensor) not in own:
+            kept[storage_of(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = work()
+    return loss, sum(kept.values())
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Which memory a tensor is in; on the meta device all addresses are nought."""
+    return tensor.untyped_storage()._cdata
 
 
 def _wait(loss: Tensor) -> None:
@@ -115,6 +128,11 @@ def _cached() -> int:
         return 0
 
 
+def allowed_days() -> float:
+    """Days that a training may take."""
+    return float(os.environ.get(VARIABLE, DAYS))
+
+
 def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:
     """Refuse what does not fit or takes longer than anybody has agreed to. Raises ConfigError.
 
@@ -126,7 +144,7 @@ def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:
             f"needs {found.memory / GIB:.1f} GiB, {device.type} has {free / GIB:.1f} free; "
             f"lower {lower}"
         )
-    allowed = float(os.environ.get(VARIABLE, DAYS))
+    allowed = allowed_days()
     if found.days > allowed:
         raise ConfigError(
             f"would take {found.days:.1f} days here, more than {VARIABLE}={allowed:g}; lower "
