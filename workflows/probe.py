@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from workflows.data.memory import available
 from workflows.schema import ConfigError
 
 # Days that a training may take without being asked for; the variable sets another number.
@@ -115,17 +116,7 @@ def memory_of(device: torch.device) -> int:
     """Bytes that are free on a GPU, or available to this process on the machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _cached()
-
-
-def _cached() -> int:
-    """Bytes of memory that files fill and that are given up when they are asked for."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-            known = dict(line.split(":") for line in file)
-        return int(known["Cached"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0
+    return available()
 
 
 def allowed_days() -> float:

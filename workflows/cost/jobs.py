@@ -10,6 +10,7 @@ from workflows.cell import Cell
 from workflows.cost import counts
 from workflows.cost.devices import Work, settings
 from workflows.data import Dataset
+from workflows.data.memory import SHARE
 from workflows.diffusion_training import QUICK, moments
 from workflows.evaluation import ALEX_SMALLEST, BATCH
 from workflows.grid import Grid
@@ -108,8 +109,8 @@ class _Budget:
             (f"prepare {about.name}",),
             size
             + min(batch, images) * (network.whole.activations + codes.activations)
-            + images * _pixels(about),
-            settings()["process_bytes"] + images * _pixels(about),
+            + _held(images * _pixels(about)),
+            settings()["process_bytes"] + _held(images * _pixels(about)),
             FLOAT * (network.whole.parameters + quantiser) + settings()["record_bytes"],
             size * 3 / 4,
         )
@@ -172,7 +173,7 @@ class _Budget:
             ),
             (f"latents {first.id}" if first else f"prepare {about.name}",),
             backbone.copies + min(knobs["batch_size"], images) * backbone.activations,
-            settings()["process_bytes"] + images * point * bytes_of,
+            settings()["process_bytes"] + _held(images * point * bytes_of),
             FLOAT * (backbone.parameters + shown * point) + settings()["record_bytes"],
             backbone.copies * 4 / 5 + FLOAT * shown * point,
         )  # fmt: skip
@@ -201,7 +202,7 @@ class _Budget:
             ),
             (sample, f"reference {about.name} train"),
             inception.copies + BATCH * inception.widest,
-            settings()["process_bytes"] + FEATURES * FLOAT * (real + count),
+            settings()["process_bytes"] + FEATURES * FLOAT * count,
             settings()["record_bytes"],
         )
 
@@ -268,6 +269,11 @@ def _trained_on(knobs: Mapping[str, Any], about: Dataset) -> int:
 
 def _pixels(about: Dataset) -> int:
     return about.channels * about.image_size**2
+
+
+def _held(size: float) -> float:
+    """Bytes of an array that are in memory, beside a file that is read as it is needed."""
+    return size if size <= SHARE * settings()["devices"]["gpu"]["memory"] else 0.0
 
 
 def _pictures(count: int, about: Dataset) -> float:

@@ -23,7 +23,7 @@ from workflows.checkpoint import (
     save_tensors,
     unpack_training,
 )
-from workflows.data import DataError, load_train
+from workflows.data import DataError, hold, load_train
 from workflows.files import write_json, write_text
 from workflows.film import Film, moments
 from workflows.metric_networks import read_network
@@ -77,10 +77,10 @@ def run(
     devices.set_precision(knobs["precision"], device)
     loaded = load_train(data)
     record = loaded.record
-    # In memory from here on: an epoch visits the images in random order.
+    # An epoch visits the images in random order: in memory, unless they are too many.
     images = Images(
-        np.array(loaded.train[: knobs["train_images"]]),
-        np.array(loaded.validation),
+        hold(loaded.train[: knobs["train_images"]]),
+        np.array(loaded.validation[:WATCHED]),
         record["variance"],
     )
     steps = steps_per_epoch(len(images.train), knobs["batch_size"])

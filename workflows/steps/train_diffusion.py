@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from workflows import devices
@@ -27,7 +25,7 @@ from workflows.checkpoint import (
     save_tensors,
     unpack_training,
 )
-from workflows.data import DataError, load_labels, load_train
+from workflows.data import DataError, hold, load_labels, load_train
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
 from workflows.files import write_json, write_text
 from workflows.probe import Estimate, estimate, refuse_beyond
@@ -187,7 +185,7 @@ def load_points(
     wanted = slice(knobs["train_images"])
     labels = load_labels(data)[: len(loaded.train)][wanted] if knobs["conditional"] else None
     if knobs["method"] == "ddpm":
-        return Points(np.array(loaded.train[wanted]), labels), {"dataset": sha256, "model": ""}
+        return Points(hold(loaded.train[wanted]), labels), {"dataset": sha256, "model": ""}
     if latents is None:
         raise ConfigError("--latents: needed by a model of latents")
     about = {"dataset": sha256, "cell": knobs["first_stage"]}
@@ -196,9 +194,7 @@ def load_points(
         raise CheckpointError(
             f"{latents}: {len(found.points)} latents, must be {len(loaded.train)}, one an image"
         )
-    with safe_open(latents, "np") as opened:
-        model = opened.metadata()["model"]
-    return Points(found.points[wanted], labels), {"dataset": sha256, "model": model}
+    return Points(hold(found.points[wanted]), labels), {"dataset": sha256, "model": found.model}
 
 
 def pack(learner: Learner) -> dict[str, torch.Tensor]:
