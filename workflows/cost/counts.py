@@ -140,7 +140,8 @@ def autoencoder(knobs: Mapping[str, Any], channels: int, side: int) -> Autoencod
         "perceptual_network", "perceptual_weight", "adversarial_weight",
     )  # fmt: skip
     chosen = tuple((key, knobs[key]) for key in relevant if key in knobs)
-    kind = knobs["method"] if knobs["method"] in ("movq", "sq_vae") else "vq_vae"
+    # MoVQ's decoder is another; SQ-VAE's reconstruction term costs what others' do.
+    kind = "movq" if knobs["method"] == "movq" else "vq_vae"
     return _autoencoder(chosen, kind, channels, side)
 
 
