@@ -8,7 +8,7 @@ ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint faults verify cells status cell so_far site report bench bench-embedded bench-gpu lock
+.PHONY: all_tables test lint faults verify cells status cost cell so_far site report bench bench-embedded bench-gpu lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -37,6 +37,10 @@ cells: .venv/ready
 
 status: .venv/ready
 	@$(BIN)/python -m workflows.cells status --budget $(BUDGET)
+
+# Hours, memory and disk of a whole budget, on 1, 8 and 64 GPUs; runs nothing.
+cost: .venv/ready
+	@$(BIN)/python -m workflows.cost --budget $(BUDGET)
 
 # Tables and figures of what is finished, also while a long run goes on, and from the records of
 # published runs that come with the repository; the rest is "not measured". Trains nothing.

@@ -21,6 +21,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from workflows.data.memory import gather
 from workflows.processes import part_of
 from workflows.registry import build_noise
 from workflows.sampling import sample_points
@@ -42,10 +43,7 @@ class Points:
 
     def batch(self, rows: Tensor, device: torch.device) -> Tensor:
         """Rows of it on a device as float32; images in [-1, 1]."""
-        # Rows in order, so that a file of points that is not in memory is read forwards.
-        order = torch.sort(rows).indices
-        picked = torch.from_numpy(self.points[rows[order].numpy()]).to(device)
-        picked = picked[torch.argsort(order).to(device)]
+        picked = torch.from_numpy(gather(self.points, rows.numpy())).to(device)
         return picked.float().div_(127.5).sub_(1) if picked.dtype == torch.uint8 else picked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ BATCH = 50  # images a network takes, or whose pixels are floats, at a time
 # On a processor Inception takes 4: activations of 50 are a gigabyte, which a new process has first
 # to be given; there 4 are up to 1.5 times faster, and slower nowhere.
 INCEPTION_BATCH = {"cpu": 4}
+# Images that are reconstructed and measured at a time; a multiple of all batches.
+BLOCK = 100
 ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
 Row = dict[str, Any]
 
@@ -51,6 +54,87 @@ def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> n
     return np.concatenate(found)
 
 
+@dataclass
+class Measurement:
+    """One protocol's view of a model, fed with blocks of images in their order.
+
+    reference: the original images' Inception features, at least as many as are used. fid_images,
+    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all. Of
+    what was added only numbers an image are kept, and of the first fid_images their features.
+    """
+
+    protocol: Protocol
+    networks: Networks
+    reference: np.ndarray
+    fid_images: int | None = None
+    lpips_images: int | None = None
+    seen: int = 0
+    found: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, images: np.ndarray, reconstructions: np.ndarray) -> None:
+        """uint8 (n, C, H, W) and floats of that shape in [0, 1].
+
+        n is BLOCK but for the last block, so that batches are the same however images are read.
+        """
+        protocol = self.protocol
+        parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+        stored, restored = (
+            np.concatenate([protocol.store(part) for part in pictures])
+            for pictures in (
+                [protocol.originals(images[b]) for b in parts],
+                [protocol.quantise(reconstructions[b]) for b in parts],
+            )
+        )
+        for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
+            for b in parts:
+                pair = [x[b].astype(np.float32) / 255 for x in (stored, restored)]
+                self._keep(metric, distance(*pair))
+        count = self._left(self.lpips_images, len(images))
+        for metric, name in (("LPIPS", "lpips_vgg"), ("LPIPS-Alex", "lpips_alex")):
+            if name == "lpips_alex" and min(stored.shape[2:]) < ALEX_SMALLEST:
+                continue
+            network = getattr(self.networks, name)
+            if count:
+                pairs = (stored[:count], restored[:count])
+                self._keep(metric, perceptual_distances(*pairs, network))
+        count = self._left(self.fid_images, len(images))
+        if count:
+            inception = self.networks.inception
+            self._keep("features", inception_features(restored[:count], protocol, inception))
+        self.seen += len(images)
+
+    def rows(self) -> list[Row]:
+        """Rows {protocol, metric, value, images, features} of everything measured on pictures.
+
+        LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
+        PSNR, a mean over images, is infinite if one of them is restored exactly; CSV files and
+        tables say "inf".
+        """
+        rows: list[Row] = []
+
+        def add(metric: str, value: float, count: int, features: str = "") -> None:
+            row = (self.protocol.name, metric, float(value), count, features)
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+
+        networks = {"LPIPS": "lpips_vgg", "LPIPS-Alex": "lpips_alex"}
+        for metric in ("l1", "PSNR", "SSIM", *networks):
+            if metric in self.found:
+                values = np.concatenate(self.found[metric])
+                label = self.networks.features[networks[metric]] if metric in networks else ""
+                add(metric, values.mean(), len(values), label)
+        features = np.concatenate(self.found["features"])
+        count, label = len(features), self.networks.features["inception"]
+        add("rFID", frechet_distance(self.reference[:count], features), count, label)
+        add("KID", kernel_distance(self.reference[:count], features), count, label)
+        return rows
+
+    def _keep(self, name: str, values: np.ndarray) -> None:
+        self.found.setdefault(name, []).append(values)
+
+    def _left(self, limit: int | None, images: int) -> int:
+        return images if limit is None else max(0, min(images, limit - self.seen))
+
+
 def evaluate(
     images: np.ndarray,
     reconstructions: np.ndarray,
@@ -60,50 +144,24 @@ def evaluate(
     fid_images: int | None,
     lpips_images: int | None,
 ) -> list[Row]:
-    """Rows {protocol, metric, value, images, features} of everything measured on pictures.
+    """The rows of a `Measurement` of all `images`, uint8 (N, C, H, W), and `reconstructions`.
 
-    images: uint8 (N, C, H, W). reconstructions: floats of that shape in [0, 1]. reference: the
-    original images' Inception features, at least as many as are used. fid_images, lpips_images:
-    how many of the first test images rFID and KID, and LPIPS, rest on; None for all.
-    LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
-    PSNR, a mean over images, is infinite if one of them is restored exactly; CSV files and tables
-    say "inf". Raises ValueError for unequal shapes, values that are not finite or too few features.
+    Raises ValueError for unequal shapes, values that are not finite or too few features.
     """
-    _check(images, reconstructions, reference, len(images[:fid_images]))
-    blocks = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
-    stored = np.concatenate([protocol.store(protocol.originals(images[b])) for b in blocks])
-    restored = np.concatenate(
-        [protocol.store(protocol.quantise(reconstructions[b])) for b in blocks]
-    )
-    rows: list[Row] = []
-
-    def add(metric: str, value: float, count: int, features: str = "") -> None:
-        row = (protocol.name, metric, float(value), count, features)
-        rows.append(dict(zip(COLUMNS, row, strict=True)))
-
-    for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-        pairs = ([x[b].astype(np.float32) / 255 for x in (stored, restored)] for b in blocks)
-        add(metric, np.concatenate([distance(*pair) for pair in pairs]).mean(), len(stored))
-
-    count = len(stored[:lpips_images])
-    for metric, name in (("LPIPS", "lpips_vgg"), ("LPIPS-Alex", "lpips_alex")):
-        if name == "lpips_alex" and min(stored.shape[2:]) < ALEX_SMALLEST:
-            continue
-        distances = perceptual_distances(stored[:count], restored[:count], getattr(networks, name))
-        add(metric, distances.mean(), count, networks.features[name])
-
-    count = len(stored[:fid_images])
-    features = inception_features(restored[:count], protocol, networks.inception)
-    label = networks.features["inception"]
-    add("rFID", frechet_distance(reference[:count], features), count, label)
-    add("KID", kernel_distance(reference[:count], features), count, label)
-    return rows
+    if images.ndim != 4 or images.shape != reconstructions.shape:
+        raise ValueError(
+            f"images are {images.shape}, reconstructions {reconstructions.shape}: must be equal"
+        )
+    check_reference(reference, len(images[:fid_images]))
+    measured = Measurement(protocol, networks, reference, fid_images, lpips_images)
+    for start in range(0, len(images), BLOCK):
+        block = slice(start, start + BLOCK)
+        measured.add(images[block], reconstructions[block])
+    return measured.rows()
 
 
-def _check(images: np.ndarray, made: np.ndarray, reference: np.ndarray, needed: int) -> None:
-    """Refuse before the first network runs, not minutes later."""
-    if images.ndim != 4 or images.shape != made.shape:
-        raise ValueError(f"images are {images.shape}, reconstructions {made.shape}: must be equal")
+def check_reference(reference: np.ndarray, needed: int) -> None:
+    """Refuse features that are too few or not finite before the first network runs."""
     if len(reference) < needed:
         raise ValueError(f"reference holds {len(reference)} images' features, {needed} are needed")
     if not np.isfinite(reference).all():

@@ -43,8 +43,8 @@ class Held(OSError):
 
 
 @contextmanager
-def hold(file: Path) -> Iterator[None]:
-    """Hold a file, so that no other process does what is done meanwhile. Raises Held at once.
+def claim(file: Path) -> Iterator[None]:
+    """Claim a file, so that no other process does what is done meanwhile. Raises Held at once.
 
     The system lets go of it when the process ends, however it ends. File systems that know no
     locks let everyone have it.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from workflows.data.memory import available
 from workflows.schema import ConfigError
 
 # Days that a training may take without being asked for; the variable sets another number.
@@ -67,17 +68,7 @@ def estimate(
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     size = sum(p.numel() for p in parameters)
     few = min(batch_size, 4)
-    kept: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in parameters}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = step(few)
+    loss, kept = saved(lambda: step(few), {storage_of(p) for p in parameters})
     loss.backward()
     _wait(loss)
     # The first pass is slower than all others: memory is new and kernels are chosen.
@@ -88,9 +79,32 @@ def estimate(
     pace = few / (time.perf_counter() - start)
     for parameter in parameters:
         parameter.grad = None
-    copies = COPIES + averaged
-    activations = sum(kept.values()) * batch_size // few
-    return Estimate(size, 4 * copies * size, activations, pace, images)
+    activations = kept * batch_size // few
+    return Estimate(size, state_bytes(size, averaged), activations, pace, images)
+
+
+def state_bytes(parameters: int, averaged: bool = False) -> int:
+    """Of trained numbers, with gradients and moments. averaged: and an average of them."""
+    return 4 * (COPIES + averaged) * parameters
+
+
+def saved(work: Callable[[], Tensor], own: Collection[int]) -> tuple[Tensor, int]:
+    """What `work` gives, and the bytes that it keeps for the way back beside storages in `own`."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if storage_of(tensor) not in own:
+            kept[storage_of(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = work()
+    return loss, sum(kept.values())
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Which memory a tensor is in; on the meta device all addresses are nought."""
+    return tensor.untyped_storage()._cdata
 
 
 def _wait(loss: Tensor) -> None:
@@ -102,17 +116,12 @@ def memory_of(device: torch.device) -> int:
     """Bytes that are free on a GPU, or available to this process on the machine."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _cached()
+    return available()
 
 
-def _cached() -> int:
-    """Bytes of memory that files fill and that are given up when they are asked for."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-            known = dict(line.split(":") for line in file)
-        return int(known["Cached"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0
+def allowed_days() -> float:
+    """Days that a training may take."""
+    return float(os.environ.get(VARIABLE, DAYS))
 
 
 def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:
@@ -126,7 +135,7 @@ def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:
             f"needs {found.memory / GIB:.1f} GiB, {device.type} has {free / GIB:.1f} free; "
             f"lower {lower}"
         )
-    allowed = float(os.environ.get(VARIABLE, DAYS))
+    allowed = allowed_days()
     if found.days > allowed:
         raise ConfigError(
             f"would take {found.days:.1f} days here, more than {VARIABLE}={allowed:g}; lower "

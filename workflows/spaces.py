@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
-from workflows.checkpoint import (
-    CheckpointError,
-    Trained,
-    load_trained,
-    read_tensors,
-    save_tensors,
-)
+from workflows.checkpoint import CheckpointError, Trained, load_trained
 from workflows.files import digest
 from workflows.registry import build_space
+from workflows.tensor_files import open_rows, write_rows
 
 BATCH = 64
 
@@ -56,42 +53,81 @@ def first_stage(folder: Path, dataset_sha256: str, code: str) -> Trained:
     return trained
 
 
-@torch.inference_mode()
-def encode(trained: Trained, images: np.ndarray, device: torch.device) -> Latents:
-    """The latents of uint8 images (n, c, h, w), and the factor that gives them unit variance."""
+def write_latents(
+    file: Path, trained: Trained, images: np.ndarray, about: dict[str, str], device: torch.device
+) -> Latents:
+    """Write the latents of uint8 images (n, c, h, w), times what gives them unit variance.
+
+    about: what they are of, the file's metadata. Memory holds the images and latents of a batch:
+    the factor is known once all are written, and then they are multiplied where they lie.
+    """
     space = build_space({"method": "ldm"}, cast(Any, trained.model), 1.0).to(device)
-    parts = [
-        space.encode(
-            torch.tensor(images[start : start + BATCH], device=device).float().div_(127.5).sub_(1)
-        ).cpu()
-        for start in range(0, len(images), BATCH)
-    ]
-    points = torch.cat(parts)
-    scale = 1 / float(points.double().std())
-    return Latents((points * scale).numpy(), scale)
+    blocks = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
+    shape = _encoded(space, images[:1], device).shape[1:]
+
+    def fill(points: np.ndarray) -> dict[str, str]:
+        spread = Spread()
+        for block in blocks:
+            points[block] = _encoded(space, images[block], device)
+            spread.add(points[block])
+        scale = 1 / spread.deviation
+        for block in blocks:
+            points[block] *= np.float32(scale)
+        return {**about, "scale": repr(scale)}
+
+    write_rows(file, "points", (len(images), *shape), fill)
+    return read_latents(file, about)
 
 
-def write_latents(file: Path, latents: Latents, about: dict[str, str]) -> None:
-    """Write latents with what they are of, atomically."""
-    save_tensors(
-        file, {"points": torch.from_numpy(latents.points)}, {**about, "scale": repr(latents.scale)}
-    )
+@torch.inference_mode()
+def _encoded(space: torch.nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+    batch = torch.tensor(images, device=device).float().div_(127.5).sub_(1)
+    return space.encode(batch).cpu().numpy()  # type: ignore[operator]
+
+
+@dataclass
+class Spread:
+    """Count, mean and sum of squared deviations of all numbers that were added, in float64; parts
+    are joined as by Chan, Golub and LeVeque 1979.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, part: np.ndarray) -> None:
+        """Numbers of any shape."""
+        values = part.astype(np.float64)
+        count, mean = values.size, float(values.mean())
+        total = self.count + count
+        apart = mean - self.mean
+        self.squares += float(np.square(values - mean).sum())
+        self.squares += apart**2 * self.count * count / total
+        self.mean += apart * count / total
+        self.count = total
+
+    @property
+    def deviation(self) -> float:
+        """Their standard deviation, with n - 1."""
+        return math.sqrt(self.squares / (self.count - 1))
 
 
 def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
-    """What `write_latents` wrote. Raises CheckpointError for a damaged file or another first stage.
+    """What `write_latents` wrote, memory-mapped.
 
-    wanted: metadata that it must have.
+    Raises CheckpointError for a damaged file or another first stage. wanted: metadata that it must
+    have.
     """
-    tensors, metadata = read_tensors(file)
     try:
-        points, scale = tensors["points"].numpy(), float(metadata["scale"])
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{file}: no latents ({error}); make it again") from error
+        stored = open_rows(file, "points")
+        metadata = stored.metadata
+        scale = float(metadata["scale"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{file}: damaged ({error}); make it again") from error
     for key, value in wanted.items():
         if metadata.get(key) != value:
             raise CheckpointError(f"{file}: {key}: is {metadata.get(key)}, must be {value}")
-    return Latents(points, scale, metadata.get("model", ""))
+    return Latents(stored.rows, scale, metadata.get("model", ""))
 
 
 def space_of(knobs: dict[str, Any], stage1: Path | None, latents: Path | None) -> torch.nn.Module:

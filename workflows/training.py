@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from workflows.metrics.usage import perplexity, usage
 from workflows.processes import ALONE, Processes
+from workflows.resident import Streamed, on_device
 
 # Records of a run at least, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
@@ -73,7 +74,7 @@ def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return tensor.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
-def batches(images: Tensor, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+def batches(images: Tensor | Streamed, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """One epoch's batches, uint8; the order depends on seed and epoch alone. None is dropped."""
     order = torch.randperm(
         len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -114,8 +115,8 @@ def train_epoch(
     leaves the model as it is. processes: that each batch is divided over, with the model prepared.
     Raises Diverged when a mean loss is not finite.
     """
-    # The whole dataset is on the device, as bytes; nothing is copied to it in the loop.
-    resident = torch.from_numpy(images.train).to(device)
+    # Bytes on the device where they fit, so that nothing is copied to it in the loop.
+    resident = on_device(images.train, device)
     steps = steps_per_epoch(len(resident), knobs["batch_size"])
     marks = record_marks(steps, knobs["epochs"])
     # Summed on the device: reading a loss every step would wait for it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import lzma
+import os
 import re
 import tarfile
 import zipfile
@@ -21,7 +23,7 @@ def listing(path: Path, pattern: str) -> list[str]:
     found = sorted(name for name, _ in _walk(path, re.compile(pattern), contents=False))
     if not found:
         raise DataError(f"{path}: no file in it has a name like {pattern}")
-    if len(set(found)) != len(found):
+    if any(one == other for one, other in itertools.pairwise(found)):
         raise DataError(f"{path}: holds two members of the same name")
     return found
 
@@ -54,11 +56,18 @@ def _walk(path: Path, wanted: re.Pattern[str], contents: bool) -> Iterator[tuple
 
 
 def _folder(path: Path, wanted: re.Pattern[str], contents: bool) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(path.rglob("*")):
-        name = file.relative_to(path).as_posix()
-        if wanted.fullmatch(name) and file.is_file():
-            _check(path, name, file.stat().st_size)
-            yield name, file.read_bytes() if contents else b""
+    # Folder by folder: a million of Path objects would take a gigabyte.
+    for folder, subfolders, files in os.walk(path, onerror=_reraise):
+        subfolders.sort()
+        for file in (Path(folder, name) for name in sorted(files)):
+            name = file.relative_to(path).as_posix()
+            if wanted.fullmatch(name) and file.is_file():
+                _check(path, name, file.stat().st_size)
+                yield name, file.read_bytes() if contents else b""
+
+
+def _reraise(error: OSError) -> None:
+    raise error
 
 
 def _zip(path: Path, wanted: re.Pattern[str], contents: bool) -> Iterator[tuple[str, bytes]]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +16,40 @@ from typing import Any
 import numpy as np
 
 from workflows.data import databases, formats, images
-from workflows.data.registry import DataError, Dataset, Decoded, describe
+from workflows.data.registry import Allocate, DataError, Dataset, Decoded, describe
 from workflows.data.sources import obtain
-from workflows.files import write_atomically, write_json
+from workflows.files import write_json
 
-READERS = {
-    "mnist_csv": formats.read_mnist_csv,
-    "idx": formats.read_idx,
-    "cifar10": formats.read_cifar10,
+# Bytes that are counted, or copied into a file, at a time.
+BLOCK = 2**22
+
+Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
+
+
+def _small(read: Callable[[Dataset, tuple[Path, ...]], Decoded]) -> Reader:
+    """A reader of a format that is small enough to be decoded in memory, and then copied."""
+
+    def reader(dataset: Dataset, paths: tuple[Path, ...], new: Allocate) -> Decoded:
+        decoded = read(dataset, paths)
+        arrays = []
+        for part, found in (("train", decoded.train), ("test", decoded.test)):
+            array = new(part, found.shape)
+            # Not cast: what is no uint8 is refused as it was read.
+            array = array if found.dtype == array.dtype else np.empty(found.shape, found.dtype)
+            array[:] = found
+            arrays.append(array)
+        return Decoded(arrays[0], arrays[1], decoded.labels)
+
+    return reader
+
+
+READERS: dict[str, Reader] = {
+    "mnist_csv": _small(formats.read_mnist_csv),
+    "idx": _small(formats.read_idx),
+    "cifar10": _small(formats.read_cifar10),
     "image_folder": images.read_image_folder,
     "lmdb": databases.read_lmdb,
-    "photo_patches": images.read_photo_patches,
+    "photo_patches": _small(images.read_photo_patches),
 }
 
 
@@ -39,20 +66,28 @@ def prepare(name: str, out: Path) -> None:
     """Find, check and decode `name` into `out`; DataError says which file is not as expected.
 
     The training images are in a fixed, seeded order, and the last ones are the validation split.
+    They are decoded into the files themselves, so that memory holds a few images at a time however
+    many there are. What was prepared before stays until all is decoded and found to be right.
     """
     dataset = describe(name)
     found = obtain(dataset, out.parent / "downloads" / name)
-    decoded = READERS[dataset.reader](dataset, found.paths)
-    arrays = {"train": decoded.train, "test": decoded.test}
-    where = ", ".join(str(path) for path in found.paths)
-    if dataset.classes:
-        arrays["labels"] = _checked_labels(dataset, decoded, where)
-    for part in ("train", "test"):
-        _check(dataset, part, arrays[part], where)
     kept = dataset.images["train"] - dataset.validation
-    # dataset.json goes first and comes back last, so a folder that has it is whole.
-    (out / "dataset.json").unlink(missing_ok=True)
-    files = {part: _write(out / f"{part}.npy", array) for part, array in arrays.items()}
+    where = ", ".join(str(path) for path in found.paths)
+    with _scratch(out) as scratch:
+        decoded = READERS[dataset.reader](dataset, found.paths, _files_in(scratch))
+        arrays = {"train": decoded.train, "test": decoded.test}
+        for part, array in arrays.items():
+            _check(dataset, part, array, where)
+        if dataset.classes:
+            labels = _checked_labels(dataset, decoded, where)
+            arrays["labels"] = np.lib.format.open_memmap(
+                scratch / "labels.npy", "w+", labels.dtype, labels.shape
+            )
+            arrays["labels"][:] = labels
+        spread = variance(arrays["train"][:kept])
+        # dataset.json goes first and comes back last, so a folder that has it is whole.
+        (out / "dataset.json").unlink(missing_ok=True)
+        files = {part: _move(scratch, out, part, array) for part, array in arrays.items()}
     write_json(
         out / "dataset.json",
         {
@@ -67,7 +102,7 @@ def prepare(name: str, out: Path) -> None:
                 "indices": [kept, dataset.images["train"]],
                 "images": dataset.validation,
             },
-            "variance": variance(arrays["train"][:kept]),
+            "variance": spread,
             "source": found.detail,
             "licence": dataset.licence,
             "citation": dataset.citation,
@@ -78,8 +113,10 @@ def prepare(name: str, out: Path) -> None:
 def variance(pixels: np.ndarray) -> float:
     """Variance of uint8 `pixels` (any shape) scaled to [0, 1], exact but for the last rounding."""
     counts = np.zeros(256, np.int64)
-    for image in np.array_split(pixels, max(1, len(pixels) // 4096)):
-        counts += np.bincount(image.ravel(), minlength=256)
+    # Counting takes eight bytes a pixel, so a few megabytes of them at a time.
+    rows = max(1, BLOCK // max(1, pixels[0].nbytes))
+    for start in range(0, len(pixels), rows):
+        counts += np.bincount(pixels[start : start + rows].ravel(), minlength=256)
     values = np.arange(256) / 255
     mean = (counts @ values) / counts.sum()
     return float(counts @ (values - mean) ** 2 / counts.sum())
@@ -152,12 +189,46 @@ def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarra
     return labels.astype(np.int64)
 
 
-def _write(path: Path, array: np.ndarray) -> dict[str, Any]:
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as handle:
-            np.lib.format.write_array(handle, np.ascontiguousarray(array), allow_pickle=False)
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder below `out`, empty, and gone afterwards; one that was left behind is removed."""
+    folder = out / ".decoding"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
-    write_atomically(path, write)
+
+def _files_in(folder: Path) -> Allocate:
+    """Arrays that are files in a folder. They raise DataError if the disk has no room for them."""
+
+    def new(part: str, shape: tuple[int, ...]) -> np.ndarray:
+        path = folder / f"{part}.npy"
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        size = path.stat().st_size
+        try:
+            # Taken now: a mapped file that runs out of disk later ends the process with SIGBUS.
+            with path.open("r+b") as handle:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(handle.fileno(), 0, size)
+        except OSError as error:
+            raise DataError(f"{path}: no room for {size} bytes ({error.strerror})") from None
+        return array
+
+    return new
+
+
+def _move(scratch: Path, out: Path, part: str, array: np.ndarray) -> dict[str, Any]:
+    """Flush an array of the scratch folder to disk and give it its place."""
+    assert isinstance(array, np.memmap)
+    array.flush()
+    path = out / f"{part}.npy"
+    file = scratch / path.name
+    with file.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    file.replace(path)
     return {
         "file": path.name,
         "images": len(array),

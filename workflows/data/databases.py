@@ -9,23 +9,24 @@ import numpy as np
 
 from workflows.data.formats import permutation
 from workflows.data.images import decode
-from workflows.data.registry import DataError, Dataset, Decoded
+from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
 
 
-def read_lmdb(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+def read_lmdb(dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory) -> Decoded:
     """Two databases of encoded images by key, those to train on and those to test on.
 
     Training images are taken in the order of their keys, then put into the fixed order; where the
     dataset asks for fewer than there are, it is the first of that order. Raises DataError for a
-    database that is cut short, empty, too small or holds what is no image.
+    database that is cut short, empty, too small or holds what is no image. new: gives the arrays;
+    beside them there is one image in memory at a time, and two numbers an entry.
     """
     train, test = (
-        _read(dataset, path, part) for path, part in zip(paths, ("train", "test"), strict=True)
+        _read(dataset, path, part, new) for path, part in zip(paths, ("train", "test"), strict=True)
     )
     return Decoded(train, test)
 
 
-def _read(dataset: Dataset, path: Path, part: str) -> np.ndarray:
+def _read(dataset: Dataset, path: Path, part: str, new: Allocate) -> np.ndarray:
     wanted = dataset.images[part]
     try:
         with lmdb.open(
@@ -40,7 +41,7 @@ def _read(dataset: Dataset, path: Path, part: str) -> np.ndarray:
             order = permutation(count) if part == "train" else np.arange(count)
             slots[order[:wanted]] = np.arange(wanted)
             size = dataset.image_size
-            images = np.empty((wanted, dataset.channels, size, size), np.uint8)
+            images = new(part, (wanted, dataset.channels, size, size))
             with database.begin() as transaction:
                 for slot, (key, raw) in zip(slots, transaction.cursor(), strict=True):
                     if slot >= 0:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflows.data import archives
 from workflows.data.formats import SEED, permutation
-from workflows.data.registry import DataError, Dataset, Decoded
+from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
 
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
@@ -49,30 +49,41 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def read_image_folder(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+def read_image_folder(
+    dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory
+) -> Decoded:
     """Images of a folder, tar or zip, split by name patterns, a partition file or counts.
 
-    With `labels: folder` the classes are the folders of the training images, by name.
+    With `labels: folder` the classes are the folders of the training images, by name. new: gives
+    the arrays; beside them there is one image in memory at a time, and the names of all.
     """
     path = paths[0]
     pattern = dataset.options.get("pattern", ANY_IMAGE)
     sides = _split(dataset, archives.listing(path, pattern), paths)
-    slots: dict[str, tuple[int, int]] = {}
+    # Slot of each training image, and of each test image counted down from -1.
+    slots: dict[str, int] = {}
     arrays = []
-    for side, (part, chosen) in enumerate(zip(("train", "test"), sides, strict=True)):
+    for part, chosen in zip(("train", "test"), sides, strict=True):
         expected = dataset.images[part]
         if len(chosen) != expected:
             raise DataError(f"{path}: {len(chosen)} {part} images, must be {expected}")
         # Only the training images are put into the fixed order; the test ones stay by name.
-        order = permutation(expected) if side == 0 else range(expected)
-        slots |= {chosen[old]: (side, new) for new, old in enumerate(order)}
+        if part == "train":
+            slots.update((chosen[old], slot) for slot, old in enumerate(permutation(expected)))
+        else:
+            slots.update((name, -1 - slot) for slot, name in enumerate(chosen))
         shape = (expected, dataset.channels, dataset.image_size, dataset.image_size)
-        arrays.append(np.empty(shape, np.uint8))
+        arrays.append(new(part, shape))
+    train, test = arrays
     for name, raw in archives.members(path, pattern):
         if name in slots:
-            side, slot = slots[name]
-            arrays[side][slot] = decode(raw, f"{path}: {name}", dataset)
-    return Decoded(arrays[0], arrays[1], _labels(dataset, sides[0], path))
+            slot = slots[name]
+            pixels = decode(raw, f"{path}: {name}", dataset)
+            if slot >= 0:
+                train[slot] = pixels
+            else:
+                test[-1 - slot] = pixels
+    return Decoded(train, test, _labels(dataset, sides[0], path))
 
 
 def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ SCHEMA = Path(__file__).parents[1] / "schemas" / "dataset.schema.yaml"
 
 class DataError(ValueError):
     """A dataset is unknown, absent or not what it should be; the message names the file."""
+
+
+# Where a reader puts what it decodes: part ("train" or "test") and shape to an uint8 array.
+Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
+
+
+def in_memory(part: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of no file."""
+    return np.empty(shape, np.uint8)
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,31 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     """
     a, b = _checked(features_a, features_b)
     means = [features.mean(axis=0, dtype=np.float64) for features in (a, b)]
-    mean_difference = means[0] - means[1]
-    x, y = ((f - m) / np.sqrt(len(f) - 1) for f, m in zip((a, b), means, strict=True))
-    traces = np.square(x).sum() + np.square(y).sum()
-    root = _trace_small(x, y) if max(len(a), len(b)) < a.shape[1] else _trace_large(x, y)
-    return float(mean_difference @ mean_difference + traces - 2 * root)
+    apart = means[0] - means[1]
+    if max(len(a), len(b)) < a.shape[1]:
+        x, y = ((f - m) / np.sqrt(len(f) - 1) for f, m in zip((a, b), means, strict=True))
+        traces = np.square(x).sum() + np.square(y).sum()
+        root = float(linalg.svdvals(x @ y.T).sum())
+    else:
+        x, y = (_covariance(f, m) for f, m in zip((a, b), means, strict=True))
+        traces = np.trace(x) + np.trace(y)
+        root = _root_trace(x, y)
+    return float(apart @ apart + traces - 2 * root)
 
 
-def _trace_small(x: np.ndarray, y: np.ndarray) -> float:
-    return float(linalg.svdvals(x @ y.T).sum())
+def _covariance(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(D, D), of blocks of rows: a copy of a million features in float64 would take 20 GB."""
+    total = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(features), BLOCK):
+        rows = features[start : start + BLOCK] - mean
+        total += rows.T @ rows
+    return total / (len(features) - 1)
 
 
-def _trace_large(x: np.ndarray, y: np.ndarray) -> float:
-    values, vectors = linalg.eigh(x.T @ x)
-    projected = (y @ vectors) * np.sqrt(np.clip(values, 0, None))
-    squares = linalg.eigvalsh(projected.T @ projected)
+def _root_trace(a: np.ndarray, b: np.ndarray) -> float:
+    values, vectors = linalg.eigh(a)
+    half = vectors * np.sqrt(np.clip(values, 0, None))
+    squares = linalg.eigvalsh(half.T @ b @ half)
     return float(np.sqrt(np.clip(squares, 0, None)).sum())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Mapping
@@ -13,50 +14,64 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from workflows import devices
-from workflows.checkpoint import load_trained, read_tensors
-from workflows.evaluation import BATCH, COLUMNS, code_rows, evaluate
+from workflows.checkpoint import load_trained
+from workflows.evaluation import (
+    BATCH,
+    BLOCK,
+    COLUMNS,
+    Measurement,
+    check_reference,
+    code_rows,
+)
 from workflows.files import digest, write_atomically, write_json, write_text
 from workflows.metric_networks import load_networks
 from workflows.protocol import load_protocol, rgb
 from workflows.provenance import origin
+from workflows.tensor_files import open_rows
 
 SHOWN = 8
 
 
+@torch.inference_mode()
 def reconstruct(
     model: torch.nn.Module, images: np.ndarray, codebook_size: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reconstructions of uint8 (N, C, H, W), clipped to [0, 1], and how often each code was hit."""
-    model = model.to(device)
     made, counts = [], np.zeros(codebook_size, dtype=np.int64)
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            batch = torch.tensor(images[start : start + BATCH], device=device).float()
-            output = model(batch / 127.5 - 1)
-            made.append((output.images.clamp(-1, 1).float() + 1).div(2).cpu().numpy())
-            codes = output.quantised.codes.flatten().cpu().numpy()
-            counts += np.bincount(codes, minlength=codebook_size)
+    for start in range(0, len(images), BATCH):
+        batch = torch.tensor(images[start : start + BATCH], device=device).float()
+        output = model(batch / 127.5 - 1)
+        made.append((output.images.clamp(-1, 1).float() + 1).div(2).cpu().numpy())
+        codes = output.quantised.codes.flatten().cpu().numpy()
+        counts += np.bincount(codes, minlength=codebook_size)
     return np.concatenate(made), counts
 
 
 def read_reference(
     files: list[Path], protocol: str, sha256: str, features: Mapping[str, str]
 ) -> np.ndarray:
-    """The features, (N, 2048), of the protocol's file. Raises ValueError if none fits.
+    """The features, (N, 2048), of the protocol's file, memory-mapped.
+
+    Raises ValueError if none fits.
 
     sha256: of the images. features: how results name the metric networks.
     """
     wanted = {"sha256": sha256, "features": features["inception"]}
     for file in files:
-        tensors, metadata = read_tensors(file)
+        try:
+            stored = open_rows(file, "features")
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{file}: damaged ({error})") from error
+        metadata = stored.metadata
         if metadata.get("protocol") != protocol:
             continue
         for key, value in wanted.items():
             if metadata.get(key) != value:
                 raise ValueError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
-        return tensors["features"].numpy()
+        return stored.rows
     raise ValueError(f"no --reference file is of protocol '{protocol}'")
 
 
@@ -78,31 +93,41 @@ def run(arguments: argparse.Namespace) -> None:
     protocols = [load_protocol(name) for name in arguments.protocols]
     verify_small(arguments.data)
     test, record = load_test(arguments.data)
-    images = np.asarray(test)
     trained = load_trained(cell)
     finished = trained.record["status"] == "finished"
+    measured: list[Measurement] = []
     # Everything is read before the work starts, so that a bad file is refused at once.
     if finished:
         networks = load_networks(arguments.weights, device)
         sha256 = record["test"]["sha256"]
-        references = [
-            read_reference(arguments.reference, p.name, sha256, networks.features)
-            for p in protocols
-        ]
-    start = time.perf_counter()
-    made, counts = reconstruct(trained.model, images, trained.codebook_size, device)
-    rows = []
-    if finished:
         limits = (arguments.fid_images or None, arguments.lpips_images or None)
-        for protocol, reference in zip(protocols, references, strict=True):
-            rows += evaluate(images, made, protocol, networks, reference, *limits)
-            rows += code_rows(counts, protocol, len(images))
+        for protocol in protocols:
+            reference = read_reference(
+                arguments.reference, protocol.name, sha256, networks.features
+            )
+            check_reference(reference, len(test[: limits[0]]))
+            measured.append(Measurement(protocol, networks, reference, *limits))
+    start = time.perf_counter()
+    model = trained.model.to(device)
+    counts = np.zeros(trained.codebook_size, dtype=np.int64)
+    picture = None
+    for first in range(0, len(test), BLOCK):
+        images = np.asarray(test[first : first + BLOCK])
+        made, hit = reconstruct(model, images, trained.codebook_size, device)
+        counts += hit
+        picture = picture or grid(images, np.nan_to_num(made))
+        for one in measured:
+            one.add(images, made)
+    assert picture is not None
+    rows = []
+    for protocol, one in zip(protocols, measured, strict=bool(measured)):
+        rows += one.rows()
+        rows += code_rows(counts, protocol, len(test))
     print(
         f"[{trained.record['cell']}] evaluated in {time.perf_counter() - start:.1f} s", flush=True
     )
     codes = pd.DataFrame({"code": np.arange(len(counts)), "count": counts})
-    picture = grid(images, np.nan_to_num(made))
-    write_atomically(cell / "reconstructions.png", lambda path: picture.save(path, "PNG"))
+    write_atomically(cell / "reconstructions.png", functools.partial(picture.save, format="PNG"))
     write_text(cell / "codes.csv", codes.to_csv(index=False))
     write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
     sources = {"dataset_sha256": record["test"]["sha256"], "code": arguments.code}

@@ -58,7 +58,7 @@ def run(
     features = {"inception": network.features}
     real = read_reference([reference], PROTOCOL, loaded.record["train"]["sha256"], features)
     inception = load_inception(network.tensors).to(device)
-    samples = np.load(cell / "samples.npy")
+    samples = np.load(cell / "samples.npy", mmap_mode="r")
     found = inception_features(samples, protocol, inception)
     near = coverage(real, found)
     values = {
@@ -74,7 +74,7 @@ def run(
     progress = _progress(cell, about["epochs"], real, protocol, inception)
     _picture(cell / "samples.png", _rows(samples[: SHOWN * SHOWN], SHOWN))
     closest = nearest(found[:SHOWN], real, LOOKALIKES)
-    lines = [samples[:SHOWN], *(np.asarray(loaded.train)[closest[:, k]] for k in range(LOOKALIKES))]
+    lines = [samples[:SHOWN], *(loaded.train[closest[:, k]] for k in range(LOOKALIKES))]
     _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
     _write_rows(cell, rows, progress)
     maker["dataset_sha256"] = loaded.record["train"]["sha256"]
@@ -86,7 +86,7 @@ def _progress(
 ) -> list[dict[str, Any]]:
     """{epoch, images, FID} of what was kept along the training; epoch 0 is noise."""
     kept = [(0, np.load(cell / "noise.npy"))]
-    kept += zip(epochs, np.load(cell / "progress.npy"), strict=True)
+    kept += zip(epochs, np.load(cell / "progress.npy", mmap_mode="r"), strict=True)
     return [
         {
             "epoch": epoch,

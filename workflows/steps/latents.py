@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from workflows import devices
@@ -14,7 +13,7 @@ from workflows.checkpoint import CheckpointError
 from workflows.data import DataError, load_train
 from workflows.files import digest
 from workflows.schema import ConfigError
-from workflows.spaces import encode, first_stage, write_latents
+from workflows.spaces import first_stage, write_latents
 
 
 def run(cell: Path, data: Path, code: str, out: Path) -> None:
@@ -23,13 +22,12 @@ def run(cell: Path, data: Path, code: str, out: Path) -> None:
     devices.set_precision("fp32", device)
     loaded = load_train(data)
     trained = first_stage(cell, loaded.record["train"]["sha256"], code)
-    found = encode(trained, np.asarray(loaded.train), device)
     about = {
         "cell": trained.record["cell"],
         "model": digest(cell / "model.safetensors"),
         "dataset": loaded.record["train"]["sha256"],
     }
-    write_latents(out, found, about)
+    found = write_latents(out, trained, loaded.train, about, device)
     shape = " x ".join(map(str, found.points.shape))
     print(f"[{trained.record['cell']}] latents {shape}, times {found.scale:.4g}")
 

@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError
 
 from workflows import devices
-from workflows.checkpoint import save_tensors
-from workflows.evaluation import inception_features
+from workflows.evaluation import BLOCK, inception_features
 from workflows.metric_networks import read_network
-from workflows.metrics.inception import load_inception
+from workflows.metrics.inception import FEATURES, load_inception
 from workflows.protocol import load_protocol
+from workflows.tensor_files import write_rows
 
 
 def run(
@@ -35,17 +35,23 @@ def run(
         source, record = loaded.train, loaded.record
     else:
         source, record = load_test(data)
-    stored = protocol.store(protocol.originals(np.asarray(source[: images or None])))
+    source = source[: images or None]
     written = read_network(weights, "inception")
     network = load_inception(written.tensors).to(device)
-    features = torch.from_numpy(inception_features(stored, protocol, network))
     metadata = {
         "protocol": protocol.name,
         "features": written.features,
         "dataset": record["name"],
         "sha256": record[split]["sha256"],
     }
-    save_tensors(out, {"features": features}, metadata)
+
+    def fill(features: np.ndarray) -> dict[str, str]:
+        for start in range(0, len(source), BLOCK):
+            stored = protocol.store(protocol.originals(source[start : start + BLOCK]))
+            features[start : start + BLOCK] = inception_features(stored, protocol, network)
+        return metadata
+
+    write_rows(out, "features", (len(source), FEATURES), fill)
 
 
 def main() -> int:

@@ -73,7 +73,7 @@ def run(
         shutil.rmtree(parts, ignore_errors=True)
         write_json(parts / "of.json", identity)
     start = time.perf_counter()
-    made = []
+    files = []
     for first in range(0, knobs["samples"], PART):
         numbers = range(first, min(first + PART, knobs["samples"]))
         part = parts / f"{first:08d}.npy"
@@ -87,7 +87,7 @@ def run(
                 f"{int(left // 60)}:{int(left % 60):02d} left",
                 flush=True,
             )
-        made.append(np.load(part))
+        files.append(part)
     kept, _ = read_tensors(cell / "progress.safetensors")
     along = [_stored(to_images(space, kept[name], device)) for name in sorted(kept)]
     noise = torch.randn(
@@ -95,7 +95,7 @@ def run(
     )
     _write(cell / "progress.npy", np.stack(along))
     _write(cell / "noise.npy", _stored(to_images(space, noise, device)))
-    _write(cell / "samples.npy", np.concatenate(made))
+    _join(cell / "samples.npy", files, knobs["samples"])
     write_json(
         cell / "sampling.json",
         {
@@ -112,6 +112,19 @@ def run(
 def _stored(images: torch.Tensor) -> np.ndarray:
     """uint8, as the protocol that measures samples rounds them."""
     return load_protocol("samples").quantise(images.numpy())
+
+
+def _join(file: Path, parts: list[Path], count: int) -> None:
+    """One array of all parts, of which one is in memory at a time."""
+    shape = (count, *np.load(parts[0], mmap_mode="r").shape[1:])
+
+    def write(path: Path) -> None:
+        whole = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        for number, part in enumerate(parts):
+            whole[number * PART : (number + 1) * PART] = np.load(part)
+        whole.flush()
+
+    write_atomically(file, write)
 
 
 def _write(file: Path, array: np.ndarray) -> None:

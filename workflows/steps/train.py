@@ -25,10 +25,10 @@ from workflows.checkpoint import (
     save_tensors,
     unpack_training,
 )
-from workflows.data import DataError, load_train
+from workflows.data import DataError, hold, load_train
 from workflows.data.damage import verify_small
 from workflows.devices import first_process
-from workflows.files import digest, hold, write_json, write_text
+from workflows.files import claim, digest, write_json, write_text
 from workflows.film import Film, moments
 from workflows.metric_networks import read_network
 from workflows.metrics.perceptual import load_perceptual
@@ -84,10 +84,10 @@ def run(
     verify_small(data)
     loaded = load_train(data)
     record = loaded.record
-    # In memory from here on: an epoch visits the images in random order.
+    # An epoch visits the images in random order: in memory, unless they are too many.
     images = Images(
-        np.array(loaded.train[: knobs["train_images"]]),
-        np.array(loaded.validation),
+        hold(loaded.train[: knobs["train_images"]]),
+        np.array(loaded.validation[:WATCHED]),
         record["variance"],
     )
     steps = steps_per_epoch(len(images.train), knobs["batch_size"])
@@ -262,7 +262,7 @@ def main() -> int:
         processes.ensure(
             arguments.processes, batch_size, "workflows.steps.train", arguments.threads
         )
-        with hold(arguments.out / "state" / "lock") if first_process() else nullcontext():
+        with claim(arguments.out / "state" / "lock") if first_process() else nullcontext():
             run(
                 spec,
                 arguments.data,

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
@@ -28,10 +27,10 @@ from workflows.checkpoint import (
     save_tensors,
     unpack_training,
 )
-from workflows.data import DataError, load_labels, load_train
+from workflows.data import DataError, hold, load_labels, load_train
 from workflows.devices import first_process
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
-from workflows.files import digest, hold, write_json, write_text
+from workflows.files import claim, digest, write_json, write_text
 from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import origin
 from workflows.registry import build_backbone
@@ -187,7 +186,7 @@ def load_points(
     wanted = slice(knobs["train_images"])
     labels = load_labels(data)[: len(loaded.train)][wanted] if knobs["conditional"] else None
     if knobs["method"] == "ddpm":
-        return Points(np.array(loaded.train[wanted]), labels), {"dataset": sha256, "model": ""}
+        return Points(hold(loaded.train[wanted]), labels), {"dataset": sha256, "model": ""}
     if latents is None:
         raise ConfigError("--latents: needed by a model of latents")
     about = {"dataset": sha256, "cell": knobs["first_stage"]}
@@ -196,7 +195,7 @@ def load_points(
         raise CheckpointError(
             f"{latents}: {len(found.points)} latents, must be {len(loaded.train)}, one an image"
         )
-    return Points(found.points[wanted], labels), {"dataset": sha256, "model": found.model}
+    return Points(hold(found.points[wanted]), labels), {"dataset": sha256, "model": found.model}
 
 
 def pack(learner: Learner) -> dict[str, torch.Tensor]:
@@ -249,7 +248,7 @@ def main() -> int:
         processes.ensure(
             arguments.processes, batch_size, "workflows.steps.train_diffusion", arguments.threads
         )
-        with hold(arguments.out / "state" / "lock") if first_process() else nullcontext():
+        with claim(arguments.out / "state" / "lock") if first_process() else nullcontext():
             run(
                 spec,
                 arguments.data,
