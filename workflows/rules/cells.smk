@@ -12,7 +12,9 @@ rule train:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=2000,
+        **GPU,
+        runtime=limit(train_seconds),
+        mem_mb=memory(train_bytes),
     params:
         spec=spec_of,
         data=subpath(input[0], parent=True),
@@ -66,7 +68,9 @@ rule evaluate:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=3000,
+        **GPU,
+        runtime=limit(evaluate_seconds),
+        mem_mb=memory(evaluate_bytes),
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),

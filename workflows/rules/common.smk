@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import preload, provenance
+from workflows import preload, provenance, requests
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
@@ -30,9 +30,26 @@ shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
 fingerprint = functools.cache(provenance.fingerprint)
 
+
+def wanted_number(key, default, most):
+    """A whole number of the configuration, in [0, most]; anything else is refused."""
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        allowed = "0 or 1" if most == 1 else "a whole number of hours, 1 or more"
+        raise WorkflowError(
+            f"config: {key}: '{value}' is not allowed; allowed: {allowed}"
+        )
+    return value
+
+
 BUDGET = config.get("budget", "embedded")
 # Whether to show what is finished and leave the rest, `make so_far`.
 SO_FAR = bool(config.get("so_far", False))
+# What jobs ask a cluster for, beside what their own work makes of it: a GPU each or none, and at
+# most so many hours, which is as long as a partition lets a job run. Without a cluster nobody asks.
+GPU = {"gpu": 1} if wanted_number("gpu", 0, 1) else {}
+PACE = requests.GPU if GPU else requests.PROCESSOR
+MOST_MINUTES = 60 * wanted_number("hours", 168, math.inf)
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
@@ -78,7 +95,9 @@ wildcard_constraints:
 
 
 onstart:
-    preload.start(ALLOCATOR)
+    # Jobs elsewhere cannot reach that process, and on this machine they would escape their limits.
+    if workflow.local_exec:
+        preload.start(ALLOCATOR)
 
 
 def present_cells(table=None):

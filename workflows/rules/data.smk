@@ -7,6 +7,8 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     conda:
         "../../environment.yml"
+    resources:
+        runtime=limit(prepare_seconds),
     params:
         folder=subpath(output[0], parent=True),
         decoding=decoding_of,
@@ -71,6 +73,9 @@ rule reference:
     conda:
         "../../environment.yml"
     threads: slots()
+    resources:
+        **GPU,
+        runtime=limit(reference_seconds),
     params:
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,

@@ -10,6 +10,9 @@ rule latents:
     conda:
         "../../environment.yml"
     threads: slots()
+    resources:
+        **GPU,
+        runtime=limit(latents_seconds),
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
@@ -40,7 +43,9 @@ rule train_diffusion:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=3000,
+        **GPU,
+        runtime=limit(train_diffusion_seconds),
+        mem_mb=memory(train_bytes),
     params:
         spec=training_spec_of,
         data=subpath(input[0], parent=True),
@@ -80,7 +85,9 @@ rule sample:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=2000,
+        **GPU,
+        runtime=limit(sample_seconds),
+        mem_mb=memory(samples_bytes),
     params:
         folder=subpath(output[0], parent=True),
         sampling=sampling_of,
@@ -111,6 +118,9 @@ rule training_reference:
     conda:
         "../../environment.yml"
     threads: slots()
+    resources:
+        **GPU,
+        runtime=limit(training_reference_seconds),
     params:
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
@@ -149,7 +159,9 @@ rule evaluate_samples:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=3000,
+        **GPU,
+        runtime=limit(evaluate_samples_seconds),
+        mem_mb=memory(samples_bytes),
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
