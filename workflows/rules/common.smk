@@ -31,11 +31,14 @@ shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
 fingerprint = functools.cache(provenance.fingerprint)
 
 
-def wanted_number(key, default, most):
-    """A whole number of the configuration, in [0, most]; anything else is refused."""
+def wanted_number(key, default, least, most, allowed):
+    """A whole number of the configuration, in [least, most]; anything else is refused."""
     value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        allowed = "0 or 1" if most == 1 else "a whole number of hours, 1 or more"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not least <= value <= most
+    ):
         raise WorkflowError(
             f"config: {key}: '{value}' is not allowed; allowed: {allowed}"
         )
@@ -47,9 +50,11 @@ BUDGET = config.get("budget", "embedded")
 SO_FAR = bool(config.get("so_far", False))
 # What jobs ask a cluster for, beside what their own work makes of it: a GPU each or none, and at
 # most so many hours, which is as long as a partition lets a job run. Without a cluster nobody asks.
-GPU = {"gpu": 1} if wanted_number("gpu", 0, 1) else {}
+GPU = {"gpu": 1} if wanted_number("gpu", 0, 0, 1, "0 or 1") else {}
 PACE = requests.GPU if GPU else requests.PROCESSOR
-MOST_MINUTES = 60 * wanted_number("hours", 168, math.inf)
+MOST_MINUTES = 60 * wanted_number(
+    "hours", 168, 1, math.inf, "a whole number of hours, 1 or more"
+)
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
@@ -75,6 +80,20 @@ try:
     )
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
+
+
+# Whether files are fetched from a store, as in Kubernetes' pods, and a job sees no others than those
+# that its rule names.
+FETCHED = bool(workflow.storage_settings.default_storage_provider)
+
+
+def beside(files):
+    """Inputs that a step finds in the folder of others: named only where they must be fetched.
+
+    Elsewhere naming them would run again whatever was made before they were named.
+    files: a function of wildcards.
+    """
+    return lambda wildcards: files(wildcards) if FETCHED else []
 
 
 def matching(wanted):
@@ -146,6 +165,15 @@ def dataset_of(wildcards):
     return f"{DATA}/{cell_of(wildcards).knobs['dataset']}/dataset.json"
 
 
+def arrays_of(wildcards):
+    """The arrays of a cell's dataset, or of the dataset that is asked for."""
+    if hasattr(wildcards, "cell"):
+        name = cell_of(wildcards).knobs["dataset"]
+    else:
+        name = wildcards.dataset
+    return [f"{DATA}/{name}/{split}.npy" for split in ("train", "test")]
+
+
 def decoding_of(wildcards):
     """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
     about = DATASETS[wildcards.dataset]
@@ -164,9 +192,11 @@ def decoding_of(wildcards):
 def slots():
     """Snakemake threads a job takes so that jobs do not outnumber the machine's cores.
 
-    `--cores 8` on two cores runs two single-threaded jobs at a time, not eight.
+    `--cores 8` on two cores runs two single-threaded jobs at a time, not eight. On a cluster, whose
+    jobs have cores of their own, one.
     """
-    return max(1, math.ceil(workflow.cores / os.cpu_count())) if workflow.cores else 1
+    cores = workflow.resource_settings.cores
+    return max(1, math.ceil(cores / os.cpu_count())) if cores else 1
 
 
 def spec_of(wildcards):
@@ -175,6 +205,11 @@ def spec_of(wildcards):
     return json.dumps(
         {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
     )
+
+
+def larger(wildcards):
+    """Whether a cell is of VQGAN's networks."""
+    return network_of(cell_of(wildcards).knobs) == "vqgan"
 
 
 def training_code_of(wildcards):
@@ -203,6 +238,13 @@ def latents_of(wildcards):
     first_stage = cell_of(wildcards).first_stage
     file = f"{CELL}/latents.safetensors"
     return file.format(cell=first_stage) if first_stage else []
+
+
+def first_stage_files(wildcards):
+    """What decodes the samples of a diffusion model; nothing for one of pixels."""
+    first_stage = cell_of(wildcards).first_stage
+    names = ["train.json", "model.safetensors"] if first_stage else []
+    return [f"{CELL}/{name}".format(cell=first_stage) for name in names]
 
 
 def reference_images():
@@ -255,6 +297,12 @@ def references_of(wildcards):
         f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
         for protocol in protocols()
     ]
+
+
+def training_reference_of(wildcards):
+    """Features of the training images that a cell's samples are compared with."""
+    dataset = cell_of(wildcards).knobs["dataset"]
+    return f".cache/reference/{dataset}/train-{reference_images()}.safetensors"
 
 
 config["report"] = about()

@@ -44,6 +44,13 @@ rule weights:
 rule check:
     input:
         datasets=expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
+        arrays=beside(
+            lambda wildcards: expand(
+                f"{DATA}/{{dataset}}/{{split}}.npy",
+                dataset=present_datasets(),
+                split=["train", "test"],
+            )
+        ),
         weights=rules.weights.output,
     output:
         f".cache/checked/{BUDGET}.json",
@@ -65,6 +72,7 @@ rule check:
 rule reference:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
+        arrays=beside(arrays_of),
         weights=rules.weights.output,
     output:
         f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",

@@ -3,6 +3,7 @@ rule latents:
         f"{CELL}/train.json",
         f"{CELL}/model.safetensors",
         data=dataset_of,
+        arrays=beside(arrays_of),
     output:
         f"{CELL}/latents.safetensors",
     log:
@@ -28,6 +29,7 @@ rule latents:
 rule train_diffusion:
     input:
         dataset_of,
+        arrays=beside(arrays_of),
         latents=latents_of,
         checked=ancient(rules.check.output),
     output:
@@ -71,6 +73,7 @@ rule sample:
         f"{CELL}/model.safetensors",
         f"{CELL}/progress.safetensors",
         latents=latents_of,
+        stage1=beside(first_stage_files),
     output:
         temp(f"{CELL}/samples.npy"),
         temp(f"{CELL}/progress.npy"),
@@ -110,6 +113,7 @@ rule sample:
 rule training_reference:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
+        arrays=beside(arrays_of),
         weights=rules.weights.output,
     output:
         f".cache/reference/{{dataset}}/train-{reference_images()}.safetensors",
@@ -141,9 +145,8 @@ rule evaluate_samples:
         f"{CELL}/progress.npy",
         f"{CELL}/noise.npy",
         data=dataset_of,
-        reference=lambda wildcards: rules.training_reference.output[0].format(
-            dataset=cell_of(wildcards).knobs["dataset"]
-        ),
+        arrays=beside(arrays_of),
+        reference=training_reference_of,
         weights=rules.weights.output,
     output:
         f"{CELL}/metrics.csv",
