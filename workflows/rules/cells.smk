@@ -1,6 +1,16 @@
+# Every cell's numbers, without tables and figures: what runs where files are fetched from a store.
+rule all_cells:
+    input:
+        records_of(present_cells()),
+
+
 rule train:
     input:
         dataset_of,
+        arrays=beside(arrays_of),
+        weights=beside(
+            lambda wildcards: rules.weights.output if larger(wildcards) else []
+        ),
         checked=ancient(rules.check.output),
     output:
         f"{CELL}/model.safetensors",
@@ -12,7 +22,9 @@ rule train:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=2000,
+        **GPU,
+        runtime=limit(train_seconds),
+        mem_mb=memory(train_bytes),
         # That share each batch; no parameter, for the model is the same.
         processes=1,
     params:
@@ -21,9 +33,9 @@ rule train:
         folder=subpath(output[0], parent=True),
         code=training_code_of,
         # One of the metric networks is part of what the larger network minimises.
-        weights=lambda wildcards: (
-            f"--weights {WEIGHTS}"
-            if network_of(cell_of(wildcards).knobs) == "vqgan"
+        weights=lambda wildcards, input: (
+            f"--weights {Path(input.weights[0]).parent if input.weights else WEIGHTS}"
+            if larger(wildcards)
             else ""
         ),
         film="",
@@ -55,6 +67,7 @@ rule evaluate:
         f"{CELL}/train.json",
         f"{CELL}/model.safetensors",
         data=dataset_of,
+        arrays=beside(arrays_of),
         references=references_of,
         weights=rules.weights.output,
     output:
@@ -70,7 +83,9 @@ rule evaluate:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=3000,
+        **GPU,
+        runtime=limit(evaluate_seconds),
+        mem_mb=memory(evaluate_bytes),
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),

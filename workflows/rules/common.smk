@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import preload, provenance
+from workflows import preload, provenance, requests
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
@@ -30,9 +30,31 @@ shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
 fingerprint = functools.cache(provenance.fingerprint)
 
+
+def wanted_number(key, default, least, most, allowed):
+    """A whole number of the configuration, in [least, most]; anything else is refused."""
+    value = config.get(key, default)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not least <= value <= most
+    ):
+        raise WorkflowError(
+            f"config: {key}: '{value}' is not allowed; allowed: {allowed}"
+        )
+    return value
+
+
 BUDGET = config.get("budget", "embedded")
 # Whether to show what is finished and leave the rest, `make so_far`.
 SO_FAR = bool(config.get("so_far", False))
+# What jobs ask a cluster for, beside what their own work makes of it: a GPU each or none, and at
+# most so many hours, which is as long as a partition lets a job run. Without a cluster nobody asks.
+GPU = {"gpu": 1} if wanted_number("gpu", 0, 0, 1, "0 or 1") else {}
+PACE = requests.GPU if GPU else requests.PROCESSOR
+MOST_MINUTES = 60 * wanted_number(
+    "hours", 168, 1, math.inf, "a whole number of hours, 1 or more"
+)
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
@@ -60,6 +82,20 @@ except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
 
+# Whether files are fetched from a store, as in Kubernetes' pods, and a job sees no others than those
+# that its rule names.
+FETCHED = bool(workflow.storage_settings.default_storage_provider)
+
+
+def beside(files):
+    """Inputs that a step finds in the folder of others: named only where they must be fetched.
+
+    Elsewhere naming them would run again whatever was made before they were named.
+    files: a function of wildcards.
+    """
+    return lambda wildcards: files(wildcards) if FETCHED else []
+
+
 def matching(wanted):
     """A pattern of the cells that are wanted, which matches nothing where there is none."""
     return "|".join(re.escape(c.id) for c in GRID.cells.values() if wanted(c)) or "(?!)"
@@ -78,7 +114,9 @@ wildcard_constraints:
 
 
 onstart:
-    preload.start(ALLOCATOR)
+    # Jobs elsewhere cannot reach that process, and on this machine they would escape their limits.
+    if workflow.local_exec:
+        preload.start(ALLOCATOR)
 
 
 def present_cells(table=None):
@@ -127,6 +165,15 @@ def dataset_of(wildcards):
     return f"{DATA}/{cell_of(wildcards).knobs['dataset']}/dataset.json"
 
 
+def arrays_of(wildcards):
+    """The arrays of a cell's dataset, or of the dataset that is asked for."""
+    if hasattr(wildcards, "cell"):
+        name = cell_of(wildcards).knobs["dataset"]
+    else:
+        name = wildcards.dataset
+    return [f"{DATA}/{name}/{split}.npy" for split in ("train", "test")]
+
+
 def decoding_of(wildcards):
     """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
     about = DATASETS[wildcards.dataset]
@@ -145,9 +192,11 @@ def decoding_of(wildcards):
 def slots():
     """Snakemake threads a job takes so that jobs do not outnumber the machine's cores.
 
-    `--cores 8` on two cores runs two single-threaded jobs at a time, not eight.
+    `--cores 8` on two cores runs two single-threaded jobs at a time, not eight. On a cluster, whose
+    jobs have cores of their own, one.
     """
-    return max(1, math.ceil(workflow.cores / os.cpu_count())) if workflow.cores else 1
+    cores = workflow.resource_settings.cores
+    return max(1, math.ceil(cores / os.cpu_count())) if cores else 1
 
 
 def spec_of(wildcards):
@@ -156,6 +205,11 @@ def spec_of(wildcards):
     return json.dumps(
         {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
     )
+
+
+def larger(wildcards):
+    """Whether a cell is of VQGAN's networks."""
+    return network_of(cell_of(wildcards).knobs) == "vqgan"
 
 
 def training_code_of(wildcards):
@@ -186,6 +240,13 @@ def latents_of(wildcards):
     first_stage = cell_of(wildcards).first_stage
     file = f"{CELL}/latents.safetensors"
     return file.format(cell=first_stage) if first_stage else []
+
+
+def first_stage_files(wildcards):
+    """What decodes the samples of a diffusion model; nothing for one of pixels."""
+    first_stage = cell_of(wildcards).first_stage
+    names = ["train.json", "model.safetensors"] if first_stage else []
+    return [f"{CELL}/{name}".format(cell=first_stage) for name in names]
 
 
 def reference_images():
@@ -238,6 +299,12 @@ def references_of(wildcards):
         f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
         for protocol in protocols()
     ]
+
+
+def training_reference_of(wildcards):
+    """Features of the training images that a cell's samples are compared with."""
+    dataset = cell_of(wildcards).knobs["dataset"]
+    return f".cache/reference/{dataset}/train-{reference_images()}.safetensors"
 
 
 config["report"] = about()

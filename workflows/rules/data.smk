@@ -7,6 +7,8 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     conda:
         "../../environment.yml"
+    resources:
+        runtime=limit(prepare_seconds),
     params:
         folder=subpath(output[0], parent=True),
         decoding=decoding_of,
@@ -42,6 +44,13 @@ rule weights:
 rule check:
     input:
         datasets=expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
+        arrays=beside(
+            lambda wildcards: expand(
+                f"{DATA}/{{dataset}}/{{split}}.npy",
+                dataset=present_datasets(),
+                split=["train", "test"],
+            )
+        ),
         weights=rules.weights.output,
     output:
         f".cache/checked/{BUDGET}.json",
@@ -63,6 +72,7 @@ rule check:
 rule reference:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
+        arrays=beside(arrays_of),
         weights=rules.weights.output,
     output:
         f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",
@@ -71,6 +81,9 @@ rule reference:
     conda:
         "../../environment.yml"
     threads: slots()
+    resources:
+        **GPU,
+        runtime=limit(reference_seconds),
     params:
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,

@@ -3,6 +3,7 @@ rule latents:
         f"{CELL}/train.json",
         f"{CELL}/model.safetensors",
         data=dataset_of,
+        arrays=beside(arrays_of),
     output:
         f"{CELL}/latents.safetensors",
     log:
@@ -10,6 +11,9 @@ rule latents:
     conda:
         "../../environment.yml"
     threads: slots()
+    resources:
+        **GPU,
+        runtime=limit(latents_seconds),
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
@@ -25,6 +29,7 @@ rule latents:
 rule train_diffusion:
     input:
         dataset_of,
+        arrays=beside(arrays_of),
         latents=latents_of,
         checked=ancient(rules.check.output),
     output:
@@ -40,7 +45,9 @@ rule train_diffusion:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=3000,
+        **GPU,
+        runtime=limit(train_diffusion_seconds),
+        mem_mb=memory(train_bytes),
         processes=1,
     params:
         spec=training_spec_of,
@@ -66,6 +73,7 @@ rule sample:
         f"{CELL}/model.safetensors",
         f"{CELL}/progress.safetensors",
         latents=latents_of,
+        stage1=beside(first_stage_files),
     output:
         temp(f"{CELL}/samples.npy"),
         temp(f"{CELL}/progress.npy"),
@@ -80,7 +88,9 @@ rule sample:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=2000,
+        **GPU,
+        runtime=limit(sample_seconds),
+        mem_mb=memory(samples_bytes),
     params:
         folder=subpath(output[0], parent=True),
         sampling=sampling_of,
@@ -103,6 +113,7 @@ rule sample:
 rule training_reference:
     input:
         data=f"{DATA}/{{dataset}}/dataset.json",
+        arrays=beside(arrays_of),
         weights=rules.weights.output,
     output:
         f".cache/reference/{{dataset}}/train-{reference_images()}.safetensors",
@@ -111,6 +122,9 @@ rule training_reference:
     conda:
         "../../environment.yml"
     threads: slots()
+    resources:
+        **GPU,
+        runtime=limit(training_reference_seconds),
     params:
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
@@ -131,9 +145,8 @@ rule evaluate_samples:
         f"{CELL}/progress.npy",
         f"{CELL}/noise.npy",
         data=dataset_of,
-        reference=lambda wildcards: rules.training_reference.output[0].format(
-            dataset=cell_of(wildcards).knobs["dataset"]
-        ),
+        arrays=beside(arrays_of),
+        reference=training_reference_of,
         weights=rules.weights.output,
     output:
         f"{CELL}/metrics.csv",
@@ -150,7 +163,9 @@ rule evaluate_samples:
         "../../environment.yml"
     threads: slots()
     resources:
-        mem_mb=3000,
+        **GPU,
+        runtime=limit(evaluate_samples_seconds),
+        mem_mb=memory(samples_bytes),
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),

@@ -5,6 +5,7 @@ localrules:
     table,
     figure,
     animation,
+    verdicts,
 
 
 rule plan:

@@ -1,0 +1,98 @@
+"""A Slurm cluster of this machine alone, and copies of the repository to run on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parent / "one_node.sh"
+COMMANDS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scontrol")
+ADVICE = (
+    "no Slurm: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge "
+    "(Debian and Ubuntu; their services may stay off)"
+)
+# Daemons are in /usr/sbin, which is not on everybody's path.
+PATH = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}:/usr/sbin"
+
+
+def find_slurm(
+    environment: Mapping[str, str], which: Callable[[str], str | None] | None = None
+) -> None:
+    """Skip the test where Slurm is missing; fail where CI_REQUIRES_SLURM=1 promises it."""
+    look = which or (lambda name: shutil.which(name, path=PATH))
+    missing = [name for name in COMMANDS if look(name) is None]
+    if not missing:
+        return
+    reason = f"{ADVICE}; missing: {', '.join(missing)}"
+    if environment.get("CI_REQUIRES_SLURM") == "1":
+        pytest.fail(f"CI_REQUIRES_SLURM=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def environment_of(**more: str) -> dict[str, str]:
+    """Of a run on the processor, as in a clone without local data or weights."""
+    unset = ("CODEBOOK_DATA", "CODEBOOK_WEIGHTS", "CODEBOOK_PRELOADED")
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    return {**kept, "PATH": PATH, "CUDA_VISIBLE_DEVICES": "", **more}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """folder: of the cluster's files. environment: what its commands need."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def ask(self, *command: str) -> str:
+        """What one of Slurm's commands prints."""
+        return subprocess.run(
+            command, env=dict(self.environment), capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A node that is idle; all of it ends with the tests of a module."""
+    find_slurm(os.environ)
+    # Not pytest's folders, whose names are too long for a socket.
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    settings = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{folder / 'bin'}:{PATH}"}
+    try:
+        up = subprocess.run(
+            [SCRIPT, "up", folder], env=environment_of(), capture_output=True, text=True
+        )
+        assert up.returncode == 0, up.stderr
+        yield Cluster(folder, environment_of(**settings))
+    finally:
+        subprocess.run([SCRIPT, "down", folder], env=environment_of(), check=False)
+        shutil.rmtree(folder)
+
+
+def copy_repository(folder: Path) -> Path:
+    """The files of the working tree that git knows or would, without results of other budgets."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    outputs = ("results/lite/", "results/paper/", "figures/lite/", "figures/paper/")
+    for name in filter(None, listed):
+        source, target = ROOT / name, folder / name
+        if name.startswith(outputs) or not (source.is_file() or source.is_symlink()):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    # The environment that runs the tests; nothing is installed into it.
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
