@@ -18,10 +18,10 @@ from safetensors.numpy import load_file
 from tests.conftest import LARGE
 from tests.steps.conftest import LIMITS, Command, Refused, python, spec_of
 from workflows import training
-from workflows.checkpoint import read_tensors, save_tensors
 from workflows.evaluation import COLUMNS
 from workflows.schema import schema
 from workflows.steps import train
+from workflows.tensor_files import open_rows, write_rows
 from workflows.training import LOG_COLUMNS
 from workflows.weights import DOWNLOADS, NETWORKS
 
@@ -65,11 +65,11 @@ def test_weights_record_their_route(chain: Chain) -> None:
 
 
 def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
-    tensors, metadata = read_tensors(chain.reference)
-    assert tensors["features"].shape == (8, 2048)
+    stored = open_rows(chain.reference, "features")
+    assert stored.rows.shape == (8, 2048)
     dataset = json.loads((chain.data / "dataset.json").read_text())
     network = json.loads((chain.weights / "inception.json").read_text())
-    assert metadata == {
+    assert stored.metadata == {
         "protocol": "exact",
         "features": network["features"],
         "dataset": "mnist_5k",
@@ -200,11 +200,17 @@ def test_a_truncated_model_is_refused(chain: Chain, tmp_path: Path, refused: Ref
 def test_reference_features_of_others_are_refused(
     chain: Chain, tmp_path: Path, refused: Refused
 ) -> None:
-    tensors, metadata = read_tensors(chain.reference)
+    stored = open_rows(chain.reference, "features")
+    wanted = stored.metadata["sha256"]
     file = tmp_path / "reference.safetensors"
     options = chain.evaluate("--reference", file)
-    save_tensors(file, tensors, {**metadata, "sha256": "0" * 64})
-    message = f"evaluate: {file}: sha256 is {'0' * 64}, expected {metadata['sha256']}"
+
+    def fill(rows: np.ndarray) -> dict[str, str]:
+        rows[:] = stored.rows
+        return {**stored.metadata, "sha256": "0" * 64}
+
+    write_rows(file, "features", stored.rows.shape, fill)
+    message = f"evaluate: {file}: sha256 is {'0' * 64}, expected {wanted}"
     assert message in refused("evaluate", *options)
     cut(chain.reference, file)
     assert f"evaluate: {file}: damaged" in refused("evaluate", *options)
