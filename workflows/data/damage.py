@@ -11,7 +11,10 @@ from workflows.data.cache import verify
 WHOLE = 1 << 31
 
 
-def verify_small(folder: Path) -> None:
-    """Read the arrays whole, if they are not large; DataError if they are not what was prepared."""
-    if sum(file.stat().st_size for file in folder.glob("*.npy")) <= WHOLE:
-        verify(folder)
+def verify_small(folder: Path, part: str) -> None:
+    """Read `train`, `test` or `labels` whole, if it is not large; DataError if it is not what was
+    prepared.
+    """
+    file = folder / f"{part}.npy"
+    if not file.exists() or file.stat().st_size <= WHOLE:
+        verify(folder, (part,))

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocols = [load_protocol(name) for name in arguments.protocols]
-    verify_small(arguments.data)
+    verify_small(arguments.data, "test")
     test, record = load_test(arguments.data)
     trained = load_trained(cell)
     finished = trained.record["status"] == "finished"

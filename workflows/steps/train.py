@@ -81,7 +81,7 @@ def run(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     devices.set_precision(knobs["precision"], device)
-    verify_small(data)
+    verify_small(data, "train")
     loaded = load_train(data)
     record = loaded.record
     # An epoch visits the images in random order: in memory, unless they are too many.
