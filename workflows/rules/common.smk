@@ -10,13 +10,14 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import preload, provenance
+from workflows import preload, provenance, run_config
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.registry import network_of
 from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
-from workflows.schema import ConfigError, load_yaml
+from workflows.reading import load_yaml
+from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
@@ -30,9 +31,13 @@ shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
 fingerprint = functools.cache(provenance.fingerprint)
 
-BUDGET = config.get("budget", "embedded")
+try:
+    RUN = run_config.read(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+BUDGET = RUN.budget
 # Whether to show what is finished and leave the rest, `make so_far`.
-SO_FAR = bool(config.get("so_far", False))
+SO_FAR = RUN.so_far
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
