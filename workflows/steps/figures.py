@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
 
 from workflows.files import write_atomically
+from workflows.reading import read_csv, read_plan
 from workflows.render import figures
 from workflows.render.plan import Plan
 from workflows.render.style import DPI
-from workflows.schema import ConfigError, read_csv
+from workflows.schema import ConfigError
 
 FIGURES = {
     "dimensionality": figures.dimensionality,
@@ -39,7 +39,7 @@ def collected(arguments: argparse.Namespace) -> figures.Collected:
     """What the options name. Raises ConfigError and OSError, naming the file."""
     try:
         return figures.Collected(
-            Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8"))),
+            Plan.of(read_plan(arguments.plan)),
             read_csv(arguments.measured, "measured"),
             read_csv(arguments.curves, "curves"),
             read_csv(arguments.codes, "codes"),
@@ -47,8 +47,6 @@ def collected(arguments: argparse.Namespace) -> figures.Collected:
         )
     except KeyError as error:
         raise ConfigError(f"{arguments.plan}: key {error} is missing") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{arguments.plan}: {error}") from None
 
 
 def main() -> int:
