@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workflows.schema import ConfigError, validate
+from workflows.reading import validate
+from workflows.schema import ConfigError
+
+# What says which run it is; a row, a role and a seed decide it, not a setting.
+IDENTITY = frozenset({"dataset", "method", "seed", "first_stage"})
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workflows.cell import Cell, base, check, resolve
-from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
-
-ROOM = Path(__file__).parent
+from workflows.cell import IDENTITY, Cell, base, check, resolve
+from workflows.reading import validate, validate_some
+from workflows.schema import ConfigError, refuse_unknown, schema
 
 
 def sampling(knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +42,7 @@ class Settings:
             for name, knobs in wanted.get(group, {}).items():
                 asked[f"generation.{group}.{name}"] = knobs
         for key, knobs in asked.items():
-            refuse_unknown(knobs, properties("generation_cell"), f"{self.where}: {key}")
+            check_some(knobs, "generation_cell", f"{self.where}: {key}")
             # A budget may guide models that the experiments condition.
             merged = {**anything, **knobs, "conditional": True}
             validate(merged, "generation_cell", f"{self.where}: {key}")
@@ -52,7 +51,7 @@ class Settings:
             for name, knobs in wanted.get(group, {}).items():
                 stages[f"{group}.{name}"] = knobs
         for key, knobs in stages.items():
-            refuse_unknown(knobs, properties("cell"), f"{self.where}: generation.{key}")
+            check_some(knobs, "cell", f"{self.where}: generation.{key}")
 
     def first_stage(self, role: str, method: str) -> dict[str, Any]:
         """What first stages of a method set differently on a role's dataset."""
@@ -80,7 +79,7 @@ class Wanted:
 @cache
 def properties(schema_name: str) -> Mapping[str, Any]:
     """The properties of a schema, in their order."""
-    return load_yaml(ROOM / "schemas" / f"{schema_name}.schema.yaml", None)["properties"]
+    return schema(schema_name)["properties"]
 
 
 def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tuple[Cell, ...]]:
@@ -90,7 +89,9 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
     """
     entry = {key: value for key, value in wanted.entry.items() if key != "row"}
     known = properties("generation_cell")
-    refuse_unknown(entry, known, wanted.where)
+    refuse_unknown(entry, set(known) - {"dataset", "seed"}, wanted.where)
+    # The first stage is a method here and a cell's name in the schema.
+    validate_some(entry, "generation_cell", wanted.where)
     if wanted.conditional and wanted.classes is None:
         raise ConfigError(
             f"{wanted.where}: dataset '{wanted.dataset}' has no classes to be asked for; a role "
@@ -119,17 +120,26 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
         identity = {"dataset": wanted.dataset, "seed": seed}
         if method is None:
             model = resolve({**identity, "first_stage": None}, start, entry, known)
-            _check(model, wanted.where)
+            _check(model, wanted)
             yield (model,)
             continue
         first = _first_stage(wanted, settings, method, identity)
         model = resolve({**identity, "first_stage": first.id}, start, entry, known)
-        _check(model, wanted.where)
+        _check(model, wanted)
         yield _after(model, first), first
 
 
-def _check(model: Cell, where: str) -> None:
+def check_some(knobs: Mapping[str, Any], schema_name: str, where: str) -> None:
+    """Refuse a setting that there is not, is wrong, or says which run it is. Raises ConfigError."""
+    refuse_unknown(knobs, [k for k in properties(schema_name) if k not in IDENTITY], where)
+    validate_some(knobs, schema_name, where)
+
+
+def _check(model: Cell, wanted: Wanted) -> None:
+    where = wanted.where
     validate(dict(model.knobs), "generation_cell", where)
+    if model.knobs["conditional"] and wanted.classes is None:
+        raise ConfigError(f"{where}: conditional: dataset '{wanted.dataset}' has no classes")
     steps, most = model.knobs["sampling_steps"], model.knobs["noise_steps"]
     if steps > most:
         raise ConfigError(f"{where}: sampling_steps: {steps} is more than noise_steps: {most}")

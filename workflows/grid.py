@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from workflows import generation_grid
-from workflows.cell import Cell, base, check, check_size, resolve
+from workflows.cell import IDENTITY, Cell, base, check, check_size, resolve
 from workflows.data import Dataset
-from workflows.schema import ConfigError, load_yaml, refuse_unknown, validate
+from workflows.reading import load_yaml, validate, validate_some
+from workflows.schema import ConfigError, refuse_unknown
 
 ROOM = Path(__file__).parent
+# Some run, to check settings with that are of no run in particular.
+ANYTHING = {"dataset": "any", "method": "cvq_vae", "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -92,18 +96,22 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     if budget not in budgets:
         raise ConfigError(f"config: budget: '{budget}' is unknown; allowed: {', '.join(budgets)}")
     budget_file = room / "budgets" / f"{budget}.yaml"
+    if not re.fullmatch("[A-Za-z0-9_-]+", budget):
+        raise ConfigError(f"{budget_file}: a budget's name has letters, digits, _ and - alone")
     settings = load_yaml(budget_file, "budget")
     defaults = load_yaml(room / "defaults.yaml", "defaults")
-    properties = load_yaml(room / "schemas" / "cell.schema.yaml", None)["properties"]
-    # Checked on their own first, so that a bad value is blamed on the budget and not on a row.
-    anything = {"dataset": "any", "method": "cvq_vae", "seed": 0, **defaults["knobs"]}
+    properties = generation_grid.properties("cell")
+    settable = [name for name in properties if name not in IDENTITY]
+    # Checked on their own first, so that a bad value is blamed on its file and not on a row.
+    _check_defaults(defaults, str(room / "defaults.yaml"))
+    anything = {**ANYTHING, **defaults["knobs"]}
     asked = {"knobs": settings["knobs"]}
     for role, knobs in settings.get("role_knobs", {}).items():
         asked[f"role_knobs.{role}"] = knobs
     for network, knobs in settings.get("network_knobs", {}).items():
         asked[f"network_knobs.{network}"] = {**defaults["networks"][network], **knobs}
     for key, knobs in asked.items():
-        refuse_unknown(knobs, properties, f"{budget_file}: {key}")
+        generation_grid.check_some(knobs, "cell", f"{budget_file}: {key}")
         of_network = defaults["networks"].get(knobs.get("network", ""), {})
         validate({**anything, **of_network, **knobs}, "cell", f"{budget_file}: {key}")
     generation = generation_grid.Settings(settings, defaults, budget_file)
@@ -123,7 +131,9 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     for key, named in (("table_seeds", table_seeds), ("without", without)):
         refuse_unknown(named, [path.stem for path in experiments], f"{budget_file}: {key}")
     for path in experiments:
+        _refuse_name(path)
         experiment = load_yaml(path, "experiment")
+        _refuse_same_rows(experiment, settings.get("sweeps", {}), path)
         tables[path.stem] = experiment
         _refuse_twice(experiment["roles"], settings["roles"], f"{budget_file}: roles", path.stem)
         for role in experiment["roles"]:
@@ -135,6 +145,11 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                 where = f"{path}: row '{label}'"
                 if "method" not in wanted:
                     continue
+                validate_some(
+                    {"method": wanted["method"]},
+                    "generation_cell" if experiment.get("stage") == 2 else "cell",
+                    where,
+                )
                 if experiment.get("stage") == 2:
                     row = generation_grid.Wanted(
                         dataset,
@@ -151,7 +166,8 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                         wanted = {**wanted, "network": experiment["networks"][role]}
                     if experiment.get("first_stages"):
                         wanted = {**wanted, **generation.first_stage(role, wanted["method"])}
-                    refuse_unknown(wanted, properties, where)
+                    refuse_unknown(wanted, [*settable, "method"], where)
+                    validate_some(wanted, "cell", where)
                     start = base(wanted, datasets[dataset].channels, role, settings, defaults)
                     identity = [{"dataset": dataset, "seed": seed} for seed in seeds]
                     found = [(resolve(who, start, wanted, properties),) for who in identity]
@@ -167,6 +183,42 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                             )
                     rows.append(Row(path.stem, label, role, shown.id))
     return Grid(budget, settings, tables, tuple(rows), cells)
+
+
+def _check_defaults(defaults: Mapping[str, Any], where: str) -> None:
+    knobs, networks = defaults["knobs"], defaults["networks"]
+    validate({**ANYTHING, **knobs}, "cell", f"{where}: knobs")
+    groups = {"colour": defaults["colour"]}
+    groups |= {f"methods.{name}": given for name, given in defaults["methods"].items()}
+    groups |= {f"networks.{name}": given for name, given in networks.items()}
+    for key, given in groups.items():
+        generation_grid.check_some(given, "cell", f"{where}: {key}")
+    for name, given in networks.items():
+        filled = {**ANYTHING, **knobs, **given, "network": name}
+        validate(filled, "cell", f"{where}: networks.{name}")
+    generation = defaults["generation"]
+    groups = {"knobs": generation["knobs"]}
+    groups |= {f"methods.{name}": given for name, given in generation["methods"].items()}
+    anything = {**ANYTHING, "method": "ddpm", "first_stage": None}
+    for key, given in groups.items():
+        generation_grid.check_some(given, "generation_cell", f"{where}: generation.{key}")
+        filled = {**anything, **generation["knobs"], **given}
+        validate(filled, "generation_cell", f"{where}: generation.{key}")
+
+
+def _refuse_name(path: Path) -> None:
+    if not re.fullmatch("[a-z0-9_]+", path.stem):
+        raise ConfigError(f"{path}: a table's name has no other marks than a to z, 0 to 9 and _")
+
+
+def _refuse_same_rows(
+    experiment: Mapping[str, Any], sweeps: Mapping[str, list[int]], path: Path
+) -> None:
+    """Two rows of one label would pass for two seeds of one row."""
+    labels = [label for label, _ in _expand(experiment, sweeps)]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"{path}: rows: there are two called '{label}'")
 
 
 def _refuse_twice(

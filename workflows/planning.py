@@ -8,7 +8,7 @@ from typing import Any
 
 from workflows.data import Dataset
 from workflows.grid import Grid
-from workflows.schema import load_yaml
+from workflows.reading import load_yaml
 
 # Every figure: {table, title, caption, data, more}.
 FIGURES = load_yaml(Path(__file__).parent / "figures.yaml", "figures")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from workflows.reading import load_yaml, read_csv
 from workflows.render.numbers import ABSENT, UNITS
 from workflows.render.tables import mean
 from workflows.render.verdicts import summary
-from workflows.schema import load_yaml, read_csv
 
 ROOT = Path(__file__).parent.parent
 BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"

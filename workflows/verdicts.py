@@ -18,8 +18,9 @@ from scipy import stats
 
 from workflows.grid import Grid
 from workflows.intervals import Interval, interval
+from workflows.reading import load_yaml
 from workflows.render.numbers import HIGHER_IS_BETTER, parse
-from workflows.schema import ConfigError, load_yaml
+from workflows.schema import ConfigError
 
 ROOM = Path(__file__).parent / "claims"
 COLUMNS = [
@@ -68,6 +69,7 @@ def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
                 for key in ("of", "than")
                 if key in claim
             }
+            _refuse_count(claim["kind"], claim, rows, where)
             claims.append({**claim, "table": table, **rows})
     return sorted(claims, key=lambda claim: not claim.get("headline", False))
 
@@ -76,6 +78,19 @@ def _refuse(wanted: Sequence[str], allowed: Sequence[str], where: str) -> None:
     for name in wanted:
         if name not in allowed:
             raise ConfigError(f"{where}: unknown '{name}'; allowed: {', '.join(allowed)}")
+
+
+def _refuse_count(kind: str, claim: Claim, rows: Mapping[str, Sequence[str]], where: str) -> None:
+    """A sweep named by its row has many, of which a comparison would silently take the first."""
+    for key, found in rows.items():
+        if kind in ("better", "at_least", "at_most") and len(found) > 1:
+            raise ConfigError(
+                f"{where}: {key}: '{claim[key][0]}' is {len(found)} rows, of which {kind} needs one"
+            )
+        if kind in ("rises", "does_not_rise") and found == claim[key]:
+            raise ConfigError(
+                f"{where}: {key}: '{found[0]}' is no row of a sweep; {kind} needs one"
+            )
 
 
 def _rows(
@@ -157,8 +172,10 @@ def effects(claim: Claim, metric: str, values: Values) -> Iterator[float]:
     better: by how much `of` is better. at_least, at_most: the distance from `value` on the right
     side. steadier: the range over the rows `than` less the range over the rows `of`. rises,
     does_not_rise: the mean gain, or loss, from one value of a sweep to the next (least squares over
-    their ranks).
+    their ranks); none where the budget has one value of it.
     """
+    if claim["kind"] in ("rises", "does_not_rise") and len(claim["of"]) < 2:
+        return
     sign = 1 if metric in HIGHER_IS_BETTER else -1
     rows = [*claim["of"], *claim.get("than", [])]
     shared = set.intersection(*(set(values.get(row, {})) for row in rows))

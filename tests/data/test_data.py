@@ -316,7 +316,7 @@ def test_zip_with_a_password_is_refused(tmp_path):
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
     with pytest.raises(DataError, match=r"locked\.zip: unreadable: .*password"):
-        list(archives.members(path, r".*\.png"))
+        list(archives.members(path, r".*\.png", archives.Limits.of(small())))
 
 
 def test_image_too_large_to_decode_is_refused_in_one_clause(monkeypatch):

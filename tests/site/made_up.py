@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,17 @@ SCRIPT = "<script>console.error('from a name')</script>"
 MISSING, DIVERGED = "ffhq_subset_64", "mnist/vq_vae/cosine/seed1"
 
 
-def results(out: Path, budget: str = "lite") -> tuple[Path, Path]:
+def results(
+    out: Path,
+    budget: str = "lite",
+    change: Callable[[dict[str, Any]], dict[str, Any]] = lambda content: content,
+    published: Path = PUBLISHED,
+    said: str = "",
+) -> tuple[Path, Path]:
     """The folders of results and figures of a budget, with all its seeds and protocols.
 
-    The faces cannot be had, one run of `lite` has diverged, and names hold a script.
+    The faces cannot be had, one run of `lite` has diverged, and names hold a script. change: what
+    becomes of the plan. said: what records and measurements say in texts of their own.
     """
     about = {name: describe(name) for name in names()}
     grid = load_grid(budget, about)
@@ -42,11 +50,12 @@ def results(out: Path, budget: str = "lite") -> tuple[Path, Path]:
         budgets_by_table(),
         load_claims(grid),
     )
+    content = change(content)
     first = content["roles"]["digits"]
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
     (folder / "plan.json").write_text(json.dumps(content))
-    frames = _frames(content, grid.budget["evaluation"]["protocols"])
+    frames = _frames(content, grid.budget["evaluation"]["protocols"], said)
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
         for table in content["tables"]:
@@ -55,7 +64,7 @@ def results(out: Path, budget: str = "lite") -> tuple[Path, Path]:
     known = Plan.of(content)
     measured, published = (
         read_csv(folder / "measured.csv", "measured"),
-        tables.read_published(PUBLISHED),
+        tables.read_published(published),
     )
     for table in known.tables:
         tables.run(known, measured, published, table, folder / "tables")
@@ -69,20 +78,20 @@ def results(out: Path, budget: str = "lite") -> tuple[Path, Path]:
     return folder, figures
 
 
-def _frames(content: dict[str, Any], protocols: list[str]) -> dict[str, pd.DataFrame]:
+def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
     found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
     values = {}
     for cell, planned in content["cells"].items():
         if not planned["missing"]:
-            values[cell] = _train(cell, planned, random, found)
+            values[cell] = _train(cell, planned, random, found, said)
     for line in content["rows"]:
         knobs = content["cells"][line["cell"]]["knobs"]
         base = {"table": line["table"], "row": line["row"], "dataset": knobs["dataset"]} | {
             "cell": line["cell"], "seed": knobs["seed"], "epochs": 2, "budget": "lite",
-            "features": "", "commit": "0123456789ab", "device": "cpu", "seconds": 61.0, "note": "",
-            "threads": 1, "dataset_digest": "da" * 6, "features_digest": "",
-            "lock_digest": "10c4" * 3,
+            "features": said, "commit": "0123456789ab" + said, "device": "cpu" + said,
+            "seconds": 61.0, "note": "", "threads": 1, "dataset_digest": "da" * 6,
+            "features_digest": "", "lock_digest": "10c4" * 3,
         }  # fmt: skip
         nothing = base | {"protocol": "all", "metric": "all", "value": None, "images": None}
         if line["cell"] not in values:
@@ -110,16 +119,21 @@ def planned_stage(content: dict[str, Any], line: dict[str, str]) -> int:
 
 
 def _train(
-    cell: str, planned: dict[str, Any], random: np.random.Generator, found: dict[str, list]
+    cell: str,
+    planned: dict[str, Any],
+    random: np.random.Generator,
+    found: dict[str, list],
+    said: str,
 ) -> dict[str, float]:
     """A run's record and picture on disk, its curves and codes in `found`; its metrics."""
     folder, knobs = Path(planned["folder"]), planned["knobs"]
     folder.mkdir(parents=True)
     record = {
-        "status": "diverged" if cell == DIVERGED else "finished", "message": "", "cell": cell,
+        "status": "diverged" if cell == DIVERGED else "finished", "message": said, "cell": cell,
         "budget": "lite", "knobs": knobs, "epochs": 2, "images": 12000, "steps": 1500,
-        "planned_steps": 1500, "seconds": 61.0, "device": "cpu", "threads": 1,
-        "commit": "0123456789ab", "dirty": False, "dataset_sha256": "0" * 64, "parameters": 7,
+        "planned_steps": 1500, "seconds": 61.0, "device": "cpu" + said,
+        "threads": 1, "commit": "0123456789ab" + said, "dirty": False,
+        "dataset_sha256": "0" * 64, "parameters": 7,
     }  # fmt: skip
     (folder / "train.json").write_text(json.dumps(record))
     pictures = folder.parents[4] / "reconstructions"

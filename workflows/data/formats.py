@@ -28,11 +28,12 @@ def permutation(count: int) -> np.ndarray:
 def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     """5,000 rows of 784 pixels and a label; each class has a tenth of the test images."""
     (path,) = paths
-    raw = _unzip(path)
+    # 785 numbers of three digits at most, and what stands behind each.
+    raw = _unzip(path, (dataset.images["train"] + dataset.images["test"]) * 785 * 5)
     _check_md5(path, path.name.removesuffix(".gz"), raw, dataset)
     try:
         rows = np.loadtxt(io.BytesIO(raw), delimiter=",", dtype=np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a table of integers: {error}") from None
     if rows.ndim != 2 or rows.shape[1] != 785 or rows.min() < 0 or rows.max() > 255:
         raise DataError(f"{path}: must have 785 columns of 0..255, has shape {rows.shape}")
@@ -47,12 +48,14 @@ def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
 
 def read_idx(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     """MNIST's format: two files of images, train then test, gzipped or not."""
-    train, test = (_idx(path, dataset) for path in paths)
+    train, test = (
+        _idx(path, dataset, part) for path, part in zip(paths, ("train", "test"), strict=True)
+    )
     return Decoded(train[permutation(len(train))], test)
 
 
-def _idx(path: Path, dataset: Dataset) -> np.ndarray:
-    raw = _unzip(path)
+def _idx(path: Path, dataset: Dataset, part: str) -> np.ndarray:
+    raw = _unzip(path, 16 + dataset.images[part] * dataset.image_size**2)
     if len(raw) < 16 or raw[:4] != b"\x00\x00\x08\x03":
         raise DataError(f"{path}: not an idx file of images (magic number 00000803)")
     count, rows, columns = (int(n) for n in np.frombuffer(raw, ">u4", 3, offset=4))
@@ -63,15 +66,17 @@ def _idx(path: Path, dataset: Dataset) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=16).reshape(count, 1, rows, columns)
 
 
-def _unzip(path: Path) -> bytes:
-    limit = archives.LARGEST
+def _unzip(path: Path, limit: int) -> bytes:
+    """The file, if it has no more bytes than the dataset can have."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
             raw = handle.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: unreadable or cut short: {error}") from None
     if len(raw) > limit:
-        raise DataError(f"{path}: more than {limit} bytes unpacked")
+        raise DataError(f"{path}: more than the {limit} bytes unpacked that its images can have")
     return raw
 
 
@@ -110,6 +115,9 @@ def unpickle_batch(raw: bytes, where: str) -> Batch:
     except Exception as error:
         # A broken pickle may raise nearly anything.
         raise DataError(f"{where}: not a CIFAR-10 batch: {error}") from None
+    # An array can be asked for without its bytes being there.
+    if isinstance(data, np.ndarray) and data.nbytes > len(raw):
+        raise DataError(f"{where}: data: has {data.nbytes} bytes, the batch {len(raw)}")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise DataError(f"{where}: data: must be uint8 of shape (n, 3072)")
     if labels.shape != (len(data),) or not np.isin(labels, range(10)).all():
@@ -122,7 +130,7 @@ def read_cifar10(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     (path,) = paths
     wanted = r"(cifar-10-batches-py/)?(data_batch_[1-5]|test_batch)"
     batches = {}
-    for name, raw in archives.members(path, wanted):
+    for name, raw in archives.members(path, wanted, archives.Limits.of(dataset)):
         key = name.rpartition("/")[2]
         _check_md5(path, key, raw, dataset)
         batches[key] = unpickle_batch(raw, f"{path}: {name}")

@@ -7,30 +7,46 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from workflows.data import archives
 from workflows.data.formats import SEED, permutation
 from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
 
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
 TEST_PHOTOGRAPHS = ("coffee.png", "flower.jpg")
+SCALES = (1, 2, 3, 4)  # pixels of a photograph along one of a patch
 FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing (sky, wall)
 
 
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
-    """Pixels, uint8 (c, h, w), cropped and resized as the options say; else DataError."""
+    """Pixels, uint8 (c, h, w), cropped and resized as the options say.
+
+    A PNG, JPEG, WebP or BMP, whatever it is called. Palettes, one bit a pixel and CMYK become grey
+    or RGB as Pillow converts them, without colour profiles; what is transparent lies on white; of a
+    camera's JPEG with several pictures it is the first. Raises DataError, naming `where`, for what
+    is damaged, has more than 2^24 pixels, more than 8 bits a channel (which has no one conversion),
+    several frames, or is to be turned by its EXIF orientation, unless the option `upright` says
+    whether to turn.
+    """
     size, crop = dataset.image_size, dataset.options.get("crop")
     try:
-        with Image.open(io.BytesIO(raw)) as opened:
-            if opened.width * opened.height > PIXELS:
-                raise DataError(f"{where}: {opened.size} is more than {PIXELS} pixels")
-            image = opened.convert("L" if dataset.channels == 1 else "RGB")
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as opened:
+            _refuse(opened, where)
+            image = _upright(opened, dataset.options.get("upright"), where)
+            if image.has_transparency_data:
+                above = image.convert("RGBA")
+                image = Image.new("RGBA", above.size, "white")
+                image.alpha_composite(above)
+            image = image.convert("L" if dataset.channels == 1 else "RGB")
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: not a readable image: {error}") from None
+    # A damaged file may raise nearly anything.
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{where}: not a readable image: {said}") from None
     if dataset.options.get("square"):
         crop = min(image.size)
     if crop:
@@ -49,17 +65,43 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def _refuse(opened: Image.Image, where: str) -> None:
+    """What cannot become 8-bit pixels in one way; nothing is decoded yet."""
+    if opened.width * opened.height > PIXELS:
+        raise DataError(f"{where}: {opened.size} is more than {PIXELS} pixels")
+    # Pillow cuts grey levels above 255 off and drops half of a colour's bits.
+    if ";16" in str(getattr(opened, "tile", "")):
+        raise DataError(f"{where}: has 16 bits a channel, must have 8")
+    frames = getattr(opened, "n_frames", 1)
+    if frames != 1 and opened.format != "MPO":
+        raise DataError(f"{where}: has {frames} frames, must have one")
+
+
+def _upright(opened: Image.Image, turn: bool | None, where: str) -> Image.Image:
+    orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation == 1 or turn is False:
+        return opened
+    if turn is None:
+        raise DataError(
+            f"{where}: is stored turned (EXIF orientation {orientation}); say upright: true in the "
+            "dataset's options to turn it, or upright: false to take it as stored"
+        )
+    return ImageOps.exif_transpose(opened)
+
+
 def read_image_folder(
     dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory
 ) -> Decoded:
     """Images of a folder, tar or zip, split by name patterns, a partition file or counts.
 
-    With `labels: folder` the classes are the folders of the training images, by name. new: gives
-    the arrays; beside them there is one image in memory at a time, and the names of all.
+    With `labels: folder` the classes are the folders of the training images, by name. What counts
+    as a file of it says `archives.members`, what as an image `decode`; both raise DataError. new:
+    gives the arrays; beside them there is one image in memory at a time, and the names of all.
     """
     path = paths[0]
     pattern = dataset.options.get("pattern", ANY_IMAGE)
-    sides = _split(dataset, archives.listing(path, pattern), paths)
+    limits = archives.Limits.of(dataset)
+    sides = _split(dataset, archives.listing(path, pattern, limits), paths)
     # Slot of each training image, and of each test image counted down from -1.
     slots: dict[str, int] = {}
     arrays = []
@@ -75,7 +117,7 @@ def read_image_folder(
         shape = (expected, dataset.channels, dataset.image_size, dataset.image_size)
         arrays.append(new(part, shape))
     train, test = arrays
-    for name, raw in archives.members(path, pattern):
+    for name, raw in archives.members(path, pattern, limits):
         if name in slots:
             slot = slots[name]
             pixels = decode(raw, f"{path}: {name}", dataset)
@@ -126,12 +168,17 @@ def _split(
 
 
 def _partition(path: Path) -> dict[str, str]:
-    parts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    parts: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: unreadable: {error}") from None
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if len(words) != 2 or words[1] not in ("0", "1", "2"):
             raise DataError(f"{path}: line {number}: must be 'name 0|1|2', is '{line[:60]}'")
-        parts[words[0]] = words[1]
+        if parts.setdefault(words[0], words[1]) != words[1]:
+            raise DataError(f"{path}: line {number}: {words[0]} is in part {parts[words[0]]}, too")
     return parts
 
 
@@ -143,9 +190,19 @@ def read_photo_patches(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
         try:
             with Image.open(path) as opened:
                 photograph = np.asarray(opened.convert("RGB"))
-        except OSError as error:
+        # A damaged file may raise nearly anything.
+        except Exception as error:
             raise DataError(f"{path}: not a readable image: {error}") from None
+        if min(photograph.shape[:2]) < dataset.image_size * SCALES[-1]:
+            height, width = photograph.shape[:2]
+            raise DataError(
+                f"{path}: {width} x {height} pixels have no room for a patch of "
+                f"{dataset.image_size * SCALES[-1]}"
+            )
         sides[path.name in TEST_PHOTOGRAPHS].append(photograph)
+    for side, which in ((False, "training"), (True, "test")):
+        if not sides[side]:
+            raise DataError(f"{dataset.name}: no {which} photograph among its files")
     train, test = (
         np.stack([_patch(sides[side], dataset.image_size, random) for _ in range(count)])
         for side, count in ((False, dataset.images["train"]), (True, dataset.images["test"]))
@@ -157,7 +214,7 @@ def _patch(photographs: list[np.ndarray], size: int, random: np.random.Generator
     # Whole-number box means use no library's resampling, so only the JPEG decoder may differ.
     for _ in range(1000):
         photograph = photographs[random.integers(len(photographs))]
-        scale = int(random.integers(1, 5))
+        scale = int(random.integers(SCALES[0], SCALES[-1] + 1))
         side = size * scale
         top = random.integers(photograph.shape[0] - side + 1)
         left = random.integers(photograph.shape[1] - side + 1)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from jsonschema import Draft202012Validator
+
+from workflows import strict_yaml
+from workflows.reading import validate
+from workflows.schema import ConfigError
 
 DATASETS = Path(__file__).parents[1] / "datasets"
-SCHEMA = Path(__file__).parents[1] / "schemas" / "dataset.schema.yaml"
+# Reader -> how many files it takes, the fewest and the most; an image folder with a partition two.
+FILES = {
+    "mnist_csv": (1, 1),
+    "idx": (2, 2),
+    "cifar10": (1, 1),
+    "image_folder": (1, 1),
+    "lmdb": (2, 2),
+    "photo_patches": (2, 100),
+}
 
 
 class DataError(ValueError):
@@ -84,16 +95,18 @@ def describe(name: str, folder: Path = DATASETS) -> Dataset:
         raise DataError(f"unknown dataset '{name}'; {hint}allowed: {', '.join(known)}")
     path = folder / f"{name}.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    for broken in Draft202012Validator(schema).iter_errors(content):
-        raise DataError(f"{path}: {broken.json_path}: {broken.message}")
+        content = strict_yaml.read(path)
+        validate(content, "dataset", str(path))
+    except strict_yaml.Unreadable as error:
+        raise DataError(f"{path}: {error}") from None
+    except ConfigError as error:
+        raise DataError(str(error)) from None
     if content["name"] != name:
         raise DataError(f"{path}: name: is '{content['name']}', must be the file's name '{name}'")
     if content["validation"] >= content["images"]["train"]:
         raise DataError(f"{path}: validation: must be below images.train")
+    _check_options(content, path)
+    _check_sources(content, path)
     defaults: dict[str, Any] = {
         "options": {},
         "checksums": {},
@@ -103,3 +116,35 @@ def describe(name: str, folder: Path = DATASETS) -> Dataset:
     }
     tuples = {key: tuple(content[key]) for key in ("value_range", "sources")}
     return Dataset(**{**defaults, **content, **tuples})
+
+
+def _check_options(content: Mapping[str, Any], path: Path) -> None:
+    options = content.get("options", {})
+    for key in ("pattern", "train", "test"):
+        try:
+            re.compile(options.get(key, ""))
+        except (re.error, OverflowError, RecursionError) as error:
+            raise DataError(f"{path}: options.{key}: not a regular expression: {error}") from None
+    for key, other in (("train", "test"), ("test", "train")):
+        if key in options and other not in options:
+            raise DataError(f"{path}: options.{key}: goes with options.{other}, which is missing")
+    if "labels" in options and "classes" not in content:
+        raise DataError(f"{path}: options.labels: goes with 'classes', which is missing")
+
+
+def _check_sources(content: Mapping[str, Any], path: Path) -> None:
+    """A reader takes so many files, and two of one name would be one download."""
+    reader = content["reader"]
+    least, most = FILES[reader]
+    if "partition" in content.get("options", {}):
+        least, most = 2, 2
+    for number, source in enumerate(content["sources"]):
+        where = f"{path}: sources.{number}.files"
+        count = len(source["files"])
+        if not least <= count <= most:
+            wanted = f"{least}" if least == most else f"{least} to {most}"
+            raise DataError(f"{where}: {count} given, reader '{reader}' takes {wanted}")
+        if source["kind"] == "url":
+            names = [file["url"].rpartition("/")[2] for file in source["files"]]
+            if len(set(names)) != len(names):
+                raise DataError(f"{where}: two files have the same name")

@@ -14,8 +14,8 @@ def page(document: str) -> str:
 
     document: what `markdown` of a table or of the verdicts gives. HTML in it is shown, not obeyed.
     """
-    # "js-default" knows tables and lets no HTML through.
-    parser = MarkdownIt("js-default")
+    # "js-default" knows tables and lets no HTML through. A page asks for nothing, so no pictures.
+    parser = MarkdownIt("js-default").disable("image")
     parser.add_render_rule("td_open", _cell_open)
     parser.add_render_rule("td_close", lambda *_: "</div></td>\n")
     template = jinja2.Environment(
@@ -23,9 +23,8 @@ def page(document: str) -> str:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     ).get_template("document.html")
-    title = next(
-        (token.content for token in parser.parse(document) if token.type == "inline"), "Untitled"
-    )
+    headings = (token for token in parser.parse(document) if token.type == "inline")
+    title = "".join(part.content for part in next(headings).children or ())
     return template.render(title=title, body=Markup(parser.render(document)))
 
 

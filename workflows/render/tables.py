@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
+from workflows.render import escape
 from workflows.render.blocks import Block
 from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.plan import Plan
@@ -17,12 +20,8 @@ PROTOCOLS = {
 PUBLISHED_IMAGES = 10_000
 BOLD_MARKDOWN, BOLD_LATEX = ("**", "**"), (r"\textbf{", "}")
 BOLD = "bold: better than every other row beyond the interval of their difference"
-# What LaTeX takes for an instruction.
-SPECIAL = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+# Columns of words, which come from names and messages; the others are numbers.
+WORDS = ("row", "note")
 
 
 def tidy(blocks: list[Block]) -> pd.DataFrame:
@@ -134,13 +133,13 @@ def _comparison(block: Block, plan: Plan) -> list[str]:
 
 def markdown(blocks: list[Block], plan: Plan) -> str:
     """A document: per block a heading, its caption and the table."""
-    parts = [f"# {plan.tables[blocks[0].table]['title']}"]
+    parts = [f"# {escape.markdown(plan.tables[blocks[0].table]['title'])}"]
     for block in blocks:
-        frame = printed(block, plan, BOLD_MARKDOWN)
+        frame = _escaped(printed(block, plan, BOLD_MARKDOWN), escape.markdown, str)
         # Numbers stay the text they are: as numbers they would lose their trailing noughts.
         body = frame.to_markdown(index=False, disable_numparse=True, colalign=_align(frame))
         title = f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}"
-        parts += [f"## {title}", caption(block, plan), body]
+        parts += [f"## {escape.markdown(title)}", escape.markdown(caption(block, plan)), body]
     return "\n\n".join(parts) + "\n"
 
 
@@ -148,14 +147,14 @@ def latex(blocks: list[Block], plan: Plan) -> str:
     """One table environment a block, for a document that loads booktabs."""
     parts = []
     for block in blocks:
-        frame = _escaped(printed(block, plan, BOLD_LATEX))
+        frame = _escaped(printed(block, plan, BOLD_LATEX), escape.latex, _latex_number)
         columns = "".join("r" if side == "right" else "l" for side in _align(frame))
         parts.append(
             frame.to_latex(
                 index=False,
                 escape=False,
                 column_format=columns,
-                caption=_escape(caption(block, plan)),
+                caption=escape.latex(caption(block, plan)),
                 label=f"tab:{block.table}-{block.dataset}-{block.protocol}".replace("_", "-"),
             )
         )
@@ -170,20 +169,19 @@ def mean(metric: str, line: dict) -> str:
 
 
 def _align(frame: pd.DataFrame) -> tuple[str, ...]:
-    return tuple("left" if name in ("row", "note") else "right" for name in frame.columns)
+    return tuple("left" if name in WORDS else "right" for name in frame.columns)
 
 
-def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
-    """For LaTeX; what is bold already is an instruction and stays one."""
+def _escaped(
+    frame: pd.DataFrame, words: Callable[[str], str], numbers: Callable[[str], str]
+) -> pd.DataFrame:
+    """words: escapes names and messages. numbers: those, which may be bold."""
+    cells = {name: frame[name].map(words if name in WORDS else numbers) for name in frame}
+    return pd.DataFrame(cells).rename(columns=words)
+
+
+def _latex_number(text: str) -> str:
     start, end = BOLD_LATEX
-
-    def cell(text: str) -> str:
-        if text.startswith(start):
-            return start + _escape(text.removeprefix(start).removesuffix(end)) + end
-        return _escape(text)
-
-    return frame.map(cell).rename(columns=_escape)
-
-
-def _escape(text: str) -> str:
-    return "".join(SPECIAL.get(mark, mark) for mark in text)
+    if text.startswith(start):
+        return start + escape.latex(text.removeprefix(start).removesuffix(end)) + end
+    return escape.latex(text)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from workflows.render import escape
 from workflows.render.numbers import ABSENT, shown
 from workflows.render.plan import Plan
 
@@ -68,16 +69,17 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
     """A document: the count, then every claim with its verdicts."""
     parts = [
         "# Verdicts on the paper's claims",
-        f"Budget {plan.title}.",
+        f"Budget {escape.markdown(plan.title)}.",
         summary(found).to_markdown(index=False),
         READING,
     ]
     for claim in plan.claims:
         lines = found[found["claim"] == claim["id"]]
         body = printed(lines, plan, claim["table"])
+        body["dataset"] = body["dataset"].map(escape.markdown)
         parts += [
             f"## {claim['id'].replace('_', ' ')}",
-            f"{claim['claim']} ({claim['source']})",
+            escape.markdown(f"{claim['claim']} ({claim['source']})"),
             body.to_markdown(index=False, disable_numparse=True),
         ]
     kinds = dict.fromkeys(claim["kind"] for claim in plan.claims)

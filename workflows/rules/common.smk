@@ -10,13 +10,14 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import preload, provenance, requests
+from workflows import preload, provenance, requests, run_config
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.registry import network_of
 from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
-from workflows.schema import ConfigError, load_yaml
+from workflows.reading import load_yaml
+from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
@@ -30,31 +31,17 @@ shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
 fingerprint = functools.cache(provenance.fingerprint)
 
-
-def wanted_number(key, default, least, most, allowed):
-    """A whole number of the configuration, in [least, most]; anything else is refused."""
-    value = config.get(key, default)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or not least <= value <= most
-    ):
-        raise WorkflowError(
-            f"config: {key}: '{value}' is not allowed; allowed: {allowed}"
-        )
-    return value
-
-
-BUDGET = config.get("budget", "embedded")
+try:
+    RUN = run_config.read(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+BUDGET = RUN.budget
 # Whether to show what is finished and leave the rest, `make so_far`.
-SO_FAR = bool(config.get("so_far", False))
-# What jobs ask a cluster for, beside what their own work makes of it: a GPU each or none, and at
-# most so many hours, which is as long as a partition lets a job run. Without a cluster nobody asks.
-GPU = {"gpu": 1} if wanted_number("gpu", 0, 0, 1, "0 or 1") else {}
+SO_FAR = RUN.so_far
+# What jobs ask a cluster for, beside what their own work makes of it. Without one nobody asks.
+GPU = {"gpu": 1} if RUN.gpu else {}
 PACE = requests.GPU if GPU else requests.PROCESSOR
-MOST_MINUTES = 60 * wanted_number(
-    "hours", 168, 1, math.inf, "a whole number of hours, 1 or more"
-)
+MOST_MINUTES = 60 * RUN.hours
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from functools import partial
@@ -13,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from workflows.files import write_atomically
-from workflows.schema import ConfigError, read_csv, schema
+from workflows.reading import read_csv, read_json, read_plan
+from workflows.schema import ConfigError, schema
 
 Row = dict[str, Any]
 # Hexadecimal digits of a digest in measured.csv; the cell's records have all of them.
@@ -41,12 +41,7 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
         advice = " ".join(planned["missing"].split())
         return [{**known, **_nothing("dataset_missing", advice)}]
     folder = Path(planned["folder"])
-    record = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    if record["status"] not in ("finished", "diverged"):
-        raise ConfigError(
-            f"{folder / 'train.json'}: status: '{record['status']}' is not allowed; "
-            "allowed: finished, diverged"
-        )
+    record = read_json(folder / "train.json", "record")
     known["epochs"] = record["epochs"]
     known["commit"] = record["commit"] + ("+changes" if record["dirty"] else "")
     known["device"] = record["device"]
@@ -58,7 +53,7 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
         message = " ".join(record["message"].split())
         note = f"last good step {record['steps']}" + (f"; {message}" if message else "")
         return [{**known, **_nothing("diverged", note)}]
-    metrics = pd.read_csv(folder / "metrics.csv", keep_default_na=False)
+    metrics = read_csv(folder / "metrics.csv", "metrics")
     if metrics.empty:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
     features = _features(folder)
@@ -114,17 +109,17 @@ def _stage(planned: Row) -> int:
 
 def _curves(folder: Path, stage: int) -> pd.DataFrame | None:
     """The records of a training; of a diffusion model also what samples were worth on the way."""
-    log = pd.read_csv(folder / "log.csv")
     if stage == 1:
-        return log
-    progress = pd.read_csv(folder / "progress.csv")[["epoch", "FID"]].astype(float)
+        return read_csv(folder / "log.csv", "log")
+    log = read_csv(folder / "log.csv", "diffusion_log")
+    progress = read_csv(folder / "progress.csv", "progress")[["epoch", "FID"]].astype(float)
     start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
     whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)
     return whole.merge(progress, on="epoch", how="left")
 
 
 def _codes(folder: Path, stage: int) -> pd.DataFrame | None:
-    return pd.read_csv(folder / "codes.csv") if stage == 1 else None
+    return read_csv(folder / "codes.csv", "counts") if stage == 1 else None
 
 
 def of_table(plan: Row, table: str) -> Row:
@@ -154,7 +149,7 @@ def measured_part(plan: Row) -> Row:
 def run(plan: Row, out: Path) -> None:
     """Write measured.csv, curves.csv, codes.csv and reconstructions/ below `out`, atomically."""
     for kind, frame in gather(plan).items():
-        _write_checked(frame, kind, out / f"{kind}.csv")
+        _write(frame, kind, out / f"{kind}.csv")
     pictures = out / "reconstructions"
     pictures.mkdir(parents=True, exist_ok=True)
     wanted = set()
@@ -170,11 +165,15 @@ def run(plan: Row, out: Path) -> None:
         stale.unlink()
 
 
-def _write_checked(frame: pd.DataFrame, kind: str, file: Path) -> None:
-    """Checked before the file takes the name that others read."""
+def _write(frame: pd.DataFrame, kind: str, file: Path) -> None:
+    """Measurements are checked before the file takes the name that others read; the lines of curves
+    and codes were, when the cells' own files were read.
+    """
 
     def write(path: Path) -> None:
         frame.to_csv(path, index=False, lineterminator="\n")
+        if kind != "measured":
+            return
         try:
             read_csv(path, kind)
         except ConfigError as error:
@@ -204,14 +203,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder, such as results/embedded")
     arguments = parser.parse_args()
     try:
-        plan = json.loads(arguments.plan.read_text(encoding="utf-8"))
+        plan = read_plan(arguments.plan)
         plan = of_table(plan, arguments.table) if arguments.table else plan
         run(measured_part(plan) if arguments.so_far else plan, arguments.out)
-    except (ConfigError, OSError, json.JSONDecodeError) as error:
+    except (ConfigError, OSError) as error:
         print(f"collect: {error}", file=sys.stderr)
-        return 1
-    except KeyError as error:
-        print(f"collect: key {error} is missing in the plan or a train.json", file=sys.stderr)
         return 1
     return 0
 

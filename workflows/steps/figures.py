@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from workflows.files import write_atomically
+from workflows.reading import read_csv, read_plan
 from workflows.render import figures
 from workflows.render.plan import Plan
 from workflows.render.style import DPI
-from workflows.schema import ConfigError, read_csv
+from workflows.schema import ConfigError
 
 FIGURES = {
     "dimensionality": figures.dimensionality,
@@ -39,16 +40,26 @@ def collected(arguments: argparse.Namespace) -> figures.Collected:
     """What the options name. Raises ConfigError and OSError, naming the file."""
     try:
         return figures.Collected(
-            Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8"))),
-            read_csv(arguments.measured, "measured"),
+            Plan.of(_literal(read_plan(arguments.plan))),
+            read_csv(arguments.measured, "measured").map(_literal),
             read_csv(arguments.curves, "curves"),
             read_csv(arguments.codes, "codes"),
             arguments.reconstructions,
         )
     except KeyError as error:
         raise ConfigError(f"{arguments.plan}: key {error} is missing") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{arguments.plan}: {error}") from None
+
+
+def _literal(content: Any) -> Any:
+    """Texts, also within mappings and lists, so that Matplotlib shows a dollar, reads no formula.
+
+    A name such as `$a_$` would end the drawing with an error. Formulas are those of axes alone.
+    """
+    if isinstance(content, str):
+        return content.replace("$", r"\$")
+    if isinstance(content, dict):
+        return {key: _literal(value) for key, value in content.items()}
+    return [_literal(part) for part in content] if isinstance(content, list) else content
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -14,13 +13,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from workflows.files import write_text
+from workflows.reading import read_csv, read_json, read_plan
 from workflows.render import cell_figures
 from workflows.render.collected import Collected
 from workflows.render.plan import Plan
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 from workflows.render.site.pages import assets, pages
-from workflows.schema import ConfigError, read_csv
+from workflows.schema import ConfigError
 from workflows.steps.tables import read_published
 
 COLLECTED = ("measured", "curves", "codes")
@@ -28,7 +28,7 @@ COLLECTED = ("measured", "curves", "codes")
 
 def read(results: Path, published: Path) -> Gallery:
     """What a budget's results folder holds. Raises ConfigError, OSError, KeyError, ValueError."""
-    plan = Plan.of(json.loads((results / "plan.json").read_text(encoding="utf-8")))
+    plan = Plan.of(read_plan(results / "plan.json"))
     measured, curves, codes = (read_csv(results / f"{name}.csv", name) for name in COLLECTED)
     return Gallery(
         Collected(plan, measured, curves, codes, results / "reconstructions"),
@@ -43,7 +43,7 @@ def _records(plan: Plan, collected: frozenset[str]) -> Iterator[tuple[str, dict[
     for cell, about in plan.cells.items():
         file = Path(about["folder"]) / "train.json"
         if cell in collected and file.is_file():
-            yield cell, json.loads(file.read_text(encoding="utf-8"))
+            yield cell, read_json(file, "record")
 
 
 def copied(results: Path, figures: Path, plan: Plan) -> Iterator[tuple[Path, str]]:
@@ -113,7 +113,7 @@ def main() -> int:
         )
         shutil.rmtree(arguments.out, ignore_errors=True)
         fresh.replace(arguments.out)
-    except (ConfigError, OSError, json.JSONDecodeError) as error:
+    except (ConfigError, OSError) as error:
         print(f"site: {error}", file=sys.stderr)
         return 1
     except KeyError as error:

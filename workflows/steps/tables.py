@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 
 from workflows.files import write_text
+from workflows.reading import read_csv, read_plan
 from workflows.render.blocks import blocks
 from workflows.render.pages import page
 from workflows.render.plan import Plan
 from workflows.render.tables import latex, markdown, tidy
-from workflows.schema import ConfigError, read_csv
+from workflows.schema import ConfigError
 
 
 def read_published(folder: Path) -> pd.DataFrame:
@@ -56,11 +56,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
     try:
-        plan = Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8")))
+        plan = Plan.of(read_plan(arguments.plan))
         measured = read_csv(arguments.measured, "measured")
         published = read_published(arguments.published)
         run(plan, measured, published, arguments.table, arguments.out)
-    except (ConfigError, OSError, json.JSONDecodeError) as error:
+    except (ConfigError, OSError) as error:
         print(f"tables: {error}", file=sys.stderr)
         return 1
     except KeyError as error:

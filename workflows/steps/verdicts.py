@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 
 from workflows.files import write_text
+from workflows.reading import read_csv, read_plan
 from workflows.render.pages import page
 from workflows.render.plan import Plan
 from workflows.render.verdicts import markdown
-from workflows.schema import ConfigError, read_csv
+from workflows.schema import ConfigError
 from workflows.steps.tables import read_published
 from workflows.verdicts import verdicts
 
@@ -36,10 +36,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
     try:
-        plan = Plan.of(json.loads(arguments.plan.read_text(encoding="utf-8")))
+        plan = Plan.of(read_plan(arguments.plan))
         measured = read_csv(arguments.measured, "measured")
         run(plan, measured, read_published(arguments.published), arguments.out)
-    except (ConfigError, OSError, json.JSONDecodeError) as error:
+    except (ConfigError, OSError) as error:
         print(f"verdicts: {error}", file=sys.stderr)
         return 1
     except KeyError as error:

@@ -1,0 +1,448 @@
+"""Images, folders, archives and databases that are not what they should be."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.test_data import database, png, small
+from workflows import data
+from workflows.data import archives, databases, formats, images
+from workflows.data.archives import Limits
+from workflows.data.registry import DataError
+
+PATTERN = images.ANY_IMAGE
+LIMITS = Limits.of(small())
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def raw_png(bits: int, colour: int, width: int, height: int, pixels: bytes) -> bytes:
+    """A PNG as its specification has it, with what Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + chunk(b"IEND", b"")
+    )
+
+
+def turned(orientation: int) -> bytes:
+    """A JPEG, dark above and light below, with an EXIF orientation."""
+    image = Image.new("RGB", (16, 16))
+    image.paste((255, 255, 255), (0, 8, 16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image, "JPEG", exif=exif, quality=95)
+
+
+GREY, RED = Image.new("L", (16, 16), 99), Image.new("RGB", (16, 16), "red")
+
+
+@pytest.mark.parametrize(
+    ("raw", "pixel"),
+    [
+        (encoded(GREY), (99, 99, 99)),
+        (encoded(GREY.convert("1")), (255, 0, 255)),  # dithered; looked at below
+        (encoded(RED.quantize(4)), (255, 0, 0)),
+        (encoded(RED, "WEBP", lossless=True), (255, 0, 0)),
+        (encoded(RED, "BMP"), (255, 0, 0)),
+        (encoded(RED.convert("CMYK"), "JPEG", quality=100), (254, 0, 0)),
+        (encoded(Image.new("RGBA", (16, 16), (9, 9, 9, 0))), (255, 255, 255)),
+        (encoded(Image.new("LA", (16, 16), (0, 51))), (204, 204, 204)),
+        (encoded(Image.new("RGBA", (16, 16), (9, 8, 7, 255))), (9, 8, 7)),
+        (encoded(Image.new("P", (16, 16)), transparency=0), (255, 255, 255)),
+        (
+            encoded(RED, "MPO", save_all=True, append_images=[GREY.convert("RGB")], quality=100),
+            (254, 0, 0),
+        ),
+    ],
+    ids=[
+        *(
+            "grey",
+            "bits",
+            "palette",
+            "webp",
+            "bmp",
+            "cmyk",
+            "clear",
+            "thin",
+            "opaque",
+            "key",
+            "mpo",
+        ),
+    ],
+)
+def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...], request: Any) -> None:
+    pixels = images.decode(raw, "a", small())
+    assert pixels.shape == (3, 16, 16)
+    assert pixels.dtype == np.uint8
+    if "bits" in request.node.name:
+        assert set(np.unique(pixels)) == {0, 255}
+    else:
+        assert pixels[:, 0, 0].tolist() == pytest.approx(pixel, abs=2)
+    assert images.decode(raw, "a", small(channels=1)).shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "not a readable image"),
+        (b"<html>no image</html>", "not a readable image"),
+        (png()[: len(png()) // 2], "not a readable image"),
+        (encoded(Image.new("I;16", (16, 16), 1000)), "has 16 bits a channel, must have 8"),
+        (raw_png(16, 2, 16, 16, (b"\0" + bytes(96)) * 16), "has 16 bits a channel"),
+        (raw_png(8, 2, 50_000, 50_000, b""), r"\(50000, 50000\) is more than|not a readable image"),
+        (raw_png(1, 0, 5_000, 5_000, bytes(626 * 5000)), r"\(5000, 5000\) is more than 16777216 p"),
+        (encoded(GREY, "GIF"), "not a readable image"),
+        (encoded(RED, "PNG", save_all=True, append_images=[GREY]), "has 2 frames, must have one"),
+        (encoded(RED, "WEBP", save_all=True, append_images=[GREY]), "has 2 frames"),
+        (turned(6), r"is stored turned \(EXIF orientation 6\); say upright: true"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n", "not a readable image"),
+    ],
+    ids=[
+        *("empty", "html", "cut", "grey16", "rgb16", "bomb", "large", "gif", "apng", "webp"),
+        *("exif", "postscript"),
+    ],
+)
+def test_an_image_that_has_no_one_meaning_is_refused_by_name(raw: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=f"^folder/a\\.png: ({message})"):
+        images.decode(raw, "folder/a.png", small())
+
+
+def test_orientation_is_obeyed_or_not_as_the_dataset_says() -> None:
+    """3 is upside down."""
+    stored = images.decode(turned(3), "a", small(options={"upright": False}))
+    upright = images.decode(turned(3), "a", small(options={"upright": True}))
+    assert stored[0, 0, 0] < 50 < 200 < stored[0, -1, 0]
+    assert upright[0, 0, 0] > 200 > 50 > upright[0, -1, 0]
+    assert (images.decode(turned(1), "a", small()) == stored).all()
+
+
+def six(folder: Path, names: list[str] | None = None) -> Path:
+    for k, name in enumerate(names or [f"{k}.png" for k in range(6)]):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(png(value=k))
+    return folder
+
+
+def test_names_with_spaces_and_unicode_are_names(tmp_path: Path) -> None:
+    names = ["a b.png", "é.png", "画像.PNG", "🙂/x.png", "-rf.png", "$(x).png"]
+    decoded = images.read_image_folder(small(), (six(tmp_path, names),))
+    assert len(decoded.train) + len(decoded.test) == 6
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\x1bb.png"])
+def test_an_unprintable_name_is_refused(tmp_path: Path, name: str) -> None:
+    six(tmp_path)
+    (tmp_path / name).write_bytes(png())
+    with pytest.raises(DataError, match=r"member 'a\\.*b\.png': unprintable character"):
+        images.read_image_folder(small(), (tmp_path,))
+
+
+def test_a_folder_is_no_image_whatever_it_is_called(tmp_path: Path) -> None:
+    decoded = images.read_image_folder(
+        small(), (six(tmp_path, ["x.jpg/0.png", "x.jpg/1.png", *(f"{k}.png" for k in range(4))]),)
+    )
+    assert len(decoded.train) == 4
+
+
+def test_a_link_within_the_folder_is_the_file(tmp_path: Path) -> None:
+    six(tmp_path)
+    (tmp_path / "5.png").unlink()
+    (tmp_path / "5.png").symlink_to("4.png")
+    assert list(images.read_image_folder(small(), (tmp_path,)).test[:, 0, 0, 0]) == [4, 4]
+    # The folder itself may be elsewhere.
+    link = tmp_path.parent / f"{tmp_path.name}-link"
+    link.symlink_to(tmp_path)
+    assert len(images.read_image_folder(small(), (link,)).test) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("../outside.png", r"'5\.png' is a link that leads out of the folder"),
+        ("/etc/hostname", r"'5\.png' is a link that leads out of the folder"),
+        ("nothing", r"'5\.png' is a link that leads nowhere"),
+        ("5.png", r"'5\.png' is a link that leads nowhere"),
+        ("..", r"'5\.png' is a link to a folder, which is not followed"),
+        (".", r"'5\.png' is a link to a folder, which is not followed"),
+    ],
+)
+def test_a_link_that_leads_elsewhere_is_refused(tmp_path: Path, target: str, message: str) -> None:
+    folder = tmp_path / "images"
+    six(folder)
+    (tmp_path / "outside.png").write_bytes(png())
+    (folder / "5.png").unlink()
+    (folder / "5.png").symlink_to(target)
+    with pytest.raises(DataError, match=message):
+        images.read_image_folder(small(), (folder,))
+
+
+def test_a_pipe_in_a_folder_or_in_place_of_an_archive_is_not_waited_for(tmp_path: Path) -> None:
+    six(tmp_path)
+    os.mkfifo(tmp_path / "6.png")
+    assert len(images.read_image_folder(small(), (tmp_path,)).train) == 4
+    for read in (formats.read_idx, images.read_image_folder):
+        with pytest.raises(DataError, match=r"6\.png: no such file"):
+            read(small(), (tmp_path / "6.png",) * 2)
+
+
+@pytest.fixture(params=["tar", "tar.gz", "tar.xz", "tar.bz2"])
+def pack(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path]:
+    """Makes an archive of members, given as (TarInfo or name, content)."""
+    squeeze = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+
+    def make(*members: tuple[tarfile.TarInfo | str, bytes]) -> Path:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for about, content in members:
+                member = about if isinstance(about, tarfile.TarInfo) else tarfile.TarInfo(about)
+                member.size = member.size or len(content)
+                archive.addfile(member, io.BytesIO(content) if content else None)
+        path = tmp_path / f"a.{request.param}"
+        kind = request.param.rpartition(".")[2]
+        path.write_bytes(squeeze.get(kind, bytes)(buffer.getvalue()))
+        return path
+
+    return make
+
+
+def special(kind: bytes, target: str = "", name: str = "5.png") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+GOOD = [(f"{k}.png", png(value=k)) for k in range(6)]
+
+
+def test_good_archives_are_read_whatever_their_compression(pack: Callable[..., Path]) -> None:
+    assert len(images.read_image_folder(small(), (pack(*GOOD, ("README", b"x")),)).train) == 4
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (special(tarfile.LNKTYPE, "0.png"), r"'5\.png' is a link or a device"),
+        (special(tarfile.LNKTYPE, "../../etc/passwd"), r"'5\.png' is a link or a device"),
+        (special(tarfile.SYMTYPE, "/etc/passwd"), r"'5\.png' is a link or a device"),
+        (special(tarfile.CHRTYPE), r"'5\.png' is a link or a device"),
+        (special(tarfile.BLKTYPE, name="unwanted"), "'unwanted' is a link or a device"),
+        (special(tarfile.FIFOTYPE), r"'5\.png' is a link or a device"),
+        ("0.png", r"two members of the same name, 0\.png"),
+        ("../5.png", r"'\.\./5\.png' points outside"),
+        ("/5.png", "points outside"),
+        ("a/../../5.png", "points outside"),
+        ("x" * 300 + ".png", "has a name of 304 characters"),
+        ("a\nb.png", "unprintable character"),
+    ],
+)
+def test_hostile_members_are_refused_by_name(
+    pack: Callable[..., Path], member: tarfile.TarInfo | str, message: str
+) -> None:
+    path = pack(*GOOD[:5], (member, b""))
+    before = set(path.parent.rglob("*"))
+    with pytest.raises(DataError, match=rf"a\.tar.*: .*{message}"):
+        images.read_image_folder(small(), (path,))
+    assert set(path.parent.rglob("*")) == before
+
+
+def test_a_name_with_nul_is_refused(pack: Callable[..., Path]) -> None:
+    member = tarfile.TarInfo("5.png")
+    member.pax_headers = {"path": "5.png\0.txt"}
+    with pytest.raises(DataError, match=r"'5\.png\\x00\.txt': unprintable character"):
+        images.read_image_folder(small(), (pack(*GOOD[:5], (member, b"")),))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(pack: Callable[..., Path]) -> None:
+    """Beside images of 16 pixels there is no room for three times ten million bytes."""
+    junk = bytes(10**7)
+    path = pack(*GOOD, ("junk0", junk), ("junk1", junk), ("junk2", junk))
+    with pytest.raises(DataError, match=rf"a\.tar.*: unpacks to more than {LIMITS.bytes} bytes"):
+        images.read_image_folder(small(), (path,))
+    # What is to be resized may be large.
+    resized = small(options={"resize": True})
+    assert len(images.read_image_folder(resized, (path,)).train) == 4
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
+def test_a_header_that_asks_for_gigabytes_gets_none(pack: Callable[..., Path], kind: bytes) -> None:
+    member = special(kind)
+    member.size = 2**33
+    with pytest.raises(DataError, match=r"a\.tar.*: (a header asks for \d{10} bytes|unreadable)"):
+        images.read_image_folder(small(), (pack(*GOOD, (member, b"")),))
+
+
+def test_members_are_counted(pack: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"more than 5 members"):
+        archives.listing(pack(*GOOD), PATTERN, Limits(5, 2**30))
+    assert len(archives.listing(pack(*GOOD), PATTERN, Limits(6, 2**30))) == 6
+
+
+def test_limits_follow_the_dataset() -> None:
+    """What is published fits: 60,000 images of 3,073 bytes, and 1,100 of 256 pixels."""
+    assert Limits.of(data.describe("cifar10")).bytes > 60_000 * 3_073
+    assert Limits.of(data.describe("ffhq_subset_256")).bytes > 1_100 * 4 * 256**2
+    assert Limits.of(data.describe("tiny_imagenet")).members > 120_000 + 600
+    assert Limits.of(small()).bytes < 2**21
+
+
+def test_a_truncated_archive_is_refused(pack: Callable[..., Path]) -> None:
+    path = pack(*[(name, png(size=16, value=7) + os.urandom(3000)) for name, _ in GOOD])
+    whole = path.read_bytes()
+    for part in (0.2, 0.5, 0.75):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(DataError, match=r"a\.tar"):
+            images.read_image_folder(small(), (path,))
+
+
+def test_a_page_in_place_of_an_archive_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    path.write_text("\n<!DOCTYPE html><title>Sign in</title>")
+    with pytest.raises(DataError, match=r"a\.tar\.gz: no archive but a page of HTML"):
+        images.read_image_folder(small(), (path,))
+
+
+def zipped(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for about, content in members:
+            archive.writestr(about, content, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def mode(kind: int, name: str = "5.png") -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.create_system, member.external_attr = 3, (kind | 0o644) << 16
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (mode(stat.S_IFLNK), r"'5\.png' is a link or a device"),
+        (mode(stat.S_IFCHR), r"'5\.png' is a link or a device"),
+        (mode(stat.S_IFIFO), r"'5\.png' is a link or a device"),
+        ("../5.png", "points outside"),
+        ("/5.png", "points outside"),
+        ("a\tb.png", "unprintable character"),
+        ("x" * 300 + ".png", "has a name of 304 characters"),
+    ],
+)
+def test_hostile_members_of_a_zip_are_refused(
+    tmp_path: Path, member: zipfile.ZipInfo | str, message: str
+) -> None:
+    path = zipped(tmp_path / "a.zip", *GOOD[:5], (member, b"/etc/passwd"))
+    with pytest.raises(DataError, match=rf"a\.zip: .*{message}"):
+        images.read_image_folder(small(), (path,))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_a_name_twice_or_a_bomb_is_refused(tmp_path: Path) -> None:
+    twice = zipped(tmp_path / "a.zip", *GOOD, GOOD[0])
+    with pytest.raises(DataError, match=r"a\.zip: holds two members of the same name, 0\.png"):
+        images.read_image_folder(small(), (twice,))
+    bomb = zipped(tmp_path / "b.zip", ("0.png", bytes(10**6)), ("1.png", bytes(10**6)))
+    with pytest.raises(DataError, match=rf"b\.zip: unpacks to more than {LIMITS.bytes} bytes"):
+        images.read_image_folder(small(), (bomb,))
+
+
+def test_a_bomb_in_place_of_digits_is_refused(tmp_path: Path) -> None:
+    """MNIST's images are known to the byte."""
+    bomb = tmp_path / "train-images-idx3-ubyte.gz"
+    with gzip.open(bomb, "wb") as handle:
+        handle.write(bytes(48_000_000))
+    with pytest.raises(DataError, match=r"ubyte\.gz: more than the 47040016 bytes unpacked"):
+        formats.read_idx(data.describe("mnist"), (bomb, bomb))
+
+
+def test_an_array_without_its_bytes_is_refused() -> None:
+    """`_reconstruct` takes any shape, and memory for it, from a few bytes."""
+    claims = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
+    claims += b"J\x40\x42\x0f\x00M\x00\x0c\x86U\x02u1\x87RU\x06labels]u."
+    with pytest.raises(DataError, match=r"batch: data: has 3072000000 bytes, the batch \d+"):
+        formats.unpickle_batch(claims, "batch")
+
+
+def test_nothing_is_left_of_a_dataset_that_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path / "mine"))
+    folder = tmp_path / "mine" / "faces" / "ffhq_256_1100"
+    six(folder, [f"{k:05}.png" for k in range(1100)])
+    data.prepare("ffhq_subset_64", tmp_path / "out")
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    (folder / "00007.png").write_bytes(b"")
+    for out, expected in (("out", whole), ("new", None)):
+        with pytest.raises(DataError, match=r"00007\.png: not a readable image"):
+            data.prepare("ffhq_subset_64", tmp_path / out)
+        left = tmp_path / out
+        found = {p.name: p.read_bytes() for p in left.iterdir()} if left.exists() else None
+        assert found == expected
+
+
+@pytest.fixture
+def bedrooms(tmp_path: Path) -> tuple[Path, Path]:
+    return database(tmp_path / "train", range(200)), database(tmp_path / "test", [7, 8])
+
+
+def test_offsets_that_lead_out_of_a_database_are_refused(bedrooms: tuple[Path, Path]) -> None:
+    """LMDB follows them; the process that reads does not outlive that, this one does."""
+    file = bedrooms[0] / "data.mdb"
+    raw = np.frombuffer(file.read_bytes(), np.uint8).copy()
+    # Behind the two pages of meta data each page has 16 bytes of header, then offsets.
+    for page in range(2, len(raw) // 4096):
+        raw[page * 4096 + 16 : page * 4096 + 200] = 0xFF
+    file.write_bytes(raw.tobytes())
+    with pytest.raises(DataError, match=r"train: (damaged: reading it ended|not a readable LMDB)"):
+        databases.read_lmdb(small(), bedrooms)
+
+
+def test_a_database_that_counts_more_than_it_has_room_for_is_refused(
+    bedrooms: tuple[Path, Path],
+) -> None:
+    file = bedrooms[0] / "data.mdb"
+    raw = bytearray(file.read_bytes())
+    for meta in (0, 4096):
+        # Of the main database: flags, depth, pages of three kinds, entries.
+        place = meta + 16 + 24 + 48 + 8 + 24
+        assert struct.unpack_from("<Q", raw, place)[0] in (0, 200)
+        struct.pack_into("<Q", raw, place, 2**40)
+    file.write_bytes(raw)
+    with pytest.raises(DataError, match=r"its header counts 1099511627776 images; it has room for"):
+        databases.read_lmdb(small(), bedrooms)
+
+
+def test_a_database_too_small_for_what_is_wanted_takes_no_memory(
+    bedrooms: tuple[Path, Path],
+) -> None:
+    many = small(images={"train": 10**9, "test": 2})
+    with pytest.raises(DataError, match=r"has room for \d+ images, must have at least 1000000000"):
+        databases.read_lmdb(many, bedrooms)
+    with pytest.raises(DataError, match=r"nothing: not a readable LMDB \(No such file"):
+        databases.read_lmdb(small(), (bedrooms[0].with_name("nothing"),) * 2)

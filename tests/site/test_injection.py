@@ -1,0 +1,267 @@
+"""Names and texts that hold scripts, links and formulas are shown, on every page, and never run."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+from playwright.sync_api import Page
+
+from tests.site import made_up
+from workflows.render import escape
+from workflows.render.pages import page as rendered
+from workflows.steps import figures, site
+
+SAID = (
+    "<script>window.pwned=1</script>",
+    '"><img src=x onerror="window.pwned=1">',
+    "'><svg onload=window.pwned=1>",
+    "</title></textarea></style></script><script>window.pwned=1</script>",
+    "![p](http://example.invalid/p.png)",
+    "[l](http://example.invalid/l)",
+    "<http://example.invalid/a>",
+    '<img src="http://example.invalid/i.png">',
+    "{{ 7 * 7 }}{% raw %}",
+    "--><iframe srcdoc='<script>parent.window.pwned=1</script>'>",
+    "&lt;b&gt; &#60;i&#62;",
+    "`code` | edge | *em* __strong__ ~~gone~~ \\textbf{x} $a_$ ^ % # ~ {",
+)
+PAYLOAD = " ".join(SAID)
+# A cell's name is a path; these are all the marks that such a path takes.
+NAME = "mnist/cvq\"><b>'&lt;{{7*7}}/javascript:window.pwned=1/seed0"
+OLD_NAME = "mnist/cvq_vae/default/seed0"
+TABLE = "methods"
+
+
+def spoilt(content: dict[str, Any]) -> dict[str, Any]:
+    """A plan of one table, with the payload behind every text that a file can give."""
+    rows = [line for line in content["rows"] if line["table"] == TABLE]
+    cells = {line["cell"] for line in rows}
+    claims = [claim for claim in content["claims"] if claim["table"] == TABLE]
+    figures = {k: v for k, v in content["figures"].items() if v["table"] == TABLE}
+
+    def named(cell: str) -> str:
+        return NAME if cell == OLD_NAME else cell
+
+    def labelled(row: str) -> str:
+        return row + PAYLOAD
+
+    return content | {
+        "title": content["title"] + PAYLOAD,
+        "rows": [
+            {**line, "row": labelled(line["row"]), "cell": named(line["cell"])} for line in rows
+        ],
+        "cells": {
+            named(name): {**about, "folder": about["folder"].replace(name, named(name))}
+            for name, about in content["cells"].items()
+            if name in cells
+        },
+        "tables": {
+            TABLE: content["tables"][TABLE]
+            | {
+                "title": "Methods" + PAYLOAD,
+                "caption": PAYLOAD,
+                "order": [labelled(row) for row in content["tables"][TABLE]["order"]],
+            }
+        },
+        "absent": [],
+        "datasets": {
+            name: {**about, "title": about["title"] + PAYLOAD}
+            for name, about in content["datasets"].items()
+        },
+        "figures": {
+            name: {**figure, "title": PAYLOAD, "caption": PAYLOAD}
+            for name, figure in figures.items()
+        },
+        "claims": [
+            claim
+            | {"claim": PAYLOAD, "source": PAYLOAD}
+            | {key: [labelled(row) for row in claim[key]] for key in ("of", "than") if key in claim}
+            for claim in claims
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder, with the site in it."""
+    out = tmp_path_factory.mktemp("injected")
+    published = out / "published"
+    published.mkdir()
+    with (made_up.PUBLISHED / "methods.csv").open(newline="") as whole:
+        lines = list(csv.DictReader(whole))
+    with (published / "methods.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, lines[0], lineterminator="\n")
+        writer.writeheader()
+        for line in lines:
+            texts = ("row", "source", "evidence", "note")
+            writer.writerow(line | {key: line[key] + PAYLOAD for key in texts})
+    folder, drawn = made_up.results(out, "lite", spoilt, published, PAYLOAD)
+    (folder / "site").mkdir()
+    site.build(site.read(folder, published), folder, drawn, folder / "site")
+    return folder
+
+
+def shows(page: Page, selector: str) -> str:
+    """The text of an element, which must hold every piece of the payload as it is written."""
+    text = page.text_content(selector) or ""
+    for piece in SAID:
+        assert " ".join(piece.split()) in " ".join(text.split()), piece
+    return text
+
+
+def quiet(page: Page, complaints: list[str]) -> None:
+    """Nothing ran, nothing was asked for; also not after a while, for pictures that fail late."""
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.pwned") is None
+    assert all(frame.url == page.url for frame in page.frames)
+    assert complaints == []
+
+
+PAGES = {
+    "index.html": "main",
+    "verdicts.html": "main",
+    "figures.html": "main",
+    "cells.html": "main",
+    f"tables/{TABLE}.html": "main",
+    f"cells/{NAME}.html": "main",
+    f"cells/{made_up.DIVERGED}.html": "main",
+}
+
+
+@pytest.mark.parametrize("file", PAGES)
+def test_a_page_of_the_site_shows_names_and_runs_none(
+    results: Path, page: Page, complaints: list[str], file: str
+) -> None:
+    page.goto((results / "site" / file).as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    quiet(page, complaints)
+    shows(page, PAGES[file])
+    assert PAYLOAD.split()[0] not in (page.title() if file == "cells.html" else "")
+    # Sorting and filtering put the cells' content together again.
+    for heading in page.locator("table.sortable thead th").all()[:4]:
+        heading.dispatch_event("click")  # a wide first column may lie above it
+    search = page.locator("input[type=search]")
+    if search.count():
+        search.first.fill(SAID[0])
+    for button in page.locator("[data-copy]").all():
+        button.click()
+    quiet(page, complaints)
+
+
+def test_the_page_of_a_cell_is_found_by_its_links(
+    results: Path, page: Page, complaints: list[str]
+) -> None:
+    page.goto((results / "site" / "cells.html").as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.get_by_role("link", name=NAME, exact=True).click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.text_content("h1") == NAME
+    assert f"CELL={NAME}" in (page.text_content("main .command") or "")
+    quiet(page, complaints)
+
+
+@pytest.mark.parametrize("file", [f"tables/{TABLE}.html", "verdicts.html"])
+def test_a_document_shows_names_and_runs_none(
+    results: Path, page: Page, complaints: list[str], file: str
+) -> None:
+    page.goto((results / file).as_uri())
+    quiet(page, complaints)
+    shows(page, "body")
+    # What Markdown makes of its own: no element comes from a name.
+    assert page.locator("script, img, iframe, svg, a, em, code, del, b, i").count() == 0
+    numbers = re.compile(r"[-+\d.n/a ±\[\],%]+")
+    for strong in page.locator("strong").all_text_contents():
+        assert numbers.fullmatch(strong)
+    if file != "verdicts.html":
+        assert page.title().startswith("Methods<script>")
+        # An edge within a name would move the columns behind it.
+        widths = page.evaluate(
+            "[...document.querySelectorAll('table')].map(table => "
+            "new Set([...table.rows].map(row => row.cells.length)).size)"
+        )
+        assert widths
+        assert set(widths) == {1}
+
+
+def test_a_picture_that_gets_into_a_document_is_not_asked_for(
+    tmp_path: Path, page: Page, complaints: list[str]
+) -> None:
+    (tmp_path / "a.html").write_text(rendered("# A\n\n![p](http://example.invalid/p.png)\n"))
+    page.goto((tmp_path / "a.html").as_uri())
+    quiet(page, complaints)
+    assert page.locator("img").count() == 0
+
+
+def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
+    text = (results / "tables" / f"{TABLE}.tex").read_text()
+    ours = {"begin", "end", "caption", "label", "toprule", "midrule", "bottomrule", "textbf"}
+    ours |= {"textbackslash", "textasciitilde", "textasciicircum"}
+    ours |= {"textless", "textgreater", "textbar"}
+    assert set(re.findall(r"\\([a-zA-Z]+)", text)) <= ours
+    # What a name calls bold is not.
+    assert r"\textbackslash{}textbf\{x\}" in text
+    bare = re.sub(r"\\.", "", text)  # without what is escaped
+    body = re.sub(r"^(.begin|.end|.label|\\).*$", "", bare, flags=re.MULTILINE)
+    assert not re.search(r"[$#^~<>|]|_|%", re.sub(r"label\{.*?\}|tab:\S*", "", body))
+    assert bare.count("{") == bare.count("}")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    counts = {re.sub(r"\\&", "", line).count("&") for line in rows}
+    # A table a block, whose rows all have as many cells.
+    assert len(counts) <= text.count(r"\begin{tabular}")
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown", "latex"),
+    [
+        ("RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022"),
+        ("VQ-VAE (l2), K = 32", "VQ-VAE (l2), K = 32", "VQ-VAE (l2), K = 32"),
+        ("sq_vae", "sq_vae", r"sq\_vae"),
+        ("_a_ *b* `c`", r"\_a\_ \*b\* \`c\`", r"\_a\_ *b* `c`"),
+        ("a | b\n c", r"a \| b c", r"a \textbar{} b c"),
+        ("[a](b) ![c](d) [e]: f", r"[a\](b) \![c\](d) [e\]: f", "{[}a](b) ![c](d) [e]: f"),
+        ("&lt; & 1 < 2", r"\&lt; & 1 \< 2", r"\&lt; \& 1 \textless{} 2"),
+        ("# a", r"\# a", r"\# a"),
+        ("- a", r"\- a", "- a"),
+        ("12. a", r"12\. a", "12. a"),
+        ("12.5 a", "12.5 a", "12.5 a"),
+        ("* a", r"\* a", "{*} a"),
+        ("100 %", "100 %", r"100 \%"),
+        (
+            "\\x{~^}$#",
+            r"\\x{~^}$#",
+            r"\textbackslash{}x\{\textasciitilde{}\textasciicircum{}\}\$\#",
+        ),
+    ],
+)
+def test_escapes(text: str, markdown: str, latex: str) -> None:
+    assert escape.markdown(text) == markdown
+    assert escape.latex(text) == latex
+    tokens = MarkdownIt("js-default").parse(f"{markdown}\n")
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert {part.type for part in tokens[1].children or ()} <= {"text", "text_special"}
+    assert "".join(part.content for part in tokens[1].children or ()) == " ".join(text.split())
+
+
+def test_a_figure_shows_a_formula_as_it_is_written(results: Path, tmp_path: Path) -> None:
+    """Names as long as the payload have no room in a figure; the schemas refuse them."""
+    plan = (results / "plan.json").read_text().replace(json.dumps(PAYLOAD)[1:-1], " $a_$")
+    (tmp_path / "plan.json").write_text(plan)
+    for name in ("measured", "curves", "codes"):
+        csv_of = (results / f"{name}.csv").read_text().replace(PAYLOAD.replace('"', '""'), " $a_$")
+        (tmp_path / f"{name}.csv").write_text(csv_of)
+    arguments = argparse.Namespace(
+        plan=tmp_path / "plan.json",
+        reconstructions=results.parent / "reconstructions",
+        **{name: tmp_path / f"{name}.csv" for name in ("measured", "curves", "codes")},
+    )
+    drawn = figures.FIGURES["training_curves"](figures.collected(arguments))
+    drawn.savefig(tmp_path / "a.svg")
+    labels = [text.get_text() for text in drawn.findobj(lambda part: hasattr(part, "get_text"))]
+    assert any(r"\$a_\$" in label for label in labels)

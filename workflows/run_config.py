@@ -1,0 +1,54 @@
+"""What `--config` may say of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workflows.schema import ConfigError, refuse_unknown
+
+KEYS = ("budget", "so_far", "gpu", "hours")
+WEEK = 7 * 24
+MOST_HOURS = 24 * 365 * 100
+# As Snakemake reads them: `True` is a boolean by then, `true` is still text.
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """budget: the name of one. so_far: whether to show what is finished and leave the rest.
+
+    gpu: whether a job asks a cluster for one. hours: the most that a job asks for, as a partition
+    has it.
+    """
+
+    budget: str
+    so_far: bool
+    gpu: bool
+    hours: int
+
+
+def read(config: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run, with defaults. Raises ConfigError naming the key."""
+    refuse_unknown(map(str, config), KEYS, "config")
+    budget = config.get("budget", "embedded")
+    # A budget may be called 2026, of which Snakemake makes a number.
+    if isinstance(budget, bool) or not isinstance(budget, str | int):
+        raise ConfigError(f"config: budget: {budget!r} is not the name of a budget")
+    said = str(config.get("so_far", False)).lower()
+    if said not in BOOLEANS:
+        raise ConfigError(f"config: so_far: '{said}' is not allowed; allowed: true, false")
+    gpu = _number(config, "gpu", 0, (0, 1), "0 or 1")
+    hours = _number(config, "hours", WEEK, (1, MOST_HOURS), "a whole number of hours, 1 or more")
+    return RunConfig(str(budget), BOOLEANS[said], bool(gpu), hours)
+
+
+def _number(
+    config: Mapping[str, Any], key: str, default: int, within: tuple[int, int], allowed: str
+) -> int:
+    value = config.get(key, default)
+    least, most = within
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(f"config: {key}: '{value}' is not allowed; allowed: {allowed}")
+    return value
