@@ -2,7 +2,8 @@
 
 The library writes a tensor that is in memory, and its readers copy or reserve the whole. The format
 is a length, a header in JSON and the bytes (github.com/huggingface/safetensors, "Format"), so parts
-of those bytes can be mapped. What is written here the library reads, and the other way round.
+of those bytes can be mapped. What is written here the library reads; what is read here has a
+checksum, as all that is written here.
 """
 
 from __future__ import annotations

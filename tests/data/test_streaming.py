@@ -325,12 +325,23 @@ def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
 
     write_rows(file, "points", (5, 2, 3), fill)
     with safe_open(file, "np") as opened:
-        assert opened.metadata() == {"scale": "0.5"}
+        assert opened.metadata().keys() == {"scale", "checksum"}
         assert np.array_equal(opened.get_tensor("points"), wanted.astype(np.float32))
     found = open_rows(file, "points")
     assert np.array_equal(found.rows, wanted.astype(np.float32))
+    assert found.metadata == {"scale": "0.5"}
+    # What has no checksum is not ours, or older than checksums.
     save_file({"other": np.zeros(2, np.float32), "points": found.rows}, tmp_path / "b.safetensors")
-    assert np.array_equal(open_rows(tmp_path / "b.safetensors", "points").rows, found.rows)
+    with pytest.raises(ValueError, match="its checksum is not that of its content"):
+        open_rows(tmp_path / "b.safetensors", "points")
+    whole = file.read_bytes()
+    for at in (-1, -60):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match="its checksum is not that of its content"):
+            open_rows(file, "points")
+    file.write_bytes(whole)
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(SafetensorError):
         open_rows(file, "points")
