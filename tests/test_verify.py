@@ -52,7 +52,8 @@ def results(tmp_path: Path, grid: Grid) -> Path:
     cell = grid.cells[CELL]
     folder = tmp_path / "smoke" / "cells" / CELL
     folder.mkdir(parents=True)
-    (folder / "log.csv").write_text("epoch,step,loss\n1,2,0.5\n")
+    header = "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
+    (folder / "log.csv").write_text(f"{header}1,2,0.5,0.5,0.1,3,100,2.5\n")
     (folder / "codes.csv").write_text("code,count\n0,4\n")
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "metrics.csv").write_text(
@@ -62,7 +63,8 @@ def results(tmp_path: Path, grid: Grid) -> Path:
     maker = {"commit": "abc", "dirty": False, "lock_sha256": lock(), "device": "cpu", "threads": 1}
     record = {
         **{"status": "finished", "budget": "smoke", "cell": CELL, "knobs": knobs, "epochs": 1},
-        **{"seconds": 2.5, "code": training_code(1, knobs["method"], network_of(knobs))},
+        **{"message": "", "steps": 2, "seconds": 2.5},
+        "code": training_code(1, knobs["method"], network_of(knobs)),
         "dataset_sha256": TODAY.datasets["mnist_5k"],
         "model_sha256": digest(folder / "model.safetensors"),
         **maker,

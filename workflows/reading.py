@@ -152,6 +152,8 @@ def _wrong(value: str, rule: Mapping[str, Any]) -> str | None:
         return f"unprintable character in {value[:60]!r}" if UNPRINTABLE.search(value) else None
     if not value:
         return None
+    if value == "inf" and rule.get("x-infinite"):
+        return None
     if not NUMBER.fullmatch(value) or not math.isfinite(float(value)):
         return f"'{value[:60]}' is no finite number"
     if "integer" in types and abs(float(value)) >= strict_yaml.BIGGEST:

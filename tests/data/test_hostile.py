@@ -398,11 +398,11 @@ def test_nothing_is_left_of_a_dataset_that_was_refused(
     data.prepare("ffhq_subset_64", tmp_path / "out")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (folder / "00007.png").write_bytes(b"")
-    for out, expected in (("out", whole), ("new", None)):
+    for out, expected in (("out", whole), ("new", {})):
         with pytest.raises(DataError, match=r"00007\.png: not a readable image"):
             data.prepare("ffhq_subset_64", tmp_path / out)
         left = tmp_path / out
-        found = {p.name: p.read_bytes() for p in left.iterdir()} if left.exists() else None
+        found = {p.name: p.read_bytes() for p in left.iterdir()} if left.exists() else {}
         assert found == expected
 
 

@@ -180,7 +180,7 @@ def test_so_far_is_what_is_said() -> None:
     assert [run_config.read({"so_far": said}).so_far for said in ("false", "true", 0, 1, True)] == [
         *(False, True, False, True, True)
     ]
-    assert run_config.read({}) == run_config.RunConfig("embedded", False)
+    assert run_config.read({}) == run_config.RunConfig("embedded", False, False, 168)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ MADE = {
     "train.json": json.dumps(
         {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
         | {"device": "cpu", "commit": "abc", "dirty": False}
+        | {"threads": 1, "dataset_sha256": "da" * 32}
     ),
     "metrics.csv": "protocol,metric,value,images,features\nexact,rFID,2.5,64,net\n",
     "log.csv": "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
@@ -199,7 +200,7 @@ def test_a_damaged_record_of_a_cell_is_refused_and_nothing_written(
         ("[]", "is not of type object"),
         ("[" * 100_000, r"not JSON \(nested too deep\)"),
         ('{"seconds": NaN}', "not JSON .*NaN is no finite number"),
-        (MADE["train.json"].replace("2", "2.0"), "epochs: 2.0 is not of type integer"),
+        (MADE["train.json"].replace(": 2,", ": 2.0,"), "epochs: 2.0 is not of type integer"),
         (MADE["train.json"].replace('""', "null"), "message: None is not of type string"),
         (MADE["train.json"].replace("finished", "done"), "status: 'done' is not allowed"),
         ("\udcff", "not JSON"),

@@ -190,12 +190,22 @@ def test_an_infinite_ratio_is_collected_and_printed(
         "1,2,0.5,0.4,1,2,100,1\n"
     )
     (cell / "reconstructions.png").touch()
-    record = {"status": "finished", "epochs": 1, "commit": "0" * 12, "dirty": False}
+    record = {
+        "status": "finished",
+        "message": "",
+        "epochs": 1,
+        "steps": 2,
+        "commit": "0" * 12,
+        "dirty": False,
+    }
     record |= {"threads": 1, "dataset_sha256": "0" * 64}
     (cell / "train.json").write_text(json.dumps({**record, "device": "cpu", "seconds": 1.0}))
     planned = {"folder": str(cell), "knobs": {"dataset": DIGITS, "seed": 0}, "missing": None}
     plan = {
         "budget": "smoke",
+        "title": "",
+        "tables": {"methods": {}},
+        "datasets": {},
         "cells": {name: planned},
         "rows": [{"table": "methods", "row": "VQ-VAE", "cell": name}],
     }

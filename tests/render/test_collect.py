@@ -42,7 +42,8 @@ def plan(tmp_path: Path) -> dict:
         }
         if finished:
             record["lock_sha256"] = "10c4" * 16
-            (folder / "evaluation.json").write_text('{"features": {"net": "' + "fe" * 32 + '"}}')
+            about = {"features": {"net": "fe" * 32}, "files": {}}
+            (folder / "evaluation.json").write_text(json.dumps(about))
         (folder / "train.json").write_text(json.dumps(record))
         lines = "as_published,rFID,2.5,64,net\n" if finished else ""
         (folder / "metrics.csv").write_text("protocol,metric,value,images,features\n" + lines)

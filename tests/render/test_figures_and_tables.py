@@ -142,7 +142,7 @@ def test_a_plan_without_a_key_is_refused_in_one_line(collected: Path, tmp_path: 
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "plan.json: key" in done.stderr
+    assert "plan.json: missing key 'budget'" in done.stderr
 
 
 @pytest.mark.parametrize(

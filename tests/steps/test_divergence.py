@@ -66,7 +66,8 @@ def test_divergence_is_a_result(
     name = json.loads(spec)["cell"]
     row = {"table": "methods", "row": "SQ-VAE", "cell": name}
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps({"budget": "smoke", "cells": {name: planned}, "rows": [row]}))
+    content = {"budget": "smoke", "title": "", "cells": {name: planned}, "rows": [row]}
+    plan.write_text(json.dumps({**content, "tables": {"methods": {}}, "datasets": {}}))
     monkeypatch.setattr("sys.argv", ["collect", "--plan", str(plan), "--out", str(tmp_path)])
     assert collect.main() == 0
     (line,) = read_csv(tmp_path / "measured.csv", "measured").to_dict("records")

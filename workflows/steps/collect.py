@@ -71,7 +71,7 @@ def _features(folder: Path) -> dict[str, str]:
     recorded.
     """
     file = folder / "evaluation.json"
-    return json.loads(file.read_text(encoding="utf-8"))["features"] if file.exists() else {}
+    return read_json(file, "evaluation")["features"] if file.exists() else {}
 
 
 def gather(plan: Row) -> dict[str, pd.DataFrame]:
