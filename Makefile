@@ -8,7 +8,7 @@ ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint faults verify cells status cost cell so_far site report bench bench-embedded bench-gpu slurm-check lock
+.PHONY: all_tables test lint faults verify cells status cost cell so_far site report bench bench-embedded bench-gpu slurm-test slurm-check lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -68,6 +68,11 @@ cell: .venv/ready
 	@targets=$$($(BIN)/python -m workflows.cells targets --budget $(BUDGET) --cell "$(CELL)") && \
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) \
 	  --forcerun "results/$(BUDGET)/cells/$(CELL)/model.safetensors" -- $$targets
+
+# The cells of one table through a Slurm cluster of this machine alone, of which one training is
+# killed and the other loses its node; some five minutes.
+slurm-test: .venv/ready
+	CI_REQUIRES_SLURM=1 $(BIN)/python -m pytest -q tests/slurm/test_one_node.py
 
 # The whole smoke budget through a Slurm cluster of this machine alone, against the same without it:
 # half an hour on two free cores. `make test` does so with one table, two jobs of which are killed.

@@ -61,6 +61,8 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A node that is idle; all of it ends with the tests of a module."""
+    if os.environ.get("CI_REQUIRES_SLURM") != "1":
+        pytest.skip("a Slurm cluster takes five minutes: make slurm-test")
     find_slurm(os.environ)
     # Not pytest's folders, whose names are too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
