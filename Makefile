@@ -23,8 +23,8 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-# Make things go wrong for real and write docs/faults.md; some ten minutes. The disk's faults need
-# the right to mount a file system.
+# Make things go wrong for real and write docs/faults.md; some forty minutes. Faults of disk and memory
+# need the right to mount a file system and to make a cgroup.
 faults: .venv/ready
 	$(BIN)/python -m tests.faults --out docs/faults.md
 

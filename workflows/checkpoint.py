@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -95,7 +95,15 @@ def save_tensors(
     # One entry, because a file keeps several in a random order, and equal content should be equal
     # bytes.
     summed = {ABOUT: json.dumps({**metadata, CHECKSUM: _checksum(contiguous, metadata)})}
-    write_atomically(file, lambda path: save_file(contiguous, path, summed), before)
+
+    def write(path: Path) -> None:
+        try:
+            save_file(contiguous, path, summed)
+        except SafetensorError as error:
+            # What the library says of a full disk.
+            raise OSError(str(error)) from error
+
+    write_atomically(file, write, before)
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -53,6 +53,22 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def out_of_memory(error: Exception) -> str:
+    """What to tell whose training ran out of the machine's memory or a GPU's.
+
+    Raises the error itself if it is of anything else.
+    """
+    said = " ".join(str(error).split())
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and (
+        "can't allocate memory" not in said
+    ):
+        raise error
+    return (
+        f"out of memory ({said}); run again where more is free, or lower batch_size; a training "
+        "goes on from its last whole epoch"
+    )
+
+
 def set_precision(precision: str, device: torch.device) -> None:
     """Let convolutions on a GPU use TF32 if `precision` is "tf32", and only then.
 

@@ -18,13 +18,31 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+class NotWritten(OSError):
+    """A file that could not be written; the message names it and says what to do."""
+
+
 def write_atomically(
     path: Path, write: Callable[[Path], None], before: Callable[[], None] = lambda: None
 ) -> None:
     """Call `write` with a temporary path beside `path`, flush it to disk and rename it.
 
-    before: called when the new file is whole on disk and the old one still has its name.
+    before: called when the new file is whole on disk and the old one still has its name. Raises
+    NotWritten where `write` or the disk raises OSError; the old file is then as it was.
     """
+    try:
+        _write_atomically(path, write, before)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise NotWritten(
+            f"{path}: could not be written ({reason}); nothing finished is lost, run again once "
+            "there is room and leave to write"
+        ) from error
+
+
+def _write_atomically(
+    path: Path, write: Callable[[Path], None], before: Callable[[], None]
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

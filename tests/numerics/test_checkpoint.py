@@ -25,7 +25,7 @@ from workflows.checkpoint import (
     save_state,
     save_tensors,
 )
-from workflows.files import digest, write_atomically
+from workflows.files import NotWritten, digest, write_atomically
 
 TENSORS = {
     "weight": torch.arange(600.0).view(20, 30),
@@ -203,7 +203,8 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
         raise OSError("No space left on device")
 
     (tmp_path / "file").write_text("whole")
-    with pytest.raises(OSError, match="No space"):
+    said = rf"{tmp_path}/file: could not be written \(No space left on device\); .* run again"
+    with pytest.raises(NotWritten, match=said):
         write_atomically(tmp_path / "file", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "whole"

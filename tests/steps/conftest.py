@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,35 @@ def command() -> Command:
         return done
 
     return run
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What the steps wrote, one after the other."""
+
+    data: Path
+    weights: Path
+    reference: Path
+    cell: Path
+
+    def evaluate(self, *changes: object) -> list[object]:
+        """The evaluate step's options; a later option wins over an earlier one."""
+        places = ["--data", self.data, "--weights", self.weights, "--reference", self.reference]
+        return ["--cell", self.cell, *places, "--protocols", "exact", *LIMITS, *changes]
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
+    root = tmp_path_factory.mktemp("steps")
+    made = Chain(root / "mnist_5k", root / "weights", root / "exact-8.safetensors", root / "cell")
+    command("prepare", "--dataset", "mnist_5k", "--out", made.data)
+    command("weights", "--out", made.weights)
+    places = ["--data", made.data, "--weights", made.weights, "--out", made.reference]
+    command("reference", *places, "--protocol", "exact", "--images", 8, "--threads", 1)
+    places = ["--data", made.data, "--out", made.cell]
+    command("train", "--spec", spec_of(), *places, "--threads", 1)
+    command("evaluate", *made.evaluate("--threads", 1))
+    return made
 
 
 @pytest.fixture

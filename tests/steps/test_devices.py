@@ -81,3 +81,12 @@ def test_tf32_is_for_gpus_and_never_for_distances(monkeypatch: pytest.MonkeyPatc
             assert not torch.backends.cuda.matmul.allow_tf32
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_want_of_memory_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert "lower batch_size" in devices.out_of_memory(caught.value)
+    assert "out of memory" in devices.out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        devices.out_of_memory(RuntimeError("shapes do not fit"))

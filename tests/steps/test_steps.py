@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.conftest import LARGE
-from tests.steps.conftest import LIMITS, Command, Refused, python, spec_of
+from tests.steps.conftest import Chain, Command, Refused, python, spec_of
 from workflows import training
 from workflows.evaluation import COLUMNS
 from workflows.schema import schema
@@ -24,35 +23,6 @@ from workflows.steps import train
 from workflows.tensor_files import open_rows, write_rows
 from workflows.training import LOG_COLUMNS
 from workflows.weights import DOWNLOADS, NETWORKS
-
-
-@dataclass(frozen=True)
-class Chain:
-    """What the steps wrote, one after the other."""
-
-    data: Path
-    weights: Path
-    reference: Path
-    cell: Path
-
-    def evaluate(self, *changes: object) -> list[object]:
-        """The evaluate step's options; a later option wins over an earlier one."""
-        places = ["--data", self.data, "--weights", self.weights, "--reference", self.reference]
-        return ["--cell", self.cell, *places, "--protocols", "exact", *LIMITS, *changes]
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
-    root = tmp_path_factory.mktemp("steps")
-    made = Chain(root / "mnist_5k", root / "weights", root / "exact-8.safetensors", root / "cell")
-    command("prepare", "--dataset", "mnist_5k", "--out", made.data)
-    command("weights", "--out", made.weights)
-    places = ["--data", made.data, "--weights", made.weights, "--out", made.reference]
-    command("reference", *places, "--protocol", "exact", "--images", 8, "--threads", 1)
-    places = ["--data", made.data, "--out", made.cell]
-    command("train", "--spec", spec_of(), *places, "--threads", 1)
-    command("evaluate", *made.evaluate("--threads", 1))
-    return made
 
 
 def test_weights_record_their_route(chain: Chain) -> None:

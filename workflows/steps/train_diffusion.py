@@ -261,6 +261,10 @@ def main() -> int:
     except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
         print(f"train_diffusion: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        message = devices.out_of_memory(error)
+        print(f"train_diffusion: {arguments.out}: {message}", file=sys.stderr)
+        return 1
     return 0
 
 

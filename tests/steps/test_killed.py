@@ -1,0 +1,168 @@
+"""Every quantiser's training, evaluation and collection, killed at random and run again.
+
+CODEBOOK_KILLS says how often each is killed (`make faults`: many times), CODEBOOK_KILLS_SEED where.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.conftest import LARGE
+from tests.steps.conftest import Chain, spec_of
+from tests.steps.killing import DEATHS, Death, command, lived
+from workflows.registry import METHODS
+from workflows.steps import collect
+
+FEW = 2
+KILLS = int(os.environ.get("CODEBOOK_KILLS", FEW))
+SEED = os.environ.get("CODEBOOK_KILLS_SEED", "0")
+EPOCHS, STEPS = 3, 6
+QUANTISERS: dict[str, dict[str, Any]] = {
+    **{method: {"method": method} for method in METHODS},
+    "movq": {"method": "movq", **LARGE, "channel_groups": 4, "adversarial_start": 1},
+    "rq_vae": {"method": "rq_vae", "residual_depth": 2},
+    # What draws at random, and what has a term of its own.
+    "cvq_vae-random": {"method": "cvq_vae", "anchors": "random"},
+    "cvq_vae-closest-contrastive": {
+        **{"method": "cvq_vae", "anchors": "closest", "contrastive": True},
+    },
+}
+# What comes after training depends on the quantiser by its numbers alone.
+AFTERWARDS = list(QUANTISERS) if KILLS > FEW else ["cvq_vae", "sq_vae"]
+EVALUATED = ("metrics.csv", "codes.csv", "reconstructions.png", "evaluation.json")
+TIMING = ["images_per_second", "seconds"]
+
+
+def at_random(quantiser: str, what: str) -> random.Random:
+    return random.Random(f"{SEED} {quantiser} {what}")
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """All that a training left, but for how fast it was."""
+    record = json.loads((folder / "train.json").read_text())
+    log = pd.read_csv(folder / "log.csv").drop(columns=TIMING)
+    kept = ("status", "steps", "epochs", "model_sha256")
+    return {
+        "model": (folder / "model.safetensors").read_bytes(),
+        "log": log.to_csv(),
+        **{key: record[key] for key in kept},
+    }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of each file in the folder and below, by its path, but for those that nobody would read."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and not file.name.endswith(".tmp")
+    }
+
+
+@pytest.fixture(scope="module", params=QUANTISERS)
+def straight(
+    request: pytest.FixtureRequest, chain: Chain, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    """A quantiser's name and the folder of its undisturbed training."""
+    folder = tmp_path_factory.mktemp("straight")
+    assert lived(training(request.param, chain, folder)) == 0
+    return request.param, folder
+
+
+def training(quantiser: str, chain: Chain, folder: Path) -> Any:
+    knobs = {"epochs": EPOCHS, **QUANTISERS[quantiser]}
+    places = ["--data", chain.data, "--out", folder, "--weights", chain.weights]
+    return command("train", "--spec", spec_of(**knobs), *places, "--threads", 1)
+
+
+def test_a_killed_training_ends_the_same(
+    straight: tuple[str, Path], chain: Chain, tmp_path: Path
+) -> None:
+    quantiser, folder = straight
+    chance = at_random(quantiser, "training")
+    # Smaller than any of its states, which have the optimiser's moments beside.
+    size = (folder / "model.safetensors").stat().st_size
+    train = training(quantiser, chain, tmp_path)
+    for kill in range(KILLS):
+        # Whole epochs are kept between one death and the next, of three in all.
+        death = (
+            Death("step", chance.randint(1, STEPS // EPOCHS))
+            if kill % 2
+            else Death("step", 1, byte=chance.randrange(4096, size))
+        )
+        assert lived(train, death) in DEATHS, death
+        assert not (tmp_path / "train.json").exists()
+    assert lived(train) == 0
+    assert trained(tmp_path) == trained(folder)
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("straight", AFTERWARDS, indirect=True)
+def test_a_killed_evaluation_gives_the_same_numbers(
+    straight: tuple[str, Path], chain: Chain, tmp_path: Path
+) -> None:
+    quantiser, folder = straight
+    chance = at_random(quantiser, "evaluation")
+    evaluate = command("evaluate", *chain.evaluate("--cell", folder, "--threads", 1))
+    assert lived(evaluate) == 0
+    wanted = contents(folder)
+    assert set(EVALUATED) < set(wanted)
+    size = len(wanted["reconstructions.png"])
+    for kill in range(KILLS):
+        for name in EVALUATED:
+            (folder / name).unlink()
+        death = [
+            Death("pass", chance.randint(1, 100)),
+            Death("rename", chance.randint(1, 4)),
+            Death("start", byte=chance.randrange(size)),
+        ][kill % 3]
+        assert lived(evaluate, death) in DEATHS, death
+        found = contents(folder)
+        assert "evaluation.json" not in found
+        assert all(wanted[name] == read for name, read in found.items()), death
+        assert lived(evaluate) == 0
+        assert contents(folder) == wanted
+
+
+@pytest.mark.parametrize("straight", AFTERWARDS, indirect=True)
+def test_a_killed_collection_gives_the_same_tables(
+    straight: tuple[str, Path], chain: Chain, tmp_path: Path
+) -> None:
+    quantiser, folder = straight
+    chance = at_random(quantiser, "collection")
+    # What is collected may be of any cell; this one's may not have been evaluated.
+    for name in EVALUATED:
+        if not (folder / name).exists():
+            shutil.copy(chain.cell / name, folder)
+    record = json.loads((folder / "train.json").read_text())
+    plan = {
+        "budget": "smoke",
+        "cells": {record["cell"]: {"folder": folder, "knobs": record["knobs"], "missing": None}},
+        "rows": [{"table": "first", "row": quantiser, "cell": record["cell"]}],
+    }
+    gather = partial(collect.run, plan, tmp_path)
+    assert lived(gather) == 0
+    wanted = contents(tmp_path)
+    sizes = [len(read) for name, read in wanted.items() if name.endswith("measured.csv")]
+    for kill in range(KILLS):
+        again = kill % 4 < 2
+        if not again:
+            for name in wanted:
+                (tmp_path / name).unlink()
+        death = (
+            Death("rename", chance.randint(1, len(wanted)))
+            if kill % 2
+            else Death("start", byte=chance.randrange(*sizes))
+        )
+        assert lived(gather, death) in DEATHS, death
+        assert all(wanted[name] == read for name, read in contents(tmp_path).items()), death
+        assert lived(gather) == 0
+        assert contents(tmp_path) == wanted
