@@ -26,7 +26,7 @@ CELL = f"results/{BUDGET}/cells/mnist_5k/cvq_vae/default/seed0"
 TARGET = f"{CELL}/metrics.csv"
 # What says how fast it went, and when.
 TIMING = ["seconds", "images_per_second"]
-PATIENCE = 300.0
+PATIENCE = 900.0
 
 
 class Broken(AssertionError):
@@ -85,15 +85,15 @@ class Place:
 
     def run(self, *targets: str, options: tuple[str, ...] = ()) -> Done:
         """Run Snakemake to its end, which must come."""
-        return self.python_free(self.command(*targets, options=options))
+        return self.command_here(self.command(*targets, options=options))
 
     def step(self, step: str, *arguments: object) -> Done:
         """Run one step on its own."""
         module = f"workflows.steps.{step}"
-        return self.python_free([*self.prefix, sys.executable, "-m", module, *map(str, arguments)])
+        return self.command_here([*self.prefix, sys.executable, "-m", module, *map(str, arguments)])
 
-    def python_free(self, command: list[str]) -> Done:
-        """Run any command here, to its end."""
+    def command_here(self, command: list[str], patience: float = PATIENCE) -> Done:
+        """Run any command here, to its end, which must come within so many seconds."""
         try:
             done = subprocess.run(
                 command,
@@ -102,10 +102,10 @@ class Place:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=PATIENCE,
+                timeout=patience,
             )
         except subprocess.TimeoutExpired as error:
-            raise Broken(f"no end within {PATIENCE:.0f} s: {command}") from error
+            raise Broken(f"no end within {patience:.0f} s: {command}") from error
         return Done(done.returncode, done.stdout)
 
     @contextlib.contextmanager
@@ -119,6 +119,8 @@ class Place:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell's jobs in the background, of which this may be one, do not hear of it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             try:
                 yield psutil.Process(process.pid)
@@ -208,9 +210,10 @@ def make(root: Path) -> Place:
         made = name.startswith(("results/", "figures/")) and not name.startswith(
             "results/published"
         )
-        if source.is_file() and not made:
+        if (source.is_file() or source.is_symlink()) and not made:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, root / name)
+            # Links too: through one of them Snakemake finds its profile.
+            shutil.copy2(source, root / name, follow_symlinks=False)
     (root / ".venv").symlink_to(Path(sys.prefix))
     smoke = yaml.safe_load((ROOT / "workflows/budgets/smoke.yaml").read_text())
     budget = {**smoke, "knobs": {**smoke["knobs"], **KNOBS}}

@@ -13,7 +13,10 @@ import hashlib
 import http.server
 import io
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -31,6 +34,7 @@ from PIL import Image
 from tests.faults.place import (
     BUDGET,
     CELL,
+    PATIENCE,
     Broken,
     Place,
     kill,
@@ -119,16 +123,23 @@ def kill_job(place: Place, wanted: Numbers) -> str:
 def kill_snakemake(place: Place, wanted: Numbers) -> str:
     with place.running() as snakemake:
         wait_for(lambda: begun(place), "a saved epoch")
+        trainers = place.trainers()
+        if not trainers:
+            raise Broken("no process holds the cell")
+        # It stands still so that it cannot end meanwhile.
+        for trainer in trainers:
+            trainer.suspend()
         kill([snakemake])
         said = place.run().says("locked")
         place.unlock()
         again = place.run()
-        if again.status and not (place.cell / "train.json").exists():
-            held = again.says("state/lock", "process")
-        else:
-            held = "the old training had ended"
+        if again.status == 0:
+            raise Broken("two trainings worked on one cell")
+        held = again.says("state/lock", "process")
+        for trainer in trainers:
+            trainer.resume()
         wait_for(lambda: not place.trainers(), "the end of the training left behind")
-    return f"'{said[:60]}…', after --unlock '{held[-120:]}'; {place.completes(wanted)}"
+    return f"'{said[:60]}…', after --unlock '{held[-140:]}'; {place.completes(wanted)}"
 
 
 @fault("killed", "SIGKILL of the whole process tree")
@@ -143,15 +154,30 @@ def kill_tree(place: Place, wanted: Numbers) -> str:
     return f"it goes on from its last whole epoch; {place.completes(wanted)}"
 
 
-@fault("killed", "SIGTERM and Ctrl-C of Snakemake")
+@fault("killed", "Ctrl-C")
 def interrupt(place: Place, wanted: Numbers) -> str:
     with place.running() as snakemake:
         wait_for(lambda: begun(place), "a saved epoch")
-        snakemake.send_signal(2)
+        # A terminal interrupts all that it runs in the foreground.
+        os.killpg(snakemake.pid, signal.SIGINT)
         if snakemake.wait(60) == 0:
             raise Broken("an interrupted run ended with status 0")
         wait_for(lambda: not place.trainers(), "the end of the training", 30)
+    if (place.cell / "train.json").exists():
+        raise Broken("the training was not interrupted")
     return f"the training ends within seconds, no lock is left; {place.completes(wanted)}"
+
+
+@fault("killed", "SIGTERM of Snakemake")
+def terminate(place: Place, wanted: Numbers) -> str:
+    with place.running() as snakemake:
+        wait_for(lambda: begun(place), "a saved epoch")
+        snakemake.terminate()
+        if snakemake.wait(PATIENCE) == 0:
+            raise Broken("a run that was asked to end said that it finished")
+        wait_for(lambda: not place.trainers(), "the end of the training", 30)
+    how = "ends with" if (place.cell / "train.json").exists() else "breaks off"
+    return f"Snakemake {how} the job at hand, no lock is left; {place.completes(wanted)}"
 
 
 @fault("killed", "SIGKILL during evaluation")
@@ -192,7 +218,7 @@ def kill_collect(place: Place, wanted: Numbers) -> str:
         " os.kill(os.getpid(), signal.SIGKILL));"
         f"sys.argv = {[*map(str, collect)]!r}; collect.main()"
     )
-    done = place.python_free([sys.executable, "-c", killer])
+    done = place.command_here([sys.executable, "-c", killer])
     if done.status != -9:
         raise Broken(f"was not killed: {done.said}")
     if (out / "measured.csv").read_text() != before:
@@ -201,6 +227,18 @@ def kill_collect(place: Place, wanted: Numbers) -> str:
     if (out / "measured.csv").read_text() != before:
         raise Broken("measured.csv is another after the next run")
     return "measured.csv stays the old one, whole; the next run writes the same"
+
+
+@fault("killed", "every quantiser, at random steps and bytes, in evaluation and in collecting")
+def kill_quantisers(place: Place, wanted: Numbers) -> str:
+    times = "6"
+    tests = [*("-q", "-n", "2", "-p", "no:cacheprovider"), "tests/steps/test_killed.py"]
+    place = place.having(CODEBOOK_KILLS=times, CODEBOOK_KILLS_SEED=str(time.time_ns()))
+    done = place.command_here([sys.executable, "-m", "pytest", *tests], patience=7200)
+    if done.status:
+        raise Broken(done.said[-3000:])
+    passed = done.says(" passed").strip("= ").split(" in ")[0]
+    return f"{times} times each, {passed}: the same models, numbers and tables"
 
 
 # --- Disk and memory --------------------------------------------------------------------------
@@ -225,8 +263,8 @@ def full_state(place: Place, wanted: Numbers) -> str:
         done = place.run()
         if done.status == 0:
             raise Broken("a run on a full disk ended with status 0")
-        said = done.says(SPACE)
-        for file in (place.cell / "state").glob("*.tmp"):
+        said = done.says(SPACE, "last.safetensors", "run again")
+        for file in (place.cell / "state").glob(".*.tmp"):
             raise Broken(f"{file} is left")
     return f"'{said[-100:]}'; {place.completes(wanted)}"
 
@@ -252,7 +290,7 @@ def full_metrics(place: Place, wanted: Numbers) -> str:
         )
         if done.status == 0:
             raise Broken("an evaluation on a full disk ended with status 0")
-        said = done.says(SPACE)
+        said = done.says(SPACE, str(place.cell), "run again")
         if (place.cell / "metrics.csv").exists():
             raise Broken("half a metrics.csv was left")
     return f"'{said[-100:]}', no half file; {place.completes(wanted)}"
@@ -279,7 +317,7 @@ def read_only(place: Place, wanted: Numbers) -> str:
         done = place.run()
         if done.status == 0:
             raise Broken("a run into a read-only folder ended with status 0")
-        said = done.says("Read-only file system")
+        said = done.says("Read-only file system", "run again")
     return f"'{said[-110:]}'; {place.completes(wanted)}"
 
 
@@ -293,25 +331,42 @@ def out_of_memory(place: Place, wanted: Numbers) -> str:
         raise Broken("it fitted")
     if (place.cell / "train.json").exists():
         raise Broken("a training that ended for want of memory left train.json")
-    return f"the run ends with status {done.status}; {place.completes(wanted)}"
+    lines = [line for line in done.said.splitlines() if re.search("memory|alloc", line, re.I)]
+    if not lines:
+        raise Broken(f"nothing says why: {done.said[-3000:]}")
+    return f"'{lines[0].strip()[:160]}'; {place.completes(wanted)}"
 
 
-@fault("memory", "the training killed for memory, as the kernel does it")
+@contextlib.contextmanager
+def little_memory(size: str) -> Iterator[tuple[str, ...]]:
+    """What to begin a command with so that it and all that it starts have so much memory."""
+    folder = Path("/sys/fs/cgroup/memory") / f"codebook-faults-{os.getpid()}"
+    try:
+        folder.mkdir()
+        (folder / "memory.limit_in_bytes").write_text(size)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise Untried(f"needs a memory cgroup of its own ({error})") from error
+    try:
+        yield ("sh", "-c", f'echo $$ > {folder}/cgroup.procs; exec "$@"', "sh")
+    finally:
+        for process in (folder / "cgroup.procs").read_text().split():
+            os.kill(int(process), signal.SIGKILL)
+        wait_for(lambda: not (folder / "cgroup.procs").read_text(), "an empty cgroup", 30)
+        folder.rmdir()
+
+
+@fault("memory", "a cgroup with less than a training needs")
 def killed_for_memory(place: Place, wanted: Numbers) -> str:
-    with place.running() as snakemake:
-        wait_for(lambda: begun(place), "a saved epoch")
-        kill(place.trainers())
-        said = snakemake_says(snakemake)
-    if "137" not in said and "killed" not in said.lower():
-        raise Broken(f"nothing says that it was killed: {said[-800:]}")
-    return f"the step's line says that it was killed (137); {place.completes(wanted)}"
-
-
-def snakemake_says(process: Any) -> str:
-    """Wait for its end; what its logs say."""
-    process.wait(60)
-    logs = Path(process.cwd() if process.is_running() else ".") / "logs"
-    return "\n".join(file.read_text() for file in logs.rglob("*.log"))
+    with little_memory("420M") as prefix:
+        done = Place(place.root, prefix).run()
+        if done.status == 0:
+            raise Broken("it fitted")
+        said = done.says("killed by signal 9", "run again")
+    if (place.cell / "metrics.csv").exists():
+        raise Broken("a run that ended for want of memory left metrics.csv")
+    return f"'{said}'; {place.completes(wanted)}"
 
 
 # --- Damaged files ----------------------------------------------------------------------------
@@ -408,7 +463,7 @@ def flipped_weights(place: Place, wanted: Numbers) -> str:
 def cut_csv(place: Place, wanted: Numbers) -> str:
     place.completes(wanted)
     cut(place.cell / "metrics.csv", 0.6)
-    done = place.python_free([sys.executable, "-m", "workflows.verify", "--budget", BUDGET])
+    done = place.command_here([sys.executable, "-m", "workflows.verify", "--budget", BUDGET])
     if done.status == 0:
         raise Broken("verify found nothing wrong with half a metrics.csv")
     said = done.says("altered", "metrics.csv")
