@@ -8,7 +8,7 @@ ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint faults verify cells status cost cell so_far site report bench bench-embedded bench-gpu slurm-test slurm-check lock
+.PHONY: all_tables test lint faults guards verify cells status cost cell so_far site report bench bench-embedded bench-gpu slurm-test slurm-check lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -27,6 +27,10 @@ lint: .venv/ready
 # need the right to mount a file system and to make a cgroup.
 faults: .venv/ready
 	$(BIN)/python -m tests.faults --out docs/faults.md
+
+# Take guards out of a copy, see the tests that hold them fail, and write docs/guards.md.
+guards: .venv/ready
+	$(BIN)/python -m tests.guards --out docs/guards.md
 
 # Which results are what their records say, and what would be made today.
 verify: .venv/ready

@@ -197,8 +197,8 @@ def kill(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, timeout=20)
 
 
-def make(root: Path) -> Place:
-    """Copy what git knows or would add, with the budget of faults, into `root`."""
+def copy_tree(root: Path, results: bool = False) -> None:
+    """Copy what git knows or would add into `root`, of results the published alone by default."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -207,14 +207,21 @@ def make(root: Path) -> Place:
     ).stdout.decode()
     for name in filter(None, listed.split("\0")):
         source = ROOT / name
-        made = name.startswith(("results/", "figures/")) and not name.startswith(
-            "results/published"
+        made = (
+            not results
+            and name.startswith(("results/", "figures/"))
+            and not name.startswith("results/published")
         )
         if (source.is_file() or source.is_symlink()) and not made:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             # Links too: through one of them Snakemake finds its profile.
             shutil.copy2(source, root / name, follow_symlinks=False)
     (root / ".venv").symlink_to(Path(sys.prefix))
+
+
+def make(root: Path) -> Place:
+    """A copy with the budget of faults."""
+    copy_tree(root)
     smoke = yaml.safe_load((ROOT / "workflows/budgets/smoke.yaml").read_text())
     budget = {**smoke, "knobs": {**smoke["knobs"], **KNOBS}}
     (root / f"workflows/budgets/{BUDGET}.yaml").write_text(yaml.safe_dump(budget))

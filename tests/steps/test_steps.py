@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.conftest import LARGE
 from tests.steps.conftest import Chain, Command, Refused, python, spec_of
 from workflows import training
 from workflows.evaluation import COLUMNS
+from workflows.files import claim
 from workflows.schema import schema
 from workflows.steps import train
 from workflows.tensor_files import open_rows, write_rows
@@ -228,6 +230,15 @@ def test_altered_weights_are_refused(
     assert f"evaluate: {file}: sha256 is " in refused(
         "evaluate", *chain.evaluate("--weights", converted)
     )
+
+
+def test_a_claimed_cell_is_not_trained_twice(
+    chain: Chain, tmp_path: Path, refused: Refused
+) -> None:
+    options = ["--spec", spec_of(), "--data", chain.data, "--out", tmp_path, "--threads", 1]
+    lock = tmp_path / "state" / "lock"
+    with claim(lock):
+        assert f"train: {lock}: held by process {os.getpid()}" in refused("train", *options)
 
 
 def test_training_refuses_damaged_data_and_state(
