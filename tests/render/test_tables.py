@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.conftest import LARGE, SMALL
 from workflows.render.blocks import blocks
 from workflows.render.numbers import parse, shown
-from workflows.render.plan import Plan
+from workflows.render.plan import Plan, described
 from workflows.render.tables import caption, latex, markdown, printed, tidy
 from workflows.schema import ConfigError, read_csv, schema
 from workflows.steps.tables import read_published
@@ -351,6 +352,15 @@ def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> 
     last = tidy(found).iloc[-1]
     assert last["status"] == "not_at_this_budget"
     assert last["rFID published"] == "26.04"
+
+
+def test_networks_that_budgets_make_smaller_are_described() -> None:
+    unet = {"unet_channels": 48, "unet_multipliers": [1, 2, 2], "sampling_steps": 50}
+    assert described(unet) == "U-Net of 48 channels times 1, 2, 2, 50 sampling steps"
+    assert described({"network": "vqgan", **LARGE, "perceptual_network": "alex"}) == (
+        "VQGAN of 32 channels, f = 4, with AlexNet's LPIPS and a critic from step 2"
+    )
+    assert described(SMALL) == ""
 
 
 def test_the_caption_says_on_how_many_images(tmp_path: Path) -> None:

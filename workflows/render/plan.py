@@ -94,6 +94,12 @@ class Plan:
             }
         )
 
+    def networks_of(self, table: str, dataset: str) -> list[str]:
+        """What is to be said of the networks of a table's runs on a dataset, each once."""
+        cells = [cell for cells in self.rows_of(table, dataset).values() for cell in cells]
+        said = (described(self.knobs(cell)) for cell in cells)
+        return list(dict.fromkeys(text for text in said if text))
+
     def lines_of(self, table: str) -> list[Mapping[str, str]]:
         """The lines of `rows` that belong to a table. Raises KeyError for an unknown table."""
         if table not in self.tables:
@@ -128,3 +134,22 @@ class Plan:
     def stage_of(self, cell: str) -> int:
         """1: an autoencoder. 2: a diffusion model."""
         return int(self.cells[cell].get("stage", 1))
+
+
+def described(knobs: Mapping[str, Any]) -> str:
+    """The size of a network that budgets make smaller than the published; empty for one of which
+    there is one size.
+    """
+    if "unet_channels" in knobs:
+        levels = ", ".join(str(factor) for factor in knobs["unet_multipliers"])
+        return (
+            f"U-Net of {knobs['unet_channels']} channels times {levels}, "
+            f"{knobs['sampling_steps']} sampling steps"
+        )
+    if knobs.get("network") != "vqgan":
+        return ""
+    distance = {"vgg": "VGG16", "alex": "AlexNet"}[knobs["perceptual_network"]]
+    return (
+        f"VQGAN of {knobs['network_channels']} channels, f = {knobs['downsampling']}, with "
+        f"{distance}'s LPIPS and a critic from step {knobs['adversarial_start']:,}"
+    )

@@ -86,6 +86,7 @@ def caption(block: Block, plan: Plan) -> str:
         f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}",
         f"Budget {plan.title}",
         _extent(block, plan),
+        *plan.networks_of(block.table, block.dataset),
     ]
     if record.get("stage", 1) == 2:
         many = f"the first {plan.reference_images:,}" if plan.reference_images else "all"
