@@ -41,11 +41,11 @@ GUARDS = [
         (CHECKPOINT, "-k", "before_a_damaged_one"),
     ),
     Guard(
-        "a checkpoint has its name only once it is whole",
+        "a file has its name only once it is whole",
         "workflows/files.py",
         "        write(temporary)\n",
         "        write(path)\n        write(temporary)\n",
-        ("tests/steps/test_killed.py", "-k", "training and vq_vae_ema"),
+        ("tests/steps/test_killed.py", "-k", "collection and sq_vae"),
     ),
     Guard(
         "a training goes on only from a checkpoint of its own settings, data and code",

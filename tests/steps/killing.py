@@ -31,10 +31,10 @@ _PROCESSES.set_forkserver_preload(
 class Death:
     """When a process dies.
 
-    event: 'step' of an optimiser, 'pass' forward through any module, 'rename' of a file (just
-    before it), or 'start'. count: how many of them it lives to see, but for the start at least one.
-    byte: None to die there and then; else in the middle of the next file that has more bytes than
-    so many, whose first bytes are on disk by then.
+    event: 'step' of the model's optimiser, 'pass' forward through any module, 'rename' of a file
+    (just before it), or 'start'. count: how many of them it lives to see, but for the start at
+    least one. byte: None to die there and then; else in the middle of the next file that has more
+    bytes than so many, whose first bytes are on disk by then.
     """
 
     event: str
@@ -51,9 +51,17 @@ class Death:
             if seen == self.count:
                 self._come()
 
+        first: list[object] = []
+
+        def stepped(optimiser: object, *_: object) -> None:
+            # A critic's comes after the model's.
+            first.append(optimiser)
+            if optimiser is first[0]:
+                happened()
+
         match self.event:
             case "step":
-                register_optimizer_step_post_hook(happened)
+                register_optimizer_step_post_hook(stepped)
             case "pass":
                 register_module_forward_hook(happened)
             case "rename":

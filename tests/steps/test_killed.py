@@ -19,13 +19,15 @@ import pytest
 from tests.conftest import LARGE
 from tests.steps.conftest import Chain, spec_of
 from tests.steps.killing import DEATHS, Death, command, lived
+from workflows.checkpoint import load_state
 from workflows.registry import METHODS
 from workflows.steps import collect
 
 FEW = 2
 KILLS = int(os.environ.get("CODEBOOK_KILLS", FEW))
 SEED = os.environ.get("CODEBOOK_KILLS_SEED", "0")
-EPOCHS, STEPS = 3, 6
+# Of two steps; every second death comes when one more of them has been kept.
+EPOCHS = KILLS // 2 + 3
 QUANTISERS: dict[str, dict[str, Any]] = {
     **{method: {"method": method} for method in METHODS},
     "movq": {"method": "movq", **LARGE, "channel_groups": 4, "adversarial_start": 1},
@@ -92,14 +94,16 @@ def test_a_killed_training_ends_the_same(
     size = (folder / "model.safetensors").stat().st_size
     train = training(quantiser, chain, tmp_path)
     for kill in range(KILLS):
-        # Whole epochs are kept between one death and the next, of three in all.
         death = (
-            Death("step", chance.randint(1, STEPS // EPOCHS))
+            Death("step", 1, byte=chance.randrange(4096, size))
             if kill % 2
-            else Death("step", 1, byte=chance.randrange(4096, size))
+            else Death("step", chance.randint(3, 4))
         )
         assert lived(train, death) in DEATHS, death
         assert not (tmp_path / "train.json").exists()
+        kept = load_state(tmp_path / "state" / "last.safetensors")
+        assert kept is not None
+        assert json.loads(kept[1]["history"])[-1]["step"] == (kill // 2 + 1) * 2
     assert lived(train) == 0
     assert trained(tmp_path) == trained(folder)
     assert {file.name for file in tmp_path.iterdir()} == {file.name for file in folder.iterdir()}
