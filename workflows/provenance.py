@@ -58,25 +58,38 @@ def origin(device: str, threads: int) -> dict[str, Any]:
     }
 
 
+# Of the registry, what every training of a stage builds; VQGAN's also a critic.
+BUILT = {
+    1: ("build_autoencoder", "build_objective", "build_optimiser", "loss_weights"),
+    2: ("build_space", "build_backbone", "build_noise", "build_sampler", "predict_noise"),
+}
+
+
 @cache
 def training_code(stage: int, method: str, network: str) -> str:
     """The fingerprint of what trains an autoencoder (stage 1) or a diffusion model (stage 2)."""
     if stage == 2:
-        return fingerprint("workflows.steps.train_diffusion", method)
-    return fingerprint("workflows.steps.train", method, network)
+        return fingerprint("workflows.steps.train_diffusion", f"_{method}", *BUILT[2])
+    against = ("build_adversary",) if network == "vqgan" else ()
+    return fingerprint("workflows.steps.train", f"_{method}", f"_{network}", *BUILT[1], *against)
+
+
+@cache
+def sampling_code(method: str) -> str:
+    """The fingerprint of what samples a diffusion model."""
+    return fingerprint("workflows.steps.sample", f"_{method}", *BUILT[2])
 
 
 def fingerprint(step: str, *names: str) -> str:
     """A digest of the code that a step really uses, for Snakemake's rerun decision.
 
-    step: a module such as `workflows.steps.train`. names: of a method, a network; each adds what
-    the registry's builder of that name imports. Comments, docstrings and layout do not count; the
-    registry counts only by the builders, so that a new method reruns nothing.
+    step: a module such as `workflows.steps.train`. names: of functions of the registry, such as
+    `_cvq_vae`; each adds itself, those that it calls and what they import. Comments, docstrings and
+    layout do not count; the registry counts only by these, so that a new method reruns nothing.
     """
     modules = set(_closure([step]))
     digest = hashlib.sha256()
-    for name in names:
-        function = _builder(name)
+    for function in _called(names):
         digest.update(ast.dump(_bare(function)).encode())
         modules |= set(_closure(_imports(function)))
     for module in sorted(modules):
@@ -122,12 +135,20 @@ def _parse(module: str) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def _builder(wanted: str) -> ast.FunctionDef:
-    name = f"_{wanted}"
-    for node in _parse("workflows.registry").body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return node
-    raise KeyError(f"workflows/registry.py: no builder {name} for {wanted}")
+def _called(names: Iterable[str]) -> list[ast.FunctionDef]:
+    """Functions of the registry, and those of it that they call, by their names in order."""
+    body = _parse("workflows.registry").body
+    known = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    wanted, found = list(names), set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name not in known:
+            raise KeyError(f"workflows/registry.py: no function {name}")
+        if name not in found:
+            found.add(name)
+            inside = (node.id for node in ast.walk(known[name]) if isinstance(node, ast.Name))
+            wanted += [other for other in inside if other in known]
+    return [known[name] for name in sorted(found)]
 
 
 def _bare(tree: ast.AST) -> ast.AST:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from workflows import provenance
 from workflows.data import describe, names
 from workflows.grid import ROOM, Grid, load_grid
 from workflows.provenance import fingerprint
@@ -335,6 +337,44 @@ def test_unknown_budget() -> None:
 
 
 def test_fingerprint_separates_methods() -> None:
-    prints = {method: fingerprint("workflows.steps.train", method) for method in METHODS}
+    prints = {method: fingerprint("workflows.steps.train", f"_{method}") for method in METHODS}
     assert len(set(prints.values())) == len(METHODS)
-    assert fingerprint("workflows.steps.train", "sq_vae") == prints["sq_vae"]
+    assert fingerprint("workflows.steps.train", "_sq_vae") == prints["sq_vae"]
+    with pytest.raises(KeyError, match="no function _vqvae"):
+        fingerprint("workflows.steps.train", "_vqvae")
+
+
+# A change -> the trainings (stage, network) whose code it changes; all are of CVQ-VAE or an LDM.
+CHANGES = {
+    "models/objectives.py": {(1, "convnet"), (1, "vqgan")},
+    "models/adversary.py": {(1, "vqgan")},
+    "models/autoencoder.py": {(1, "convnet"), (1, "vqgan"), (2, "")},
+    "models/diffusion/backbone.py": {(2, "")},
+    "models/quantiser/anchors.py": {(1, "convnet"), (1, "vqgan")},
+    "workflows/training.py": {(1, "convnet"), (1, "vqgan"), (2, "")},
+    "baselines/sq_vae.py": set(),
+    "workflows/render/tables.py": set(),
+}
+
+
+@pytest.mark.parametrize("file", CHANGES)
+def test_a_fingerprint_is_of_all_that_trains(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = [(1, "convnet"), (1, "vqgan"), (2, "")]
+
+    def prints() -> dict[tuple[int, str], str]:
+        provenance.training_code.cache_clear()
+        names = {1: "cvq_vae", 2: "ldm"}
+        return {kind: provenance.training_code(kind[0], names[kind[0]], kind[1]) for kind in kinds}
+
+    before = prints()
+    changed = provenance.ROOT / file
+    assert changed.is_file()
+    read = Path.read_text
+
+    def read_changed(path: Path, *arguments: Any, **options: Any) -> str:
+        return read(path, *arguments, **options) + ("\nCHANGED = 1\n" if path == changed else "")
+
+    monkeypatch.setattr(Path, "read_text", read_changed)
+    after = prints()
+    provenance.training_code.cache_clear()
+    assert {kind for kind in kinds if before[kind] != after[kind]} == CHANGES[file]

@@ -99,8 +99,8 @@ rule sample:
             if input.latents
             else ""
         ),
-        code=lambda wildcards: fingerprint(
-            "workflows.steps.sample", cell_of(wildcards).knobs["method"]
+        code=lambda wildcards: provenance.sampling_code(
+            cell_of(wildcards).knobs["method"]
         ),
     message:
         "Sample {wildcards.cell}"
