@@ -45,7 +45,7 @@ GUARDS = [
         "workflows/files.py",
         "        write(temporary)\n",
         "        write(path)\n        write(temporary)\n",
-        ("tests/steps/test_killed.py", "-k", "collection and sq_vae"),
+        ("tests/steps/test_killed.py", "-k", "collection and cvq_vae"),
     ),
     Guard(
         "a training goes on only from a checkpoint of its own settings, data and code",

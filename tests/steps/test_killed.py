@@ -39,7 +39,7 @@ QUANTISERS: dict[str, dict[str, Any]] = {
     },
 }
 # What comes after training depends on the quantiser by its numbers alone.
-AFTERWARDS = list(QUANTISERS) if KILLS > FEW else ["cvq_vae", "sq_vae"]
+AFTERWARDS = list(QUANTISERS) if KILLS > FEW else ["cvq_vae"]
 EVALUATED = ("metrics.csv", "codes.csv", "reconstructions.png", "evaluation.json")
 TIMING = ["images_per_second", "seconds"]
 

@@ -6,22 +6,17 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
-from safetensors.numpy import load_file
 
 from tests.conftest import LARGE
-from tests.steps.conftest import Chain, Command, Refused, python, spec_of
-from workflows import training
+from tests.steps.conftest import Chain, Refused, spec_of
 from workflows.evaluation import COLUMNS
 from workflows.files import claim
 from workflows.schema import schema
-from workflows.steps import train
 from workflows.tensor_files import open_rows, write_rows
 from workflows.training import LOG_COLUMNS
 from workflows.weights import DOWNLOADS, NETWORKS
@@ -47,35 +42,6 @@ def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
         "dataset": "mnist_5k",
         "sha256": dataset["test"]["sha256"],
     }
-
-
-@pytest.mark.parametrize("method", ["movq", "sq_vae"])
-def test_a_resumed_training_against_a_critic_is_the_same(
-    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    knobs = {**LARGE, "channel_groups": 4, "method": method, "epochs": 3, "adversarial_start": 1}
-    spec = json.loads(spec_of(**knobs))
-    whole = training.train_epoch
-
-    def trained(name: str) -> dict[str, np.ndarray]:
-        train.run(spec, chain.data, tmp_path / name, threads=1, weights=chain.weights)
-        torch.set_flush_denormal(False)
-        return load_file(tmp_path / name / "model.safetensors")
-
-    def dying(*arguments: Any) -> Any:
-        if arguments[5] == 1:
-            raise KeyboardInterrupt
-        return whole(*arguments)
-
-    straight = trained("straight")
-    monkeypatch.setattr(training, "train_epoch", dying)
-    with pytest.raises(KeyboardInterrupt):
-        trained("resumed")
-    monkeypatch.undo()
-    resumed = trained("resumed")
-    assert all(np.array_equal(value, resumed[name]) for name, value in straight.items())
-    log = pd.read_csv(tmp_path / "straight" / "log.csv")
-    assert log["reconstruction"].iloc[-1] < log["reconstruction"].iloc[0]
 
 
 def test_the_larger_network_needs_the_weights_of_its_distance(
@@ -116,43 +82,6 @@ def test_evaluation_leaves_numbers_codes_and_a_picture(chain: Chain) -> None:
     assert codes["count"].sum() == 1000 * 7 * 7
     assert (codes["count"] > 0).mean() == by_metric["value"]["usage"]
     assert Image.open(chain.cell / "reconstructions.png").size == (8 * 28, 2 * 28)
-
-
-# Stands for a machine that is switched off while the second epoch begins.
-DYING = """
-import os, sys
-from workflows import training
-from workflows.steps import train
-
-whole = training.train_epoch
-
-def train_epoch(*arguments):
-    if arguments[5] == 1:
-        os._exit(9)
-    return whole(*arguments)
-
-training.train_epoch = train_epoch
-sys.exit(train.main())
-"""
-
-
-def test_an_interrupted_training_goes_on_and_ends_the_same(
-    chain: Chain, command: Command, tmp_path: Path
-) -> None:
-    options = ["--spec", spec_of(), "--data", chain.data, "--out", tmp_path, "--threads", 1]
-    assert python("-c", DYING, *options).returncode == 9
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
-
-    done = command("train", *options)
-    assert "epoch 1/2" not in done.stdout
-    assert "epoch 2/2" in done.stdout
-    for file in ("model.safetensors", "log.csv", "train.json"):
-        assert (tmp_path / file).exists()
-    one, other = ((folder / "model.safetensors").read_bytes() for folder in (chain.cell, tmp_path))
-    assert one == other
-    first, second = (pd.read_csv(folder / "log.csv") for folder in (chain.cell, tmp_path))
-    timing = ["images_per_second", "seconds"]
-    pd.testing.assert_frame_equal(first.drop(columns=timing), second.drop(columns=timing))
 
 
 def cut(file: Path, copy: Path) -> Path:
