@@ -76,6 +76,13 @@ GUARDS = [
         ("tests/steps/test_preload.py", "-k", "ends_with_whoever"),
     ),
     Guard(
+        "a step that fails fails its job",
+        "workflows/rules/common.smk",
+        "set -euo pipefail; ",
+        "",
+        ("tests/steps/test_failing.py", "-k", "behind_a_pipe"),
+    ),
+    Guard(
         "an archive cannot name a file outside itself",
         "workflows/data/archives.py",
         '    if PurePosixPath(name).is_absolute() or ".." in parts:\n',

@@ -26,7 +26,12 @@ ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
 }
-shell.prefix(f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; ")
+# It takes the place of Snakemake's own prefix, without which a step that fails into `tee` would pass
+# for one that did what it should.
+shell.prefix(
+    "set -euo pipefail; "
+    f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; "
+)
 
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
 fingerprint = functools.cache(provenance.fingerprint)
