@@ -26,9 +26,16 @@ def ask(address: str, arguments: list[str]) -> int | None:
         connection.sendall(len(message).to_bytes(8, "big"))
         connection.sendall(message)
         socket.send_fds(connection, [b"."], [0, 1, 2])
-        answer = connection.recv(1)
+        try:
+            answer = connection.recv(1)
+        except ConnectionError:
+            answer = b""
     if not answer:
-        print("the process that holds the libraries ended before the step did", file=sys.stderr)
+        print(
+            f"{arguments[0]}: the process that holds the libraries ended before the step did, "
+            "perhaps for want of memory; run again, a training goes on from its last whole epoch",
+            file=sys.stderr,
+        )
         return 1
     if answer[0] > 128:
         print(

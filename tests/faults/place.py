@@ -111,17 +111,20 @@ class Place:
     @contextlib.contextmanager
     def running(self, *targets: str, options: tuple[str, ...] = ()) -> Iterator[psutil.Process]:
         """Snakemake at work, and an end to all that it started if something fails meanwhile."""
-        with subprocess.Popen(
-            self.command(*targets, options=options),
-            cwd=self.root,
-            env=self.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            # A shell's jobs in the background, of which this may be one, do not hear of it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process:
+        command = self.command(*targets, options=options)
+        with (
+            self.heard.open("w") as heard,
+            subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=self.variables(),
+                stdout=heard,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # A shell's jobs in the background, of which this may be one, do not hear of it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            ) as process,
+        ):
             try:
                 yield psutil.Process(process.pid)
             finally:
@@ -129,6 +132,11 @@ class Place:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         left.kill()
                 process.kill()
+
+    @property
+    def heard(self) -> Path:
+        """What the run that is disturbed says."""
+        return self.root / "heard.log"
 
     def processes(self) -> list[psutil.Process]:
         """All that work in the copy, but for those of this process."""

@@ -10,10 +10,26 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.steps.conftest import Command, python, spec_of
-from tests.steps.test_steps import DYING
 from workflows.steps import prepare
 
 PLANE = {"code_dim": 2, "distance": "l2"}
+
+# Stands for a machine that is switched off while the second epoch begins.
+DYING = """
+import os, sys
+from workflows import training
+from workflows.steps import train
+
+whole = training.train_epoch
+
+def train_epoch(*arguments):
+    if arguments[5] == 1:
+        os._exit(9)
+    return whole(*arguments)
+
+training.train_epoch = train_epoch
+sys.exit(train.main())
+"""
 
 
 @pytest.fixture(scope="module")

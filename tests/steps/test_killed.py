@@ -116,8 +116,10 @@ def test_a_killed_evaluation_gives_the_same_numbers(
     quantiser, folder = straight
     chance = at_random(quantiser, "evaluation")
     evaluate = command("evaluate", *chain.evaluate("--cell", folder, "--threads", 1))
+    shutil.copytree(folder, tmp_path / "trained")
     assert lived(evaluate) == 0
     wanted = contents(folder)
+    assert not [name for name in wanted if name.startswith("state")]
     assert set(EVALUATED) < set(wanted)
     size = len(wanted["reconstructions.png"])
     for kill in range(KILLS):
@@ -134,6 +136,13 @@ def test_a_killed_evaluation_gives_the_same_numbers(
         assert all(wanted[name] == read for name, read in found.items()), death
         assert lived(evaluate) == 0
         assert contents(folder) == wanted
+    # Outputs that were lost before they were evaluated are made again, not trained again.
+    lost = tmp_path / "trained"
+    for name in ("train.json", "log.csv", "model.safetensors"):
+        (lost / name).unlink()
+    assert lived(training(quantiser, chain, lost)) == 0
+    assert (lost / "log.csv").read_bytes() == wanted["log.csv"]
+    assert (lost / "model.safetensors").read_bytes() == wanted["model.safetensors"]
 
 
 @pytest.mark.parametrize("straight", AFTERWARDS, indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -135,6 +136,9 @@ def run(arguments: argparse.Namespace) -> None:
     maker = origin(devices.name(device), arguments.threads)
     about = {**maker, **sources, "features": digests}
     write_evaluation(cell, about, ["train.json", "codes.csv", "metrics.csv"])
+    if finished:
+        # Whoever runs a finished cell again wants it trained again, not read back.
+        shutil.rmtree(cell / "state", ignore_errors=True)
 
 
 def write_evaluation(cell: Path, about: dict[str, Any], files: list[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -53,9 +52,9 @@ def run(
     """Train, or go on from `out`/state; write model.safetensors, progress.safetensors, log.csv and
     train.json.
 
-    The model is the averaged one. latents: what `workflows.steps.latents` wrote for the first
-    stage, None for pixels. code: a digest of the code that trains; a state that other code left is
-    not gone on from.
+    The model is the averaged one. The state stays until samples are made, see the train step.
+    latents: what `workflows.steps.latents` wrote for the first stage, None for pixels. code: a
+    digest of the code that trains; a state that other code left is not gone on from.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -147,9 +146,6 @@ def run(
             "parameters": sum(p.numel() for p in backbone.parameters()),
         },
     )
-    if status == "finished":
-        # Whoever runs a finished cell again wants it trained again, not read back.
-        shutil.rmtree(out / "state", ignore_errors=True)
 
 
 def probe(
