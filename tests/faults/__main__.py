@@ -28,6 +28,18 @@ half-written taken for whole, and the same numbers in the end.
 """
 
 
+Row = tuple[str, ...]
+
+
+def merged(page: Path, tried: list[Row]) -> list[Row]:
+    """The page's rows with those that were tried in their places."""
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    old = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]
+    rows = {row[:2]: row for row in (*old, *tried)}
+    order = [(fault.group, fault.title) for fault in FAULTS]
+    return [rows[key] for key in order if key in rows]
+
+
 def main() -> int:
     """Parse the command line; 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,6 +77,8 @@ def main() -> int:
         tuple(" ".join(text.replace(str(root), "").replace("|", "/").split()) for text in row)
         for row in rows
     ]
+    if arguments.only and arguments.out:
+        clean = merged(ROOT / arguments.out, clean)
     frame = pd.DataFrame(clean, columns=["", "fault", "promise", "what came of it"])
     counts = frame["promise"].value_counts().to_dict()
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())

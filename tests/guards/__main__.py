@@ -55,6 +55,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="codebook-guards-") as folder:
         root = Path(folder).resolve() / "copy"
         copy_tree(root, results=True)
+        # A test copies what git knows.
+        subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
         for guard in GUARDS:
             if arguments.only not in guard.promise:
                 continue
