@@ -220,7 +220,7 @@ def copy_tree(root: Path, results: bool = False) -> None:
             and name.startswith(("results/", "figures/"))
             and not name.startswith("results/published")
         )
-        if (source.is_file() or source.is_symlink()) and not made:
+        if (source.is_file() or source.is_symlink()) and not made and name != ".venv":
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             # Links too: through one of them Snakemake finds its profile.
             shutil.copy2(source, root / name, follow_symlinks=False)
