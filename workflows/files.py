@@ -34,6 +34,9 @@ def write_atomically(
         _write_atomically(path, write, before)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
+        if error.filename and not Path(error.filename).name.startswith(f".{path.name}."):
+            # What it was to be copied from, for one.
+            reason += f": {error.filename}"
         raise NotWritten(
             f"{path}: could not be written ({reason}); nothing finished is lost, run again once "
             "there is room and leave to write"

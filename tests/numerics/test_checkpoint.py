@@ -6,8 +6,10 @@ import json
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,10 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
         write_atomically(tmp_path / "file", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_a_write_that_failed_for_another_file_names_both(tmp_path: Path) -> None:
+    source = tmp_path / "nowhere.png"
+    said = rf"{tmp_path}/file: could not be written \(No such file or directory: {source}\)"
+    with pytest.raises(NotWritten, match=said):
+        write_atomically(tmp_path / "file", partial(shutil.copyfile, source))
