@@ -13,6 +13,7 @@ import pandas as pd
 
 from tests.faults.place import ROOT, Broken, copy_of, kill, make
 from tests.faults.tried import FAULTS, Untried
+from workflows.provenance import commit
 
 PAGE = """# Faults and what comes of them
 
@@ -20,7 +21,8 @@ PAGE = """# Faults and what comes of them
 then lets the next run go on and holds its numbers (metrics, code counts, log and the bytes of the
 model) against those of an undisturbed one. This page is what it wrote. It exits with 1 where a
 promise is broken: a message that names the file and the next step, nothing finished lost, nothing
-half-written taken for whole, and the same numbers in the end.
+half-written taken for whole, and the same numbers in the end. With `--only` some are tried again
+and take their places; each row has the commit that it was tried at.
 
 {table}
 
@@ -47,6 +49,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the page, such as docs/faults.md")
     arguments = parser.parse_args()
     rows = []
+    head, dirty = commit()
+    tried_at = f"{head}+changes" if dirty else head
     with tempfile.TemporaryDirectory(prefix="codebook-faults-") as folder:
         root = Path(folder).resolve()
         base = make(root / "base")
@@ -69,7 +73,7 @@ def main() -> int:
             finally:
                 kill(place.processes())
             seconds = time.perf_counter() - start
-            rows.append((fault.group, fault.title, *row))
+            rows.append((fault.group, fault.title, *row, tried_at))
             print(f"[{seconds:5.1f} s] {fault.group}: {fault.title}: {': '.join(row)}", flush=True)
             shutil.rmtree(place.root, ignore_errors=True)
     # Where the copies lay says nothing to a reader, and is elsewhere each time.
@@ -79,7 +83,7 @@ def main() -> int:
     ]
     if arguments.only and arguments.out:
         clean = merged(ROOT / arguments.out, clean)
-    frame = pd.DataFrame(clean, columns=["", "fault", "promise", "what came of it"])
+    frame = pd.DataFrame(clean, columns=["", "fault", "promise", "what came of it", "tried at"])
     counts = frame["promise"].value_counts().to_dict()
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     print(summary)

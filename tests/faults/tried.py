@@ -467,16 +467,24 @@ def flipped_weights(place: Place, wanted: Numbers) -> str:
     return f"'{said[:40]}…{said[-60:]}'; weights removed, {place.completes(wanted)}"
 
 
-@fault("damage", "a metrics.csv cut short, then collected")
+@fault("damage", "a metrics.csv cut short, then collected and verified")
 def cut_csv(place: Place, wanted: Numbers) -> str:
     place.completes(wanted)
     cut(place.cell / "metrics.csv", 0.6)
     done = place.command_here([sys.executable, "-m", "workflows.verify", "--budget", BUDGET])
     if done.status == 0:
         raise Broken("verify found nothing wrong with half a metrics.csv")
-    said = done.says("altered", "metrics.csv")
+    done.says("altered", "metrics.csv")
+    plan = f"results/{BUDGET}/plan.json"
+    if (made := place.run(plan)).status:
+        raise Broken(made.said)
+    out = place.root / f"results/{BUDGET}"
+    done = place.step("collect", "--plan", plan, "--so-far", "--out", out)
+    if done.status == 0:
+        raise Broken("half a metrics.csv was collected")
+    said = done.says("collect:", "metrics.csv", "damaged")
     (place.cell / "metrics.csv").unlink()
-    return f"verify: '{' '.join(said.split())[-70:]}'; removed, {place.completes(wanted)}"
+    return f"'{said[-150:]}'; that done, {place.completes(wanted)}"
 
 
 # --- Others -----------------------------------------------------------------------------------

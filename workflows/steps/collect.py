@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from workflows.files import write_atomically
+from workflows.files import digest, write_atomically
 from workflows.reading import read_csv, read_json, read_plan
 from workflows.schema import ConfigError, schema
 
@@ -53,10 +53,11 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
         message = " ".join(record["message"].split())
         note = f"last good step {record['steps']}" + (f"; {message}" if message else "")
         return [{**known, **_nothing("diverged", note)}]
+    evaluation = _evaluation(folder)
     metrics = read_csv(folder / "metrics.csv", "metrics")
     if metrics.empty:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
-    features = _features(folder)
+    features = evaluation["features"]
     found = [
         dict(zip(map(str, metrics), values, strict=True))
         for values in metrics.itertuples(index=False)
@@ -66,12 +67,23 @@ def measurements(cell: str, planned: Row, budget: str) -> list[Row]:
     return [{**known, **row, "status": "ok", "note": ""} for row in found]
 
 
-def _features(folder: Path) -> dict[str, str]:
-    """Names of metric networks -> digests of their weights; none of a cell from before they were
-    recorded.
+def _evaluation(folder: Path) -> Row:
+    """`features`, names of metric networks -> digests of their weights, and `files`, those of the
+    cell; none of a cell from before they were recorded.
+
+    Raises ConfigError if one of the files is not the one that was recorded.
     """
     file = folder / "evaluation.json"
-    return read_json(file, "evaluation")["features"] if file.exists() else {}
+    if not file.exists():
+        return {"features": {}, "files": {}}
+    found = read_json(file, "evaluation")
+    for name, wanted in found["files"].items():
+        if digest(folder / name) != wanted:
+            raise ConfigError(
+                f"{folder / name}: damaged or changed, its SHA-256 is not the one in {file.name}; "
+                f"delete {folder / 'metrics.csv'} to evaluate this cell again"
+            )
+    return found
 
 
 def gather(plan: Row) -> dict[str, pd.DataFrame]:
