@@ -23,12 +23,12 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-# Make things go wrong for real and write docs/faults.md; some forty minutes. Faults of disk and memory
-# need the right to mount a file system and to make a cgroup.
+# Make things go wrong for real and write docs/faults.md; three quarters of an hour. Faults of disk
+# and memory need the right to mount a file system and to make a cgroup.
 faults: .venv/ready
 	$(BIN)/python -m tests.faults --out docs/faults.md
 
-# Take guards out of a copy, see the tests that hold them fail, and write docs/guards.md.
+# Take guards out of a copy, see the tests that hold them fail, and write docs/guards.md; ten minutes.
 guards: .venv/ready
 	$(BIN)/python -m tests.guards --out docs/guards.md
 

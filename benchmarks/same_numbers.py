@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from workflows.provenance import commit
 from workflows.schema import load_yaml
 from workflows.start import VARIABLE
 
@@ -32,13 +33,14 @@ DATASET = "mnist_5k"
 METHODS = ("vq_vae", "cvq_vae")
 METRICS = ("PSNR", "SSIM", "LPIPS", "rFID", "usage")
 SEEDS = (0, 1, 2)
+EPOCHS = 2
 IMAGES = 64  # of LPIPS and of the Fréchet distance
 
 
 @dataclass(frozen=True)
 class Way:
     """How a cell is trained. environment, options: of the training. killed: after its first epoch.
-    device: what the row is about needs one.
+    gpu: whether it is on one.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Way:
     gpu: bool = False
 
 
+STRAIGHT = Way("straight")
 WAYS = [
     Way("again, alike"),
     Way("killed after an epoch and resumed", killed=True),
@@ -83,7 +86,7 @@ class Bench:
 
     def measured(self, method: str, seed: int, way: Way) -> dict[str, Any]:
         """Metrics of a cell, and the digest of its model."""
-        out = self.work / f"{method}-{seed}-{WAYS.index(way)}"
+        out = self.work / f"{method}-{seed}-{way.title.replace(' ', '-')}"
         device = {} if way.gpu else {"CUDA_VISIBLE_DEVICES": ""}
         environment = {**device, **way.environment}
         training = ["--spec", spec(method, seed), "--data", self.data, "--out", out]
@@ -107,7 +110,7 @@ def spec(method: str, seed: int) -> str:
     """An embedded cell's training, as its step reads it."""
     defaults = load_yaml(ROOT / "workflows" / "defaults.yaml", "defaults")
     knobs = {**defaults["knobs"], **defaults["methods"][method]}
-    own = {"dataset": DATASET, "method": method, "seed": seed, "epochs": 2, "batch_size": 16}
+    own = {"dataset": DATASET, "method": method, "seed": seed, "epochs": EPOCHS, "batch_size": 16}
     cell = f"{DATASET}/{method}/default/seed{seed}"
     return json.dumps({"budget": "embedded", "cell": cell, "knobs": {**knobs, **own}})
 
@@ -154,12 +157,10 @@ def main() -> int:
         root = Path(folder)
         bench = Bench(root / DATASET, root / "weights", root)
         bench.prepare()
-        straight = Way("straight")
-        WAYS.append(straight)
         for method in METHODS:
-            seeds = [bench.measured(method, seed, straight) for seed in SEEDS]
+            seeds = [bench.measured(method, seed, STRAIGHT) for seed in SEEDS]
             base = seeds[0]
-            for way in WAYS[:-1]:
+            for way in WAYS:
                 if way.gpu and not torch.cuda.is_available():
                     continue
                 found = bench.measured(method, SEEDS[0], way)
@@ -171,6 +172,9 @@ def main() -> int:
             rows.append({"method": method, "way": "seeds 0 to 2, largest less smallest", **spread})
             print(rows[-1], flush=True)
     frame = pd.DataFrame(rows)
+    frame["dataset"], frame["epochs"], frame["images"] = DATASET, EPOCHS, IMAGES
+    head, dirty = commit()
+    frame["commit"] = f"{head}+changes" if dirty else head
     frame["torch"] = torch.__version__
     frame["device"] = f"cpu ({torch.backends.cpu.get_cpu_capability()})"
     frame.to_csv(arguments.out, index=False)

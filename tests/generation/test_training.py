@@ -167,6 +167,7 @@ def test_sampling_is_resumed_with_the_same_result(
     assert {name: (tmp_path / f"{name}.npy").read_bytes() for name in first} == first
     # Other settings take nothing over.
     calls.clear()
+    assert not (tmp_path / "state").exists()
     sample.run(tmp_path, {**SAMPLING, "eta": 0.0}, *places)
     assert [numbers[0] for numbers in calls] == [0, 2, 4]
     assert (tmp_path / "samples.npy").read_bytes() != first["samples"]

@@ -9,27 +9,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.steps.conftest import Command, python, spec_of
+from tests.steps import killing
+from tests.steps.conftest import Command, spec_of
 from workflows.steps import prepare
 
 PLANE = {"code_dim": 2, "distance": "l2"}
 
-# Stands for a machine that is switched off while the second epoch begins.
-DYING = """
-import os, sys
-from workflows import training
-from workflows.steps import train
-
-whole = training.train_epoch
-
-def train_epoch(*arguments):
-    if arguments[5] == 1:
-        os._exit(9)
-    return whole(*arguments)
-
-training.train_epoch = train_epoch
-sys.exit(train.main())
-"""
+# In the second epoch, of two steps each.
+DEATH = killing.Death("step", 3)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +33,8 @@ def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
     options = ["--spec", spec_of(**PLANE), "--data", digits, "--threads", 1]
     command("train", *options, "--out", whole, "--film")
     command("train", *options, "--out", plain)
-    assert python("-c", DYING, *options, "--out", killed, "--film").returncode == 9
+    train = killing.command("train", *options, "--out", killed, "--film")
+    assert killing.lived(train, DEATH) in killing.DEATHS
     kept = load_file(killed / "state" / "last.safetensors")
     assert kept["film.step"].tolist() == [0, 1, 2]
     done = command("train", *options, "--out", killed, "--film")
@@ -73,7 +61,7 @@ def test_a_state_without_a_film_is_not_gone_on_from(
     digits: Path, command: Command, tmp_path: Path
 ) -> None:
     options = ["--spec", spec_of(**PLANE), "--data", digits, "--out", tmp_path, "--threads", 1]
-    assert python("-c", DYING, *options).returncode == 9
+    assert killing.lived(killing.command("train", *options), DEATH) in killing.DEATHS
     assert "starting anew" in command("train", *options, "--film").stdout
     assert load_file(tmp_path / "film.safetensors")["step"].tolist() == [0, 1, 2, 3, 4]
 
