@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from workflows.files import digest
 from workflows.schema import ConfigError, read_csv
 from workflows.steps.collect import measured_part, of_table, run
 
@@ -104,6 +105,18 @@ def test_nothing_measured_is_three_empty_files(plan: dict, tmp_path: Path) -> No
     assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].isna()) == {True}
     assert len(read_csv(tmp_path / "out" / "curves.csv", "curves")) == 0
     assert len(read_csv(tmp_path / "out" / "codes.csv", "codes")) == 0
+
+
+def test_a_file_that_is_not_the_recorded_one_is_not_collected(plan: dict, tmp_path: Path) -> None:
+    folder = Path(plan["cells"][GOOD]["folder"])
+    metrics = folder / "metrics.csv"
+    about = {"features": {"net": "fe" * 32}, "files": {"metrics.csv": digest(metrics)}}
+    (folder / "evaluation.json").write_text(json.dumps(about))
+    run(plan, tmp_path / "out")
+    # As a table it is good, and so nothing else can tell.
+    metrics.write_text(metrics.read_text().replace("2.5", "2.0"))
+    with pytest.raises(ConfigError, match=r"metrics\.csv: damaged or changed, .* delete"):
+        run(plan, tmp_path / "out")
 
 
 def test_bad_numbers_are_refused_and_not_written(plan: dict, tmp_path: Path) -> None:

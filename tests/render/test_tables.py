@@ -363,6 +363,21 @@ def test_networks_that_budgets_make_smaller_are_described() -> None:
     assert described(SMALL) == ""
 
 
+def test_a_caption_says_which_of_the_measured_rows_have_another_network() -> None:
+    plan = plan_of("mnist")
+    block = render(plan, measured_of(plan))[0]
+    assert "VQGAN" not in caption(block, plan)
+    first, second = plan.rows_of("anchors", "mnist").values()
+    for cell in second:
+        plan.knobs(cell).update({"network": "vqgan", **LARGE})
+    assert f" {ROWS[1]}: VQGAN of 32 channels" in caption(block, plan)
+    unmeasured = measured_of(plan).query("row != @ROWS[1]")
+    assert "VQGAN" not in caption(render(plan, unmeasured)[0], plan)
+    for cell in first:
+        plan.knobs(cell).update({"network": "vqgan", **LARGE})
+    assert ". VQGAN of 32 channels" in caption(block, plan)
+
+
 def test_the_caption_says_on_how_many_images(tmp_path: Path) -> None:
     plan = plan_of("mnist")
     block = blocks(plan, measured_of(plan), published_of(), "anchors")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,11 +94,19 @@ class Plan:
             }
         )
 
-    def networks_of(self, table: str, dataset: str) -> list[str]:
-        """What is to be said of the networks of a table's runs on a dataset, each once."""
-        cells = [cell for cells in self.rows_of(table, dataset).values() for cell in cells]
-        said = (described(self.knobs(cell)) for cell in cells)
-        return list(dict.fromkeys(text for text in said if text))
+    def networks_of(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
+        """What is to be said of the networks of those rows' runs on a dataset, and of which rows,
+        unless it is of all.
+        """
+        found: dict[str, list[str]] = {}
+        for row, cells in self.rows_of(table, dataset).items():
+            if row in rows:
+                found.setdefault(described(self.knobs(cells[0])), []).append(row)
+        return [
+            text if len(found) == 1 else f"{', '.join(of)}: {text}"
+            for text, of in found.items()
+            if text
+        ]
 
     def lines_of(self, table: str) -> list[Mapping[str, str]]:
         """The lines of `rows` that belong to a table. Raises KeyError for an unknown table."""

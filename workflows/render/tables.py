@@ -86,7 +86,7 @@ def caption(block: Block, plan: Plan) -> str:
         f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}",
         f"Budget {plan.title}",
         _extent(block, plan),
-        *plan.networks_of(block.table, block.dataset),
+        *plan.networks_of(block.table, block.dataset, _measured(block)),
     ]
     if record.get("stage", 1) == 2:
         many = f"the first {plan.reference_images:,}" if plan.reference_images else "all"
@@ -97,6 +97,10 @@ def caption(block: Block, plan: Plan) -> str:
     for network, group in wanted.groupby("features", sort=False):
         parts.append(f"{', '.join(group['metric'])}: {network}")
     return ". ".join(parts) + "."
+
+
+def _measured(block: Block) -> set[str]:
+    return set(block.rows.loc[block.rows["epochs"].notna(), "row"])
 
 
 def _extent(block: Block, plan: Plan) -> str:
