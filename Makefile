@@ -79,7 +79,7 @@ slurm-test: .venv/ready
 	CI_REQUIRES_SLURM=1 $(BIN)/python -m pytest -q tests/slurm/test_one_node.py
 
 # The whole smoke budget through a Slurm cluster of this machine alone, against the same without it:
-# half an hour on two free cores.
+# up to an hour on two cores.
 slurm-check: .venv/ready
 	CI_REQUIRES_SLURM=1 CODEBOOK_SLURM_WHOLE=1 $(BIN)/python -m pytest -q tests/slurm/test_one_node.py
 
