@@ -48,6 +48,14 @@ class Untried(Exception):
     """Why a fault cannot be tried on this machine."""
 
 
+def quoted(said: str, most: int = 320) -> str:
+    """A message in quotes; of a long one the words of its beginning and its end."""
+    if len(said) > most:
+        begin, end = said[: most // 2].rsplit(" ", 1)[0], said[-most // 2 :].split(" ", 1)[-1]
+        said = f"{begin} … {end}"
+    return f"'{said}'"
+
+
 @dataclass(frozen=True)
 class Fault:
     """group, title: where it stands in the table. function: takes place and numbers."""
@@ -140,7 +148,7 @@ def kill_snakemake(place: Place, wanted: Numbers) -> str:
         for trainer in trainers:
             trainer.resume()
         wait_for(lambda: not place.trainers(), "the end of the training left behind")
-    return f"'{said[:60]}…', after --unlock '{held[-140:]}'; {place.completes(wanted)}"
+    return f"{quoted(said)}, after --unlock {quoted(held)}; {place.completes(wanted)}"
 
 
 @fault("killed", "SIGKILL of the whole process tree")
@@ -267,7 +275,7 @@ def full_state(place: Place, wanted: Numbers) -> str:
         said = done.says(SPACE, "last.safetensors", "run again")
         for file in (place.cell / "state").glob(".*.tmp"):
             raise Broken(f"{file} is left")
-    return f"'{said[-100:]}'; {place.completes(wanted)}"
+    return f"{quoted(said)}; {place.completes(wanted)}"
 
 
 @fault("disk", "full while metrics.csv is written")
@@ -294,7 +302,7 @@ def full_metrics(place: Place, wanted: Numbers) -> str:
         said = done.says(SPACE, str(place.cell), "run again")
         if (place.cell / "metrics.csv").exists():
             raise Broken("half a metrics.csv was left")
-    return f"'{said[-100:]}', no half file; {place.completes(wanted)}"
+    return f"{quoted(said)}, no half file; {place.completes(wanted)}"
 
 
 @fault("disk", "full while a dataset is prepared")
@@ -308,18 +316,31 @@ def full_cache(place: Place, wanted: Numbers) -> str:
         said = done.says(SPACE)
         if (folder / "dataset.json").exists():
             raise Broken("half a dataset has its record")
-    return f"'{said[-100:]}'; {place.completes(wanted)}"
+    return f"{quoted(said)}; {place.completes(wanted)}"
+
+
+def closed(place: Place, folder: Path) -> str:
+    """What is said of a folder on a read-only file system, before anything is run."""
+    with small_disk(folder, "4m"):
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        done = place.run()
+        if done.status == 0:
+            raise Broken("a run into a read-only folder ended with status 0")
+        if "rule train" in done.said or list(folder.iterdir()):
+            raise Broken("something was run")
+        return done.says(str(folder.relative_to(place.root)), "nothing was run, give leave")
 
 
 @fault("disk", "read-only results folder")
 def read_only(place: Place, wanted: Numbers) -> str:
-    with small_disk(place.cell, "4m"):
-        subprocess.run(["mount", "-o", "remount,ro", str(place.cell)], check=True)
-        done = place.run()
-        if done.status == 0:
-            raise Broken("a run into a read-only folder ended with status 0")
-        said = done.says("Read-only file system", CELL)
-    return f"'{said[-110:]}'; {place.completes(wanted)}"
+    said = closed(place, place.root / f"results/{BUDGET}")
+    return f"{quoted(said)}; {place.completes(wanted)}"
+
+
+@fault("disk", "read-only folder of an unfinished cell")
+def read_only_cell(place: Place, wanted: Numbers) -> str:
+    said = closed(place, place.cell)
+    return f"{quoted(said)}; {place.completes(wanted)}"
 
 
 @fault("memory", "a batch that the address space has no room for")
@@ -342,7 +363,7 @@ def out_of_memory(place: Place, wanted: Numbers) -> str:
     said = done.says("out of memory", CELL, "lower batch_size")
     if (place.cell / "train.json").exists():
         raise Broken("a training that ended for want of memory left train.json")
-    return f"'{said[:40]}…{said[-130:]}'; {place.completes(wanted)}"
+    return f"{quoted(said)}; {place.completes(wanted)}"
 
 
 @contextlib.contextmanager
@@ -374,7 +395,7 @@ def killed_for_memory(place: Place, wanted: Numbers) -> str:
         said = done.says("for want of memory", "run again")
     if (place.cell / "metrics.csv").exists():
         raise Broken("a run that ended for want of memory left metrics.csv")
-    return f"'{said}'; {place.completes(wanted)}"
+    return f"{quoted(said)}; {place.completes(wanted)}"
 
 
 # --- Damaged files ----------------------------------------------------------------------------
@@ -388,7 +409,7 @@ def damaged_state(place: Place, wanted: Numbers, damage: Callable[[Path, float],
     if done.status:
         raise Broken(f"the state before was not taken: {done.said[-1500:]}")
     said = done.says("last.safetensors: damaged", "going on from")
-    return f"'…{said[-110:]}'; {place.completes(wanted)}"
+    return f"{quoted(said)}; {place.completes(wanted)}"
 
 
 @fault("damage", "a bit of a checkpoint flipped")
@@ -412,7 +433,7 @@ def both_states(place: Place, wanted: Numbers) -> str:
         raise Broken("a training went on from nothing whole")
     said = done.says("last.safetensors: damaged", "delete")
     shutil.rmtree(state)
-    return f"'{said[-60:]}'; that done, {place.completes(wanted)}"
+    return f"{quoted(said)}; that done, {place.completes(wanted)}"
 
 
 @fault("damage", "a bit of a trained model flipped before it is evaluated")
@@ -425,7 +446,7 @@ def flipped_model(place: Place, wanted: Numbers) -> str:
         raise Broken("a damaged model was evaluated")
     said = done.says("model.safetensors: damaged")
     (place.cell / "model.safetensors").unlink()
-    return f"'{said[-100:]}'; that done, {place.completes(wanted)}"
+    return f"{quoted(said)}; that done, {place.completes(wanted)}"
 
 
 def damaged_data(place: Place, wanted: Numbers, name: str, damage: Any) -> str:
@@ -436,7 +457,7 @@ def damaged_data(place: Place, wanted: Numbers, name: str, damage: Any) -> str:
         raise Broken(f"a damaged {name} was trained on or measured with")
     said = done.says(name)
     shutil.rmtree(file.parent)
-    return f"'{said[-130:]}'; that done, {place.completes(wanted)}"
+    return f"{quoted(said)}; that done, {place.completes(wanted)}"
 
 
 @fault("damage", "a bit of the training images' cache flipped")
@@ -464,7 +485,7 @@ def flipped_weights(place: Place, wanted: Numbers) -> str:
         raise Broken("damaged weights measured a cell")
     said = done.says("inception.safetensors")
     shutil.rmtree(file.parent)
-    return f"'{said[:40]}…{said[-60:]}'; weights removed, {place.completes(wanted)}"
+    return f"{quoted(said)}; weights removed, {place.completes(wanted)}"
 
 
 @fault("damage", "a metrics.csv cut short, then collected and verified")
@@ -484,7 +505,7 @@ def cut_csv(place: Place, wanted: Numbers) -> str:
         raise Broken("half a metrics.csv was collected")
     said = done.says("collect:", "metrics.csv", "damaged")
     (place.cell / "metrics.csv").unlink()
-    return f"'{said[-150:]}'; that done, {place.completes(wanted)}"
+    return f"{quoted(said)}; that done, {place.completes(wanted)}"
 
 
 # --- Others -----------------------------------------------------------------------------------
@@ -500,7 +521,7 @@ def twice(place: Place, wanted: Numbers) -> str:
         said = second.says("locked")
         if first.wait(200):
             raise Broken("the first run was disturbed")
-    return f"the second: '{said[:60]}…', the first is undisturbed; {place.completes(wanted)}"
+    return f"the second: {quoted(said)}, the first is undisturbed; {place.completes(wanted)}"
 
 
 @fault("two runs", "the same, with Snakemake's lock switched off")
@@ -512,7 +533,7 @@ def twice_without_lock(place: Place, wanted: Numbers) -> str:
             raise Broken("two trainings worked on one cell")
         said = second.says("state/lock", "process")
         first.wait(200)
-    return f"'{said[-120:]}'; {place.completes(wanted)}"
+    return f"{quoted(said)}; {place.completes(wanted)}"
 
 
 @fault("clock", "jumps a day ahead for a training, then two days back")
@@ -655,7 +676,7 @@ def download(place: Place, wanted: Numbers, manner: str) -> str:
         if done.status:
             raise Broken(f"the next download failed: {done.said[-1500:]}")
         server.shutdown()
-    return f"'{said[:420]}'; the next download is taken"
+    return f"{quoted(said)}; the next download is taken"
 
 
 for _manner, _title in {

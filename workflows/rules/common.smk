@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from workflows import preload, provenance, requests, run_config
 from workflows.data import DataError, Missing, describe, locate, names
+from workflows.folders import unwritable
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.registry import network_of
@@ -106,9 +107,26 @@ wildcard_constraints:
 
 
 onstart:
+    # Before anything runs rather than when its first result is to be kept, hours later.
+    closed = [] if FETCHED else unwritable(output_folders())
+    if closed:
+        raise WorkflowError(
+            f"{', '.join(map(str, closed))}: no leave to write, or a read-only file system; nothing "
+            "was run, give leave to write or work in another clone"
+        )
     # Jobs elsewhere cannot reach that process, and on this machine they would escape their limits.
     if workflow.local_exec:
         preload.start(ALLOCATOR)
+
+
+def output_folders():
+    """Where runs write: what all of them share, and the cells that are not finished. Finished ones
+    may be read-only, as an archive is.
+    """
+    shared = [RESULTS, f"{RESULTS}/cells", f"figures/{BUDGET}", f"logs/{BUDGET}"]
+    cells = [Path(CELL.format(cell=cell)) for cell in GRID.cells if not SO_FAR]
+    unfinished = [cell for cell in cells if not (cell / "metrics.csv").exists()]
+    return [Path(folder) for folder in (*shared, ".cache")] + unfinished
 
 
 def present_cells(table=None):
