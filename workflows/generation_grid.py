@@ -29,7 +29,6 @@ class Settings:
 
     def check(self) -> None:
         """Refuse a bad value of the budget before a row is blamed for it. Raises ConfigError."""
-        wanted = self.budget["generation"]
         anything = {
             "dataset": "any",
             "method": "ddpm",
@@ -37,29 +36,43 @@ class Settings:
             "first_stage": None,
             **self.defaults["generation"]["knobs"],
         }
-        asked = {"generation.knobs": wanted["knobs"]}
-        for group in ("method_knobs", "role_knobs"):
-            for name, knobs in wanted.get(group, {}).items():
-                asked[f"generation.{group}.{name}"] = knobs
-        for key, knobs in asked.items():
-            check_some(knobs, "generation_cell", f"{self.where}: {key}")
+        for key, knobs in self._groups("knobs", "generation_cell"):
+            check_some(knobs, "generation_cell", key)
             # A budget may guide models that the experiments condition.
             merged = {**anything, **knobs, "conditional": True}
-            validate(merged, "generation_cell", f"{self.where}: {key}")
-        stages = {"first_stage": wanted["first_stage"]}
-        for group in ("role_first_stage", "method_first_stage"):
-            for name, knobs in wanted.get(group, {}).items():
-                stages[f"{group}.{name}"] = knobs
-        for key, knobs in stages.items():
-            check_some(knobs, "cell", f"{self.where}: generation.{key}")
+            validate(merged, "generation_cell", key)
+        for key, knobs in self._groups("first_stage", "cell"):
+            check_some(knobs, "cell", key)
+
+    def _groups(self, name: str, schema_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Where in the budget each group of settings stands, and the group."""
+        wanted, where = self.budget["generation"], f"{self.where}: generation"
+        yield f"{where}.{name}", wanted[name]
+        for role, knobs in wanted.get(f"role_{name}", {}).items():
+            yield f"{where}.role_{name}.{role}", knobs
+        by_method = {f"{where}.method_{name}": wanted.get(f"method_{name}", {})}
+        for role, methods in wanted.get(f"role_method_{name}", {}).items():
+            by_method[f"{where}.role_method_{name}.{role}"] = methods
+        for key, methods in by_method.items():
+            for method, knobs in methods.items():
+                validate_some({"method": method}, schema_name, key)
+                yield f"{key}.{method}", knobs
 
     def first_stage(self, role: str, method: str) -> dict[str, Any]:
         """What first stages of a method set differently on a role's dataset."""
+        return self._of("first_stage", role, method)
+
+    def knobs(self, role: str, method: str) -> dict[str, Any]:
+        """What the budget sets of diffusion models of a method on a role's dataset."""
+        return self._of("knobs", role, method)
+
+    def _of(self, name: str, role: str, method: str) -> dict[str, Any]:
         wanted = self.budget["generation"]
         return {
-            **wanted["first_stage"],
-            **wanted.get("role_first_stage", {}).get(role, {}),
-            **wanted.get("method_first_stage", {}).get(method, {}),
+            **wanted[name],
+            **wanted.get(f"role_{name}", {}).get(role, {}),
+            **wanted.get(f"method_{name}", {}).get(method, {}),
+            **wanted.get(f"role_method_{name}", {}).get(role, {}).get(method, {}),
         }
 
 
@@ -97,7 +110,7 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
             f"{wanted.where}: dataset '{wanted.dataset}' has no classes to be asked for; a role "
             "that the experiment lists under 'conditional' needs a dataset with 'classes'"
         )
-    defaults, budget = settings.defaults["generation"], settings.budget["generation"]
+    defaults = settings.defaults["generation"]
     if entry["method"] not in defaults["methods"]:
         allowed = ", ".join(defaults["methods"])
         raise ConfigError(
@@ -106,9 +119,7 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
     start = {
         **defaults["knobs"],
         **defaults["methods"][entry["method"]],
-        **budget["knobs"],
-        **budget.get("method_knobs", {}).get(entry["method"], {}),
-        **budget.get("role_knobs", {}).get(wanted.role, {}),
+        **settings.knobs(wanted.role, entry["method"]),
     }
     if wanted.conditional:
         entry["conditional"] = True

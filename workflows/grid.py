@@ -127,9 +127,10 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     rows: list[Row] = []
     cells: dict[str, Cell] = {}
     experiments = sorted((room / "experiments").glob("*.yaml"))
-    table_seeds, without = settings.get("table_seeds", {}), settings.get("without", [])
-    for key, named in (("table_seeds", table_seeds), ("without", without)):
-        refuse_unknown(named, [path.stem for path in experiments], f"{budget_file}: {key}")
+    without = settings.get("without", [])
+    for key in ("table_seeds", "table_role_seeds", "without"):
+        named, known = settings.get(key, []), [path.stem for path in experiments]
+        refuse_unknown(named, known, f"{budget_file}: {key}")
     for path in experiments:
         _refuse_name(path)
         experiment = load_yaml(path, "experiment")
@@ -140,7 +141,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
             dataset = settings["roles"][role]
             if dataset is None or path.stem in without:
                 continue
-            seeds = table_seeds.get(path.stem, settings["seeds"])
+            seeds = _seeds(settings, path.stem, role)
             for label, wanted in _expand(experiment, settings.get("sweeps", {})):
                 where = f"{path}: row '{label}'"
                 if "method" not in wanted:
@@ -204,6 +205,11 @@ def _check_defaults(defaults: Mapping[str, Any], where: str) -> None:
         generation_grid.check_some(given, "generation_cell", f"{where}: generation.{key}")
         filled = {**anything, **generation["knobs"], **given}
         validate(filled, "generation_cell", f"{where}: generation.{key}")
+
+
+def _seeds(settings: Mapping[str, Any], table: str, role: str) -> list[int]:
+    of_table = settings.get("table_seeds", {}).get(table, settings["seeds"])
+    return settings.get("table_role_seeds", {}).get(table, {}).get(role, of_table)
 
 
 def _refuse_name(path: Path) -> None:

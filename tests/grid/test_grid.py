@@ -176,6 +176,36 @@ def spoil(file: Path, change: dict) -> None:
         ),
         (
             "budgets/lite.yaml",
+            {"table_role_seeds": {"method": {"digits": [0, 1]}}},
+            "table_role_seeds: unknown key 'method'; did you mean 'methods'",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"table_role_seeds": {"methods": {"digit": [0, 1]}}},
+            "table_role_seeds.methods: unknown key 'digit'; did you mean 'digits'",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "method_first_stage": {"mowq": {}}}},
+            "method_first_stage: method: 'mowq' is not allowed; did you mean 'movq'",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "role_method_knobs": {"objects": {"dpm": {}}}}},
+            "role_method_knobs.objects: method: 'dpm' is not allowed; did you mean 'ddpm'",
+        ),
+        (
+            "budgets/lite.yaml",
+            {
+                "generation": {
+                    **GENERATION_OF_LITE,
+                    "role_method_knobs": {"objects": {"ddpm": {"epoch": 3}}},
+                }
+            },
+            "role_method_knobs.objects.ddpm: unknown key 'epoch'; did you mean 'epochs'",
+        ),
+        (
+            "budgets/lite.yaml",
             {"without": ["anchor"]},
             "without: unknown key 'anchor'; did you mean 'anchors'",
         ),
@@ -329,6 +359,39 @@ def test_a_table_can_have_more_seeds(room: Path) -> None:
     assert seeds["methods"] == {0, 1, 2}
     assert seeds["anchors"] == {0}
     assert grid.tables_of("mnist/cvq_vae/default/seed2") == ["methods"]
+
+
+def test_a_table_can_have_more_seeds_on_some_datasets(room: Path) -> None:
+    more = {"table_role_seeds": {"methods": {"digits": [3, 4]}}, "seeds": [0], "table_seeds": {}}
+    spoil(room / "budgets/lite.yaml", more)
+    grid = load_grid("lite", DATASETS, room)
+    shown = [row for row in grid.rows if row.table == "methods"]
+    seeds = {(row.role, grid.cell(row.cell).knobs["seed"]) for row in shown}
+    assert seeds == {("digits", 3), ("digits", 4), ("natural", 0)}
+
+
+@pytest.mark.parametrize(("name", "method"), [("knobs", "ddpm"), ("first_stage", "movq")])
+def test_of_groups_of_settings_the_nearest_one_counts(room: Path, name: str, method: str) -> None:
+    """The budget's, a role's, a method's, those of both."""
+    groups = {f"role_{name}": {"objects": {"epochs": 7}}, f"method_{name}": {method: {"epochs": 8}}}
+    both = {f"role_method_{name}": {"objects": {method: {"epochs": 9}}}}
+    plain = {
+        key: GENERATION_OF_LITE[key] for key in ("knobs", "reference_images", "progress_samples")
+    }
+    plain["first_stage"] = {"code_dim": 4}
+    for asked, epochs in (
+        (groups, 8),
+        (groups | both, 9),
+        ({f"role_{name}": groups[f"role_{name}"]}, 7),
+    ):
+        spoil(room / "budgets/lite.yaml", {"generation": {**plain, **asked}})
+        cells = load_grid("lite", DATASETS, room).cells
+        found = {
+            made.knobs["epochs"]
+            for made in cells.values()
+            if made.knobs["dataset"] == "cifar10" and made.knobs["method"] == method
+        }
+        assert found == {epochs}
 
 
 def test_unknown_budget() -> None:
