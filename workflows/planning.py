@@ -91,6 +91,7 @@ def plan(
         "roles": {role: name or PAPER[role] for role, name in grid.budget["roles"].items()},
         "claims": list(claims),
         "reference_images": grid.budget["generation"]["reference_images"],
+        "progress_samples": grid.budget["generation"]["progress_samples"],
         "absent": [
             {
                 "table": name,

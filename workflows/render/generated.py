@@ -88,7 +88,8 @@ def progress(data: Collected, table: str) -> Figure:
         for runs in data.runs(table, dataset):
             line(ax, some[runs.row], runs.row, runs.label, mark=True)
             failed(ax, crosses[runs.row], runs.row, "" if len(some[runs.row]) else runs.label)
-        ax.set_ylabel("FID of a few samples")
+        many = data.plan.progress_samples
+        ax.set_ylabel(f"FID (N = {many:,})" if many else "FID")
         label_ends(ax)
         across(axes[:, column], "epoch")
     return figure

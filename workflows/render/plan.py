@@ -33,6 +33,7 @@ class Plan:
     files, for those where neither its own name nor its stand_in_for will do. roles: role ->
     dataset. claims: what is to be judged. figures: name -> {table, title, caption, data, more}.
     reference_images: training images that samples are compared with, None for all.
+    progress_samples: so many of them are looked at during training.
     """
 
     budget: str
@@ -47,6 +48,7 @@ class Plan:
     claims: tuple[Mapping[str, Any], ...] = ()
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference_images: int | None = None
+    progress_samples: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Plan:
@@ -60,6 +62,7 @@ class Plan:
             claims=tuple(content.get("claims", ())),
             figures=content.get("figures", {}),
             reference_images=content.get("reference_images"),
+            progress_samples=content.get("progress_samples"),
             **{key: content[key] for key in keys},
         )
 

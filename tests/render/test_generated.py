@@ -1,0 +1,50 @@
+"""The distance during a diffusion model's training, from made-up numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from workflows.render import generated
+from workflows.render.collected import Collected
+from workflows.render.plan import Plan
+from workflows.schema import schema
+
+CELL = "digits/ldm/vq_vae/seed0"
+
+
+def progress(distances: list[float], samples: int | None) -> Figure:
+    """Of one run, whose distance was looked at once an epoch."""
+    about = {"folder": CELL, "missing": None, "knobs": {"dataset": "digits", "seed": 0}, "stage": 2}
+    plan = {
+        "budget": "made_up",
+        "title": "made_up: a budget",
+        "cells": {CELL: about},
+        "rows": [{"table": "generation", "row": "LDM", "cell": CELL}],
+        "tables": {"generation": {"stage": 2}},
+        "datasets": {"digits": {"title": "Digits", "stand_in_for": None}},
+        "progress_samples": samples,
+    }
+    values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": CELL}
+    measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
+    curves = [{"cell": CELL, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
+    contents = {"measured": [measured], "curves": curves, "codes": []}
+    frames = [
+        pd.DataFrame(rows, columns=list(schema(name)["properties"]))
+        for name, rows in contents.items()
+    ]
+    return generated.progress(Collected(Plan.of(plan), *frames, Path()), "generation")
+
+
+@pytest.mark.parametrize(("samples", "axis"), [(1024, "FID (N = 1,024)"), (None, "FID")])
+def test_the_distance_is_drawn_from_noise_on_with_the_number_of_samples(
+    samples: int | None, axis: str
+) -> None:
+    (ax,) = progress([300.0, 120.0, 90.0], samples).axes
+    (line,) = [line for line in ax.lines if line.get_label() == "LDM"]
+    assert list(line.get_xdata()) == [0, 1, 2]
+    assert list(line.get_ydata()) == [300, 120, 90]
+    assert ax.get_ylabel() == axis
