@@ -313,7 +313,7 @@ def full_cache(place: Place, wanted: Numbers) -> str:
         done = place.run()
         if done.status == 0:
             raise Broken("a run on a full disk ended with status 0")
-        said = done.says(SPACE)
+        said = done.says(SPACE, "run again")
         if (folder / "dataset.json").exists():
             raise Broken("half a dataset has its record")
     return f"{quoted(said)}; {place.completes(wanted)}"

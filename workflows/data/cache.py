@@ -214,7 +214,9 @@ def _files_in(folder: Path) -> Allocate:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(handle.fileno(), 0, size)
         except OSError as error:
-            raise DataError(f"{path}: no room for {size} bytes ({error.strerror})") from None
+            raise DataError(
+                f"{path}: no room for {size} bytes ({error.strerror}); make room and run again"
+            ) from None
         return array
 
     return new
