@@ -72,11 +72,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def assert_same_after(
-    call: Callable[[], Any], death: Death, folder: Path, wanted: dict[str, bytes]
+    call: Callable[[], Any], death: Death, folder: Path, wanted: dict[str, bytes], last: str = ""
 ) -> None:
-    """Nothing half-written bears a name, and the next run ends with what is wanted."""
+    """Nothing half-written bears a name, and the next run ends with what is wanted.
+
+    last: the file that says that all is there, which a death leaves unwritten.
+    """
     assert lived(call, death) in DEATHS, death
-    assert all(wanted[name] == read for name, read in contents(folder).items()), death
+    found = contents(folder)
+    assert last not in found, death
+    assert all(wanted[name] == read for name, read in found.items()), death
     assert lived(call) == 0
     assert contents(folder) == wanted
 
@@ -146,7 +151,7 @@ def test_a_killed_evaluation_gives_the_same_numbers(
             Death("rename", chance.randint(1, 4)),
             Death("start", byte=chance.randrange(size)),
         ][kill % 3]
-        assert_same_after(evaluate, death, folder, wanted)
+        assert_same_after(evaluate, death, folder, wanted, last="evaluation.json")
     # Outputs that were lost before they were evaluated are made again, not trained again.
     lost = tmp_path / "trained"
     for name in ("train.json", "log.csv", "model.safetensors"):
