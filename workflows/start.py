@@ -37,12 +37,6 @@ def ask(address: str, arguments: list[str]) -> int | None:
             file=sys.stderr,
         )
         return 1
-    if answer[0] > 128:
-        print(
-            f"{arguments[0]}: killed by signal {answer[0] - 128}, which if it is 9 may be for want "
-            "of memory; run again, a training goes on from its last whole epoch",
-            file=sys.stderr,
-        )
     return answer[0]
 
 

@@ -108,7 +108,6 @@ def test_a_step_that_raises_or_is_killed_fails(address, folder) -> None:
     assert "ValueError: told to" in raised.stderr
     killed = run(address, folder, "kill")
     assert killed.returncode == 128 + signal.SIGKILL
-    assert "step: killed by signal 9, which if it is 9 may be for want of memory" in killed.stderr
     assert run(address, folder, "status", "0").returncode == 0
 
 
