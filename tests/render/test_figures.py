@@ -21,6 +21,7 @@ from workflows.render.collected import Collected
 from workflows.render.errors import error_map
 from workflows.render.labels import spaced
 from workflows.render.lettering import width, wrap
+from workflows.render.notes import means
 from workflows.render.plan import Plan
 from workflows.render.style import DPI, NOTE, STYLES, style
 from workflows.schema import load_yaml, schema
@@ -296,6 +297,12 @@ def test_a_seed_that_failed_is_not_in_the_mean_and_is_named(tmp_path: Path) -> N
     np.testing.assert_allclose(lines(figure.axes[0], "SQ-VAE").get_ydata(), np.arange(1, 7) + 1)
     assert "Mean over 3 runs (SQ-VAE on MNIST: 1)" in said(figure)
     assert "× SQ-VAE on MNIST, seeds 0, 2 (diverged" in said(figure)
+
+
+@pytest.mark.parametrize(("drawn", "words"), [(1, "One run each"), (2, "Mean over 2 runs")])
+def test_fewer_runs_than_seeds_are_called_so(drawn: int, words: str) -> None:
+    said = means({"VQ-VAE": drawn, "SQ-VAE": 0}, [0, 1, 2], "bars")
+    assert said.startswith(f"{words}, of the planned seeds\N{NO-BREAK SPACE}0, 1, 2")
 
 
 @pytest.mark.parametrize("draw", [DRAW[0], DRAW[1], DRAW[2], DRAW[4]])

@@ -30,10 +30,12 @@ def means(drawn: Mapping[str, int], planned: Sequence[int], marks: str) -> str:
     counts = {count for count in drawn.values() if count}
     if not counts:
         return "Nothing is measured."
-    which = ("of " if len(planned) > 1 else "") + numbered(planned)
+    usual = max(counts)
+    # Nobody shall read three seeds where one has run.
+    of = "of the planned " if usual < len(planned) else "of " if len(planned) > 1 else ""
+    which = of + numbered(planned)
     if counts == {1}:
         return f"One run each, {which}."
-    usual = max(counts)
     odd = [f"{name}: {count}" for name, count in drawn.items() if count not in (0, usual)]
     but = f" ({_few(odd)})" if odd else ""
     return f"Mean over {usual} runs{but}, {which}; {marks}: lowest to highest."
