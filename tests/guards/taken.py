@@ -83,6 +83,13 @@ GUARDS = [
         ("tests/steps/test_failing.py", "-k", "behind_a_pipe"),
     ),
     Guard(
+        "of a step that is killed its shell says what to do",
+        "workflows/rules/common.smk",
+        "[ $status -gt 128 ]",
+        "false",
+        ("tests/steps/test_failing.py", "-k", "is_killed"),
+    ),
+    Guard(
         "an archive cannot name a file outside itself",
         "workflows/data/archives.py",
         '    if PurePosixPath(name).is_absolute() or ".." in parts:\n',
