@@ -28,7 +28,10 @@ def patch_critic(channels: int, width: int = WIDTH, layers: int = LAYERS) -> nn.
         before, after = (width * min(2 ** (index - k), 8) for k in (1, 0))
         parts += [
             nn.Conv2d(before, after, 4, 2 if index < layers else 1, 1, bias=False),
-            nn.BatchNorm2d(after),
+            # By the batch at hand, also where the decoder is scored, as in the published training.
+            # With averages over real and made images the decoder would answer to another function
+            # than the one that learns to tell them apart, and find patterns that nobody punishes.
+            nn.BatchNorm2d(after, track_running_stats=False),
             nn.LeakyReLU(SLOPE),
         ]
     critic = nn.Sequential(*parts, nn.Conv2d(after, 1, 4, 1, 1))
@@ -71,15 +74,17 @@ class Adversary(nn.Module):
         """
         if int(self.steps) < self.start:
             return images.new_zeros(())
-        # The critic's own statistics change only in `adapt`.
-        self.critic.eval()
-        term = division.whole(-self.critic(images).mean())
+        term = -self.critic(division.gather(images)).mean()
+        # Once back through the critic, and not to its weights, whose gradients nobody wants here.
+        (pull,) = torch.autograd.grad(term, images)
         pulls = [
-            division.average(torch.autograd.grad(one, last_layer, retain_graph=True)[0]).norm()
-            for one in (others, term)
+            division.average(torch.autograd.grad(one, last_layer, of, retain_graph=True)[0]).norm()
+            for one, of in ((others, None), (images, pull))
         ]
         balance = (pulls[0] / (pulls[1] + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
-        return self.weight * balance * term
+        # The term, as a function of `images` whose gradient is known.
+        known = term.detach() + ((images - images.detach()) * pull).sum()
+        return self.weight * balance * known
 
     def adapt(
         self, images: Float[Tensor, "b c h w"], reconstructions: Float[Tensor, "b c h w"]
@@ -91,7 +96,6 @@ class Adversary(nn.Module):
         self.steps += 1
         if int(self.steps) <= self.start:
             return
-        self.critic.train()
         with torch.enable_grad():
             real, made = self.critic(images.detach()), self.critic(reconstructions.detach())
             loss = (F.relu(1 - real).mean() + F.relu(1 + made).mean()) / 2

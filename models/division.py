@@ -26,6 +26,10 @@ class Division(Protocol):
         """The gradient of a loss of the whole batch, from what the process's graph gives of it."""
         ...
 
+    def gather(self, part: Tensor) -> Tensor:
+        """Values (b, ...) of all images of the batch, from the process's own; with a graph."""
+        ...
+
 
 class Undivided:
     """One process has all images."""
@@ -37,6 +41,10 @@ class Undivided:
     def average(self, gradient: Tensor) -> Tensor:
         """As it is."""
         return gradient
+
+    def gather(self, part: Tensor) -> Tensor:
+        """As it is."""
+        return part
 
 
 UNDIVIDED = Undivided()

@@ -75,7 +75,8 @@ def test_bad_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_score_sees_seventy_pixels() -> None:
-    critic = patch_critic(1).eval()
+    # Without what normalises, by all of the image.
+    critic = nn.Sequential(*(m for m in patch_critic(1) if not isinstance(m, nn.BatchNorm2d)))
     image = torch.zeros(1, 1, 128, 128, requires_grad=True)
     scores = critic(image)
     assert scores.shape == (1, 1, 14, 14)
@@ -113,6 +114,34 @@ def test_the_critic_pulls_as_much_as_the_other_terms() -> None:
         assert pull.abs() == pytest.approx(0.8 * weight, rel=0.05)
 
 
+def test_the_decoder_is_scored_by_the_batch_alone() -> None:
+    """As the published training has it: what the critic saw before, but for what it learned of it,
+    is nothing to the score.
+    """
+    torch.manual_seed(0)
+    critic, images = Adversary(3, 0, 0.8, learning_rate=0.0), torch.randn(4, 3, 32, 32)
+    layer = nn.Parameter(torch.ones(1))
+    before = critic(images * layer, layer.sum(), layer)
+    for _ in range(3):
+        critic.adapt(100 * images + 7, images)
+    assert critic(images * layer, layer.sum(), layer) == before
+
+
+def test_the_decoder_has_the_gradient_of_its_score() -> None:
+    """Although it is taken once, and the weights of the critic get none."""
+    critic, images = adversary(0), torch.randn(4, 3, 32, 32)
+    layer = nn.Parameter(torch.ones(1))
+    others = (layer * 3.0).sum()
+    term = critic(images * layer, others, layer)
+    plain = -critic.critic(images * layer).mean()
+    pulls = [torch.autograd.grad(x, layer, retain_graph=True)[0] for x in (others, plain)]
+    weight = 0.8 * (pulls[0].abs() / (pulls[1].abs() + 1e-4)).item()
+    assert term.item() == pytest.approx(weight * plain.item(), rel=1e-5)
+    term.backward()
+    assert layer.grad.item() == pytest.approx(weight * pulls[1].item(), rel=1e-4)
+    assert all(parameter.grad is None for parameter in critic.critic.parameters())
+
+
 def test_calling_the_critic_changes_nothing() -> None:
     critic, images = adversary(0), torch.randn(2, 3, 32, 32)
     before = {name: value.clone() for name, value in critic.state_dict().items()}
@@ -125,7 +154,6 @@ def test_the_critic_learns_to_tell_apart() -> None:
     critic, images = adversary(0), torch.randn(8, 3, 32, 32)
     for _ in range(20):
         critic.adapt(images, torch.zeros_like(images))
-    critic.critic.eval()
     assert critic.critic(images).mean() > critic.critic(torch.zeros_like(images)).mean() + 0.5
 
 

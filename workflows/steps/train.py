@@ -204,7 +204,7 @@ def probe(
         term = critic(output.images).mean()
         return losses.objective(output.images, inputs) - term
 
-    critic = losses.adversary.critic.eval()
+    critic = losses.adversary.critic
     images_seen = knobs["epochs"] * len(images.train)
     largest = -(-knobs["batch_size"] // parts)
     return estimate(step, [model, critic], largest, images_seen // parts)
