@@ -85,7 +85,7 @@ def test_a_default_run_feeds_five_tables() -> None:
         "cifar10/cvq_vae/D2-l2/seed0",
         "cifar10/ddpm/conditional/seed0",
         "cifar10/ldm/cvq_vae-D4-epochs30-conditional/seed0",
-        "celeba_subset_64/ldm/vq_vae-vqgan-f8-D4-epochs3/seed0",
+        "celeba_subset_64/ldm/vq_vae-vqgan-f8-critic1000-D4-B8/seed0",
     ],
 )
 def test_names_are_stable(cell: str) -> None:
