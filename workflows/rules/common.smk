@@ -27,16 +27,11 @@ ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
 }
-# Here, because whoever may be killed cannot say so itself: neither a step nor what waits for it.
-KILLED = (
-    "killed by signal $((status - 128)), which if it is 9 may be for want of memory; run again, a"
-    " training goes on from its last whole epoch"
-)
 # It takes the place of Snakemake's own prefix, without which a step that fails into `tee` would pass
 # for one that did what it should.
 shell.prefix(
     "set -euo pipefail; "
-    f"trap 'status=$?; if [ $status -gt 128 ]; then echo \"{KILLED}\" >&2; fi' EXIT; "
+    "trap '. workflows/ended.sh' EXIT; "
     f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; "
 )
 
