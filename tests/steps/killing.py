@@ -17,13 +17,24 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from workflows import training
+
 # Killed outright, and killed for a file that grew too large.
 DEATHS = (-signal.SIGKILL, -signal.SIGXFSZ)
 PATIENCE = 300.0
+# Validation images of a record, here, where usage is not what is looked at: for the larger network
+# all 400 digits would take twice as long as its steps.
+WATCHED = 40
 
 _PROCESSES = multiprocessing.get_context("forkserver")
+# The larger network's blocks take seconds to import.
 _PROCESSES.set_forkserver_preload(
-    ["workflows.steps.train", "workflows.steps.evaluate", "workflows.steps.collect"]
+    [
+        "workflows.steps.train",
+        "workflows.steps.evaluate",
+        "workflows.steps.collect",
+        "models.vqgan",
+    ]
 )
 
 
@@ -102,6 +113,7 @@ def _main(step: str, arguments: list[str]) -> None:
 def _live(call: Callable[[], Any], death: Death | None) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
+    training.WATCHED = WATCHED
     if death:
         death.prepare()
     call()
