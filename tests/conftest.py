@@ -1,7 +1,15 @@
-"""Shared fixtures: every method of the registry, at a size that takes milliseconds."""
+"""Shared fixtures: every method of the registry, at a size that takes milliseconds, and a process
+that steps are forked from.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +82,21 @@ def knobs(request: pytest.FixtureRequest) -> dict[str, Any]:
 def _seeded() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a process that holds the libraries, as a run of Snakemake has one."""
+    place = tmp_path_factory.mktemp("preloaded") / "steps"
+    options = ["--address", str(place), "--parent", str(os.getpid())]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "workflows.preload", *options], cwd=Path(__file__).parents[1]
+    )
+    deadline = time.monotonic() + 60
+    while not place.exists():
+        assert server.poll() is None, "it ended"
+        assert time.monotonic() < deadline, "nothing happened for a minute"
+        time.sleep(0.01)
+    yield str(place)
+    server.kill()
+    server.wait()

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.generation.conftest import SAMPLING, Made, diffusion_spec, trained
-from tests.steps.conftest import python
+from tests.steps.conftest import Command, python
+from tests.steps.conftest import command as command
 from workflows import diffusion_training
 from workflows.checkpoint import CheckpointError, read_tensors, save_tensors
 from workflows.data import DataError, prepare
@@ -237,22 +238,25 @@ def test_a_damaged_state_is_refused_and_another_runs_is_left(
     assert "of other settings, data or code; starting anew" in capsys.readouterr().out
 
 
-def test_two_processes_train_as_one_does(made: Made, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_does(made: Made, command: Command, tmp_path: Path) -> None:
     """Each takes its part of a batch, and the batch is the same; 15 images are 8 and 7, and the
     last one has an image for one of them alone.
     """
     spec = json.dumps(diffusion_spec(train_images=31, batch_size=15, conditional=True))
+    options = ["--spec", spec, "--data", made.data, "--latents", made.latents]
+    command("train_diffusion", *options, "--out", tmp_path / "1")
+    # What starts others is a process of its own.
+    step = ["-m", "workflows.steps.train_diffusion"]
+    done = python(*step, *options, "--out", tmp_path / "2", "--processes", 2)
+    assert done.returncode == 0, done.stderr
     weights = {}
     for processes in (1, 2):
-        out = tmp_path / str(processes)
-        options = ["--spec", spec, "--data", made.data, "--latents", made.latents, "--out", out]
-        options += ["--processes", processes]
-        done = python("-m", "workflows.steps.train_diffusion", *options)
-        assert done.returncode == 0, done.stderr
-        weights[processes] = load_file(out / "model.safetensors")
-        record = json.loads((out / "train.json").read_text())
+        weights[processes] = load_file(tmp_path / str(processes) / "model.safetensors")
+        record = json.loads((tmp_path / str(processes) / "train.json").read_text())
         assert (record["processes"], record["steps"]) == (processes, 9)
-    for name, value in weights[1].items():
-        torch.testing.assert_close(value, weights[2][name], rtol=1e-3, atol=1e-5)
+    # Not each by itself: Adam makes a step of any gradient, and a few are zero but for rounding. A
+    # learning rate of 1 % more gives 4e-5 here, and other batches 3e-3.
+    apart = [(value - weights[2][name]).double().flatten() for name, value in weights[1].items()]
+    assert torch.cat(apart).square().mean().sqrt() < 1e-5
     logs = [pd.read_csv(tmp_path / n / "log.csv")["loss"] for n in ("1", "2")]
     assert logs[0].to_numpy() == pytest.approx(logs[1].to_numpy(), rel=1e-4)

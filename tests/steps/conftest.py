@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from workflows.schema import load_yaml, validate
+from workflows.start import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ["--fid-images", 8, "--lpips-images", 8]
@@ -43,14 +44,19 @@ def spec_of(**changes: Any) -> str:
     return json.dumps({"budget": "smoke", "cell": cell, "knobs": knobs})
 
 
-def python(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `python` on the processor, as a clone without local data or weights would."""
+def python(
+    *arguments: object, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `python` on the processor, as a clone without local data or weights would.
+
+    variables: of its environment, beside this process's.
+    """
     unset = ("CODEBOOK_DATA", "CODEBOOK_WEIGHTS")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
-        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+        env={**environment, **(variables or {}), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=300,
@@ -58,11 +64,12 @@ def python(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def command() -> Command:
-    """Run `python -m workflows.steps.<step> <arguments>`, which must succeed in silence."""
+def command(preloaded: str) -> Command:
+    """Run a step with arguments as Snakemake's jobs do; it must succeed in silence."""
 
     def run(step: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        done = python("-m", f"workflows.steps.{step}", *arguments)
+        start = ["-S", "workflows/start.py", f"workflows.steps.{step}"]
+        done = python(*start, *arguments, variables={VARIABLE: preloaded})
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return done

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,28 +26,6 @@ match sys.argv[1]:
     case "kill": os.kill(os.getpid(), 9)
     case "sleep": open("pid", "w").write(str(os.getpid())); time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A process that holds the libraries, until the tests of this module are done."""
-    place = tmp_path_factory.mktemp("preloaded") / "steps"
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "workflows.preload",
-            "--address",
-            place,
-            "--parent",
-            str(os.getpid()),
-        ],
-        cwd=ROOT,
-    )
-    waited(place.exists)
-    yield str(place)
-    server.kill()
-    server.wait()
 
 
 @pytest.fixture
@@ -88,8 +65,8 @@ def run(address: str, folder: Path, *arguments: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("status", ["0", "3"])
-def test_a_step_has_its_folder_environment_arguments_and_status(address, folder, status) -> None:
-    done = run(address, folder, "status", status, "", "an 'argument' with\nlines")
+def test_a_step_has_its_folder_environment_arguments_and_status(preloaded, folder, status) -> None:
+    done = run(preloaded, folder, "status", status, "", "an 'argument' with\nlines")
     # Torch is there although the step imports nothing: it is a fork.
     expected = f"True {folder} red=1 status {status}  an 'argument' with\nlines\n"
     assert (done.stdout, done.stderr) == (expected, "to standard error\n")
@@ -102,18 +79,18 @@ def test_without_such_a_process_it_runs_alike(folder) -> None:
     assert (done.stderr, done.returncode) == ("to standard error\n", 3)
 
 
-def test_a_step_that_raises_or_is_killed_fails(address, folder) -> None:
-    raised = run(address, folder, "raise")
+def test_a_step_that_raises_or_is_killed_fails(preloaded, folder) -> None:
+    raised = run(preloaded, folder, "raise")
     assert raised.returncode == 1
     assert "ValueError: told to" in raised.stderr
-    killed = run(address, folder, "kill")
+    killed = run(preloaded, folder, "kill")
     assert killed.returncode == 128 + signal.SIGKILL
-    assert run(address, folder, "status", "0").returncode == 0
+    assert run(preloaded, folder, "status", "0").returncode == 0
 
 
-def test_a_step_ends_with_whoever_asked_for_it(address, folder) -> None:
+def test_a_step_ends_with_whoever_asked_for_it(preloaded, folder) -> None:
     asking = subprocess.Popen(
-        [*START, "step", "sleep"], cwd=folder, env=environment(address), stdout=subprocess.DEVNULL
+        [*START, "step", "sleep"], cwd=folder, env=environment(preloaded), stdout=subprocess.DEVNULL
     )
     written = folder / "pid"
     waited(lambda: written.exists() and written.read_text())
