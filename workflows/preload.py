@@ -1,10 +1,11 @@
 """A process that has imported the libraries and forks one child for each step.
 
 Importing torch and the image libraries takes some three seconds, twice a cell: at the small
-budgets a quarter of the work. The Snakefile starts this process with a run; start.py sends it
-steps. A child is a fork, hence as separate from its siblings as a process of its own. Nothing here
-starts a thread or touches a GPU before it forks. Libraries are imported for the first step that
-comes, so that a run without training does not pay for them.
+budgets a quarter of the work; tables and figures take a second or two to import theirs, and less to
+draw. The Snakefile starts this process with a run; start.py sends it steps. A child is a fork,
+hence as separate from its siblings as a process of its own. Nothing here starts a thread or touches
+a GPU before it forks. Libraries are imported for the first step that needs them, so that a run
+without training does not pay for torch.
 """
 
 from __future__ import annotations
@@ -24,19 +25,60 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workflows.start import VARIABLE
 
-# What the steps of a cell import, together.
-LIBRARIES = [
+# What is imported for the steps of a cell, and for a step of the second list that list.
+CELLS = [
     "workflows.steps.train",
     "workflows.steps.evaluate",
     "workflows.steps.reference",
     "workflows.steps.train_diffusion",
     "diffusers.models.unets.unet_2d",
 ]
+PAGES = [
+    "workflows.steps.collect",
+    "workflows.steps.tables",
+    "workflows.steps.figures",
+    "workflows.steps.animation",
+    "workflows.steps.verdicts",
+    "workflows.steps.site",
+]
+# Seconds to wait for the rest of a request: start.py sends it at once, or has ended.
+PATIENCE = 10.0
+GONE = "whoever asked for a step ended while asking"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A step's folder, the arguments after `python -m`, its environment and standard streams."""
+
+    folder: str
+    arguments: list[str]
+    environment: dict[str, str]
+    descriptors: list[int]
+
+    @classmethod
+    def receive(cls, connection: socket.socket) -> Request:
+        """Raises OSError if it does not come."""
+        size = int.from_bytes(_exactly(connection, 8), "big")
+        folder, arguments, environment = marshal.loads(_exactly(connection, size))
+        descriptors = socket.recv_fds(connection, 1, 3)[1]
+        if not descriptors:
+            raise ConnectionError(GONE)
+        return cls(folder, arguments, environment, descriptors)
+
+    def libraries(self) -> list[str]:
+        """What to import before the fork."""
+        return PAGES if self.arguments[0] in PAGES else CELLS
+
+    def close(self) -> None:
+        """Its streams, in this process."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 def start(environment: Mapping[str, str]) -> None:
@@ -67,33 +109,37 @@ def serve(address: str, parent: int) -> None:
             if not select.select([listener], [], [], 1.0)[0]:
                 continue
             connection = listener.accept()[0]
-            for library in LIBRARIES:
+            connection.settimeout(PATIENCE)
+            try:
+                request = Request.receive(connection)
+            except OSError:
+                connection.close()
+                continue
+            connection.settimeout(None)
+            for library in request.libraries():
                 importlib.import_module(library)
             if os.fork() == 0:
                 listener.close()
                 try:
-                    _supervise(connection)
+                    _supervise(connection, request)
                 except Exception:
                     traceback.print_exc()
                 finally:
                     os._exit(0)
             connection.close()
+            request.close()
 
 
-def _supervise(connection: socket.socket) -> None:
+def _supervise(connection: socket.socket, request: Request) -> None:
     """Run one step in a child and tell its status; end it if whoever asked has gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    size = int.from_bytes(_exactly(connection, 8), "big")
-    folder, arguments, environment = marshal.loads(_exactly(connection, size))
-    descriptors = socket.recv_fds(connection, 1, 3)[1]
     ended, alive = os.pipe()
     child = os.fork()
     if child == 0:
         connection.close()
-        os._exit(_step(folder, arguments, environment, descriptors))
+        os._exit(_step(request))
     os.close(alive)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    request.close()
     sources: list[Any] = [connection, ended]
     ready = select.select(sources, [], [])[0]
     if ended not in ready:
@@ -104,21 +150,20 @@ def _supervise(connection: socket.socket) -> None:
         connection.sendall(bytes([status if status >= 0 else 128 - status]))
 
 
-def _step(
-    folder: str, arguments: list[str], environment: dict[str, str], descriptors: list[int]
-) -> int:
+def _step(request: Request) -> int:
     """Become the step: its folder, environment, streams and arguments; its exit status."""
-    for target, descriptor in enumerate(descriptors):
+    for target, descriptor in enumerate(request.descriptors):
         os.dup2(descriptor, target)
-    os.chdir(folder)
+    os.chdir(request.folder)
     os.environ.clear()
-    os.environ.update(environment)
-    sys.argv, sys.path[0] = list(arguments), folder
+    os.environ.update(request.environment)
+    sys.argv, sys.path[0] = list(request.arguments), request.folder
+    module = request.arguments[0]
     # What was imported under its own name would else be warned about.
-    sys.modules.pop(arguments[0], None)
+    sys.modules.pop(module, None)
     status: object = 0
     try:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code
     except BaseException:
@@ -134,7 +179,7 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     while len(found) < size:
         part = connection.recv(size - len(found))
         if not part:
-            raise ConnectionError("whoever asked for a step ended while asking")
+            raise ConnectionError(GONE)
         found += part
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -97,6 +98,34 @@ def test_a_step_ends_with_whoever_asked_for_it(preloaded, folder) -> None:
     asking.kill()
     asking.wait()
     waited(lambda: not alive(int(written.read_text())))
+
+
+def test_whoever_ends_while_asking_holds_up_nobody(preloaded, folder) -> None:
+    for part in (b"", b"\x00\x00", (9).to_bytes(8, "big") + b"not all"):
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(preloaded)
+            asking.sendall(part)
+    assert run(preloaded, folder, "status", "0").returncode == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at a process in /proc")
+def test_tables_do_not_wait_for_torch(tmp_path) -> None:
+    place = tmp_path / "own" / "steps"
+    place.parent.mkdir()
+    options = ["--address", str(place), "--parent", str(os.getpid())]
+    server = subprocess.Popen([sys.executable, "-m", "workflows.preload", *options], cwd=ROOT)
+    waited(place.exists)
+    command = [*START, "workflows.steps.tables", "--help"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(str(place)), capture_output=True, text=True, timeout=120
+    )
+    libraries = Path(f"/proc/{server.pid}/maps").read_text()
+    server.kill()
+    server.wait()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--published" in done.stdout
+    assert "/pandas/" in libraries
+    assert "/torch/" not in libraries
 
 
 def test_it_ends_with_its_parent(tmp_path) -> None:

@@ -32,5 +32,5 @@ rule site:
     message:
         f"Site: open {RESULTS}/site/index.html"
     shell:
-        "python -m workflows.steps.site --results {params.results} --published {input.published}"
+        "python -S workflows/start.py workflows.steps.site --results {params.results} --published {input.published}"
         " --figures {params.figures} --out {output} 2>&1 | tee {log}"

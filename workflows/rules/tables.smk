@@ -44,7 +44,7 @@ rule collect:
     message:
         "Collect the numbers of table {wildcards.table}"
     shell:
-        "python -m workflows.steps.collect --plan {input.plan} {params.table}"
+        "python -S workflows/start.py workflows.steps.collect --plan {input.plan} {params.table}"
         " --out {params.folder} 2>&1 | tee {log}"
 
 
@@ -97,7 +97,7 @@ rule table:
     message:
         "Table {wildcards.table}"
     shell:
-        "python -m workflows.steps.tables --plan {input.plan} --measured {input.measured}"
+        "python -S workflows/start.py workflows.steps.tables --plan {input.plan} --measured {input.measured}"
         " --published {input.published} --table {wildcards.table} --out {params.folder}"
         " 2>&1 | tee {log}"
 
@@ -127,7 +127,7 @@ rule figure:
     message:
         "Figure {wildcards.figure}"
     shell:
-        "python -m workflows.steps.figures --plan {input.plan} --measured {input.measured}"
+        "python -S workflows/start.py workflows.steps.figures --plan {input.plan} --measured {input.measured}"
         " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
         " --reconstructions {params.collected}/reconstructions --figure {wildcards.figure}"
         " --out {params.folder} 2>&1 | tee {log}"
@@ -150,7 +150,7 @@ rule animation:
     message:
         "Animation {wildcards.figure}"
     shell:
-        "python -m workflows.steps.animation --plan {input.plan} --measured {input.measured}"
+        "python -S workflows/start.py workflows.steps.animation --plan {input.plan} --measured {input.measured}"
         " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
         " --reconstructions {params.collected}/reconstructions --out {output} 2>&1 | tee {log}"
 
@@ -179,5 +179,5 @@ rule verdicts:
     message:
         "Judge the claims of the paper"
     shell:
-        "python -m workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
+        "python -S workflows/start.py workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
         " --published {input.published} --out {params.folder} 2>&1 | tee {log}"
