@@ -55,16 +55,19 @@ def compare(precision: str, rounds: int) -> float:
     )
 
 
-def has_matrix_units() -> bool:
-    """Whether the processor multiplies bfloat16 faster than float32 (AMX)."""
-    return bool(torch.cpu._is_amx_tile_supported())
+def bfloat16_instructions() -> str | None:
+    """What of the processor multiplies bfloat16 faster than float32; None if nothing does."""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    return "AVX512-BF16, no AMX" if torch.cpu._is_avx512_bf16_supported() else None
 
 
 def rows(rounds: int = 3) -> Iterator[Row]:
     """Two rows: bfloat16, where the processor has it, and float32."""
-    if has_matrix_units():
-        yield Row(f"{WORK}, bf16", "plain restatement", compare("bf16", rounds), 12)
+    has = bfloat16_instructions()
+    if has:
+        yield Row(f"{WORK}, bf16", "plain restatement", compare("bf16", rounds), 12, note=has)
     else:
-        note = "no AMX: bf16 is slower than fp32 here"
+        note = "no bfloat16 instructions: bf16 is slower than fp32 here"
         yield Row(f"{WORK}, bf16", "plain restatement", float("nan"), None, note=note)
     yield Row(f"{WORK}, fp32", "plain restatement", compare("fp32", rounds), 5)
