@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +85,32 @@ def _seeded() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a process that holds the libraries, as a run of Snakemake has one."""
-    place = tmp_path_factory.mktemp("preloaded") / "steps"
-    options = ["--address", str(place), "--parent", str(os.getpid())]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "workflows.preload", *options], cwd=Path(__file__).parents[1]
-    )
+def waited(condition: Callable[[], object]) -> None:
+    """Wait until it holds, for a minute at most."""
     deadline = time.monotonic() + 60
-    while not place.exists():
-        assert server.poll() is None, "it ended"
+    while not condition():
         assert time.monotonic() < deadline, "nothing happened for a minute"
         time.sleep(0.01)
-    yield str(place)
-    server.kill()
-    server.wait()
+
+
+@contextmanager
+def holding_libraries(address: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds the libraries, as a run of Snakemake has one."""
+    options = ["--address", str(address), "--parent", str(os.getpid())]
+    command = [sys.executable, "-m", "workflows.preload", *options]
+    server = subprocess.Popen(command, cwd=Path(__file__).parents[1])
+    try:
+        waited(lambda: address.exists() or server.poll() is not None)
+        assert server.poll() is None, "it ended"
+        yield server
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of such a process."""
+    place = tmp_path_factory.mktemp("preloaded") / "steps"
+    with holding_libraries(place):
+        yield str(place)

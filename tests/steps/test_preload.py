@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import holding_libraries, waited
 from workflows.start import VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -35,13 +35,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def waited(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened for a minute"
-        time.sleep(0.01)
-
-
 def alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -54,9 +47,11 @@ def environment(address: str) -> dict[str, str]:
     return {**os.environ, VARIABLE: address, "COLOUR": "red=1"}
 
 
-def run(address: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+def run(
+    address: str, folder: Path, *arguments: str, step: str = "step"
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*START, "step", *arguments],
+        [*START, step, *arguments],
         cwd=folder,
         env=environment(address),
         capture_output=True,
@@ -110,18 +105,10 @@ def test_whoever_ends_while_asking_holds_up_nobody(preloaded, folder) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at a process in /proc")
 def test_tables_do_not_wait_for_torch(tmp_path) -> None:
-    place = tmp_path / "own" / "steps"
-    place.parent.mkdir()
-    options = ["--address", str(place), "--parent", str(os.getpid())]
-    server = subprocess.Popen([sys.executable, "-m", "workflows.preload", *options], cwd=ROOT)
-    waited(place.exists)
-    command = [*START, "workflows.steps.tables", "--help"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(str(place)), capture_output=True, text=True, timeout=120
-    )
-    libraries = Path(f"/proc/{server.pid}/maps").read_text()
-    server.kill()
-    server.wait()
+    place = tmp_path / "steps"
+    with holding_libraries(place) as server:
+        done = run(str(place), ROOT, "--help", step="workflows.steps.tables")
+        libraries = Path(f"/proc/{server.pid}/maps").read_text()
     assert (done.returncode, done.stderr) == (0, "")
     assert "--published" in done.stdout
     assert "/pandas/" in libraries
