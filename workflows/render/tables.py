@@ -19,7 +19,7 @@ PROTOCOLS = {
 # Behind the paper's MNIST and CIFAR10 numbers, by its released code.
 PUBLISHED_IMAGES = 10_000
 BOLD_MARKDOWN, BOLD_LATEX = ("**", "**"), (r"\textbf{", "}")
-BOLD = "bold: better than every other row beyond the interval of their difference"
+BOLD = "bold: better than every other measured row beyond the interval of their difference"
 # Columns of words, which come from names and messages; the others are numbers.
 WORDS = ("row", "note")
 
