@@ -34,7 +34,7 @@ def test_an_old_number_is_noticed() -> None:
     assert "N = 64" in old
     assert "Of 3 verdicts" in old
     assert "1 reproduced, 2 undecided" in old
-    assert "1 seed, as published" in old
+    assert "made up instead of the published 500 over all at 1,024, 1 seed, as published" in old
     table["usage"] = 0.6
     assert render(old, table, verdicts, "made up") != old
     with pytest.raises(ValueError, match="needs the marks"):

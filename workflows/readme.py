@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflows.reading import load_yaml, read_csv
+from workflows.data import describe, names
+from workflows.grid import load_grid
+from workflows.reading import read_csv
 from workflows.render.numbers import ABSENT, UNITS
 from workflows.render.tables import mean
 from workflows.render.verdicts import summary
@@ -21,10 +23,11 @@ METRICS = ["PSNR", "rFID", "usage", "perplexity"]
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
-def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
+def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, trained: str) -> str:
     """The lines between the README's marks.
 
-    table: results/<budget>/tables/methods.csv. verdicts: results/<budget>/verdicts.csv.
+    table: results/<budget>/tables/methods.csv. verdicts: results/<budget>/verdicts.csv. trained:
+    how long and on how much.
     """
     wide: dict[str, list[str]] = {}
     images = set()
@@ -55,7 +58,8 @@ def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
         [
             f"Of {len(verdicts)} verdicts on the paper's claims, one a dataset and metric: "
             f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).",
-            f"Measured at budget *{title}*, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
+            f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
+            f"1,024, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
             "as published with JPEG files; ours (mean ± half of its 95 % interval) / published. "
             f"A Fréchet distance over N = {count} images is far above one over 10,000, so only "
             "the order of our own rows means anything in its column.",
@@ -65,12 +69,25 @@ def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
     )
 
 
-def render(readme: str, table: pd.DataFrame, verdicts: pd.DataFrame, title: str) -> str:
+def render(readme: str, table: pd.DataFrame, verdicts: pd.DataFrame, trained: str) -> str:
     """The README with its lines between the marks made anew. Raises ValueError without marks."""
     if START not in readme or END not in readme:
         raise ValueError(f"README.md: needs the marks {START} and {END}")
     inside = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    return inside.sub(lambda _: f"{START}\n{excerpt(table, verdicts, title)}\n{END}", readme)
+    return inside.sub(lambda _: f"{START}\n{excerpt(table, verdicts, trained)}\n{END}", readme)
+
+
+def trained() -> str:
+    """How long and on how much the runs of the table are trained, from the budget."""
+    grid = load_grid(BUDGET, {name: describe(name) for name in names()})
+    cells = [grid.cell(row.cell).knobs for row in grid.rows if row.table == TABLE]
+    here = [knobs for knobs in cells if knobs["dataset"] in DATASETS]
+    return " or ".join(
+        f"{epochs} epochs over {images:,} images at batch {batch}"
+        for epochs, images, batch in sorted(
+            {(knobs["epochs"], knobs["train_images"], knobs["batch_size"]) for knobs in here}
+        )
+    )
 
 
 def main() -> int:
@@ -79,13 +96,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     file = ROOT / "README.md"
-    title = load_yaml(ROOT / "workflows" / "budgets" / f"{BUDGET}.yaml", "budget")["title"]
     found = pd.read_csv(
         ROOT / "results" / BUDGET / "tables" / f"{TABLE}.csv",
         dtype={f"{metric} published": str for metric in METRICS},
     )
     verdicts = read_csv(ROOT / "results" / BUDGET / "verdicts.csv", "verdicts")
-    text = render(file.read_text(encoding="utf-8"), found, verdicts, title)
+    text = render(file.read_text(encoding="utf-8"), found, verdicts, trained())
     if check:
         if file.read_text(encoding="utf-8") != text:
             print("README.md differs; run python -m workflows.readme", file=sys.stderr)

@@ -75,6 +75,10 @@ def test_the_renderer_reads_it() -> None:
     assert read.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
     assert read.training_of("methods", "mnist") == [(12000, 16)]
     assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 16)]
+    assert read.trained("methods", "mnist") == "2 epochs over 12,000 images at batch 16"
+    generated = "3 to 20 epochs over 24,000 images at batch 64"
+    assert read.trained("generation_ffhq_imagenet", "cifar10") == generated
+    assert read.trained("methods", "mnist", [1]) == "1 epoch over 12,000 images at batch 16"
 
 
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])

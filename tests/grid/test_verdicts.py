@@ -223,7 +223,14 @@ def test_an_id_twice_is_refused(tmp_path: Path) -> None:
 
 def plan_with(claims: list[dict]) -> Plan:
     datasets = {"d": {"title": "D", "stand_in_for": "mnist", "images": 1}}
-    content = {"budget": "b", "title": "b: made up", "cells": {}, "rows": [], "tables": {}}
+    knobs = {"dataset": "d", "seed": 0, "epochs": 4, "batch_size": 8, "train_images": 1200}
+    content = {
+        "budget": "b",
+        "title": "b: made up",
+        "cells": {"c": {"folder": "c", "missing": None, "knobs": knobs}},
+        "rows": [{"table": "t", "row": "a", "cell": "c"}],
+        "tables": {"t": {}},
+    }
     return Plan.of(content | {"datasets": datasets, "claims": claims, "roles": {"digits": "d"}})
 
 
@@ -238,6 +245,7 @@ def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
     assert "+3.00 [+0.52, +5.48]" in text
     assert "D (stand-in for MNIST)" in text
     assert "n/a" in text
+    assert "Trained: 4 epochs over 1,200 images at batch 8." in text
     counts = summary(found).set_index("verdict")["count"].to_dict()
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
     assert counts["contradicted"] == counts["undecided"] == 0

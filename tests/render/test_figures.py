@@ -71,7 +71,8 @@ class Made:
             self.add_seed(table, row, f"{cell}/seed{seed}", {"seed": seed, **knobs}, dataset)
 
     def add_seed(self, table: str, row: str, cell: str, knobs: dict, dataset: str) -> None:
-        knobs = {"codebook_size": SIZE, **knobs, "dataset": dataset}
+        trained = {"epochs": 2, "batch_size": 16, "train_images": None}
+        knobs = {"codebook_size": SIZE, **trained, **knobs, "dataset": dataset}
         self.cells[cell] = {"folder": f"{self.folder}/{cell}", "missing": None, "knobs": knobs}
         self.rows.append({"table": table, "row": row, "cell": cell})
         base = {"table": table, "row": row, "dataset": dataset, "cell": cell}
@@ -148,7 +149,7 @@ def collected(
         "cells": made.cells,
         "rows": made.rows,
         "tables": {table: {} for table in ("methods", "two_dimensions", *SWEEPS)},
-        "datasets": {name: DATASETS[name] for name in datasets},
+        "datasets": {name: {**DATASETS[name], "images": 12000} for name in datasets},
     }
     contents = (("measured", made.measured), ("curves", made.curves), ("codes", made.codes))
     frames = (

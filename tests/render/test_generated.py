@@ -14,18 +14,19 @@ from workflows.render.plan import Plan
 from workflows.schema import schema
 
 CELL = "digits/ldm/vq_vae/seed0"
+KNOBS = {"dataset": "digits", "seed": 0, "epochs": 2, "batch_size": 64, "train_images": None}
 
 
 def progress(distances: list[float], samples: int | None) -> Figure:
     """Of one run, whose distance was looked at once an epoch."""
-    about = {"folder": CELL, "missing": None, "knobs": {"dataset": "digits", "seed": 0}, "stage": 2}
+    about = {"folder": CELL, "missing": None, "knobs": KNOBS, "stage": 2}
     plan = {
         "budget": "made_up",
         "title": "made_up: a budget",
         "cells": {CELL: about},
         "rows": [{"table": "generation", "row": "LDM", "cell": CELL}],
         "tables": {"generation": {"stage": 2}},
-        "datasets": {"digits": {"title": "Digits", "stand_in_for": None}},
+        "datasets": {"digits": {"title": "Digits", "stand_in_for": None, "images": 3600}},
         "progress_samples": samples,
     }
     values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": CELL}

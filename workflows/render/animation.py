@@ -13,6 +13,7 @@ from workflows.render.codevectors import shown
 from workflows.render.collected import MISSING, Collected
 from workflows.render.films import Film
 from workflows.render.lettering import height, wrap
+from workflows.render.notes import budget
 from workflows.render.panels import EDGE, Page, broken, room_below, small_print
 from workflows.render.style import AXIS, GREY, LABEL, TITLE, ink, style
 from workflows.render.tiles import Corner
@@ -41,8 +42,9 @@ def animation(data: Collected) -> Iterator[Figure]:
     films = [film for film in found.values() if isinstance(film, Film)]
     steps = sorted({int(step) for film in films for step in film.step})
     about = f"{data.plan.dataset_title(name)}, validation images" if name else MISSING
+    words = budget(data.plan, TABLE, [name] if name else data.datasets(TABLE))
     for step in steps or [0]:
-        yield _figure(found, step, [f"{data.plan.title}.", f"{about}. {MARKS}"])
+        yield _figure(found, step, [words, f"{about}. {MARKS}"])
 
 
 def _figure(lines: Lines, step: int, notes: list[str]) -> Figure:

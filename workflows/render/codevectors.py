@@ -12,7 +12,7 @@ from workflows.render import films, plane
 from workflows.render.collected import Collected
 from workflows.render.films import Film
 from workflows.render.lettering import height, width, wrap
-from workflows.render.notes import numbered, seeds_planned
+from workflows.render.notes import budget, numbered, seeds_planned
 from workflows.render.panels import DOUBLE, EDGE, Page, broken, room_below, small_print, title
 from workflows.render.style import GREY, LABEL, TITLE, style
 from workflows.render.tiles import Corner
@@ -84,7 +84,7 @@ def notes(data: Collected, some: list[Film]) -> list[str]:
     planned = seeds_planned(data, TABLE)
     first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
     runs = f"Validation images; runs of {numbered(planned[:1])}{first}."
-    found = [f"{data.plan.title}. {runs}"]
+    found = [f"{budget(data.plan, TABLE, data.datasets(TABLE))} {runs}"]
     if some:
         counted = sorted({film.counted for film in some})
         drawn = sorted({film.latents.shape[1] for film in some})

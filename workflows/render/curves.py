@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from workflows.render import seeds
 from workflows.render.collected import Collected
 from workflows.render.labels import empty, failed, label_ends, line
-from workflows.render.notes import failures, means, seeds_planned, short
+from workflows.render.notes import budget, failures, means, seeds_planned, short
 from workflows.render.panels import across, panels
 from workflows.render.scales import counted, foot, roomy, unit
 
@@ -34,7 +34,7 @@ def training_curves(data: Collected) -> Figure:
         for (_, row), drawn in some.items()
     }
     notes = [
-        f"{data.plan.title}. Usage and perplexity are of the validation images. "
+        f"{budget(data.plan, TABLE, datasets)} Usage and perplexity are of the validation images. "
         + means(behind, seeds_planned(data, TABLE), "bands"),
         *failures(data, TABLE, seen),
     ]

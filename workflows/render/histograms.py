@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from workflows.render import seeds
 from workflows.render.collected import Collected, Runs
 from workflows.render.labels import empty, failed, label_ends, line
-from workflows.render.notes import failures, means, seeds_planned, short
+from workflows.render.notes import budget, failures, means, seeds_planned, short
 from workflows.render.panels import across, panels
 from workflows.render.scales import foot, frequencies, tested
 from workflows.render.style import GREY
@@ -36,8 +36,8 @@ def code_histograms(data: Collected) -> Figure:
         for row, drawn in some.items()
     }
     notes = [
-        f"{data.plan.title}. Codes of the test images; a line ends at the last code in use. "
-        + means(behind, seeds_planned(data, TABLE), "bands"),
+        f"{budget(data.plan, TABLE, datasets)} Codes of the test images; a line ends at the last "
+        "code in use. " + means(behind, seeds_planned(data, TABLE), "bands"),
         *failures(data, TABLE, seen),
     ]
     labels = [

@@ -16,6 +16,21 @@ def short(plan: Plan, dataset: str) -> str:
     return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
 
 
+def lengths(plan: Plan, table: str, datasets: Iterable[str]) -> str:
+    """How long and on how much a table's runs are trained, dataset by dataset if that differs."""
+    found: dict[str, list[str]] = {}
+    for dataset in datasets:
+        found.setdefault(plan.trained(table, dataset), []).append(short(plan, dataset))
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{', '.join(names)}: {length}" for length, names in found.items())
+
+
+def budget(plan: Plan, table: str, datasets: Iterable[str]) -> str:
+    """A sentence: the budget, and what it makes of the trainings of a table."""
+    return f"{plan.title}: {lengths(plan, table, datasets)}."
+
+
 def seeds_planned(data: Collected, table: str) -> list[int]:
     """The seeds of a table's runs."""
     lines = data.plan.lines_of(table)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from workflows.render import errors
 from workflows.render.collected import Collected
-from workflows.render.notes import numbered, seeds_planned
+from workflows.render.notes import budget, numbered, seeds_planned
 from workflows.render.plates import ERROR, Lines, plate
 from workflows.render.tiles import halves, tiled
 
@@ -45,4 +45,4 @@ def reconstructions(data: Collected) -> Figure:
     planned = seeds_planned(data, TABLE)
     first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
     runs = f"Test images; runs of {numbered(planned[:1])}{first}."
-    return plate(data, TABLE, lines, f"{data.plan.title}. {runs}")
+    return plate(data, TABLE, lines, f"{budget(data.plan, TABLE, lines)} {runs}")

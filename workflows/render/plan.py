@@ -97,6 +97,20 @@ class Plan:
             }
         )
 
+    def trained(self, table: str, dataset: str, epochs: Collection[int] | None = None) -> str:
+        """How long, on how much: "2 to 4 epochs over 12,000 images at batch 16".
+
+        epochs: of the runs that are spoken of, by default what all of the table's are to have.
+        """
+        cells = [cell for cells in self.rows_of(table, dataset).values() for cell in cells]
+        found = sorted(epochs or {self.knobs(cell)["epochs"] for cell in cells})
+        span = f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+        sizes = " or ".join(
+            f"{images:,} images at batch {batch:,}"
+            for images, batch in self.training_of(table, dataset)
+        )
+        return f"{span} {'epoch' if found == [1] else 'epochs'} over {sizes}"
+
     def networks_of(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
         """What is to be said of the networks of those rows' runs on a dataset, and of which rows,
         unless it is of all.

@@ -13,7 +13,7 @@ from workflows.render import seeds
 from workflows.render.collected import MISSING, Collected
 from workflows.render.labels import empty, failed, label_ends, line
 from workflows.render.lettering import POINTS
-from workflows.render.notes import failures, means, seeds_planned, short
+from workflows.render.notes import budget, failures, means, seeds_planned, short
 from workflows.render.numbers import heading
 from workflows.render.panels import across, panels
 from workflows.render.scales import foot, roomy, tested
@@ -65,7 +65,8 @@ def sweep(data: Collected, what: Sweep) -> Figure:
     }
     shown = [name for name in datasets if name in set(values["dataset"])]
     notes = [
-        f"{data.plan.title}. {PROTOCOLS[protocol].capitalize()}; a lower rFID is better. "
+        f"{budget(data.plan, what.table, datasets)} {PROTOCOLS[protocol].capitalize()}; a lower "
+        "rFID is better. "
         + ("Areas are proportional to D. " if what.blobs else "")
         + means(behind, seeds_planned(data, what.table), "bars"),
         *failures(data, what.table, shown),

@@ -108,12 +108,7 @@ def _extent(block: Block, plan: Plan) -> str:
     if not epochs:
         return "Nothing measured"
     seeds = int(block.rows["seeds"].max())
-    span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    sizes = " or ".join(
-        f"{images:,} images at batch {batch}"
-        for images, batch in plan.training_of(block.table, block.dataset)
-    )
-    text = f"{span} {'epoch' if span == '1' else 'epochs'} over {sizes}, "
+    text = plan.trained(block.table, block.dataset, epochs) + ", "
     if seeds == 1:
         return text + "1 seed"
     return text + f"{seeds} seeds (mean ± half of its 95 % interval; {BOLD})"

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from workflows.render import escape
+from workflows.render.notes import lengths
 from workflows.render.numbers import ABSENT, shown
 from workflows.render.plan import Plan
 
@@ -55,6 +56,12 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
     )
 
 
+def trained(found: pd.DataFrame, plan: Plan, table: str) -> str:
+    """A sentence on how long the runs behind a claim's lines are trained; empty without any."""
+    here = [name for name in plan.datasets_of(table) if name in set(found["dataset"])]
+    return f"Trained: {lengths(plan, table, here)}." if here else ""
+
+
 def effect(line: dict[Any, Any]) -> str:
     """An effect and its interval as text. line: of verdicts.csv."""
     if line["effect"] != line["effect"]:
@@ -81,6 +88,7 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
             f"## {claim['id'].replace('_', ' ')}",
             escape.markdown(f"{claim['claim']} ({claim['source']})"),
             body.to_markdown(index=False, disable_numparse=True),
+            escape.markdown(trained(lines, plan, claim["table"])),
         ]
     kinds = dict.fromkeys(claim["kind"] for claim in plan.claims)
     parts.append("\n".join(f"- {kind.replace('_', ' ')}: {KINDS[kind]}" for kind in kinds))

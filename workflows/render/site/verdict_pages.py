@@ -8,7 +8,7 @@ from typing import Any
 from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
-from workflows.render.verdicts import KINDS, ORDER, READING, effect, summary
+from workflows.render.verdicts import KINDS, ORDER, READING, effect, summary, trained
 
 Shown = dict[str, Any]
 Claim = Mapping[str, Any]
@@ -42,6 +42,7 @@ def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
     return {
         **{key: claim[key] for key in ("id", "claim", "source", "table", "kind")},
         "lines": lines,
+        "trained": trained(found, gallery.plan, claim["table"]),
         "tally": [(verdict, count) for verdict, count in tally.items() if count],
         "runs": [
             {
