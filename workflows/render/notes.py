@@ -23,12 +23,12 @@ def lengths(plan: Plan, table: str, datasets: Iterable[str]) -> str:
         found.setdefault(plan.trained(table, dataset), []).append(short(plan, dataset))
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(f"{', '.join(names)}: {length}" for length, names in found.items())
+    return "; ".join(f"{length} ({', '.join(names)})" for length, names in found.items())
 
 
 def budget(plan: Plan, table: str, datasets: Iterable[str]) -> str:
     """A sentence: the budget, and what it makes of the trainings of a table."""
-    return f"{plan.title}: {lengths(plan, table, datasets)}."
+    return f"Budget {plan.title}: {lengths(plan, table, datasets)}."
 
 
 def seeds_planned(data: Collected, table: str) -> list[int]:
