@@ -76,7 +76,7 @@ def test_every_result_has_a_label_and_a_caption(report: Path) -> None:
         assert result["labels"], file
         # A word of its own after the title, and the budget; nothing that was left unfilled.
         assert re.search(r"<strong>[^<]+\.</strong> \w", result["caption"]), file
-        assert f"{BUDGET}:" in result["caption"], file
+        assert f"Budget {BUDGET}, " in result["caption"], file
         assert "system-message" not in result["caption"], file
         assert "{" not in result["caption"], file
 
