@@ -154,6 +154,11 @@ def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page
     assert cells[5] == "23.32"
     assert cells[6].startswith("+")
     assert "[+" in cells[6]
+    length = "Trained: 2 epochs over 12,000 images at batch 16."
+    assert length in (answer.text_content() or "")
+    opened(page, gallery / "verdicts.html")
+    assert length in (page.locator("section#cvq_better_than_vq").text_content() or "")
+    opened(page, gallery / "index.html")
     command = "make cell BUDGET=lite CELL=mnist/cvq_vae/contrastive/seed0"
     assert page.get_by_text(command).count() == 1
 
