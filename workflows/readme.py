@@ -13,6 +13,7 @@ from workflows.data import describe, names
 from workflows.grid import load_grid
 from workflows.reading import read_csv
 from workflows.render.numbers import ABSENT, UNITS
+from workflows.render.plan import length
 from workflows.render.tables import mean
 from workflows.render.verdicts import summary
 
@@ -82,12 +83,8 @@ def trained() -> str:
     grid = load_grid(BUDGET, {name: describe(name) for name in names()})
     cells = [grid.cell(row.cell).knobs for row in grid.rows if row.table == TABLE]
     here = [knobs for knobs in cells if knobs["dataset"] in DATASETS]
-    return " or ".join(
-        f"{epochs} epochs over {images:,} images at batch {batch}"
-        for epochs, images, batch in sorted(
-            {(knobs["epochs"], knobs["train_images"], knobs["batch_size"]) for knobs in here}
-        )
-    )
+    sizes = {(knobs["train_images"], knobs["batch_size"]) for knobs in here}
+    return length({knobs["epochs"] for knobs in here}, sorted(sizes))
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from workflows.cells import listing, status, targets
 from workflows.data import describe, names
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import FIGURES, PAPER, filmed, plan
-from workflows.render.plan import Plan
+from workflows.render.plan import Plan, length
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
@@ -78,7 +78,9 @@ def test_the_renderer_reads_it() -> None:
     assert read.trained("methods", "mnist") == "2 epochs over 12,000 images at batch 16"
     generated = "3 to 20 epochs over 24,000 images at batch 64"
     assert read.trained("generation_ffhq_imagenet", "cifar10") == generated
-    assert read.trained("methods", "mnist", [1]) == "1 epoch over 12,000 images at batch 16"
+    latents = read.trained("generation_ffhq_imagenet", "cifar10", ["RQ-VAE-LDM"])
+    assert latents == "20 epochs over 24,000 images at batch 64"
+    assert length([1], [(900, 8)]) == "1 epoch over 900 images at batch 8"
 
 
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from workflows.render.collected import Collected
 from workflows.render.plan import Plan
@@ -16,11 +16,14 @@ def short(plan: Plan, dataset: str) -> str:
     return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
 
 
-def lengths(plan: Plan, table: str, datasets: Iterable[str]) -> str:
-    """How long and on how much a table's runs are trained, dataset by dataset if that differs."""
+def lengths(plan: Plan, table: str, datasets: Iterable[str], rows: Collection[str] = ()) -> str:
+    """How long and on how much runs of a table's rows are trained, by dataset if that differs.
+
+    rows: all if none are named.
+    """
     found: dict[str, list[str]] = {}
     for dataset in datasets:
-        found.setdefault(plan.trained(table, dataset), []).append(short(plan, dataset))
+        found.setdefault(plan.trained(table, dataset, rows), []).append(short(plan, dataset))
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{length} ({', '.join(names)})" for length, names in found.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,19 +97,12 @@ class Plan:
             }
         )
 
-    def trained(self, table: str, dataset: str, epochs: Collection[int] | None = None) -> str:
-        """How long, on how much: "2 to 4 epochs over 12,000 images at batch 16".
-
-        epochs: of the runs that are spoken of, by default what all of the table's are to have.
-        """
-        cells = [cell for cells in self.rows_of(table, dataset).values() for cell in cells]
-        found = sorted(epochs or {self.knobs(cell)["epochs"] for cell in cells})
-        span = f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
-        sizes = " or ".join(
-            f"{images:,} images at batch {batch:,}"
-            for images, batch in self.training_of(table, dataset)
-        )
-        return f"{span} {'epoch' if found == [1] else 'epochs'} over {sizes}"
+    def trained(self, table: str, dataset: str, rows: Collection[str] = ()) -> str:
+        """The `length` of the trainings of these rows, or of all, as it is planned."""
+        found = self.rows_of(table, dataset).items()
+        cells = [cell for row, of in found if not rows or row in rows for cell in of]
+        epochs = {self.knobs(cell)["epochs"] for cell in cells}
+        return length(epochs, self.training_of(table, dataset))
 
     def networks_of(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
         """What is to be said of the networks of those rows' runs on a dataset, and of which rows,
@@ -159,6 +152,14 @@ class Plan:
     def stage_of(self, cell: str) -> int:
         """1: an autoencoder. 2: a diffusion model."""
         return int(self.cells[cell].get("stage", 1))
+
+
+def length(epochs: Collection[int], sizes: Iterable[tuple[int, int]]) -> str:
+    """In words: "2 to 4 epochs over 12,000 images at batch 16". sizes: (images, batch size)."""
+    first, last = min(epochs), max(epochs)
+    span = f"{first:,}" if first == last else f"{first:,} to {last:,}"
+    over = " or ".join(f"{images:,} images at batch {batch:,}" for images, batch in sizes)
+    return f"{span} {'epoch' if last == 1 else 'epochs'} over {over}"
 
 
 def described(knobs: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from workflows.render import escape
 from workflows.render.blocks import Block
 from workflows.render.numbers import ABSENT, heading, shown
-from workflows.render.plan import Plan
+from workflows.render.plan import Plan, length
 
 PROTOCOLS = {
     "exact": "exact protocol",
@@ -108,7 +108,7 @@ def _extent(block: Block, plan: Plan) -> str:
     if not epochs:
         return "Nothing measured"
     seeds = int(block.rows["seeds"].max())
-    text = plan.trained(block.table, block.dataset, epochs) + ", "
+    text = length(epochs, plan.training_of(block.table, block.dataset)) + ", "
     if seeds == 1:
         return text + "1 seed"
     return text + f"{seeds} seeds (mean ± half of its 95 % interval; {BOLD})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -56,10 +57,12 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
     )
 
 
-def trained(found: pd.DataFrame, plan: Plan, table: str) -> str:
-    """A sentence on how long the runs behind a claim's lines are trained; empty without any."""
-    here = [name for name in plan.datasets_of(table) if name in set(found["dataset"])]
-    return f"Trained: {lengths(plan, table, here)}." if here else ""
+def trained(found: pd.DataFrame, plan: Plan, claim: Mapping[str, Any]) -> str:
+    """A sentence on how long the runs behind a claim's lines were trained; empty without any."""
+    tested = set(found.loc[found["seeds"] > 0, "dataset"])
+    here = [name for name in plan.datasets_of(claim["table"]) if name in tested]
+    rows = [*claim["of"], *claim.get("than", ())]
+    return f"Trained: {lengths(plan, claim['table'], here, rows)}." if here else ""
 
 
 def effect(line: dict[Any, Any]) -> str:
@@ -88,7 +91,7 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
             f"## {claim['id'].replace('_', ' ')}",
             escape.markdown(f"{claim['claim']} ({claim['source']})"),
             body.to_markdown(index=False, disable_numparse=True),
-            escape.markdown(trained(lines, plan, claim["table"])),
+            escape.markdown(trained(lines, plan, claim)),
         ]
     kinds = dict.fromkeys(claim["kind"] for claim in plan.claims)
     parts.append("\n".join(f"- {kind.replace('_', ' ')}: {KINDS[kind]}" for kind in kinds))

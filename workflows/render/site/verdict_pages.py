@@ -42,7 +42,7 @@ def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
     return {
         **{key: claim[key] for key in ("id", "claim", "source", "table", "kind")},
         "lines": lines,
-        "trained": trained(found, gallery.plan, claim["table"]),
+        "trained": trained(found, gallery.plan, claim),
         "tally": [(verdict, count) for verdict, count in tally.items() if count],
         "runs": [
             {
