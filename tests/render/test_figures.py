@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -249,6 +250,21 @@ def test_a_row_that_failed_keeps_its_name_with_a_cross(draw, tmp_path: Path) -> 
 def test_nothing_measured_is_a_figure_that_says_why(draw, tmp_path: Path) -> None:
     figure = draw(collected(tmp_path, "dataset_missing"))
     assert f"no measurements: dataset missing: {REASON}" in said(figure)
+
+
+@pytest.mark.parametrize("draw", [figures.training_curves, figures.code_histograms])
+def test_the_small_print_says_how_long_those_were_trained_that_finished(
+    draw, tmp_path: Path
+) -> None:
+    data = collected(tmp_path, bad=("digits/sq_vae",))
+    for cell, about in data.plan.cells.items():
+        if cell.startswith("digits/sq_vae"):
+            about["knobs"].update(epochs=40, batch_size=32)
+    assert "2 epochs over 12,000 images at batch 16" in said(draw(data))
+    # Of what has not run at all, it is the plan.
+    assert "2 to 40 epochs over 12,000 images at batch 16 or" in said(
+        draw(replace(data, measured=data.measured.assign(status="not_run")))
+    )
 
 
 def test_a_sweep_says_its_protocol_and_number_of_images(tmp_path: Path) -> None:

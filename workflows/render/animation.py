@@ -42,7 +42,7 @@ def animation(data: Collected) -> Iterator[Figure]:
     films = [film for film in found.values() if isinstance(film, Film)]
     steps = sorted({int(step) for film in films for step in film.step})
     about = f"{data.plan.dataset_title(name)}, validation images" if name else MISSING
-    words = budget(data.plan, TABLE, [name] if name else data.datasets(TABLE))
+    words = budget(data, TABLE, [name] if name else data.datasets(TABLE))
     for step in steps or [0]:
         yield _figure(found, step, [words, f"{about}. {MARKS}"])
 

@@ -84,7 +84,7 @@ def notes(data: Collected, some: list[Film]) -> list[str]:
     planned = seeds_planned(data, TABLE)
     first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
     runs = f"Validation images; runs of {numbered(planned[:1])}{first}."
-    found = [f"{budget(data.plan, TABLE, data.datasets(TABLE))} {runs}"]
+    found = [f"{budget(data, TABLE, data.datasets(TABLE))} {runs}"]
     if some:
         counted = sorted({film.counted for film in some})
         drawn = sorted({film.latents.shape[1] for film in some})

@@ -34,7 +34,7 @@ def training_curves(data: Collected) -> Figure:
         for (_, row), drawn in some.items()
     }
     notes = [
-        f"{budget(data.plan, TABLE, datasets)} Usage and perplexity are of the validation images. "
+        f"{budget(data, TABLE, datasets)} Usage and perplexity are of the validation images. "
         + means(behind, seeds_planned(data, TABLE), "bands"),
         *failures(data, TABLE, seen),
     ]

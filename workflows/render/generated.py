@@ -33,7 +33,7 @@ def _plate(data: Collected, table: str, kind: str, about: str) -> Figure:
     lines = {name: _lines(data, table, name, kind) for name in data.datasets(table)}
     planned = seeds_planned(data, table)
     first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
-    note = f"{budget(data.plan, table, lines)} {about} Runs of {numbered(planned[:1])}{first}."
+    note = f"{budget(data, table, lines)} {about} Runs of {numbered(planned[:1])}{first}."
     return plate(data, table, lines, note)
 
 
@@ -70,7 +70,7 @@ def progress(data: Collected, table: str) -> Figure:
     }
     seen = [name for name, some in lines.items() if any(map(len, some.values()))]
     notes = [
-        f"{budget(data.plan, table, datasets)} Epoch 0: noise, decoded. "
+        f"{budget(data, table, datasets)} Epoch 0: noise, decoded. "
         + means(behind, seeds_planned(data, table), "bands"),
         *failures(data, table, seen),
     ]

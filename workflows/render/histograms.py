@@ -36,7 +36,7 @@ def code_histograms(data: Collected) -> Figure:
         for row, drawn in some.items()
     }
     notes = [
-        f"{budget(data.plan, TABLE, datasets)} Codes of the test images; a line ends at the last "
+        f"{budget(data, TABLE, datasets)} Codes of the test images; a line ends at the last "
         "code in use. " + means(behind, seeds_planned(data, TABLE), "bands"),
         *failures(data, TABLE, seen),
     ]

@@ -16,22 +16,29 @@ def short(plan: Plan, dataset: str) -> str:
     return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
 
 
-def lengths(plan: Plan, table: str, datasets: Iterable[str], rows: Collection[str] = ()) -> str:
-    """How long and on how much runs of a table's rows are trained, by dataset if that differs.
+def lengths(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
+    """How long and on how much a table's runs are trained, by dataset if that differs.
 
-    rows: all if none are named.
+    rows: dataset -> the rows that are meant, none for all of them.
     """
     found: dict[str, list[str]] = {}
-    for dataset in datasets:
-        found.setdefault(plan.trained(table, dataset, rows), []).append(short(plan, dataset))
+    for dataset, meant in rows.items():
+        found.setdefault(plan.trained(table, dataset, meant), []).append(short(plan, dataset))
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{length} ({', '.join(names)})" for length, names in found.items())
 
 
-def budget(plan: Plan, table: str, datasets: Iterable[str]) -> str:
-    """A sentence: the budget, and what it makes of the trainings of a table."""
-    return f"Budget {plan.title}: {lengths(plan, table, datasets)}."
+def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
+    """A sentence: the budget, and how long those of a table's runs were trained that finished.
+
+    Where none has, how long they are to be.
+    """
+    planned = list(datasets)
+    ran = {name: [runs.row for runs in data.runs(table, name) if runs.finished] for name in planned}
+    done = {name: rows for name, rows in ran.items() if rows}
+    meant = done or {name: [] for name in planned}
+    return f"Budget {data.plan.title}: {lengths(data.plan, table, meant)}."
 
 
 def seeds_planned(data: Collected, table: str) -> list[int]:

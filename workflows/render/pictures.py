@@ -45,4 +45,4 @@ def reconstructions(data: Collected) -> Figure:
     planned = seeds_planned(data, TABLE)
     first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
     runs = f"Test images; runs of {numbered(planned[:1])}{first}."
-    return plate(data, TABLE, lines, f"{budget(data.plan, TABLE, lines)} {runs}")
+    return plate(data, TABLE, lines, f"{budget(data, TABLE, lines)} {runs}")

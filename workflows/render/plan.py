@@ -84,25 +84,31 @@ class Plan:
                 found.setdefault(line["row"], []).append(line["cell"])
         return found
 
-    def training_of(self, table: str, dataset: str) -> list[tuple[int, int]]:
-        """The different (training images, batch size) of a table's runs on a dataset, sorted."""
-        cells = [cell for cells in self.rows_of(table, dataset).values() for cell in cells]
+    def training_of(
+        self, table: str, dataset: str, rows: Collection[str] = ()
+    ) -> list[tuple[int, int]]:
+        """The different (training images, batch size) of a table's runs on a dataset, sorted.
+
+        rows: all if none are named.
+        """
         return sorted(
             {
                 (
                     self.knobs(cell)["train_images"] or self.datasets[dataset]["images"],
                     self.knobs(cell)["batch_size"],
                 )
-                for cell in cells
+                for cell in self._cells(table, dataset, rows)
             }
         )
 
     def trained(self, table: str, dataset: str, rows: Collection[str] = ()) -> str:
         """The `length` of the trainings of these rows, or of all, as it is planned."""
+        epochs = {self.knobs(cell)["epochs"] for cell in self._cells(table, dataset, rows)}
+        return length(epochs, self.training_of(table, dataset, rows))
+
+    def _cells(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
         found = self.rows_of(table, dataset).items()
-        cells = [cell for row, of in found if not rows or row in rows for cell in of]
-        epochs = {self.knobs(cell)["epochs"] for cell in cells}
-        return length(epochs, self.training_of(table, dataset))
+        return [cell for row, cells in found if not rows or row in rows for cell in cells]
 
     def networks_of(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
         """What is to be said of the networks of those rows' runs on a dataset, and of which rows,

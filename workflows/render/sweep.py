@@ -65,7 +65,7 @@ def sweep(data: Collected, what: Sweep) -> Figure:
     }
     shown = [name for name in datasets if name in set(values["dataset"])]
     notes = [
-        f"{budget(data.plan, what.table, datasets)} {PROTOCOLS[protocol].capitalize()}; a lower "
+        f"{budget(data, what.table, datasets)} {PROTOCOLS[protocol].capitalize()}; a lower "
         "rFID is better. "
         + ("Areas are proportional to D. " if what.blobs else "")
         + means(behind, seeds_planned(data, what.table), "bars"),

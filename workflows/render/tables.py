@@ -108,7 +108,8 @@ def _extent(block: Block, plan: Plan) -> str:
     if not epochs:
         return "Nothing measured"
     seeds = int(block.rows["seeds"].max())
-    text = length(epochs, plan.training_of(block.table, block.dataset)) + ", "
+    sizes = plan.training_of(block.table, block.dataset, _measured(block))
+    text = length(epochs, sizes) + ", "
     if seeds == 1:
         return text + "1 seed"
     return text + f"{seeds} seeds (mean ± half of its 95 % interval; {BOLD})"

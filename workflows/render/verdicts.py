@@ -62,7 +62,8 @@ def trained(found: pd.DataFrame, plan: Plan, claim: Mapping[str, Any]) -> str:
     tested = set(found.loc[found["seeds"] > 0, "dataset"])
     here = [name for name in plan.datasets_of(claim["table"]) if name in tested]
     rows = [*claim["of"], *claim.get("than", ())]
-    return f"Trained: {lengths(plan, claim['table'], here, rows)}." if here else ""
+    meant = dict.fromkeys(here, rows)
+    return f"Trained: {lengths(plan, claim['table'], meant)}." if here else ""
 
 
 def effect(line: dict[Any, Any]) -> str:
