@@ -253,7 +253,7 @@ def test_nothing_measured_is_a_figure_that_says_why(draw, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("draw", [figures.training_curves, figures.code_histograms])
-def test_the_small_print_says_how_long_those_were_trained_that_finished(
+def test_the_small_print_says_how_long_the_measured_rows_were_trained(
     draw, tmp_path: Path
 ) -> None:
     data = collected(tmp_path, bad=("digits/sq_vae",))
@@ -261,6 +261,9 @@ def test_the_small_print_says_how_long_those_were_trained_that_finished(
         if cell.startswith("digits/sq_vae"):
             about["knobs"].update(epochs=40, batch_size=32)
     assert "2 epochs over 12,000 images at batch 16" in said(draw(data))
+    # Neither is there a number of what has not been run yet, nor a failure.
+    left = data.measured[data.measured["status"] == "ok"]
+    assert "2 epochs over 12,000 images at batch 16" in said(draw(replace(data, measured=left)))
     # Of what has not run at all, it is the plan.
     assert "2 to 40 epochs over 12,000 images at batch 16 or" in said(
         draw(replace(data, measured=data.measured.assign(status="not_run")))

@@ -63,6 +63,12 @@ class Collected:
             for row, cells in self.plan.rows_of(table, dataset).items()
         ]
 
+    def rows_measured(self, table: str, dataset: str) -> list[str]:
+        """A table's rows of which there is a number on a dataset."""
+        lines = self.measured
+        here = (lines["table"] == table) & (lines["dataset"] == dataset)
+        return list(dict.fromkeys(lines.loc[here & (lines["status"] == "ok"), "row"]))
+
     def failed(self, table: str, dataset: str) -> dict[str, str]:
         """Cell -> why it has no number, of those that have none."""
         here = (self.measured["table"] == table) & (self.measured["dataset"] == dataset)

@@ -30,13 +30,13 @@ def lengths(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
 
 
 def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
-    """A sentence: the budget, and how long those of a table's runs were trained that finished.
+    """A sentence: the budget, and how long the runs of a table's measured rows were trained.
 
-    Where none has, how long they are to be.
+    Where nothing is measured, how long they are to be.
     """
     planned = list(datasets)
-    ran = {name: [runs.row for runs in data.runs(table, name) if runs.finished] for name in planned}
-    done = {name: rows for name, rows in ran.items() if rows}
+    measured = {name: data.rows_measured(table, name) for name in planned}
+    done = {name: rows for name, rows in measured.items() if rows}
     meant = done or {name: [] for name in planned}
     return f"Budget {data.plan.title}: {lengths(data.plan, table, meant)}."
 
