@@ -253,9 +253,7 @@ def test_nothing_measured_is_a_figure_that_says_why(draw, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("draw", [figures.training_curves, figures.code_histograms])
-def test_the_small_print_says_how_long_the_measured_rows_were_trained(
-    draw, tmp_path: Path
-) -> None:
+def test_the_small_print_says_how_long_the_measured_rows_were_trained(draw, tmp_path: Path) -> None:
     data = collected(tmp_path, bad=("digits/sq_vae",))
     for cell, about in data.plan.cells.items():
         if cell.startswith("digits/sq_vae"):
