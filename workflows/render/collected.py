@@ -16,7 +16,11 @@ MISSING = "no measurements"
 
 @dataclass(frozen=True)
 class Runs:
-    """A row's cells, one a seed: those that finished, and why the others did not."""
+    """A row's cells, one a seed: those that finished, and why the others did not.
+
+    Of a grid that is rendered before all of it has run, `finished` also holds cells that have
+    neither a number nor a failure yet; `Collected.rows_measured` tells them apart.
+    """
 
     row: str
     finished: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,12 +114,34 @@ class Plan:
         """What is to be said of the networks of those rows' runs on a dataset, and of which rows,
         unless it is of all.
         """
+        return self._told(table, dataset, rows, lambda cell: described(self.knobs(cell)))
+
+    def first_stages_of(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
+        """How long the first stages below those rows' runs were trained and in which networks,
+        and of which rows, unless it is of all. Nothing of models of pixels.
+        """
+
+        def first_stage(cell: str) -> str:
+            name = self.knobs(cell).get("first_stage")
+            if name is None:
+                return ""
+            knobs = self.knobs(name)
+            images = knobs["train_images"] or self.datasets[knobs["dataset"]]["images"]
+            text = f"first stage of {length([knobs['epochs']], [(images, knobs['batch_size'])])}"
+            network = described(knobs)
+            return f"{text}, {network}" if network else text
+
+        return self._told(table, dataset, rows, first_stage)
+
+    def _told(
+        self, table: str, dataset: str, rows: Collection[str], tell: Callable[[str], str]
+    ) -> list[str]:
         found: dict[str, list[str]] = {}
         for row, cells in self.rows_of(table, dataset).items():
             if row in rows:
-                found.setdefault(described(self.knobs(cells[0])), []).append(row)
+                found.setdefault(tell(cells[0]), []).append(row)
         return [
-            text if len(found) == 1 else f"{', '.join(of)}: {text}"
+            text[0].upper() + text[1:] if len(found) == 1 else f"{', '.join(of)}: {text}"
             for text, of in found.items()
             if text
         ]

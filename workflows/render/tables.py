@@ -87,6 +87,7 @@ def caption(block: Block, plan: Plan) -> str:
         f"Budget {plan.title}",
         _extent(block, plan),
         *plan.networks_of(block.table, block.dataset, _measured(block)),
+        *plan.first_stages_of(block.table, block.dataset, _measured(block)),
     ]
     if record.get("stage", 1) == 2:
         many = f"the first {plan.reference_images:,}" if plan.reference_images else "all"
