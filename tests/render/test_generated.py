@@ -17,13 +17,18 @@ CELL = "digits/ldm/vq_vae/seed0"
 KNOBS = {"dataset": "digits", "seed": 0, "epochs": 2, "batch_size": 64, "train_images": None}
 
 
-def progress(distances: list[float], samples: int | None) -> Figure:
+BELOW = "digits/vq_vae/D4-epochs30/seed0"
+
+
+def progress(distances: list[float], samples: int | None, first_stage: str | None = None) -> Figure:
     """Of one run, whose distance was looked at once an epoch."""
-    about = {"folder": CELL, "missing": None, "knobs": KNOBS, "stage": 2}
+    knobs = {**KNOBS, "first_stage": first_stage}
+    about = {"folder": CELL, "missing": None, "knobs": knobs, "stage": 2}
+    below = {"folder": BELOW, "missing": None, "knobs": {**KNOBS, "epochs": 30, "batch_size": 16}}
     plan = {
         "budget": "made_up",
         "title": "made_up: a budget",
-        "cells": {CELL: about},
+        "cells": {CELL: about, BELOW: below},
         "rows": [{"table": "generation", "row": "LDM", "cell": CELL}],
         "tables": {"generation": {"stage": 2}},
         "datasets": {"digits": {"title": "Digits", "stand_in_for": None, "images": 3600}},
@@ -49,3 +54,14 @@ def test_the_distance_is_drawn_from_noise_on_with_the_number_of_samples(
     assert list(line.get_xdata()) == [0, 1, 2]
     assert list(line.get_ydata()) == [300, 120, 90]
     assert ax.get_ylabel() == axis
+
+
+@pytest.mark.parametrize("first_stage", [None, BELOW])
+def test_the_small_print_says_how_long_the_first_stage_was_trained(
+    first_stage: str | None,
+) -> None:
+    figure = progress([300.0, 120.0, 90.0], None, first_stage)
+    words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert "Budget made_up: a budget: 2 epochs over 3,600 images at batch 64." in words
+    of_the_first_stage = "First stages: 30 epochs over 3,600 images at batch 16."
+    assert (of_the_first_stage in words) == (first_stage is not None)

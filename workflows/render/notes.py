@@ -21,24 +21,32 @@ def lengths(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
 
     rows: dataset -> the rows that are meant, none for all of them.
     """
+    return _by_dataset(plan, {name: plan.trained(table, name, rows[name]) for name in rows})
+
+
+def _by_dataset(plan: Plan, texts: Mapping[str, str]) -> str:
     found: dict[str, list[str]] = {}
-    for dataset, meant in rows.items():
-        found.setdefault(plan.trained(table, dataset, meant), []).append(short(plan, dataset))
+    for dataset, text in texts.items():
+        found.setdefault(text, []).append(short(plan, dataset))
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(f"{length} ({', '.join(names)})" for length, names in found.items())
+    return "; ".join(f"{text} ({', '.join(names)})" for text, names in found.items() if text)
 
 
 def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
-    """A sentence: the budget, and how long the runs of a table's measured rows were trained.
+    """A sentence: the budget, and how long the runs of a table's measured rows were trained; and
+    one of their first stages, where there are some.
 
     Where nothing is measured, how long they are to be.
     """
+    plan = data.plan
     planned = list(datasets)
     measured = {name: data.rows_measured(table, name) for name in planned}
     done = {name: rows for name, rows in measured.items() if rows}
     meant = done or {name: [] for name in planned}
-    return f"Budget {data.plan.title}: {lengths(data.plan, table, meant)}."
+    said = f"Budget {plan.title}: {lengths(plan, table, meant)}."
+    below = {name: plan.trained_below(table, name, meant[name]) for name in meant}
+    return f"{said} First stages: {_by_dataset(plan, below)}." if any(below.values()) else said
 
 
 def seeds_planned(data: Collected, table: str) -> list[int]:

@@ -91,20 +91,28 @@ class Plan:
 
         rows: all if none are named.
         """
-        return sorted(
-            {
-                (
-                    self.knobs(cell)["train_images"] or self.datasets[dataset]["images"],
-                    self.knobs(cell)["batch_size"],
-                )
-                for cell in self._cells(table, dataset, rows)
-            }
-        )
+        return sorted({self._size(cell) for cell in self._cells(table, dataset, rows)})
 
     def trained(self, table: str, dataset: str, rows: Collection[str] = ()) -> str:
         """The `length` of the trainings of these rows, or of all, as it is planned."""
-        epochs = {self.knobs(cell)["epochs"] for cell in self._cells(table, dataset, rows)}
-        return length(epochs, self.training_of(table, dataset, rows))
+        return self._length(self._cells(table, dataset, rows))
+
+    def trained_below(self, table: str, dataset: str, rows: Collection[str] = ()) -> str:
+        """The `length` of the trainings of the first stages below these rows, or below all, as it
+        is planned; empty if none has one.
+        """
+        cells = self._cells(table, dataset, rows)
+        below = {self.knobs(cell).get("first_stage") for cell in cells}
+        return self._length(found) if (found := [name for name in below if name]) else ""
+
+    def _length(self, cells: Collection[str]) -> str:
+        epochs = {self.knobs(cell)["epochs"] for cell in cells}
+        return length(epochs, sorted({self._size(cell) for cell in cells}))
+
+    def _size(self, cell: str) -> tuple[int, int]:
+        knobs = self.knobs(cell)
+        images = knobs["train_images"] or self.datasets[knobs["dataset"]]["images"]
+        return images, knobs["batch_size"]
 
     def _cells(self, table: str, dataset: str, rows: Collection[str]) -> list[str]:
         found = self.rows_of(table, dataset).items()
@@ -125,10 +133,8 @@ class Plan:
             name = self.knobs(cell).get("first_stage")
             if name is None:
                 return ""
-            knobs = self.knobs(name)
-            images = knobs["train_images"] or self.datasets[knobs["dataset"]]["images"]
-            text = f"first stage of {length([knobs['epochs']], [(images, knobs['batch_size'])])}"
-            network = described(knobs)
+            text = f"first stage of {self._length([name])}"
+            network = described(self.knobs(name))
             return f"{text}, {network}" if network else text
 
         return self._told(table, dataset, rows, first_stage)
