@@ -27,19 +27,18 @@ OPERATIONS, PEAK = 0.264e9, 790e12
 GOALS = {"alone": 90.0, "packed": 600.0}
 
 
-def dataset(folder: Path, images: int) -> Path:
-    """A prepared dataset of random pixels."""
-    held = max(1, images // 10)
-    pixels = np.random.default_rng(0).integers(0, 256, (images + held, 3, 32, 32), np.uint8)
+def dataset(folder: Path, pixels: np.ndarray, held: int) -> Path:
+    """A prepared dataset of uint8 (n, c, h, w), of which the last `held` are for validation."""
     np.save(folder / "train.npy", pixels)
+    images, channels, side, _ = pixels.shape
     about = {
         "file": "train.npy",
-        "images": len(pixels),
+        "images": images,
         "bytes": (folder / "train.npy").stat().st_size,
         "sha256": digest(folder / "train.npy"),
     }
-    validation = {"indices": [images, images + held], "images": held}
-    record = {"name": "random", "image_size": 32, "channels": 3, "variance": VARIANCE}
+    validation = {"indices": [images - held, images], "images": held}
+    record = {"name": "made", "image_size": side, "channels": channels, "variance": VARIANCE}
     write_json(folder / "dataset.json", {**record, "train": about, "validation": validation})
     return folder
 
@@ -47,7 +46,9 @@ def dataset(folder: Path, images: int) -> Path:
 def train(folder: Path, cells: int, images: int, epochs: int) -> float:
     """Wall seconds until `cells` cells, started together, are trained."""
     settings = {**knobs("bf16"), "epochs": epochs, "train_images": images}
-    data = dataset(folder, images)
+    held = max(1, images // 10)
+    pixels = np.random.default_rng(0).integers(0, 256, (images + held, 3, 32, 32), np.uint8)
+    data = dataset(folder, pixels, held)
     start = time.perf_counter()
     running = []
     for seed in range(cells):
