@@ -79,7 +79,7 @@ def test_a_default_run_feeds_five_tables() -> None:
         "mnist/sq_vae/K1024/seed0",
         "mnist/cvq_vae/D4/seed0",
         "ffhq_subset_64/near_codevectors/default/seed0",
-        "ffhq_subset_64/near_codevectors/vqgan/seed0",
+        "celeba_subset_64/vq_vae/vqgan-f8-critic1000-D4-B8/seed0",
         "ffhq_subset_64/movq/default/seed0",
         "cifar10/vq_vae/D2/seed0",
         "cifar10/cvq_vae/D2-l2/seed0",
