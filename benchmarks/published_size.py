@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ import skimage.data
 import torch
 
 from benchmarks.gpu import dataset
-from benchmarks.same_numbers import command, step, variables
+from benchmarks.same_numbers import command, kill_after_an_epoch, step, variables
 from workflows import requests
 from workflows.cell import Cell
 from workflows.data import describe, names
@@ -80,33 +79,24 @@ class Place:
 
 
 def finish(line: list[str], log: Path) -> int:
-    """Run a command to its end; the most memory that it held, in MiB. Raises RuntimeError.
+    """Run a command to its end on the processor; the most memory that it held, in MiB. Raises
+    RuntimeError.
 
     Linux counts from what this process held when it started the other.
     """
     with log.open("w") as output:
         process = subprocess.Popen(
-            line, cwd=ROOT, env=variables({}), stdout=output, stderr=subprocess.STDOUT
+            line,
+            cwd=ROOT,
+            env=variables({"CUDA_VISIBLE_DEVICES": ""}),
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"{line[2]} failed: {log.read_text()}")
     # Kilobytes, but on macOS bytes.
     return usage.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def kill(line: list[str], state: Path, log: Path) -> None:
-    """Begin a training and end it once its first epoch is kept. Raises RuntimeError."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            line, cwd=ROOT, env=variables({}), stdout=output, stderr=subprocess.STDOUT
-        )
-        while not state.exists():
-            if process.poll() is not None:
-                raise RuntimeError(f"{line[2]} ended by itself: {log.read_text()}")
-            time.sleep(0.05)
-        process.kill()
-        process.wait()
 
 
 def measured(grid: Grid, cell: Cell, place: Place) -> dict[str, Any]:
@@ -119,7 +109,7 @@ def measured(grid: Grid, cell: Cell, place: Place) -> dict[str, Any]:
     stated = STATED.search(log.read_text())
     assert stated is not None
     record = json.loads((straight / "train.json").read_text())
-    kill(place.training(cell, "resumed"), resumed / "state" / "last.safetensors", log)
+    kill_after_an_epoch(place.training(cell, "resumed"), resumed)
     finish(place.training(cell, "resumed"), log)
     again = json.loads((resumed / "train.json").read_text())
     below = grid.cells[cell.first_stage].knobs if cell.first_stage else None
@@ -145,17 +135,19 @@ def measured(grid: Grid, cell: Cell, place: Place) -> dict[str, Any]:
 def table(cells: Iterable[str], place: Place) -> pd.DataFrame:
     """A line a cell; first stages before what is trained on their latents."""
     grid = load_grid(BUDGET, {name: describe(name) for name in names()})
+    # Of the code that runs, not of what was changed in the meantime.
+    head, dirty = commit()
     rows = []
     for name in cells:
         cell = grid.cell(name)
         if cell.first_stage:
             folder = place.folder(cell.first_stage)
             latents = ["--cell", folder, "--data", place.data]
-            step("latents", *latents, "--out", folder / "latents.safetensors")
+            out = folder / "latents.safetensors"
+            step("latents", *latents, "--out", out, environment={"CUDA_VISIBLE_DEVICES": ""})
         rows.append(measured(grid, cell, place))
         print(rows[-1], flush=True)
     frame = pd.DataFrame(rows)
-    head, dirty = commit()
     frame["commit"] = f"{head}+changes" if dirty else head
     frame["torch"] = torch.__version__
     frame["device"] = f"cpu ({torch.backends.cpu.get_cpu_capability()})"

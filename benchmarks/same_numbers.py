@@ -92,7 +92,7 @@ class Bench:
         training = ["--spec", spec(method, seed), "--data", self.data, "--out", out]
         options = [*training, "--threads", 1, *way.options]
         if way.killed:
-            kill_after_an_epoch(out, *options)
+            kill_after_an_epoch(command("train", *options), out)
         step("train", *options, environment=environment)
         # Evaluated alike: what varies is the training.
         step(
@@ -135,14 +135,16 @@ def step(name: str, *arguments: object, environment: Mapping[str, str] | None = 
         raise SystemExit(f"{name}: {done.stderr}")
 
 
-def kill_after_an_epoch(out: Path, *options: object) -> None:
-    """Begin a training and end it once its first epoch is kept."""
-    line = command("train", *options)
+def kill_after_an_epoch(line: list[str], out: Path) -> None:
+    """Begin a training into `out` on the processor and end it once its first epoch is kept.
+
+    Raises RuntimeError if it ends by itself.
+    """
     environment = variables({"CUDA_VISIBLE_DEVICES": ""})
     with subprocess.Popen(line, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         while not (out / "state" / "last.safetensors").exists():
             if process.poll() is not None:
-                raise SystemExit(f"the training of {out} ended by itself")
+                raise RuntimeError(f"the training of {out} ended by itself")
             time.sleep(0.05)
         process.kill()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import published_size
-from benchmarks.published_size import Place, finish, kill
+from benchmarks.published_size import Place, finish
+from benchmarks.same_numbers import kill_after_an_epoch
 from workflows.data import describe, names
 from workflows.grid import load_grid
 
@@ -30,16 +31,17 @@ def test_a_failure_is_shown_with_its_log(tmp_path: Path) -> None:
 
 
 def test_a_training_is_ended_once_its_state_is_kept(tmp_path: Path) -> None:
-    state, late = tmp_path / "state", tmp_path / "late"
+    state, late = tmp_path / "state" / "last.safetensors", tmp_path / "late"
+    state.parent.mkdir()
     code = f"import time; open({str(state)!r}, 'w'); time.sleep(60); open({str(late)!r}, 'w')"
-    kill(python(code), state, tmp_path / "log")
+    kill_after_an_epoch(python(code), tmp_path)
     assert state.exists()
     assert not late.exists()
 
 
 def test_a_training_that_ends_before_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ended by itself"):
-        kill(python("pass"), tmp_path / "state", tmp_path / "log")
+        kill_after_an_epoch(python("pass"), tmp_path)
 
 
 def test_cells_are_those_of_the_published_budget_but_for_their_length(tmp_path: Path) -> None:
