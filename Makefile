@@ -87,7 +87,7 @@ slurm-check: .venv/ready
 bench: .venv/ready .cache/weights/inception.safetensors
 	$(ALLOCATOR) $(BIN)/python -m benchmarks
 
-# The whole default budget in a copy of the repository, timed; half an hour on two free cores.
+# The whole default budget in a copy of the repository, timed; half an hour to an hour on two free cores.
 bench-embedded: .venv/ready
 	$(ALLOCATOR) $(BIN)/python -m benchmarks embedded
 

@@ -13,11 +13,8 @@ from workflows.render.collected import Collected
 from workflows.render.plan import Plan
 from workflows.schema import schema
 
-CELL = "digits/ldm/vq_vae/seed0"
+CELL, BELOW = "digits/ldm/vq_vae/seed0", "digits/vq_vae/D4-epochs30/seed0"
 KNOBS = {"dataset": "digits", "seed": 0, "epochs": 2, "batch_size": 64, "train_images": None}
-
-
-BELOW = "digits/vq_vae/D4-epochs30/seed0"
 
 
 def progress(distances: list[float], samples: int | None, first_stage: str | None = None) -> Figure:
