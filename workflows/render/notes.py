@@ -24,6 +24,19 @@ def lengths(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
     return _by_dataset(plan, {name: plan.trained(table, name, rows[name]) for name in rows})
 
 
+def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
+    """Sentences: the `lengths` of a table's runs, their networks, where budgets make those smaller
+    than the published, and their first stages; by dataset where they differ.
+
+    rows: dataset -> the rows that are meant.
+    """
+    texts = [lengths(plan, table, rows)] + [
+        _by_dataset(plan, {name: "; ".join(told(table, name, rows[name])) for name in rows})
+        for told in (plan.networks_of, plan.first_stages_of)
+    ]
+    return " ".join(f"{text}." for text in texts if text)
+
+
 def _by_dataset(plan: Plan, texts: Mapping[str, str]) -> str:
     found: dict[str, list[str]] = {}
     for dataset, text in texts.items():

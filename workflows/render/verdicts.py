@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from workflows.render import escape
-from workflows.render.notes import lengths
+from workflows.render.notes import training
 from workflows.render.numbers import ABSENT, shown
 from workflows.render.plan import Plan
 
@@ -58,12 +58,12 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
 
 
 def trained(found: pd.DataFrame, plan: Plan, claim: Mapping[str, Any]) -> str:
-    """A sentence on how long the runs behind a claim's lines were trained; empty without any."""
+    """Sentences on how the runs behind a claim's lines were trained; empty without any."""
     tested = set(found.loc[found["seeds"] > 0, "dataset"])
     here = [name for name in plan.datasets_of(claim["table"]) if name in tested]
     rows = [*claim["of"], *claim.get("than", ())]
     meant = dict.fromkeys(here, rows)
-    return f"Trained: {lengths(plan, claim['table'], meant)}." if here else ""
+    return f"Trained: {training(plan, claim['table'], meant)}" if here else ""
 
 
 def effect(line: dict[Any, Any]) -> str:
