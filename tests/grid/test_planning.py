@@ -90,6 +90,9 @@ def test_the_renderer_reads_it() -> None:
     assert read.first_stages_of(*asked, ["DDPM, ours"]) == []
     assert read.first_stages_of("methods", "mnist", ["SQ-VAE"]) == []
     assert length([1], [(900, 8)]) == "1 epoch over 900 images at batch 8"
+    sizes = [(400, 16), (900, 8), (900, 64)]
+    over = "400 images at batch 16 or 900 images at batch 8 or 64"
+    assert length([2, 4], sizes) == f"2 to 4 epochs over {over}"
 
 
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])

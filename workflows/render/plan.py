@@ -192,7 +192,10 @@ def length(epochs: Collection[int], sizes: Iterable[tuple[int, int]]) -> str:
     """In words: "2 to 4 epochs over 12,000 images at batch 16". sizes: (images, batch size)."""
     first, last = min(epochs), max(epochs)
     span = f"{first:,}" if first == last else f"{first:,} to {last:,}"
-    over = " or ".join(f"{images:,} images at batch {batch:,}" for images, batch in sizes)
+    batches: dict[int, list[str]] = {}
+    for images, batch in sizes:
+        batches.setdefault(images, []).append(f"{batch:,}")
+    over = " or ".join(f"{of:,} images at batch {' or '.join(batches[of])}" for of in batches)
     return f"{span} {'epoch' if last == 1 else 'epochs'} over {over}"
 
 
