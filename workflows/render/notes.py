@@ -31,19 +31,19 @@ def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str
     rows: dataset -> the rows that are meant.
     """
     texts = [lengths(plan, table, rows)] + [
-        _by_dataset(plan, {name: "; ".join(told(table, name, rows[name])) for name in rows})
+        _by_dataset(plan, {name: "; ".join(told(table, name, rows[name])) for name in rows}, ". ")
         for told in (plan.networks_of, plan.first_stages_of)
     ]
     return " ".join(f"{text}." for text in texts if text)
 
 
-def _by_dataset(plan: Plan, texts: Mapping[str, str]) -> str:
+def _by_dataset(plan: Plan, texts: Mapping[str, str], between: str = "; ") -> str:
     found: dict[str, list[str]] = {}
     for dataset, text in texts.items():
         found.setdefault(text, []).append(short(plan, dataset))
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(f"{text} ({', '.join(names)})" for text, names in found.items() if text)
+    return between.join(f"{text} ({', '.join(names)})" for text, names in found.items() if text)
 
 
 def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
