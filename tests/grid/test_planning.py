@@ -76,7 +76,7 @@ def test_the_renderer_reads_it() -> None:
     assert read.training_of("methods", "mnist") == [(12000, 16)]
     assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 16)]
     assert read.trained("methods", "mnist") == "2 epochs over 12,000 images at batch 16"
-    generated = "3 to 20 epochs over 24,000 images at batch 64"
+    generated = "6 to 20 epochs over 24,000 images at batch 8 or 64"
     assert read.trained("generation_ffhq_imagenet", "cifar10") == generated
     latents = read.trained("generation_ffhq_imagenet", "cifar10", ["RQ-VAE-LDM"])
     assert latents == "20 epochs over 24,000 images at batch 64"
@@ -84,7 +84,8 @@ def test_the_renderer_reads_it() -> None:
     asked = "generation_ffhq_imagenet", "cifar10"
     longer, shorter = read.first_stages_of(*asked, ["DDPM, ours", "RQ-VAE-LDM", "MoVQ-LDM"])
     assert longer == "RQ-VAE-LDM: first stage of 30 epochs over 12,000 images at batch 16"
-    assert shorter.startswith("MoVQ-LDM: first stage of 6 epochs over 12,000 images at batch 16, V")
+    start = "MoVQ-LDM: first stage of 10 epochs over 12,000 images at batch 16, VQGAN of "
+    assert shorter.startswith(start)
     alone = read.first_stages_of(*asked, ["RQ-VAE-LDM"])
     assert alone == ["First stage of 30 epochs over 12,000 images at batch 16"]
     assert read.first_stages_of(*asked, ["DDPM, ours"]) == []

@@ -216,6 +216,17 @@ def test_fewer_epochs_are_said() -> None:
     assert "3 to 8 epochs" in caption(found[-1], plan)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "note"), [(3, "3 of 8 epochs, batch 8"), (8, "batch 8")], ids=str
+)
+def test_a_row_of_another_batch_says_its_own(epochs: int, note: str) -> None:
+    plan = plan_of("mnist")
+    plan.cells["mnist/m/alph/seed0"]["knobs"]["batch_size"] = 8
+    found = render(plan, measured_of(plan, alpha={"epochs": epochs}))
+    assert list(printed(found[-1], plan)["note"]) == ["", note]
+    assert "images at batch 8 or 64" in caption(found[-1], plan)
+
+
 def test_markdown_keeps_trailing_noughts_and_latex_is_escaped() -> None:
     plan = plan_of("mnist")
     found = render(plan, measured_of(plan))

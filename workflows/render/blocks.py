@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,8 @@ def _block(
     lines, rows = [], []
     cells_of = plan.rows_of(table, dataset)
     longest = max(plan.knobs(cell)["epochs"] for cells in cells_of.values() for cell in cells)
+    batches = {row: plan.knobs(cells[0])["batch_size"] for row, cells in cells_of.items()}
+    usual = statistics.mode(batches.values())
     # Rows of published numbers alone have no cells; they are shown where the source has them.
     said = {row for row, _ in printed}
     order = plan.tables[table].get("order", list(cells_of))
@@ -123,7 +126,9 @@ def _block(
     for row, cells in wanted.items():
         here = ours[ours["row"] == row]
         good = usable[usable["row"] == row]
-        rows.append({"row": row, **_state(here, good, cells, longest)})
+        # The caption has them all; whose is which is the row's to say.
+        batch = f"batch {batches[row]}" if batches.get(row, usual) != usual else ""
+        rows.append({"row": row, **_state(here, good, cells, longest, batch)})
         for metric in plan.tables[table]["metrics"]:
             of_metric = good[good["metric"] == metric]
             text = printed.get((row, metric), "")
@@ -173,8 +178,13 @@ def best_row(measured: pd.DataFrame, metric: str) -> str | None:
     return first
 
 
-def _state(here: pd.DataFrame, good: pd.DataFrame, cells: list[str], longest: int) -> dict:
-    """Whether a row has numbers, of how many seeds and epochs, and what to say about it."""
+def _state(
+    here: pd.DataFrame, good: pd.DataFrame, cells: list[str], longest: int, batch: str
+) -> dict:
+    """Whether a row has numbers, of how many seeds and epochs, and what to say about it.
+
+    batch: its batch size in words where it is not the other rows', else empty.
+    """
     if not cells:
         state = {"status": "published_only", "seeds": 0, "epochs": None}
         return {**state, "note": "published number only"}
@@ -192,8 +202,9 @@ def _state(here: pd.DataFrame, good: pd.DataFrame, cells: list[str], longest: in
     else:
         status = "ok"
     epochs = good["epochs"].dropna()
-    if len(epochs) and epochs.min() < longest:
-        notes.append(f"{int(epochs.min())} of {longest} epochs")
+    if len(epochs):
+        less = f"{int(epochs.min())} of {longest} epochs" if epochs.min() < longest else ""
+        notes += [", ".join(filter(None, (less, batch)))] if less or batch else []
     return {
         "status": "ok" if seeds else status,
         "seeds": seeds,
