@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from workflows.diffusion_training import QUICK
 from workflows.render import generated
 from workflows.render.collected import Collected
 from workflows.render.plan import Plan
@@ -62,3 +63,10 @@ def test_the_small_print_says_how_long_the_first_stage_was_trained(
     assert "Budget made_up: a budget: 2 epochs over 3,600 images at batch 64." in words
     of_the_first_stage = "First stages: 30 epochs over 3,600 images at batch 16."
     assert (of_the_first_stage in words) == (first_stage is not None)
+
+
+def test_the_figure_says_how_its_samples_were_made() -> None:
+    figure = progress([300.0, 120.0, 90.0], None, None)
+    words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    made = f"Sampled in {QUICK['sampling_steps']} steps with eta {QUICK['eta']:.0f}, not as the"
+    assert made in words
