@@ -367,7 +367,9 @@ def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> 
 
 def test_networks_that_budgets_make_smaller_are_described() -> None:
     unet = {"unet_channels": 48, "unet_multipliers": [1, 2, 2], "sampling_steps": 50}
-    assert described(unet) == "U-Net of 48 channels times 1, 2, 2, 50 sampling steps"
+    asked = "U-Net of 48 channels times 1, 2, 2, 50 sampling steps"
+    assert described({**unet, "guidance": 1.0}) == asked
+    assert described({**unet, "guidance": 2.0}) == f"{asked}, guidance 2"
     assert described({"network": "vqgan", **LARGE, "perceptual_network": "alex"}) == (
         "VQGAN of 32 channels, f = 4, with AlexNet's LPIPS and a critic from step 2"
     )

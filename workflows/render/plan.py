@@ -205,9 +205,10 @@ def described(knobs: Mapping[str, Any]) -> str:
     """
     if "unet_channels" in knobs:
         levels = ", ".join(str(factor) for factor in knobs["unet_multipliers"])
+        asked = f", guidance {knobs['guidance']:g}" if knobs["guidance"] != 1 else ""
         return (
             f"U-Net of {knobs['unet_channels']} channels times {levels}, "
-            f"{knobs['sampling_steps']} sampling steps"
+            f"{knobs['sampling_steps']} sampling steps{asked}"
         )
     if knobs.get("network") != "vqgan":
         return ""
