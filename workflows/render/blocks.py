@@ -204,10 +204,10 @@ def _state(
     epochs = good["epochs"].dropna()
     if len(epochs):
         less = f"{int(epochs.min())} of {longest} epochs" if epochs.min() < longest else ""
-        notes += [", ".join(filter(None, (less, batch)))] if less or batch else []
+        notes.append(", ".join(filter(None, (less, batch))))
     return {
         "status": "ok" if seeds else status,
         "seeds": seeds,
         "epochs": int(epochs.min()) if len(epochs) else None,
-        "note": "; ".join(notes),
+        "note": "; ".join(filter(None, notes)),
     }
