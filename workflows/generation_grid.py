@@ -154,6 +154,11 @@ def _check(model: Cell, wanted: Wanted) -> None:
     steps, most = model.knobs["sampling_steps"], model.knobs["noise_steps"]
     if steps > most:
         raise ConfigError(f"{where}: sampling_steps: {steps} is more than noise_steps: {most}")
+    if model.knobs["guidance"] != 1 and model.knobs["label_dropout"] == 0:
+        raise ConfigError(
+            f"{where}: guidance: {model.knobs['guidance']} of a model that never trains without a "
+            "class, which guidance starts from; set label_dropout above 0 or guidance to 1"
+        )
 
 
 def _first_stage(

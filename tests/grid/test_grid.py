@@ -283,6 +283,14 @@ def spoil(file: Path, change: dict) -> None:
             "row 'a': guidance: ",
         ),
         (
+            "experiments/generation_ffhq_imagenet.yaml",
+            {
+                "rows": [{"row": "a", "method": "ddpm", "guidance": 3.0, "label_dropout": 0.0}],
+                "roles": ["objects"],
+            },
+            "row 'a': guidance: 3.0 of a model that never trains without a class",
+        ),
+        (
             "experiments/generation_lsun.yaml",
             {"rows": [{"row": "a", "method": "ddpm", "sampling_steps": 1001}]},
             "row 'a': sampling_steps: 1001 is more than noise_steps: 1000",
@@ -326,10 +334,10 @@ def test_a_role_can_train_for_longer() -> None:
 
 
 def test_a_guided_model_names_its_guidance(room: Path) -> None:
-    rows = [{"row": "a", "method": "ddpm", "guidance": 2.0, "label_dropout": 0.1}]
+    rows = [{"row": "a", "method": "ddpm", "guidance": 3.0, "label_dropout": 0.2}]
     spoil(room / "experiments/generation_ffhq_imagenet.yaml", {"rows": rows, "roles": ["objects"]})
     cells = load_grid("lite", DATASETS, room).cells
-    assert "cifar10/ddpm/conditional-dropout0.1-guidance2.0/seed0" in cells
+    assert "cifar10/ddpm/conditional-dropout0.2-guidance3.0/seed0" in cells
 
 
 def test_a_diffusion_model_and_its_first_stage_share_a_seed() -> None:
@@ -342,7 +350,8 @@ def test_a_diffusion_model_and_its_first_stage_share_a_seed() -> None:
 def test_a_budget_may_guide_what_experiments_condition(room: Path) -> None:
     """Guidance is of models that know classes; the others do without."""
     knobs = {**GENERATION_OF_LITE["knobs"], "guidance": 1.5, "label_dropout": 0.1}
-    spoil(room / "budgets/lite.yaml", {"generation": {**GENERATION_OF_LITE, "knobs": knobs}})
+    generation = {**GENERATION_OF_LITE, "knobs": knobs, "role_knobs": {}}
+    spoil(room / "budgets/lite.yaml", {"generation": generation})
     cells = load_grid("lite", DATASETS, room).cells
     assert cells["cifar10/ddpm/conditional/seed0"].knobs["guidance"] == 1.5
     assert cells["buildings_64/ddpm/default/seed0"].knobs["guidance"] == 1.0
