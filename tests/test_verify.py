@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from workflows import verify as command
 from workflows.data import describe, names
 from workflows.files import digest, write_json
+from workflows.generation_grid import sampling
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import plan
 from workflows.provenance import lock, training_code
@@ -151,6 +153,24 @@ def test_another_setting_is_stale_and_named(results: Path, grid: Grid) -> None:
     (finding,) = verify(grid, results, TODAY)
     assert finding.state == "stale"
     assert finding.why.startswith("learning_rate was 0.5, is 0.")
+
+
+def test_another_way_of_sampling_is_stale_and_named(results: Path, grid: Grid) -> None:
+    name = "mnist_5k/ddpm/conditional/seed0"
+    knobs = dict(grid.cells[name].knobs)
+    folder = results / "cells" / name
+    shutil.copytree(results / "cells" / CELL, folder)
+    asked = sampling(knobs)
+    trained = {key: value for key, value in knobs.items() if key not in asked}
+    change(folder / "train.json", cell=name, knobs=trained, code=training_code(2, "ddpm", "plain"))
+    sign(folder)
+    write_json(folder / "sampling.json", {"status": "finished", **asked, "seconds": 1.0})
+    assert (name, "ok", "") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", guidance=2.0)
+    assert (name, "stale", "guidance was 2.0, is 1.0") in verify(grid, results, TODAY)
+    # One that diverged has no samples.
+    write_json(folder / "sampling.json", {"status": "diverged"})
+    assert (name, "ok", "") in verify(grid, results, TODAY)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from workflows.schema import ConfigError, refuse_unknown, schema
 def sampling(knobs: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a diffusion model's knobs that sampling reads and training does not."""
     known = properties("generation_cell")
-    return {key: value for key, value in knobs.items() if known[key].get("x-sampling")}
+    return {key: value for key, value in knobs.items() if known.get(key, {}).get("x-sampling")}
 
 
 @dataclass(frozen=True)

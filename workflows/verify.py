@@ -24,6 +24,7 @@ from workflows.files import digest
 from workflows.generation_grid import sampling
 from workflows.grid import Grid, load_grid
 from workflows.provenance import lock, training_code
+from workflows.records import difference, made_with
 from workflows.registry import network_of
 from workflows.schema import ConfigError, read_csv
 from workflows.steps.collect import measurements
@@ -119,20 +120,20 @@ def _of_cell(
     about = folder / "train.json"
     try:
         record = json.loads(about.read_text(encoding="utf-8"))
-        evaluation_file = folder / "evaluation.json"
-        evaluation = (
-            json.loads(evaluation_file.read_text(encoding="utf-8"))
-            if evaluation_file.exists()
-            else None
-        )
+        evaluation = _json(folder / "evaluation.json")
+        sampled = _json(folder / "sampling.json") or {}
         if (record["cell"], record["budget"]) != (cell.id, grid.name):
             yield "foreign", f"train.json is of {record['cell']} at {record['budget']}"
         yield from _altered(record, evaluation, folder)
-        yield from _stale(cell, record, evaluation, today)
+        yield from _stale(cell, record, sampled, evaluation, today)
         if rows is not None and (folder / "metrics.csv").exists():
             yield from _misread(cell, folder, rows, grid)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         yield "altered", f"its records cannot be read ({type(error).__name__}: {error})"
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def _altered(
@@ -162,15 +163,16 @@ def _altered(
 def _stale(
     cell: Cell,
     record: Mapping[str, Any],
+    sampled: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None,
     today: Today,
 ) -> Iterator[tuple[str, str]]:
-    left_out = sampling(cell.knobs) if cell.stage == 2 else {}
-    wanted = {key: value for key, value in cell.knobs.items() if key not in left_out}
-    found = record["knobs"]
-    for key in sorted({*wanted, *found}):
-        if wanted.get(key) != found.get(key):
-            yield "stale", f"{key} was {found.get(key)}, is {wanted.get(key)}"
+    found = made_with(record, sampled)
+    # A model that diverged has not been sampled.
+    unknown = {*sampling(cell.knobs)} - {*found} if cell.stage == 2 else set()
+    for key in sorted({*cell.knobs, *found} - unknown):
+        if cell.knobs.get(key) != found.get(key):
+            yield "stale", difference(key, found, cell.knobs)
     code = training_code(cell.stage, cell.knobs["method"], network_of(cell.knobs))
     if record.get("code", code) != code:
         yield "stale", f"trained by other code, of commit {record['commit']}"

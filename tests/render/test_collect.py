@@ -147,6 +147,32 @@ def test_one_table_takes_its_own_cells_alone(plan: dict, tmp_path: Path) -> None
         of_table(plan, "four")
 
 
+@pytest.mark.parametrize(
+    ("made", "sampled", "why"),
+    [
+        ({"epochs": 2, "dataset": "good"}, {}, None),
+        # Settings that there were not yet, or are no longer, are not known to differ.
+        ({"size": 8}, {"status": "diverged"}, None),
+        ({"epochs": 2}, {"guidance": 3.0, "seconds": 9.0}, None),
+        ({"epochs": 1}, {}, "epochs was 1, is 2"),
+        ({"epochs": 1}, {"guidance": 1.0}, "epochs was 1, is 2; guidance was 1.0, is 3.0"),
+    ],
+)
+def test_what_was_made_with_other_settings_is_left_out(
+    plan: dict, capsys: pytest.CaptureFixture, made: dict, sampled: dict, why: str | None
+) -> None:
+    """Its caption would say the settings of today."""
+    plan["cells"][GOOD]["knobs"]["guidance"] = 3.0
+    folder = Path(plan["cells"][GOOD]["folder"])
+    record = json.loads((folder / "train.json").read_text())
+    (folder / "train.json").write_text(json.dumps({**record, "knobs": made}))
+    if sampled:
+        (folder / "sampling.json").write_text(json.dumps({"status": "finished", **sampled}))
+    assert (GOOD in measured_part(plan)["cells"]) == (why is None)
+    said = "" if why is None else f"collect: left out {GOOD}: {why}\n"
+    assert capsys.readouterr().err == said
+
+
 def test_what_is_measured_so_far_can_be_collected(plan: dict, tmp_path: Path) -> None:
     (Path(plan["cells"][GOOD]["folder"]) / "metrics.csv").unlink()
     plan["cells"][BAD]["missing"] = "evaluated before its data were deleted"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from workflows.files import digest, write_atomically
 from workflows.reading import read_csv, read_json, read_plan
+from workflows.records import changed
 from workflows.schema import ConfigError, schema
 
 Row = dict[str, Any]
@@ -148,14 +149,27 @@ def measured_part(plan: Row) -> Row:
     """The part of a plan whose cells have been evaluated; the others are not measured.
 
     What has been evaluated counts also where its dataset is not at hand any more. How to get a
-    dataset is left to a run that needs it.
+    dataset is left to a run that needs it. What was made with other settings than the plan's does
+    not count, since tables and captions would say the plan's of it.
     """
     cells = {
         name: {**planned, "missing": None}
         for name, planned in plan["cells"].items()
-        if (Path(planned["folder"]) / "metrics.csv").is_file()
+        if (Path(planned["folder"]) / "metrics.csv").is_file() and not _outdated(name, planned)
     }
     return {**plan, "cells": cells, "rows": [r for r in plan["rows"] if r["cell"] in cells]}
+
+
+def _outdated(cell: str, planned: Row) -> bool:
+    """Whether a cell was made with other settings; standard error says which."""
+    folder = Path(planned["folder"])
+    file = folder / "sampling.json"
+    sampled = read_json(file, "sampling") if file.exists() else {}
+    record = read_json(folder / "train.json", "record")
+    differences = list(changed(planned["knobs"], record, sampled))
+    if differences:
+        print(f"collect: left out {cell}: {'; '.join(differences)}", file=sys.stderr)
+    return bool(differences)
 
 
 def run(plan: Row, out: Path) -> None:
