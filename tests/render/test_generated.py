@@ -68,5 +68,7 @@ def test_the_small_print_says_how_long_the_first_stage_was_trained(
 def test_the_figure_says_how_its_samples_were_made() -> None:
     figure = progress([300.0, 120.0, 90.0], None, None)
     words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
-    made = f"Sampled in {QUICK['sampling_steps']} steps with eta {QUICK['eta']:.0f}, not as the"
+    assert QUICK["guidance"] == 1
+    steps, eta = QUICK["sampling_steps"], QUICK["eta"]
+    made = f"Sampled in {steps} steps with eta {eta:.0f} and no guidance, not as the"
     assert made in words

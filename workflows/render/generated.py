@@ -17,7 +17,7 @@ from workflows.render.tiles import tiled
 
 ACROSS = 8  # images of a stored picture beside each other
 # `workflows.diffusion_training.QUICK` in words, without the imports that training needs.
-QUICK = "20 steps with eta 0, not as the table's"
+QUICK = "20 steps with eta 0 and no guidance, not as the table's"
 TALL, ROOM = 1.5, 0.04  # inches
 
 
