@@ -334,10 +334,10 @@ def test_a_role_can_train_for_longer() -> None:
 
 
 def test_a_guided_model_names_its_guidance(room: Path) -> None:
-    rows = [{"row": "a", "method": "ddpm", "guidance": 3.0, "label_dropout": 0.2}]
+    rows = [{"row": "a", "method": "ddpm", "guidance": 7.5, "label_dropout": 0.2}]
     spoil(room / "experiments/generation_ffhq_imagenet.yaml", {"rows": rows, "roles": ["objects"]})
     cells = load_grid("lite", DATASETS, room).cells
-    assert "cifar10/ddpm/conditional-dropout0.2-guidance3.0/seed0" in cells
+    assert "cifar10/ddpm/conditional-dropout0.2-guidance7.5/seed0" in cells
 
 
 def test_a_diffusion_model_and_its_first_stage_share_a_seed() -> None:
