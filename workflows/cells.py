@@ -28,7 +28,9 @@ def listing(grid: Grid) -> pd.DataFrame:
 
 
 def targets(grid: Grid, cell: str) -> list[str]:
-    """The files to ask for after a cell has run again: its tables and their figures.
+    """The files to render after a cell has run again: its tables and figures, and all numbers.
+
+    To be asked for with `so_far`, which takes other cells as they are and trains none.
 
     Raises ConfigError for an unknown cell, naming the nearest ones.
     """
