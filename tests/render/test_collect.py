@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflows.files import digest
 from workflows.schema import ConfigError, read_csv
-from workflows.steps.collect import measured_part, of_table, run
+from workflows.steps.collect import measured_part, of_table, run, with_records
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
 
@@ -181,3 +181,35 @@ def test_what_is_measured_so_far_can_be_collected(plan: dict, tmp_path: Path) ->
     assert part["cells"][BAD]["missing"] is None
     run(part, tmp_path / "out")
     assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["cell"]) == {BAD}
+
+
+@pytest.mark.parametrize("gone", ["train.json", "log.csv", "sampling.json"])
+def test_what_is_being_made_again_is_left_out(
+    plan: dict, tmp_path: Path, capsys: pytest.CaptureFixture, gone: str
+) -> None:
+    """Snakemake deletes a step's outputs when it begins, and its metrics are still there."""
+    folder = Path(plan["cells"][GOOD]["folder"])
+    about = {"features": {}, "files": {"sampling.json": "ab" * 32}}
+    (folder / "evaluation.json").write_text(json.dumps(about))
+    (folder / "sampling.json").write_text(json.dumps({"status": "finished"}))
+    plan["cells"][BAD]["missing"] = None
+    assert GOOD in measured_part(plan)["cells"]
+    (folder / gone).unlink()
+    capsys.readouterr()
+    part = measured_part(plan)
+    assert list(part["cells"]) == [BAD]
+    said = f"collect: left out {GOOD}: being made again, it has no {gone}\n"
+    assert capsys.readouterr().err == said
+    run(part, tmp_path / "out")
+
+
+def test_numbers_are_kept_where_their_images_are_not_at_hand(plan: dict, tmp_path: Path) -> None:
+    plan["cells"][GOOD]["missing"] = plan["cells"][BAD]["missing"] = "fetch it"
+    (Path(plan["cells"][BAD]["folder"]) / "metrics.csv").unlink()
+    run(with_records(plan), tmp_path / "out")
+    measured = read_csv(tmp_path / "out" / "measured.csv", "measured")
+    assert list(measured["status"][:3]) == ["ok", "dataset_missing", "dataset_missing"]
+    plan["cells"][GOOD]["knobs"]["epochs"] = 3
+    record = Path(plan["cells"][GOOD]["folder"]) / "train.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "knobs": {"epochs": 2}}))
+    assert with_records(plan)["cells"][GOOD]["missing"] == "fetch it"

@@ -150,14 +150,50 @@ def measured_part(plan: Row) -> Row:
 
     What has been evaluated counts also where its dataset is not at hand any more. How to get a
     dataset is left to a run that needs it. What was made with other settings than the plan's does
-    not count, since tables and captions would say the plan's of it.
+    not count, since tables and captions would say the plan's of it; nor does what is being made
+    again.
     """
     cells = {
         name: {**planned, "missing": None}
         for name, planned in plan["cells"].items()
-        if (Path(planned["folder"]) / "metrics.csv").is_file() and not _outdated(name, planned)
+        if _usable(name, planned)
     }
     return {**plan, "cells": cells, "rows": [r for r in plan["rows"] if r["cell"] in cells]}
+
+
+def with_records(plan: Row) -> Row:
+    """The plan, of which no cell counts as without its dataset if it has been evaluated: numbers
+    that are there are not given up because the images behind them are not at hand.
+    """
+    cells = {
+        name: {**planned, "missing": None}
+        if planned["missing"] and _usable(name, planned)
+        else planned
+        for name, planned in plan["cells"].items()
+    }
+    return {**plan, "cells": cells}
+
+
+def _usable(cell: str, planned: Row) -> bool:
+    """Whether a cell has been evaluated as planned and all of it is there; standard error says why
+    one that was evaluated is left out.
+    """
+    folder = Path(planned["folder"])
+    if not (folder / "metrics.csv").is_file():
+        return False
+    # Snakemake deletes what a step is to make again, and leaves what later steps made of it.
+    gone = next((name for name in _recorded(folder) if not (folder / name).is_file()), None)
+    if gone:
+        print(f"collect: left out {cell}: being made again, it has no {gone}", file=sys.stderr)
+        return False
+    return not _outdated(cell, planned)
+
+
+def _recorded(folder: Path) -> list[str]:
+    """The files that a cell's numbers rest on."""
+    file = folder / "evaluation.json"
+    files = read_json(file, "evaluation")["files"] if file.exists() else {}
+    return ["train.json", "log.csv", *files]
 
 
 def _outdated(cell: str, planned: Row) -> bool:
@@ -231,7 +267,7 @@ def main() -> int:
     try:
         plan = read_plan(arguments.plan)
         plan = of_table(plan, arguments.table) if arguments.table else plan
-        run(measured_part(plan) if arguments.so_far else plan, arguments.out)
+        run(measured_part(plan) if arguments.so_far else with_records(plan), arguments.out)
     except (ConfigError, OSError) as error:
         print(f"collect: {error}", file=sys.stderr)
         return 1
