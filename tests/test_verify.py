@@ -17,14 +17,15 @@ from workflows.files import digest, write_json
 from workflows.generation_grid import sampling
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import plan
-from workflows.provenance import lock, training_code
+from workflows.provenance import fingerprint, lock, training_code
 from workflows.registry import network_of
 from workflows.steps import collect
 from workflows.verify import STATES, Today, report, verify
 
 CELL = "mnist_5k/cvq_vae/default/seed0"
 FEATURES = "inception (route)"
-TODAY = Today(lock(), {"mnist_5k": "da" * 32}, frozenset({"fe" * 32}))
+IMAGES = {"train": "da" * 32, "test": "7e" * 32}
+TODAY = Today(lock(), {"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
 
 
 DATASETS = {name: describe(name) for name in names()}
@@ -67,12 +68,14 @@ def results(tmp_path: Path, grid: Grid) -> Path:
         **{"status": "finished", "budget": "smoke", "cell": CELL, "knobs": knobs, "epochs": 1},
         **{"message": "", "steps": 2, "seconds": 2.5},
         "code": training_code(1, knobs["method"], network_of(knobs)),
-        "dataset_sha256": TODAY.datasets["mnist_5k"],
+        "dataset_sha256": IMAGES["train"],
         "model_sha256": digest(folder / "model.safetensors"),
         **maker,
     }
     write_json(folder / "train.json", record)
-    write_json(folder / "evaluation.json", {**maker, "features": {FEATURES: "fe" * 32}})
+    measured = {"code": fingerprint("workflows.steps.evaluate"), "dataset_sha256": IMAGES["test"]}
+    about = {**maker, **measured, "features": {FEATURES: "fe" * 32}}
+    write_json(folder / "evaluation.json", about)
     sign(folder)
     gather(grid, tmp_path / "smoke")
     return tmp_path / "smoke"
@@ -134,6 +137,16 @@ def retrained(**values: Any) -> Callable[[Path], None]:
             "stale",
             "measured with other metric networks",
         ),
+        (
+            lambda cell: change(cell / "evaluation.json", code="0123"),
+            "stale",
+            "evaluated by other code, of commit abc",
+        ),
+        (
+            lambda cell: change(cell / "evaluation.json", dataset_sha256="0" * 64),
+            "stale",
+            "compared with other test images",
+        ),
     ],
 )
 def test_what_differs_is_named(
@@ -164,6 +177,8 @@ def test_another_way_of_sampling_is_stale_and_named(results: Path, grid: Grid) -
     trained = {key: value for key, value in knobs.items() if key not in asked}
     change(folder / "train.json", cell=name, knobs=trained, code=training_code(2, "ddpm", "plain"))
     sign(folder)
+    code = fingerprint("workflows.steps.evaluate_samples")
+    change(folder / "evaluation.json", code=code, dataset_sha256=IMAGES["train"])
     write_json(folder / "sampling.json", {"status": "finished", **asked, "seconds": 1.0})
     assert (name, "ok", "") in verify(grid, results, TODAY)
     change(folder / "sampling.json", guidance=2.0)

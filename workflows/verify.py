@@ -2,8 +2,9 @@
 
 Every published number stands at the end of a chain: measured.csv is gathered from a cell's
 metrics.csv, whose digest is in its evaluation.json beside that of train.json, which has the digests
-of log.csv and of the model. Each link is checked, and whether settings, code, data, metric networks
-and packages are still those of today.
+of log.csv and of the model. Each link is checked, and whether settings, code that trains and
+evaluates, data, metric networks and packages are still those of today. Of sampling the settings
+alone are recorded, not the code.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from workflows.data import DataError, describe, names
 from workflows.files import digest
 from workflows.generation_grid import sampling
 from workflows.grid import Grid, load_grid
-from workflows.provenance import lock, training_code
+from workflows.provenance import fingerprint, lock, training_code
 from workflows.records import difference, made_with
 from workflows.registry import network_of
 from workflows.schema import ConfigError, read_csv
@@ -39,6 +40,9 @@ STATES = {
     "ok": "all of it is what its records say, and what would be made today",
 }
 
+# Stage -> the step that measures its cells, and the split that it compares them with.
+EVALUATED = {1: ("evaluate", "test"), 2: ("evaluate_samples", "train")}
+
 
 class Finding(NamedTuple):
     """state: one of STATES. why: in words, empty for "ok"."""
@@ -50,20 +54,21 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Today:
-    """What a cell made today would record. datasets: name -> SHA-256 of the training images,
+    """What a cell made today would record. datasets: name -> split -> SHA-256 of its images,
     networks: SHA-256 of the metric networks' weights; of those that are at hand.
     """
 
     lock: str
-    datasets: Mapping[str, str]
+    datasets: Mapping[str, Mapping[str, str]]
     networks: frozenset[str]
 
     @classmethod
     def look(cls, cache: Path) -> Today:
         """What the prepared files below `cache` say, `.cache` of a checkout."""
         datasets = {
-            file.parent.name: json.loads(file.read_text(encoding="utf-8"))["train"]["sha256"]
+            file.parent.name: {split: about[split]["sha256"] for split in ("train", "test")}
             for file in cache.glob("datasets/*/dataset.json")
+            for about in [json.loads(file.read_text(encoding="utf-8"))]
         }
         networks = [
             json.loads(file.read_text(encoding="utf-8"))["sha256"]
@@ -176,15 +181,34 @@ def _stale(
     code = training_code(cell.stage, cell.knobs["method"], network_of(cell.knobs))
     if record.get("code", code) != code:
         yield "stale", f"trained by other code, of commit {record['commit']}"
-    dataset = today.datasets.get(cell.knobs["dataset"])
-    if dataset not in (None, record["dataset_sha256"]):
+    images = today.datasets.get(cell.knobs["dataset"], {})
+    if images.get("train") not in (None, record["dataset_sha256"]):
         yield "stale", "trained on other images"
+    if evaluation:
+        yield from _measured_otherwise(cell.stage, evaluation, images)
     for source, did in ((record, "trained"), (evaluation or {}, "evaluated")):
         if source.get("lock_sha256", today.lock) != today.lock:
             yield "stale", f"{did} with other packages"
     used = set((evaluation or {}).get("features", {}).values())
     if today.networks and not used <= today.networks:
         yield "stale", "measured with other metric networks"
+
+
+def _measured_otherwise(
+    stage: int, evaluation: Mapping[str, Any], images: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Of the code that measured a cell and the images it was compared with, what is not today's.
+
+    An evaluation from before they were recorded is not known to differ, nor is that of a run that
+    diverged, which was compared with none. images: split -> SHA-256.
+    """
+    step, split = EVALUATED[stage]
+    code = fingerprint(f"workflows.steps.{step}")
+    if evaluation.get("code", code) != code:
+        yield "stale", f"evaluated by other code, of commit {evaluation['commit']}"
+    known = images.get(split)
+    if known is not None and evaluation.get("dataset_sha256", known) != known:
+        yield "stale", f"compared with other {split} images"
 
 
 def _misread(cell: Cell, folder: Path, rows: pd.DataFrame, grid: Grid) -> Iterator[tuple[str, str]]:
