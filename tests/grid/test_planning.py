@@ -82,13 +82,15 @@ def test_the_renderer_reads_it() -> None:
     assert latents == "20 epochs over 24,000 images at batch 64"
     # A row whose first stage was trained for less than the others' says so, with its networks.
     asked = "generation_ffhq_imagenet", "cifar10"
-    longer, shorter = read.first_stages_of(*asked, ["DDPM, ours", "RQ-VAE-LDM", "MoVQ-LDM"])
+    longer, shorter = read.first_stages_of(
+        *asked, ["DDPM (trained here)", "RQ-VAE-LDM", "MoVQ-LDM"]
+    )
     assert longer == "RQ-VAE-LDM: first stage of 30 epochs over 12,000 images at batch 16"
     start = "MoVQ-LDM: first stage of 10 epochs over 12,000 images at batch 16, VQGAN of "
     assert shorter.startswith(start)
     alone = read.first_stages_of(*asked, ["RQ-VAE-LDM"])
     assert alone == ["First stage of 30 epochs over 12,000 images at batch 16"]
-    assert read.first_stages_of(*asked, ["DDPM, ours"]) == []
+    assert read.first_stages_of(*asked, ["DDPM (trained here)"]) == []
     assert read.first_stages_of("methods", "mnist", ["SQ-VAE"]) == []
     assert length([1], [(900, 8)]) == "1 epoch over 900 images at batch 8"
     sizes = [(400, 16), (900, 8), (900, 64)]

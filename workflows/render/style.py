@@ -91,15 +91,11 @@ for _anchors, _colour in {
 STYLES["RQ-VAE"] = Style(BLUE, DASHES["long"], ">")
 STYLES["MoVQ"] = Style(PURPLE, DASHES["dotted"], "p")
 # Diffusion models have the look of their first stages.
-for _row in ("LDM [32]-8 (reproduced)", "LDM-4 [31] CVPR'2022"):
-    STYLES[_row] = L2
-for _row in ("RQ-VAE", "MoVQ"):
+STYLES["VQ-VAE-LDM"] = L2
+STYLES["CVQ-VAE-LDM"] = CLUSTERED
+for _row in ("SQ-VAE", "RQ-VAE", "MoVQ"):
     STYLES[f"{_row}-LDM"] = STYLES[_row]
-for _row in ("SQ-VAE-LDM", "SQ-VAE [33] ICML'2022"):
-    STYLES[_row] = STYLES["SQ-VAE"]
-for _row in ("CVQ-VAE-LDM [32]-8", "CVQ-VAE (ours)"):
-    STYLES[_row] = CLUSTERED
-STYLES["DDPM, ours"] = Style(SKY, DASHES["long"], "^")
+STYLES["DDPM (trained here)"] = Style(SKY, DASHES["long"], "^")
 OTHER = Style(BLUE, DASHES["mixed"], "X")
 
 
