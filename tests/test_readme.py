@@ -24,21 +24,24 @@ def test_an_old_number_is_noticed() -> None:
     columns = {"row": ["A"], "protocol": ["as_published"], "rFID images": [64], "seeds": [1]}
     numbers = {metric: [0.5] for metric in METRICS} | {f"{m} published": [""] for m in METRICS}
     numbers |= {f"{metric} {end}": [0.5] for metric in METRICS for end in ("low", "high")}
-    verdicts = pd.DataFrame({"verdict": ["reproduced", "undecided", "undecided"]})
+    outcomes = ["reproduced", "undecided", "undecided", "contradicted"]
+    verdicts = pd.DataFrame({"verdict": outcomes, "standing": ["stated"] * 3 + ["control"]})
     table = pd.concat(
         [pd.DataFrame({**columns, **numbers, "dataset": [name]}) for name in ("mnist", "cifar10")]
     )
-    old = render(f"{START}{END}", table, verdicts, "made up")
+    old = render(f"{START}{END}", table, verdicts, ["seen"], "made up")
     assert "| A " in old
     assert "50.0" in old
     assert "N = 64" in old
-    assert "Of 3 verdicts" in old
+    assert "Of 3 verdicts on what the paper or its poster states" in old
+    assert "Counted apart: 1 on controls of this project." in old
     assert "1 reproduced, 2 undecided" in old
+    assert "Published: seen ([" in old
     assert "made up instead of the published 500 over all at 1,024, 1 seed, as published" in old
     table["usage"] = 0.6
-    assert render(old, table, verdicts, "made up") != old
+    assert render(old, table, verdicts, ["seen"], "made up") != old
     with pytest.raises(ValueError, match="needs the marks"):
-        render("nothing", table, verdicts, "made up")
+        render("nothing", table, verdicts, ["seen"], "made up")
 
 
 def test_every_file_it_points_to_is_there() -> None:

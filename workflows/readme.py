@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +17,7 @@ from workflows.reading import read_csv
 from workflows.render.numbers import ABSENT, UNITS
 from workflows.render.plan import length
 from workflows.render.tables import mean
-from workflows.render.verdicts import summary
+from workflows.render.verdicts import STANDINGS, summary
 
 ROOT = Path(__file__).parent.parent
 BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"
@@ -24,11 +26,13 @@ METRICS = ["PSNR", "rFID", "usage", "perplexity"]
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
-def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, trained: str) -> str:
+def excerpt(
+    table: pd.DataFrame, verdicts: pd.DataFrame, evidence: Collection[str], trained: str
+) -> str:
     """The lines between the README's marks.
 
-    table: results/<budget>/tables/methods.csv. verdicts: results/<budget>/verdicts.csv. trained:
-    how long and on how much.
+    table: results/<budget>/tables/methods.csv. verdicts: results/<budget>/verdicts.csv. evidence:
+    how the published numbers are known. trained: how long and on how much.
     """
     wide: dict[str, list[str]] = {}
     images = set()
@@ -52,30 +56,37 @@ def excerpt(table: pd.DataFrame, verdicts: pd.DataFrame, trained: str) -> str:
     body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
     count = " or ".join(map(str, sorted(images)))
     fewest = int(table["seeds"].min())
+    counted = summary(verdicts)
     outcome = ", ".join(
-        f"{count} {verdict}" for verdict, count in summary(verdicts).to_numpy() if count
+        f"{count} {verdict}" for verdict, count in counted.loc["stated"].items() if count
     )
+    others = [f"{counted.loc[name].sum()} on {STANDINGS[name]}" for name in counted.index[1:]]
+    apart = f" Counted apart: {', '.join(others)}." if others else ""
     return "\n\n".join(
         [
-            f"Of {len(verdicts)} verdicts on the paper's claims, one a dataset and metric: "
-            f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).",
+            f"Of {counted.loc['stated'].sum()} verdicts on {STANDINGS['stated']}, one a dataset "
+            f"and metric: {outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
             f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
             f"1,024, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
             "as published with JPEG files; ours (mean ± half of its 95 % interval) / published. "
-            f"A Fréchet distance over N = {count} images is far above one over 10,000, so only "
-            "the order of our own rows means anything in its column.",
+            f"A Fréchet distance over N = {count} images is far above one over 10,000, by more for "
+            "some models than for others: it tells our own rows apart where they are far apart. "
+            f"Published: {'; '.join(evidence)} ([all evidence](results/published/README.md)).",
             body,
             f"![Usage and perplexity during training](figures/{BUDGET}/training_curves.png)",
         ]
     )
 
 
-def render(readme: str, table: pd.DataFrame, verdicts: pd.DataFrame, trained: str) -> str:
-    """The README with its lines between the marks made anew. Raises ValueError without marks."""
+def render(readme: str, *about: Any) -> str:
+    """The README with its lines between the marks made anew. Raises ValueError without marks.
+
+    about: what `excerpt` takes.
+    """
     if START not in readme or END not in readme:
         raise ValueError(f"README.md: needs the marks {START} and {END}")
     inside = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    return inside.sub(lambda _: f"{START}\n{excerpt(table, verdicts, trained)}\n{END}", readme)
+    return inside.sub(lambda _: f"{START}\n{excerpt(*about)}\n{END}", readme)
 
 
 def trained() -> str:
@@ -98,7 +109,9 @@ def main() -> int:
         dtype={f"{metric} published": str for metric in METRICS},
     )
     verdicts = read_csv(ROOT / "results" / BUDGET / "verdicts.csv", "verdicts")
-    text = render(file.read_text(encoding="utf-8"), found, verdicts, trained())
+    published = read_csv(ROOT / "results" / "published" / f"{TABLE}.csv", "published")
+    evidence = list(published["evidence"].unique())
+    text = render(file.read_text(encoding="utf-8"), found, verdicts, evidence, trained())
     if check:
         if file.read_text(encoding="utf-8") != text:
             print("README.md differs; run python -m workflows.readme", file=sys.stderr)

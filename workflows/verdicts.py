@@ -20,11 +20,13 @@ from workflows.grid import Grid
 from workflows.intervals import Interval, interval
 from workflows.reading import load_yaml
 from workflows.render.numbers import HIGHER_IS_BETTER, parse
+from workflows.render.verdicts import STANDINGS
 from workflows.schema import ConfigError
 
 ROOM = Path(__file__).parent / "claims"
 COLUMNS = [
     "claim",
+    "standing",
     "dataset",
     "protocol",
     "metric",
@@ -33,6 +35,7 @@ COLUMNS = [
     "low",
     "high",
     "seeds",
+    "diverged",
     "published",
 ]
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
@@ -45,7 +48,8 @@ Values = Mapping[str, Mapping[int, float]]
 
 
 def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
-    """Every claim, headlines first, with its `table` and `of` and `than` as rows of this budget.
+    """Every claim, headlines first and what the paper does not say last, with its `table` and `of`
+    and `than` as rows of this budget.
 
     Raises ConfigError for a claim twice, an unknown table, row, role or metric of it.
     """
@@ -71,7 +75,10 @@ def load_claims(grid: Grid, room: Path = ROOM) -> list[dict[str, Any]]:
             }
             _refuse_count(claim["kind"], claim, rows, where)
             claims.append({**claim, "table": table, **rows})
-    return sorted(claims, key=lambda claim: not claim.get("headline", False))
+    said = list(STANDINGS)
+    return sorted(
+        claims, key=lambda claim: (not claim.get("headline"), said.index(claim["standing"]))
+    )
 
 
 def _refuse(wanted: Sequence[str], allowed: Sequence[str], where: str) -> None:
@@ -126,11 +133,12 @@ def verdicts(
     for claim in claims:
         for role in claim["roles"]:
             dataset = datasets[role]
-            ours = measured[
-                (measured["table"] == claim["table"])
-                & (measured["dataset"] == dataset)
-                & (measured["status"] == "ok")
+            there = measured[
+                (measured["table"] == claim["table"]) & (measured["dataset"] == dataset)
             ]
+            ours = there[there["status"] == "ok"]
+            rows = [*claim["of"], *claim.get("than", [])]
+            failed = there[(there["status"] == "diverged") & there["row"].isin(rows)]
             theirs = published[
                 (published["table"] == claim["table"])
                 & (published["dataset"] == paper(dataset, claim["table"]))
@@ -143,6 +151,7 @@ def verdicts(
                 lines.append(
                     {
                         "claim": claim["id"],
+                        "standing": claim["standing"],
                         "dataset": dataset,
                         "protocol": protocol,
                         "metric": metric,
@@ -151,6 +160,7 @@ def verdicts(
                         "low": found.low if found else np.nan,
                         "high": found.high if found else np.nan,
                         "seeds": found.seeds if found else 0,
+                        "diverged": failed["seed"].nunique(),
                         "published": said[0] if said else np.nan,
                     }
                 )

@@ -13,17 +13,18 @@ import yaml
 from workflows.data import describe, names
 from workflows.grid import Grid, load_grid
 from workflows.render.plan import Plan
-from workflows.render.verdicts import markdown, printed, summary
+from workflows.render.verdicts import STANDINGS, markdown, printed, seeds, summary
 from workflows.schema import ConfigError
 from workflows.steps.verdicts import run
 from workflows.verdicts import load_claims, verdicts
 
+KEYS = ("of", "than")
 NONE = pd.DataFrame(columns=["table", "row", "dataset", "metric", "value"])
 
 
 def claim(kind: str = "better", metrics: tuple[str, ...] = ("rFID",), **others: Any) -> dict:
     rows = {"of": ["a"], **({"than": ["b"]} if kind in ("better", "steadier") else {})}
-    text = {"claim": "So it is said.", "source": "nobody"}
+    text = {"claim": "So it is said.", "standing": "stated", "source": "nobody"}
     return {
         "id": "made_up",
         "table": "t",
@@ -100,6 +101,17 @@ def test_not_tested(numbers: pd.DataFrame) -> None:
     found = verdict(claim(), numbers)
     assert (found["verdict"], found["seeds"]) == ("not tested at this budget", 0)
     assert math.isnan(found["effect"])
+
+
+def test_seeds_that_diverged_are_counted_beside_those_that_are_judged() -> None:
+    numbers = measured(a=[1.0, 2.0, 3.0], b=[3.0, 5.0, 7.0], c=[1.0, 1.0, 1.0])
+    numbers.loc[(numbers["row"] == "b") & (numbers["seed"] == 2), "status"] = "diverged"
+    # A row that the claim does not speak of.
+    numbers.loc[(numbers["row"] == "c") & (numbers["seed"] == 1), "status"] = "diverged"
+    found = verdict(claim(), numbers)
+    assert (found["seeds"], found["diverged"]) == (2, 1)
+    assert seeds(found) == "2 (1 diverged)"
+    assert seeds({**found, "diverged": 0}) == "2"
 
 
 def test_only_shared_seeds_are_compared() -> None:
@@ -182,6 +194,7 @@ def room(tmp_path: Path, **changes: Any) -> Path:
     made = {
         "id": "one",
         "claim": "So.",
+        "standing": "stated",
         "source": "nobody",
         "roles": ["digits"],
         "metrics": ["rFID"],
@@ -204,6 +217,7 @@ def room(tmp_path: Path, **changes: Any) -> Path:
         ({"roles": ["faces"]}, "roles: unknown 'faces'; allowed: digits, natural"),
         ({"kind": "best"}, "kind"),
         ({"than": None}, "missing key 'than'"),
+        ({"standing": "rumour"}, "claims.0.standing: 'rumour' is not allowed; allowed: stated, "),
         ({"value": 0.5}, "claims.0.value: does not go with the other keys"),
     ],
 )
@@ -259,6 +273,7 @@ def test_document_names_small_networks_and_first_stages_of_their_datasets(tmp_pa
     }
     line = {"claim": "made_up", "metric": "rFID", "verdict": "undecided", "published": math.nan}
     line |= {"effect": 1.0, "low": math.nan, "high": math.nan, "seeds": 1}
+    line |= {"standing": "stated", "diverged": 0}
     text = markdown(pd.DataFrame([line | {"dataset": name} for name in "de"]), Plan.of(content))
     vqgan = "VQGAN of 32 channels, f = 4, with AlexNet's LPIPS and a critic from step 400"
     assert (
@@ -266,6 +281,36 @@ def test_document_names_small_networks_and_first_stages_of_their_datasets(tmp_pa
         f"{vqgan} (E). First stage of 3 epochs over 900 images at batch 16 (D). "
         f"First stage of 30 epochs over 900 images at batch 16, {vqgan} (E)." in text
     )
+
+
+def test_what_the_paper_does_not_say_is_counted_apart() -> None:
+    lines = [("stated", "reproduced"), ("others", "undecided"), ("control", "reproduced")]
+    found = pd.DataFrame(lines * 2, columns=["standing", "verdict"])
+    counts = summary(found)
+    # The paper's first, whatever the order of the claims.
+    assert list(counts.index) == ["stated", "control", "others"]
+    assert counts["reproduced"].tolist() == [2, 2, 0]
+    assert counts["undecided"].tolist() == [0, 0, 2]
+    real = load_claims(grid_of("lite"))
+    standings = [made["standing"] for made in real if not made.get("headline")]
+    assert standings == sorted(standings, key=list(STANDINGS).index)
+    assert {made["standing"] for made in real if made.get("headline")} == {"stated"}
+
+
+def test_no_comparison_is_judged_under_two_names() -> None:
+    """Rows of two tables may show the same cells."""
+    grid = grid_of("lite")
+    shown: dict[tuple[str, str], list[str]] = {}
+    for row in grid.rows:
+        shown.setdefault((row.table, row.row), []).append(row.cell)
+    judged = [
+        (made["kind"], str([[shown[made["table"], row] for row in made[key]] for key in KEYS]))
+        for made in load_claims(grid)
+        if all(key in made for key in KEYS)
+        and all((made["table"], row) in shown for key in KEYS for row in made[key])
+    ]
+    assert len(judged) >= 10
+    assert len(set(judged)) == len(judged)
 
 
 def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
@@ -280,7 +325,7 @@ def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
     assert "D (stand-in for MNIST)" in text
     assert "n/a" in text
     assert "Trained: 4 epochs over 1,200 images at batch 8." in text
-    counts = summary(found).set_index("verdict")["count"].to_dict()
+    counts = summary(found).loc["stated"]
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
     assert counts["contradicted"] == counts["undecided"] == 0
     assert markdown(found, plan) == text

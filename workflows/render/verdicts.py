@@ -13,13 +13,22 @@ from workflows.render.numbers import ABSENT, shown
 from workflows.render.plan import Plan
 
 ORDER = ("reproduced", "contradicted", "undecided", "not tested at this budget")
+# Who says what is judged -> in words; of the first kind are the paper's claims.
+STANDINGS = {
+    "stated": "what the paper or its poster states",
+    "inferred": "what we take the paper's unread tables to say",
+    "control": "controls of this project",
+    "others": "what others say of CVQ-VAE",
+}
 READING = (
     "A verdict speaks of this budget's data and length of training, not of the paper's. An effect "
     "is in the metric's unit and positive where the claim is right; what it is for each "
     "kind of claim is said below the tables. In brackets its 95 % interval over seeds (Student's "
     "t, rows compared within seeds). A verdict needs an interval on one side of 0, hence two "
-    "seeds. Intervals are not widened for the number of claims: of twenty effects that do not "
-    "exist, one is judged. rFID, FID, KID and LPIPS rest on as many images as the tables say (N)."
+    "seeds; those on which one of the rows diverged are not judged, and are counted beside the "
+    "others. Intervals are not widened for the number of claims: if no effect existed, about one "
+    "verdict in twenty would still be decided, by chance. rFID, FID, KID and LPIPS rest on as many "
+    "images as the tables say (N)."
 )
 KINDS = {
     "better": "by how much the first row is better than the second",
@@ -32,12 +41,14 @@ KINDS = {
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """How many verdicts of each kind: columns `verdict, count`; all kinds, in ORDER.
+    """How many verdicts there are: a row for each of STANDINGS that occurs, a column for each of
+    ORDER.
 
     A claim has one for each of its datasets and metrics.
     """
-    counts = found["verdict"].value_counts().reindex(ORDER, fill_value=0)
-    return counts.rename_axis("verdict").rename("count").reset_index()
+    counts = pd.crosstab(found["standing"], found["verdict"])
+    present = [standing for standing in STANDINGS if standing in counts.index]
+    return counts.reindex(index=present, columns=list(ORDER), fill_value=0)
 
 
 def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
@@ -52,9 +63,14 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
                 shown(line["metric"], line["published"], sign=True)
                 for line in found.to_dict("records")
             ],
-            "seeds": found["seeds"].astype(str),
+            "seeds": [seeds(line) for line in found.to_dict("records")],
         }
     )
+
+
+def seeds(line: Mapping[Any, Any]) -> str:
+    """How many seeds are behind a verdict, and how many could not be. line: of verdicts.csv."""
+    return f"{line['seeds']}" + (f" ({line['diverged']} diverged)" if line["diverged"] else "")
 
 
 def trained(found: pd.DataFrame, plan: Plan, claim: Mapping[str, Any]) -> str:
@@ -78,10 +94,11 @@ def effect(line: dict[Any, Any]) -> str:
 
 def markdown(found: pd.DataFrame, plan: Plan) -> str:
     """A document: the count, then every claim with its verdicts."""
+    counted = summary(found)
     parts = [
         "# Verdicts on the paper's claims",
         f"Budget {escape.markdown(plan.title)}.",
-        summary(found).to_markdown(index=False),
+        counted.rename(index=STANDINGS).rename_axis("on").reset_index().to_markdown(index=False),
         READING,
     ]
     for claim in plan.claims:

@@ -8,7 +8,16 @@ from typing import Any
 from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
-from workflows.render.verdicts import KINDS, ORDER, READING, effect, summary, trained
+from workflows.render.verdicts import (
+    KINDS,
+    ORDER,
+    READING,
+    STANDINGS,
+    effect,
+    seeds,
+    summary,
+    trained,
+)
 
 Shown = dict[str, Any]
 Claim = Mapping[str, Any]
@@ -28,10 +37,13 @@ def verdict_page(gallery: Gallery) -> Shown:
     }
 
 
-def counts(gallery: Gallery) -> list[tuple[str, int]]:
-    """Verdict -> how often, every verdict."""
+def counts(gallery: Gallery) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Who says what is judged, in words -> verdict -> how often."""
     found = summary(gallery.verdicts)
-    return list(zip(found["verdict"], found["count"], strict=True))
+    return [
+        (STANDINGS[str(standing)], [(str(verdict), n) for verdict, n in line.items() if n])
+        for standing, line in found.iterrows()
+    ]
 
 
 def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
@@ -68,7 +80,7 @@ def _line(gallery: Gallery, claim: Claim, line: dict[Any, Any]) -> Shown:
         "order": line["effect"] if line["effect"] == line["effect"] else "",
         "published": shown(metric, line["published"], sign=True),
         "published_order": line["published"] if line["published"] == line["published"] else "",
-        "seeds": line["seeds"],
+        "seeds": seeds(line),
         "link": links.table(claim["table"], links.block(block.dataset, block.protocol)),
     }
 
