@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,12 @@ KNOBS = {"dataset": "digits", "seed": 0, "epochs": 2, "batch_size": 64, "train_i
 
 def progress(distances: list[float], samples: int | None, first_stage: str | None = None) -> Figure:
     """Of one run, whose distance was looked at once an epoch."""
+    return generated.progress(collected(distances, samples, first_stage), "generation")
+
+
+def collected(
+    distances: list[float], samples: int | None = None, first_stage: str | None = None
+) -> Collected:
     knobs = {**KNOBS, "first_stage": first_stage}
     about = {"folder": CELL, "missing": None, "knobs": knobs, "stage": 2}
     below = {"folder": BELOW, "missing": None, "knobs": {**KNOBS, "epochs": 30, "batch_size": 16}}
@@ -31,16 +38,21 @@ def progress(distances: list[float], samples: int | None, first_stage: str | Non
         "tables": {"generation": {"stage": 2}},
         "datasets": {"digits": {"title": "Digits", "stand_in_for": None, "images": 3600}},
         "progress_samples": samples,
+        "reference_images": 2000,
     }
     values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": CELL}
     measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
     curves = [{"cell": CELL, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
-    contents = {"measured": [measured], "curves": curves, "codes": []}
+    contents = {"measured": [measured] if curves else [], "curves": curves, "codes": []}
     frames = [
         pd.DataFrame(rows, columns=list(schema(name)["properties"]))
         for name, rows in contents.items()
     ]
-    return generated.progress(Collected(Plan.of(plan), *frames, Path()), "generation")
+    return Collected(Plan.of(plan), *frames, Path())
+
+
+def words_of(figure: Figure) -> str:
+    return " ".join(" ".join(text.get_text() for text in figure.texts).split())
 
 
 @pytest.mark.parametrize(("samples", "axis"), [(1024, "FID (N = 1,024)"), (None, "FID")])
@@ -59,7 +71,7 @@ def test_the_small_print_says_how_long_the_first_stage_was_trained(
     first_stage: str | None,
 ) -> None:
     figure = progress([300.0, 120.0, 90.0], None, first_stage)
-    words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    words = words_of(figure)
     assert "Budget made_up: a budget: 2 epochs over 3,600 images at batch 64." in words
     of_the_first_stage = "First stages: 30 epochs over 3,600 images at batch 16."
     assert (of_the_first_stage in words) == (first_stage is not None)
@@ -67,8 +79,29 @@ def test_the_small_print_says_how_long_the_first_stage_was_trained(
 
 def test_the_figure_says_how_its_samples_were_made() -> None:
     figure = progress([300.0, 120.0, 90.0], None, None)
-    words = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    words = words_of(figure)
     assert QUICK["guidance"] == 1
     steps, eta = QUICK["sampling_steps"], QUICK["eta"]
     made = f"Sampled in {steps} steps with eta {eta:.0f} and no guidance, not as the"
     assert made in words
+
+
+def test_what_models_differ_by_is_not_dwarfed_by_noise() -> None:
+    (ax,) = progress([470.0, 120.0, 90.0], None).axes
+    assert ax.get_yscale() == "log"
+    low, high = ax.get_ylim()
+    assert low < 90 < 470 < high
+    assert list(ax.get_yticks()) == [100, 150, 200, 300, 400]
+
+
+def test_neighbours_say_among_how_many_they_were_looked_for() -> None:
+    words = words_of(generated.neighbours(collected([300.0, 120.0]), "generation"))
+    assert "nearest to them, of the first 2,000 of 3,600 (Digits). Runs of seed" in words
+
+
+@pytest.mark.parametrize("draw", [generated.samples, generated.neighbours, generated.progress])
+def test_a_figure_of_nothing_says_nothing_else(draw: Callable) -> None:
+    words = words_of(draw(collected([]), "generation"))
+    assert "Budget made_up: a budget. Nothing is measured." in words
+    assert "seed" not in words
+    assert "noise" not in words

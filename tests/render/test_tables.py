@@ -344,6 +344,7 @@ def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> 
                 "dataset": "cifar10",
                 "metric": "rFID",
                 "value": "26.04",
+                "evidence": "poster text",
             }
         ]
     )
@@ -360,9 +361,51 @@ def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> 
     ]
     assert "Nothing measured" in text.split("## CIFAR10")[1]
     assert "26.04" in latex(found, plan)
+    assert "Published: poster text." in text.split("## CIFAR10")[1]
     last = tidy(found).iloc[-1]
     assert last["status"] == "not_at_this_budget"
     assert last["rFID published"] == "26.04"
+
+
+def test_a_caption_says_how_the_published_numbers_are_known() -> None:
+    plan = plan_of("mnist")
+    published = published_of().assign(evidence=["seen", "quoted by others"])
+    *before, last = blocks(plan, measured_of(plan), published, "anchors")
+    assert "Published: seen; quoted by others." in caption(last, plan)
+    # No published number stands there.
+    assert all("Published" not in caption(block, plan) for block in before)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        ("mnist", "which is 500 epochs and 10,000 test images"),
+        ("ffhq", "whose length and number of images are not known"),
+    ],
+)
+def test_a_caption_tells_of_a_published_training_only_what_is_known(
+    dataset: str, words: str
+) -> None:
+    plan = plan_of(dataset)
+    last = blocks(plan, measured_of(plan), published_of(dataset), "anchors")[-1]
+    assert f"Difference: ours minus published, {words}." in caption(last, plan)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [(2000, "the first 2,000 of 3,600"), (5000, "all 3,600"), (None, "all 3,600")],
+)
+def test_a_caption_says_how_many_training_images_samples_are_held_against(
+    wanted: int | None, words: str
+) -> None:
+    content = vars(plan_of("mnist")) | {"reference_images": wanted}
+    content["tables"] = {"anchors": {**content["tables"]["anchors"], "stage": 2}}
+    plan = Plan.of(content)
+    (block,) = blocks(plan, measured_of(plan, ("samples",)), published_of(), "anchors")
+    assert f"N samples against {words} training images." in caption(block, plan)
+    nothing = measured_of(plan, ("samples",)).iloc[:0]
+    (block,) = blocks(plan, nothing, published_of(), "anchors")
+    assert "N samples" not in caption(block, plan)
 
 
 def test_networks_that_budgets_make_smaller_are_described() -> None:

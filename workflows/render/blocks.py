@@ -25,7 +25,8 @@ class Block:
     text with the source's digits or empty, difference a number or NaN. best: whether the row is
     better than each other one beyond the interval of their difference within seeds.
     rows: row -> {status, seeds, epochs, note}. compared: whether differences are meant.
-    features: columns `metric, features`, the networks that the numbers rest on.
+    features: columns `metric, features`, the networks that the numbers rest on. evidence: how the
+    published numbers are known.
     """
 
     table: str
@@ -36,6 +37,7 @@ class Block:
     lines: pd.DataFrame
     rows: pd.DataFrame
     features: pd.DataFrame
+    evidence: tuple[str, ...] = ()
 
     def images(self, metric: str) -> set[int]:
         """The different numbers of test images that a metric's values rest on."""
@@ -91,7 +93,13 @@ def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Bl
         lines=pd.DataFrame(lines),
         rows=pd.DataFrame([{"row": row, **state} for row in entry["rows"]]),
         features=pd.DataFrame(columns=["metric", "features"]),
+        evidence=_evidence(published[published["table"] == table], dataset),
     )
+
+
+def _evidence(theirs: pd.DataFrame, dataset: str) -> tuple[str, ...]:
+    """How the published values on a dataset are known, each way once."""
+    return tuple(theirs.loc[theirs["dataset"] == dataset, "evidence"].unique())
 
 
 def _printed(theirs: pd.DataFrame, dataset: str) -> dict[tuple[str, str], str]:
@@ -157,6 +165,7 @@ def _block(
         lines=pd.DataFrame(lines),
         rows=pd.DataFrame(rows),
         features=networks[["metric", "features"]].drop_duplicates(),
+        evidence=_evidence(theirs, real) if theirs is not None else (),
     )
 
 

@@ -34,8 +34,8 @@ def training_curves(data: Collected) -> Figure:
         for (_, row), drawn in some.items()
     }
     notes = [
-        f"{budget(data, TABLE, datasets)} Usage and perplexity are of the validation images. "
-        + means(behind, seeds_planned(data, TABLE), "bands"),
+        f"{budget(data, TABLE, datasets)} Usage and perplexity are of up to 500 validation "
+        "images. " + means(behind, seeds_planned(data, TABLE), "bands"),
         *failures(data, TABLE, seen),
     ]
     labels = [runs.label for dataset in datasets for runs in data.runs(TABLE, dataset)]

@@ -9,10 +9,18 @@ from PIL import Image
 from workflows.render import seeds
 from workflows.render.collected import Collected
 from workflows.render.labels import empty, failed, label_ends, line
-from workflows.render.notes import budget, failures, means, numbered, seeds_planned, short
+from workflows.render.notes import (
+    NOTHING,
+    budget,
+    failures,
+    means,
+    numbered,
+    seeds_planned,
+    short,
+)
 from workflows.render.panels import across, panels
 from workflows.render.plates import NEAREST, Lines, plate
-from workflows.render.scales import counted, foot, roomy
+from workflows.render.scales import counted, distances, foot
 from workflows.render.tiles import tiled
 
 ACROSS = 8  # images of a stored picture beside each other
@@ -28,15 +36,20 @@ def samples(data: Collected, table: str) -> Figure:
 
 def neighbours(data: Collected, table: str) -> Figure:
     """Below each sample the training image whose Inception features are nearest to it."""
-    return _plate(data, table, "neighbours", "Samples above the training images nearest to them.")
+    measured = [name for name in data.datasets(table) if data.rows_measured(table, name)]
+    among = [f"{data.plan.reference_of(name)} ({short(data.plan, name)})" for name in measured]
+    about = f"Samples above the training images nearest to them, of {'; '.join(among)}."
+    return _plate(data, table, "neighbours", about)
 
 
 def _plate(data: Collected, table: str, kind: str, about: str) -> Figure:
     lines = {name: _lines(data, table, name, kind) for name in data.datasets(table)}
     planned = seeds_planned(data, table)
     first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
-    note = f"{budget(data, table, lines)} {about} Runs of {numbered(planned[:1])}{first}."
-    return plate(data, table, lines, note)
+    said = f"{about} Runs of {numbered(planned[:1])}{first}."
+    if not any(data.rows_measured(table, name) for name in lines):
+        said = NOTHING
+    return plate(data, table, lines, f"{budget(data, table, lines)} {said}")
 
 
 def _lines(data: Collected, table: str, dataset: str, kind: str) -> Lines:
@@ -72,7 +85,8 @@ def progress(data: Collected, table: str) -> Figure:
     }
     seen = [name for name, some in lines.items() if any(map(len, some.values()))]
     notes = [
-        f"{budget(data, table, datasets)} Epoch 0: noise, decoded. Sampled in {QUICK}. "
+        f"{budget(data, table, datasets)} "
+        + (f"Epoch 0: noise, decoded. Sampled in {QUICK}. " if seen else "")
         + means(behind, seeds_planned(data, table), "bands"),
         *failures(data, table, seen),
     ]
@@ -85,8 +99,10 @@ def progress(data: Collected, table: str) -> Figure:
         ax, some = axes[0, column], lines[dataset]
         crosses = {runs.row: [0.0] * len(runs.failed) for runs in data.runs(table, dataset)}
         counted(ax, max(float(drawn.x.max()) for drawn in some.values() if len(drawn)))
+        low = min(float(drawn.low.min()) for drawn in some.values() if len(drawn))
         high = max(float(drawn.high.max()) for drawn in some.values() if len(drawn))
-        roomy(ax, 0, high, ROOM, foot(crosses))
+        # Noise is so far off that what models differ by would be within the width of a line.
+        distances(ax, low, high, ROOM, foot(crosses))
         for runs in data.runs(table, dataset):
             line(ax, some[runs.row], runs.row, runs.label, mark=True)
             failed(ax, crosses[runs.row], runs.row, "" if len(some[runs.row]) else runs.label)

@@ -8,6 +8,7 @@ from workflows.render.collected import Collected
 from workflows.render.plan import Plan
 
 SHOWN = 4  # of a list; the tables have the rest
+NOTHING = "Nothing is measured."
 
 
 def short(plan: Plan, dataset: str) -> str:
@@ -48,17 +49,15 @@ def _by_dataset(plan: Plan, texts: Mapping[str, str], between: str = "; ") -> st
 
 def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
     """A sentence: the budget, and how long the runs of a table's measured rows were trained; and
-    one of their first stages, where there are some.
-
-    Where nothing is measured, how long they are to be.
+    one of their first stages, where there are some. Where nothing is measured, the budget alone.
     """
     plan = data.plan
-    planned = list(datasets)
-    measured = {name: data.rows_measured(table, name) for name in planned}
+    measured = {name: data.rows_measured(table, name) for name in datasets}
     done = {name: rows for name, rows in measured.items() if rows}
-    meant = done or {name: [] for name in planned}
-    said = f"Budget {plan.title}: {lengths(plan, table, meant)}."
-    below = {name: plan.trained_below(table, name, meant[name]) for name in meant}
+    if not done:
+        return f"Budget {plan.title}."
+    said = f"Budget {plan.title}: {lengths(plan, table, done)}."
+    below = {name: plan.trained_below(table, name, done[name]) for name in done}
     return f"{said} First stages: {_by_dataset(plan, below)}." if any(below.values()) else said
 
 
@@ -75,16 +74,17 @@ def means(drawn: Mapping[str, int], planned: Sequence[int], marks: str) -> str:
     """
     counts = {count for count in drawn.values() if count}
     if not counts:
-        return "Nothing is measured."
-    usual = max(counts)
+        return NOTHING
+    numbers = [count for count in drawn.values() if count]
+    usual = max(counts, key=lambda count: (numbers.count(count), count))
     # Nobody shall read three seeds where one has run.
     of = "of the planned " if usual < len(planned) else "of " if len(planned) > 1 else ""
     which = of + numbered(planned)
-    if counts == {1}:
-        return f"One run each, {which}."
     odd = [f"{name}: {count}" for name, count in drawn.items() if count not in (0, usual)]
     but = f" ({_few(odd)})" if odd else ""
-    return f"Mean over {usual} runs{but}, {which}; {marks}: lowest to highest."
+    shown = f"; {marks}: lowest to highest" if counts != {1} else ""
+    said = "One run each" if usual == 1 else f"Mean over {usual} runs"
+    return f"{said}{but}, {which}{shown}."
 
 
 def failures(data: Collected, table: str, drawn: Iterable[str]) -> list[str]:

@@ -183,6 +183,12 @@ class Plan:
         real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
 
+    def reference_of(self, dataset: str) -> str:
+        """In words, the training images that samples of a dataset's models are compared with."""
+        there = self.datasets[dataset]["images"]
+        wanted = self.reference_images or there
+        return f"the first {wanted:,} of {there:,}" if wanted < there else f"all {there:,}"
+
     def stage_of(self, cell: str) -> int:
         """1: an autoencoder. 2: a diffusion model."""
         return int(self.cells[cell].get("stage", 1))

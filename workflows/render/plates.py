@@ -17,7 +17,7 @@ from workflows.render.tiles import PITCH, Corner, scale
 # What stands before a row's name in that of a line that belongs to it, and what it is labelled.
 ERROR = "error of "
 NEAREST = "nearest to "
-BELONGS = {ERROR: "error", NEAREST: "nearest of\ntraining"}
+BELONGS = {ERROR: "error", NEAREST: "nearest\ntraining image"}
 WIDE = 2.6  # of words in the place of a dataset's pictures
 ASIDE = 0.15  # between two datasets
 APART = 0.04  # between two rows, beyond the pitch

@@ -1,4 +1,4 @@
-"""Horizontal axes: whole numbers for what is counted, the tested values for what is varied."""
+"""Axes: whole numbers for what is counted, the tested values for what is varied, and room."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+STEPS = (1, 1.5, 2, 3, 4, 5, 7)  # ticks of a decade
 CROSS = 0.1  # inches from the cross of a failed run to the next above it
 
 
@@ -57,6 +58,23 @@ def roomy(ax: Axes, low: float, high: float, room: float, below: float) -> None:
     ax.spines["left"].set_bounds(start, top)
     ticks = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(start, top)
     ax.set_yticks([tick for tick in ticks if start <= tick <= top])
+
+
+def distances(ax: Axes, low: float, high: float, room: float, below: float) -> None:
+    """A logarithmic vertical axis of positive values, with `room` inches about them and `below`
+    under that; ticks are plain numbers.
+    """
+    low, high = math.log10(low), math.log10(high)
+    inch = max(high - low, 0.02) / (inches(ax)[1] - 2 * room - below)
+    bottom, top = low - room * inch, high + room * inch
+    ax.set_yscale("log")
+    ax.set_ylim(10 ** (bottom - below * inch), 10**top)
+    ax.spines["left"].set_bounds(10**bottom, 10**top)
+    decades = range(math.floor(bottom), math.ceil(top) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in STEPS]
+    ax.set_yticks([tick for tick in ticks if bottom <= math.log10(tick) <= top])
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.yaxis.set_minor_locator(NullLocator())
 
 
 def frequencies(ax: Axes, lowest: float, below: float) -> None:

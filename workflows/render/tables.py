@@ -18,6 +18,8 @@ PROTOCOLS = {
 }
 # Behind the paper's MNIST and CIFAR10 numbers, by its released code.
 PUBLISHED_IMAGES = 10_000
+# The datasets of which it is known.
+PUBLISHED_LENGTH = ("mnist", "cifar10")
 BOLD_MARKDOWN, BOLD_LATEX = ("**", "**"), (r"\textbf{", "}")
 BOLD = "bold: better than every other measured row beyond the interval of their difference"
 # Columns of words, which come from names and messages; the others are numbers.
@@ -89,11 +91,11 @@ def caption(block: Block, plan: Plan) -> str:
         *plan.networks_of(block.table, block.dataset, _measured(block)),
         *plan.first_stages_of(block.table, block.dataset, _measured(block)),
     ]
-    if record.get("stage", 1) == 2:
-        many = f"the first {plan.reference_images:,}" if plan.reference_images else "all"
-        parts.append(f"N samples against {many} training images")
+    if record.get("stage", 1) == 2 and _measured(block):
+        parts.append(f"N samples against {plan.reference_of(block.dataset)} training images")
     if (block.lines["published"] != "").any():
         parts += _comparison(block, plan)
+        parts.append(f"Published: {'; '.join(block.evidence)}")
     wanted = block.features[block.features["metric"].isin(record["metrics"])]
     for network, group in wanted.groupby("features", sort=False):
         parts.append(f"{', '.join(group['metric'])}: {network}")
@@ -126,6 +128,8 @@ def _comparison(block: Block, plan: Plan) -> list[str]:
         return ["Published numbers follow another protocol, so no difference is taken"]
     if plan.tables[block.table].get("stage", 1) == 2:
         return ["Difference: ours minus published, which is 50,000 samples"]
+    if block.published_dataset not in PUBLISHED_LENGTH:
+        return ["Difference: ours minus published, whose length and number of images are not known"]
     parts = ["Difference: ours minus published, which is 500 epochs and 10,000 test images"]
     compared = block.lines[(block.lines["metric"] == "rFID") & block.lines["difference"].notna()]
     if (compared["images"] < PUBLISHED_IMAGES).any():
