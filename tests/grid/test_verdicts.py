@@ -314,7 +314,7 @@ def test_no_comparison_is_judged_under_two_names() -> None:
 
 
 def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
-    made = claim(metrics=("rFID", "SSIM"))
+    made = claim(metrics=("rFID", "SSIM"), caveat="But not at night.")
     plan = plan_with([made])
     numbers = measured(a=[1.0, 2.0, 3.0], b=[3.0, 5.0, 7.0])
     run(plan, numbers, NONE, tmp_path)
@@ -324,6 +324,7 @@ def test_document_counts_and_shows_intervals(tmp_path: Path) -> None:
     assert "+3.00 [+0.52, +5.48]" in text
     assert "D (stand-in for MNIST)" in text
     assert "n/a" in text
+    assert "So it is said. (nobody) But not at night." in text
     assert "Trained: 4 epochs over 1,200 images at batch 8." in text
     counts = summary(found).loc["stated"]
     assert counts["reproduced"] == counts["not tested at this budget"] == 1

@@ -82,6 +82,11 @@ def trained(found: pd.DataFrame, plan: Plan, claim: Mapping[str, Any]) -> str:
     return f"Trained: {training(plan, claim['table'], meant)}" if here else ""
 
 
+def caveat(claim: Mapping[str, Any]) -> list[str]:
+    """What a reader of a claim's verdicts must know, if there is something."""
+    return [claim["caveat"]] if "caveat" in claim else []
+
+
 def effect(line: dict[Any, Any]) -> str:
     """An effect and its interval as text. line: of verdicts.csv."""
     if line["effect"] != line["effect"]:
@@ -107,7 +112,7 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
         body["dataset"] = body["dataset"].map(escape.markdown)
         parts += [
             f"## {claim['id'].replace('_', ' ')}",
-            escape.markdown(f"{claim['claim']} ({claim['source']})"),
+            escape.markdown(" ".join((f"{claim['claim']} ({claim['source']})", *caveat(claim)))),
             body.to_markdown(index=False, disable_numparse=True),
             escape.markdown(trained(lines, plan, claim)),
         ]

@@ -13,6 +13,7 @@ from workflows.render.verdicts import (
     ORDER,
     READING,
     STANDINGS,
+    caveat,
     effect,
     seeds,
     summary,
@@ -53,6 +54,7 @@ def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
     tally = {verdict: sum(line["verdict"] == verdict for line in lines) for verdict in ORDER}
     return {
         **{key: claim[key] for key in ("id", "claim", "source", "table", "kind")},
+        "caveat": " ".join(caveat(claim)),
         "lines": lines,
         "trained": trained(found, gallery.plan, claim),
         "tally": [(verdict, count) for verdict, count in tally.items() if count],
