@@ -158,11 +158,18 @@ def plan(planned: Planned) -> dict[str, dict[str, Any]]:
         ("Train mnist_5k/vq_vae/D4/seed0", ["mnist_5k/train.npy"]),
         ("Train photo_patches/movq/D4/seed0", ["photo_patches/train.npy", "lpips_vgg.safetensors"]),
         ("Latents of mnist_5k/vq_vae/D4/seed0", ["mnist_5k/train.npy"]),
+        (
+            "Train mnist_5k/ldm/vq_vae-D4-conditional/seed0",
+            ["vq_vae/D4/seed0/latents.safetensors", "mnist_5k/labels.npy"],
+        ),
         ("Sample mnist_5k/ldm/vq_vae-D4-conditional/seed0", ["vq_vae/D4/seed0/model.safetensors"]),
         ("Measure the samples of mnist_5k/ldm/vq_vae-D4-conditional/seed0", ["mnist_5k/train.npy"]),
         ("Evaluate photo_patches/movq/D4/seed0", ["photo_patches/test.npy"]),
         ("Inception features of mnist_5k's training images", ["mnist_5k/train.npy"]),
-        ("Check every dataset and weight file against its digest", ["mnist_5k/test.npy"]),
+        (
+            "Check every dataset and weight file against its digest",
+            ["mnist_5k/test.npy", "mnist_5k/labels.npy"],
+        ),
     ],
 )
 def test_a_step_names_every_file_that_must_be_fetched(

@@ -90,13 +90,15 @@ def beside(files):
     return lambda wildcards: files(wildcards) if FETCHED else []
 
 
-def matching(wanted):
-    """A pattern of the cells that are wanted, which matches nothing where there is none."""
-    return "|".join(re.escape(c.id) for c in GRID.cells.values() if wanted(c)) or "(?!)"
+def matching(names):
+    """A pattern of these names and no others, which matches nothing where there is none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
-FILMED = matching(lambda cell: filmed(cell.knobs))
-DIFFUSION = matching(lambda cell: cell.stage == 2)
+FILMED = matching(c.id for c in GRID.cells.values() if filmed(c.knobs))
+DIFFUSION = matching(c.id for c in GRID.cells.values() if c.stage == 2)
+# Datasets whose images are of classes, which are prepared with a label for each.
+LABELLED = matching(name for name, about in DATASETS.items() if about.classes)
 
 
 wildcard_constraints:
@@ -182,7 +184,23 @@ def arrays_of(wildcards):
         name = cell_of(wildcards).knobs["dataset"]
     else:
         name = wildcards.dataset
+    return arrays_in(name)
+
+
+def arrays_in(name):
+    """The images of a prepared dataset."""
     return [f"{DATA}/{name}/{split}.npy" for split in ("train", "test")]
+
+
+def labels_in(name):
+    """The labels of a prepared dataset; nothing for one without classes."""
+    return [f"{DATA}/{name}/labels.npy"] if DATASETS[name].classes else []
+
+
+def labels_of(wildcards):
+    """The labels that a cell is trained with; nothing for one that is not asked for a class."""
+    knobs = cell_of(wildcards).knobs
+    return labels_in(knobs["dataset"]) if knobs["conditional"] else []
 
 
 def decoding_of(wildcards):

@@ -19,6 +19,19 @@ rule prepare:
         " --out {params.folder} 2>&1 | tee {log}"
 
 
+use rule prepare as prepare_labelled with:
+    output:
+        f"{DATA}/{{dataset}}/dataset.json",
+        f"{DATA}/{{dataset}}/train.npy",
+        f"{DATA}/{{dataset}}/test.npy",
+        f"{DATA}/{{dataset}}/labels.npy",
+    wildcard_constraints:
+        dataset=LABELLED,
+
+
+ruleorder: prepare_labelled > prepare
+
+
 rule weights:
     output:
         expand(
@@ -45,11 +58,11 @@ rule check:
     input:
         datasets=expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
         arrays=beside(
-            lambda wildcards: expand(
-                f"{DATA}/{{dataset}}/{{split}}.npy",
-                dataset=present_datasets(),
-                split=["train", "test"],
-            )
+            lambda wildcards: [
+                file
+                for name in present_datasets()
+                for file in (*arrays_in(name), *labels_in(name))
+            ]
         ),
         weights=rules.weights.output,
     output:

@@ -30,6 +30,7 @@ rule train_diffusion:
     input:
         dataset_of,
         arrays=beside(arrays_of),
+        labels=beside(labels_of),
         latents=latents_of,
         checked=ancient(rules.check.output),
     output:
