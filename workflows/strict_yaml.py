@@ -103,12 +103,5 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-# Dates and the merge key stay text.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag in KINDS]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def _refused(where: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.constructor.ConstructorError(None, None, problem, where.start_mark)

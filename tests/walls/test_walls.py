@@ -69,6 +69,18 @@ def test_training_imports_no_metric_network_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_no_module_says_a_thing_twice() -> None:
+    """No statement of a module's own stands in it again, as one may that was merged twice."""
+    rooms = ("models", "baselines", "workflows", "benchmarks")
+    files = [file for room in rooms for file in modules(room)]
+    assert len(files) > 100
+    for file in files:
+        seen: dict[str, int] = {}
+        for node in ast.parse(file.read_text()).body:
+            first = seen.setdefault(ast.dump(node), node.lineno)
+            assert first == node.lineno, f"{file.relative_to(ROOT)}: {node.lineno} repeats {first}"
+
+
 def test_no_rule_runs_python_inside_snakemake() -> None:
     files = [ROOT / "Snakefile", *(ROOT / "workflows" / "rules").glob("*.smk")]
     assert len(files) >= 4
