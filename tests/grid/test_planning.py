@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,10 @@ def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:
     cells = plan_of("lite", {"cifar10": "fetch it"})["cells"]
     assert cells["cifar10/sq_vae/default/seed0"]["missing"] == "fetch it"
     assert cells["mnist/sq_vae/default/seed0"]["missing"] is None
+
+
+def test_the_renderer_asks_for_nothing_else() -> None:
+    assert {field.name for field in fields(Plan)} == set(plan_of("lite"))
 
 
 def test_the_renderer_reads_it() -> None:

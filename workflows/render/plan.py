@@ -29,11 +29,10 @@ class Plan:
     rows: {table, row, cell} in the order of the experiment files. tables: name -> {title, caption,
     metrics, stage, order (of all rows), stands_for (dataset -> the paper's in whose place it is)}.
     datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table, dataset, rows,
-    note} of what this budget has no dataset for. published_for: dataset -> name it has in published
-    files, for those where neither its own name nor its stand_in_for will do. roles: role ->
-    dataset. claims: what is to be judged. figures: name -> {table, title, caption, data, more}.
-    reference_images: training images that samples are compared with, None for all.
-    progress_samples: so many of them are looked at during training.
+    note} of what this budget has no dataset for. roles: role -> dataset. claims: what is to be
+    judged. figures: name -> {table, title, caption, data, more}. reference_images: training images
+    that samples are compared with, None for all. progress_samples: so many of them are looked at
+    during training.
     """
 
     budget: str
@@ -42,7 +41,6 @@ class Plan:
     rows: tuple[Mapping[str, str], ...]
     tables: Mapping[str, Mapping[str, Any]]
     datasets: Mapping[str, Mapping[str, Any]]
-    published_for: Mapping[str, str]
     absent: tuple[Mapping[str, Any], ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Mapping[str, Any], ...] = ()
@@ -56,7 +54,6 @@ class Plan:
         keys = ("budget", "title", "cells", "tables", "datasets")
         return cls(
             rows=tuple(content["rows"]),
-            published_for=content.get("published_for", {}),
             absent=tuple(content.get("absent", ())),
             roles=content.get("roles", {}),
             claims=tuple(content.get("claims", ())),
@@ -178,8 +175,6 @@ class Plan:
 
     def published_dataset(self, dataset: str, table: str | None = None) -> str:
         """The dataset whose published numbers belong beside this one's, in a table if named."""
-        if dataset in self.published_for:
-            return self.published_for[dataset]
         real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
 
