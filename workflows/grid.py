@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from workflows import generation_grid
 from workflows.cell import IDENTITY, Cell, base, check, check_size, resolve
 from workflows.data import Dataset
+from workflows.naming import known
 from workflows.reading import load_yaml, validate, validate_some
 from workflows.schema import ConfigError, refuse_unknown
 
@@ -42,13 +42,8 @@ class Grid:
 
     def cell(self, cell_id: str) -> Cell:
         """The cell of that id. Raises ConfigError naming the nearest ids."""
-        if cell_id in self.cells:
-            return self.cells[cell_id]
-        near = get_close_matches(cell_id, self.cells, n=3, cutoff=0.4)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise ConfigError(
-            f"budget {self.name}: no cell '{cell_id}'{hint} (make cells lists all of them)"
-        )
+        lacking, listed = f"budget {self.name}: no cell", "make cells lists all of them"
+        return self.cells[known(cell_id, self.cells, lacking, listed)]
 
     def tables_of(self, cell_id: str) -> list[str]:
         """The tables that show a cell or a diffusion model on its latents, sorted."""

@@ -30,3 +30,22 @@ def test_labels_can_be_asked_for_where_there_are_classes(place: Place) -> None:
     done = ask(place, ".cache/datasets/photo_patches/labels.npy")
     assert done.status == 1
     assert done.says("MissingRuleException")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            f"figures/{BUDGET}/reconstruction.svg",
+            "no figure 'reconstruction'; did you mean reconstructions, ",
+        ),
+        (f"figures/{BUDGET}/samples_lsun.gif", "no animation 'samples_lsun'; allowed: codevectors"),
+        (f"results/{BUDGET}/tables/anchor.md", "no table 'anchor'; did you mean anchors? "),
+        (".cache/datasets/mnst/dataset.json", "no dataset 'mnst'; did you mean mnist, "),
+    ],
+)
+def test_a_mistyped_target_is_refused_by_name(place: Place, target: str, said: str) -> None:
+    done = ask(place, target)
+    assert done.status == 1
+    assert done.says(said, "allowed: ")
+    assert "KeyError" not in done.said

@@ -15,6 +15,7 @@ from workflows.data import DataError, Missing, describe, locate, names
 from workflows.folders import unwritable
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
+from workflows.naming import known
 from workflows.registry import network_of
 from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
 from workflows.reading import load_yaml
@@ -165,6 +166,34 @@ def present_datasets():
     return [name for name in WANTED if name not in ABSENT]
 
 
+def asked(name, allowed, kind):
+    """The name that a target has, if it is allowed; another is refused with the nearest ones."""
+    try:
+        return known(name, allowed, f"no {kind}")
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def dataset_asked(wildcards):
+    """The description of a rule's dataset."""
+    return DATASETS[asked(wildcards.dataset, DATASETS, "dataset")]
+
+
+def table_asked(wildcards):
+    """The name of a rule's table."""
+    return asked(wildcards.table, GRID.tables, "table")
+
+
+def figure_asked(wildcards):
+    """What figures.yaml says of a rule's figure."""
+    return FIGURES[asked(wildcards.figure, FIGURES, "figure")]
+
+
+def animation_asked(wildcards):
+    """The same of a figure that moves."""
+    return FIGURES[asked(wildcards.figure, ANIMATIONS, "animation")]
+
+
 def cell_of(wildcards):
     """The cell of a rule's wildcards; an unknown id is refused with the nearest ones."""
     try:
@@ -205,7 +234,7 @@ def labels_of(wildcards):
 
 def decoding_of(wildcards):
     """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
-    about = DATASETS[wildcards.dataset]
+    about = dataset_asked(wildcards)
     keys = (
         "reader",
         "options",
@@ -298,9 +327,14 @@ def protocols():
     return GRID.budget["evaluation"]["protocols"]
 
 
-def table_behind(figure):
+def table_behind(wildcards):
     """The title of the table whose runs a figure draws."""
-    return GRID.tables[FIGURES[figure]["table"]]["title"]
+    return GRID.tables[figure_asked(wildcards)["table"]]["title"]
+
+
+def numbers_behind(figure):
+    """The collected numbers that a figure draws. figure: as figures.yaml has it."""
+    return f"{RESULTS}/collected/{figure['table']}/measured.csv"
 
 
 def about():

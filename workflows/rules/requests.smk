@@ -16,13 +16,10 @@ def memory(needed):
 
 def images_of(wildcards):
     """How many images of what size a job works on."""
-    about = DATASETS[
-        (
-            cell_of(wildcards).knobs["dataset"]
-            if hasattr(wildcards, "cell")
-            else wildcards.dataset
-        )
-    ]
+    if hasattr(wildcards, "cell"):
+        about = DATASETS[cell_of(wildcards).knobs["dataset"]]
+    else:
+        about = dataset_asked(wildcards)
     train = about.images["train"] - about.validation
     return requests.Images(train, about.images["test"], about.image_size)
 

@@ -26,7 +26,7 @@ rule plan:
 # Collected table by table, so that a cell that was run again renews only the tables it feeds.
 rule collect:
     input:
-        lambda wildcards: records_of(present_cells(wildcards.table)),
+        lambda wildcards: records_of(present_cells(table_asked(wildcards))),
         plan=rules.plan.output,
     output:
         measured=f"{RESULTS}/collected/{{table}}/measured.csv",
@@ -85,7 +85,9 @@ rule table:
             f"{RESULTS}/tables/{{table}}.html",
             caption="../report/table.rst",
             category="Tables",
-            labels=lambda wildcards: {"table": GRID.tables[wildcards.table]["title"]},
+            labels=lambda wildcards: {
+                "table": GRID.tables[table_asked(wildcards)]["title"]
+            },
         ),
     log:
         f"logs/{BUDGET}/tables/{{table}}.log",
@@ -105,15 +107,15 @@ rule table:
 rule figure:
     input:
         plan=rules.plan.output,
-        measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]['table']}/measured.csv",
-        films=lambda wildcards: films_of(FIGURES[wildcards.figure]["table"]),
+        measured=lambda wildcards: numbers_behind(figure_asked(wildcards)),
+        films=lambda wildcards: films_of(figure_asked(wildcards)["table"]),
     output:
         report(
             f"figures/{BUDGET}/{{figure}}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            subcategory=lambda wildcards: table_behind(wildcards.figure),
-            labels=lambda wildcards: {"figure": FIGURES[wildcards.figure]["title"]},
+            subcategory=table_behind,
+            labels=lambda wildcards: {"figure": figure_asked(wildcards)["title"]},
         ),
         f"figures/{BUDGET}/{{figure}}.png",
     log:
@@ -136,8 +138,8 @@ rule figure:
 rule animation:
     input:
         plan=rules.plan.output,
-        measured=lambda wildcards: f"{RESULTS}/collected/{FIGURES[wildcards.figure]['table']}/measured.csv",
-        films=lambda wildcards: films_of(FIGURES[wildcards.figure]["table"]),
+        measured=lambda wildcards: numbers_behind(animation_asked(wildcards)),
+        films=lambda wildcards: films_of(animation_asked(wildcards)["table"]),
     output:
         f"figures/{BUDGET}/{{figure}}.gif",
     log:
