@@ -1,12 +1,20 @@
-"""What Snakemake would make, and of what, asked without making it."""
+"""What Snakemake would make, of what, and when it would make it again."""
 
 from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.faults.place import Done, Place, copy_tree
 
 BUDGET = "smoke"
+TABLE = f"results/{BUDGET}/tables/anchors.md"
+# Made of all tables, figures and verdicts.
+SITE = f"results/{BUDGET}/site"
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +26,26 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def ask(place: Place, *targets: str, options: tuple[str, ...] = ("--dry-run",)) -> Done:
-    """Snakemake's answer to a request for files of the smoke budget."""
+    """Snakemake's answer to a request for files of the smoke budget; nothing is trained."""
     command = [str(place.root / ".venv/bin/snakemake"), "--cores", "1", *options]
-    return place.command_here([*command, "--config", f"budget={BUDGET}", "--", *targets])
+    config = ["--config", f"budget={BUDGET}", "so_far=true"]
+    return place.command_here([*command, *config, "--", *targets])
 
 
-def test_labels_can_be_asked_for_where_there_are_classes(place: Place) -> None:
+def jobs(place: Place, *targets: str) -> dict[str, dict[str, Any]]:
+    """What runs for those files where nothing is made yet, by its message."""
+    command = [sys.executable, "-m", "tests.slurm.planned", "--cores", "1", "--forceall"]
+    config = ["--config", f"budget={BUDGET}", "so_far=true"]
+    done = place.command_here([*command, *config, "--", *targets])
+    assert done.status == 0, done.said
+    found = [json.loads(line) for line in done.said.splitlines() if line.startswith("{")]
+    return {job["message"]: job for job in found}
+
+
+def test_labels_can_be_asked_for(place: Place) -> None:
     done = ask(place, ".cache/datasets/mnist_5k/labels.npy")
     assert done.status == 0, done.said
     assert done.says("Job 0: Prepare the images of mnist_5k")
-    done = ask(place, ".cache/datasets/photo_patches/labels.npy")
-    assert done.status == 1
-    assert done.says("MissingRuleException")
 
 
 @pytest.mark.parametrize(
@@ -49,3 +65,39 @@ def test_a_mistyped_target_is_refused_by_name(place: Place, target: str, said: s
     assert done.status == 1
     assert done.says(said, "allowed: ")
     assert "KeyError" not in done.said
+
+
+@pytest.fixture(scope="module")
+def made(place: Place) -> Place:
+    """The same with a table of what is measured, which is nothing."""
+    done = ask(place, TABLE, options=())
+    assert done.status == 0, done.said
+    assert "Nothing to be done" in ask(place, TABLE).said
+    return place
+
+
+@pytest.fixture
+def edited(made: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """The same with a line more in one file, in its place; it goes again."""
+    file = made.root / request.param
+    kept = file.read_text(encoding="utf-8")
+    with file.open("a", encoding="utf-8") as handle:
+        handle.write("\n")
+    yield made
+    file.write_text(kept, encoding="utf-8")
+
+
+@pytest.mark.parametrize("edited", ["results/published/anchors.csv"], indirect=True)
+def test_a_table_is_made_again_for_what_it_shows(edited: Place) -> None:
+    assert ask(edited, TABLE).says("Table anchors")
+
+
+def test_what_shows_published_numbers_is_made_of_their_files(place: Place) -> None:
+    files = (place.root / "results" / "published").glob("*.csv")
+    published = {str(file.relative_to(place.root)) for file in files}
+    assert len(published) > 4
+    found = jobs(place, SITE)
+    showing = [m for m in found if m.startswith(("Table", "Judge", "Site"))]
+    assert len(showing) == 12 + 1 + 1
+    for message in showing:
+        assert published <= set(found[message]["inputs"]), message

@@ -54,6 +54,7 @@ RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
 DATA = ".cache/datasets"
 WEIGHTS = ".cache/weights"
+PUBLISHED = "results/published"
 try:
     DATASETS = {name: describe(name) for name in names()}
     GRID = load_grid(BUDGET, DATASETS)
@@ -159,6 +160,11 @@ def films_of(table):
     """The films of a table's cells, of those that have one."""
     cells = [c for c in present_cells(table) if filmed(GRID.cells[c].knobs)]
     return expand(f"{CELL}/film.safetensors", cell=cells)
+
+
+def published_files(wildcards):
+    """The CSVs of published numbers. A folder's time does not change with a file in it."""
+    return sorted(Path(PUBLISHED).glob("*.csv"))
 
 
 def present_datasets():

@@ -15,7 +15,7 @@ rule site:
             f"{RESULTS}/collected/{{table}}/measured.csv", table=GRID.tables
         ),
         verdicts=f"{RESULTS}/verdicts.csv",
-        published="results/published",
+        published=published_files,
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),
         figures=expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),
         animations=expand(f"figures/{BUDGET}/{{figure}}.gif", figure=ANIMATIONS),
@@ -28,9 +28,10 @@ rule site:
     params:
         results=lambda wildcards, input: Path(input.verdicts).parent,
         figures=lambda wildcards, input: Path(input.figures[0]).parent,
+        published=PUBLISHED,
         code=fingerprint("workflows.steps.site"),
     message:
         f"Site: open {RESULTS}/site/index.html"
     shell:
-        "python -S workflows/start.py workflows.steps.site --results {params.results} --published {input.published}"
+        "python -S workflows/start.py workflows.steps.site --results {params.results} --published {params.published}"
         " --figures {params.figures} --out {output} 2>&1 | tee {log}"

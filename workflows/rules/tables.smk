@@ -76,7 +76,7 @@ rule table:
     input:
         plan=rules.plan.output,
         measured=rules.collect.output.measured,
-        published="results/published",
+        published=published_files,
     output:
         f"{RESULTS}/tables/{{table}}.md",
         f"{RESULTS}/tables/{{table}}.csv",
@@ -95,12 +95,13 @@ rule table:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
+        published=PUBLISHED,
         code=fingerprint("workflows.steps.tables"),
     message:
         "Table {wildcards.table}"
     shell:
         "python -S workflows/start.py workflows.steps.tables --plan {input.plan} --measured {input.measured}"
-        " --published {input.published} --table {wildcards.table} --out {params.folder}"
+        " --published {params.published} --table {wildcards.table} --out {params.folder}"
         " 2>&1 | tee {log}"
 
 
@@ -161,7 +162,7 @@ rule verdicts:
     input:
         plan=rules.plan.output,
         measured=rules.collect_all.output.measured,
-        published="results/published",
+        published=published_files,
     output:
         f"{RESULTS}/verdicts.csv",
         f"{RESULTS}/verdicts.md",
@@ -177,9 +178,10 @@ rule verdicts:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
+        published=PUBLISHED,
         code=fingerprint("workflows.steps.verdicts"),
     message:
         "Judge the claims of the paper"
     shell:
         "python -S workflows/start.py workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
-        " --published {input.published} --out {params.folder} 2>&1 | tee {log}"
+        " --published {params.published} --out {params.folder} 2>&1 | tee {log}"
