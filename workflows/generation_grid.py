@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any
 from workflows.cell import IDENTITY, Cell, base, check, resolve
 from workflows.reading import validate, validate_some
 from workflows.schema import ConfigError, refuse_unknown, schema
+
+# Guidance and hidden classes are of models that know classes; what the others have.
+UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
 
 
 def sampling(knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +46,31 @@ class Settings:
             validate(merged, "generation_cell", key)
         for key, knobs in self._groups("first_stage", "cell"):
             check_some(knobs, "cell", key)
+
+    def check_guided(self, conditional: Collection[str]) -> None:
+        """Refuse what only models that know classes have, of a role whose models know none.
+
+        conditional: the roles whose models do. Raises ConfigError. The budget's settings for all
+        roles may have it, and the others go without.
+        """
+        wanted = self.budget["generation"]
+        by_role = [
+            (f"role_knobs.{role}", role, knobs)
+            for role, knobs in wanted.get("role_knobs", {}).items()
+        ]
+        by_role += [
+            (f"role_method_knobs.{role}.{method}", role, knobs)
+            for role, methods in wanted.get("role_method_knobs", {}).items()
+            for method, knobs in methods.items()
+        ]
+        for key, role, knobs in by_role:
+            for name, without in UNCONDITIONAL.items():
+                if role not in conditional and knobs.get(name, without) != without:
+                    raise ConfigError(
+                        f"{self.where}: generation.{key}: {name}: {knobs[name]} is of models that "
+                        f"are asked for a class, and no experiment asks those of '{role}'; "
+                        f"conditional roles: {', '.join(conditional) or 'none'}"
+                    )
 
     def _groups(self, name: str, schema_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Where in the budget each group of settings stands, and the group."""
@@ -123,9 +151,8 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
     }
     if wanted.conditional:
         entry["conditional"] = True
-    else:
-        # Guidance and hidden classes are of models that know classes.
-        start |= {"label_dropout": 0.0, "guidance": 1.0}
+    elif not {**start, **entry}["conditional"]:
+        start |= UNCONDITIONAL
     method = entry.pop("first_stage", None)
     for seed in seeds:
         identity = {"dataset": wanted.dataset, "seed": seed}

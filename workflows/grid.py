@@ -178,6 +178,9 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                                 "another run; a dataset that serves two roles needs equal settings"
                             )
                     rows.append(Row(path.stem, label, role, shown.id))
+    conditional = {role for table in tables.values() for role in table.get("conditional", [])}
+    conditional |= {row.role for row in rows if cells[row.cell].knobs.get("conditional")}
+    generation.check_guided(sorted(conditional))
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 

@@ -347,6 +347,41 @@ def test_a_diffusion_model_and_its_first_stage_share_a_seed() -> None:
             assert cell.first_stage in load_grid("lite", DATASETS).cells
 
 
+@pytest.mark.parametrize(
+    ("group", "key"),
+    [
+        ({"role_knobs": {"churches": {"guidance": 3.0, "label_dropout": 0.1}}}, "label_dropout"),
+        ({"role_knobs": {"churches": {"guidance": 3.0}}}, "guidance"),
+        # A role that the budget has no dataset for is no licence.
+        ({"role_method_knobs": {"bedrooms": {"ddpm": {"guidance": 3.0}}}}, "guidance"),
+    ],
+)
+def test_guidance_of_a_role_that_no_experiment_conditions_is_refused(
+    room: Path, group: dict[str, Any], key: str
+) -> None:
+    ((name, roles),) = group.items()
+    where = f"{name}.{next(iter(roles))}{'.ddpm' if 'method' in name else ''}: {key}"
+    spoil(room / "budgets/lite.yaml", {"generation": {**GENERATION_OF_LITE, **group}})
+    message = rf"budgets/lite\.yaml: generation\.{where}: .*conditional roles: objects$"
+    with pytest.raises(ConfigError, match=message):
+        load_grid("lite", DATASETS, room)
+
+
+def test_settings_that_ask_for_no_guidance_go_with_any_role(room: Path) -> None:
+    role_knobs = {"churches": {"guidance": 1.0, "label_dropout": 0.0}}
+    generation = {**GENERATION_OF_LITE, "role_knobs": role_knobs}
+    spoil(room / "budgets/lite.yaml", {"generation": generation})
+    assert load_grid("lite", DATASETS, room).cells["buildings_64/ddpm/default/seed0"]
+
+
+def test_a_row_that_conditions_itself_is_guided_as_the_budget_says(room: Path) -> None:
+    rows = [{"row": "a", "method": "ddpm", "conditional": True}]
+    table = {"rows": rows, "roles": ["objects"], "conditional": []}
+    spoil(room / "experiments/generation_ffhq_imagenet.yaml", table)
+    cells = load_grid("lite", DATASETS, room).cells
+    assert cells["cifar10/ddpm/conditional/seed0"].knobs["guidance"] == 3.0
+
+
 def test_a_budget_may_guide_what_experiments_condition(room: Path) -> None:
     """Guidance is of models that know classes; the others do without."""
     knobs = {**GENERATION_OF_LITE["knobs"], "guidance": 1.5, "label_dropout": 0.1}
