@@ -23,12 +23,35 @@ def sampling(knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Settings of a budget. role, method: whose they are, None for all. key: where they stand, but
+    for the method.
+    """
+
+    key: str
+    role: str | None
+    method: str | None
+    knobs: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The file and the key, which a message about them begins with."""
+        return self.key if self.method is None else f"{self.key}.{self.method}"
+
+    def check(self, schema_name: str) -> None:
+        """Refuse a method or a setting that there is not, or is wrong. Raises ConfigError."""
+        if self.method is not None:
+            validate_some({"method": self.method}, schema_name, self.key)
+        check_some(self.knobs, schema_name, self.where)
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What a row starts from. budget: the budget file. defaults: defaults.yaml. where: the file."""
+    """What a row starts from. budget: the budget file. defaults: defaults.yaml. file: the first."""
 
     budget: Mapping[str, Any]
     defaults: Mapping[str, Any]
-    where: Path
+    file: Path
 
     def check(self) -> None:
         """Refuse a bad value of the budget before a row is blamed for it. Raises ConfigError."""
@@ -39,13 +62,13 @@ class Settings:
             "first_stage": None,
             **self.defaults["generation"]["knobs"],
         }
-        for key, knobs in self._groups("knobs", "generation_cell"):
-            check_some(knobs, "generation_cell", key)
+        for group in self._groups("knobs"):
+            group.check("generation_cell")
             # A budget may guide models that the experiments condition.
-            merged = {**anything, **knobs, "conditional": True}
-            validate(merged, "generation_cell", key)
-        for key, knobs in self._groups("first_stage", "cell"):
-            check_some(knobs, "cell", key)
+            merged = {**anything, **group.knobs, "conditional": True}
+            validate(merged, "generation_cell", group.where)
+        for group in self._groups("first_stage"):
+            group.check("cell")
 
     def check_guided(self, conditional: Collection[str]) -> None:
         """Refuse what only models that know classes have, of a role whose models know none.
@@ -53,38 +76,16 @@ class Settings:
         conditional: the roles whose models do. Raises ConfigError. The budget's settings for all
         roles may have it, and the others go without.
         """
-        wanted = self.budget["generation"]
-        by_role = [
-            (f"role_knobs.{role}", role, knobs)
-            for role, knobs in wanted.get("role_knobs", {}).items()
-        ]
-        by_role += [
-            (f"role_method_knobs.{role}.{method}", role, knobs)
-            for role, methods in wanted.get("role_method_knobs", {}).items()
-            for method, knobs in methods.items()
-        ]
-        for key, role, knobs in by_role:
+        for group in self._groups("knobs"):
+            if group.role is None or group.role in conditional:
+                continue
             for name, without in UNCONDITIONAL.items():
-                if role not in conditional and knobs.get(name, without) != without:
+                if group.knobs.get(name, without) != without:
                     raise ConfigError(
-                        f"{self.where}: generation.{key}: {name}: {knobs[name]} is of models that "
-                        f"are asked for a class, and no experiment asks those of '{role}'; "
-                        f"conditional roles: {', '.join(conditional) or 'none'}"
+                        f"{group.where}: {name}: {group.knobs[name]} is of models that are asked "
+                        f"for a class, and no experiment asks those of '{group.role}'; conditional "
+                        f"roles: {', '.join(conditional) or 'none'}"
                     )
-
-    def _groups(self, name: str, schema_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Where in the budget each group of settings stands, and the group."""
-        wanted, where = self.budget["generation"], f"{self.where}: generation"
-        yield f"{where}.{name}", wanted[name]
-        for role, knobs in wanted.get(f"role_{name}", {}).items():
-            yield f"{where}.role_{name}.{role}", knobs
-        by_method = {f"{where}.method_{name}": wanted.get(f"method_{name}", {})}
-        for role, methods in wanted.get(f"role_method_{name}", {}).items():
-            by_method[f"{where}.role_method_{name}.{role}"] = methods
-        for key, methods in by_method.items():
-            for method, knobs in methods.items():
-                validate_some({"method": method}, schema_name, key)
-                yield f"{key}.{method}", knobs
 
     def first_stage(self, role: str, method: str) -> dict[str, Any]:
         """What first stages of a method set differently on a role's dataset."""
@@ -95,13 +96,28 @@ class Settings:
         return self._of("knobs", role, method)
 
     def _of(self, name: str, role: str, method: str) -> dict[str, Any]:
-        wanted = self.budget["generation"]
-        return {
-            **wanted[name],
-            **wanted.get(f"role_{name}", {}).get(role, {}),
-            **wanted.get(f"method_{name}", {}).get(method, {}),
-            **wanted.get(f"role_method_{name}", {}).get(role, {}).get(method, {}),
-        }
+        groups = self._groups(name, role, method)
+        return {key: value for group in groups for key, value in group.knobs.items()}
+
+    def _groups(
+        self, name: str, role: str | None = None, method: str | None = None
+    ) -> Iterator[Group]:
+        """Of the budget's settings of a kind, those of a role and a method, or of any; of two that
+        set the same, the later one counts.
+        """
+        wanted, where = self.budget["generation"], f"{self.file}: generation"
+        found = [Group(f"{where}.{name}", None, None, wanted[name])]
+        for of, knobs in wanted.get(f"role_{name}", {}).items():
+            found.append(Group(f"{where}.role_{name}.{of}", of, None, knobs))
+        for by, knobs in wanted.get(f"method_{name}", {}).items():
+            found.append(Group(f"{where}.method_{name}", None, by, knobs))
+        for of, methods in wanted.get(f"role_method_{name}", {}).items():
+            for by, knobs in methods.items():
+                found.append(Group(f"{where}.role_method_{name}.{of}", of, by, knobs))
+        for group in found:
+            fits = role is None or group.role in (None, role)
+            if fits and (method is None or group.method in (None, method)):
+                yield group
 
 
 @dataclass(frozen=True)
@@ -194,7 +210,7 @@ def _first_stage(
     asked = {"method": method, **settings.first_stage(wanted.role, method)}
     known = properties("cell")
     start = base(asked, wanted.channels, wanted.role, settings.budget, settings.defaults)
-    where = f"{settings.where}: generation.first_stage"
+    where = f"{settings.file}: generation.first_stage"
     allowed = known["method"]["enum"]
     if method not in allowed:
         raise ConfigError(
