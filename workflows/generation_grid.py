@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workflows.cell import IDENTITY, Cell, base, check, resolve
+from workflows.misfits import misfits
 from workflows.reading import validate, validate_some
 from workflows.schema import ConfigError, refuse_unknown, schema
 
@@ -86,6 +87,17 @@ class Settings:
                         f"for a class, and no experiment asks those of '{group.role}'; conditional "
                         f"roles: {', '.join(conditional) or 'none'}"
                     )
+
+    def where(self, keys: Collection[str], role: str, method: str) -> str | None:
+        """The group that sets one of those keys of diffusion models of a method on a role's
+        dataset, and the last to do so; None if the budget sets none of them.
+        """
+        found = [
+            group.where
+            for group in self._groups("knobs", role, method)
+            if any(key in group.knobs for key in keys)
+        ]
+        return found[-1] if found else None
 
     def first_stage(self, role: str, method: str) -> dict[str, Any]:
         """What first stages of a method set differently on a role's dataset."""
@@ -174,12 +186,12 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
         identity = {"dataset": wanted.dataset, "seed": seed}
         if method is None:
             model = resolve({**identity, "first_stage": None}, start, entry, known)
-            _check(model, wanted)
+            _check(model, wanted, settings)
             yield (model,)
             continue
         first = _first_stage(wanted, settings, method, identity)
         model = resolve({**identity, "first_stage": first.id}, start, entry, known)
-        _check(model, wanted)
+        _check(model, wanted, settings)
         yield _after(model, first), first
 
 
@@ -189,19 +201,16 @@ def check_some(knobs: Mapping[str, Any], schema_name: str, where: str) -> None:
     validate_some(knobs, schema_name, where)
 
 
-def _check(model: Cell, wanted: Wanted) -> None:
+def _check(model: Cell, wanted: Wanted, settings: Settings) -> None:
     where = wanted.where
     validate(dict(model.knobs), "generation_cell", where)
     if model.knobs["conditional"] and wanted.classes is None:
         raise ConfigError(f"{where}: conditional: dataset '{wanted.dataset}' has no classes")
-    steps, most = model.knobs["sampling_steps"], model.knobs["noise_steps"]
-    if steps > most:
-        raise ConfigError(f"{where}: sampling_steps: {steps} is more than noise_steps: {most}")
-    if model.knobs["guidance"] != 1 and model.knobs["label_dropout"] == 0:
-        raise ConfigError(
-            f"{where}: guidance: {model.knobs['guidance']} of a model that never trains without a "
-            "class, which guidance starts from; set label_dropout above 0 or guidance to 1"
-        )
+    for misfit in misfits(model.knobs):
+        # The row's, if it has a hand in it.
+        if misfit.of.isdisjoint(wanted.entry):
+            where = settings.where(misfit.of, wanted.role, model.knobs["method"]) or where
+        raise ConfigError(f"{where}: {misfit.said}")
 
 
 def _first_stage(

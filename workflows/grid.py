@@ -11,6 +11,7 @@ from typing import Any
 from workflows import generation_grid
 from workflows.cell import IDENTITY, Cell, base, check, check_size, resolve
 from workflows.data import Dataset
+from workflows.misfits import misfits
 from workflows.naming import known
 from workflows.reading import load_yaml, validate, validate_some
 from workflows.schema import ConfigError, refuse_unknown
@@ -203,6 +204,8 @@ def _check_defaults(defaults: Mapping[str, Any], where: str) -> None:
         generation_grid.check_some(given, "generation_cell", f"{where}: generation.{key}")
         filled = {**anything, **generation["knobs"], **given}
         validate(filled, "generation_cell", f"{where}: generation.{key}")
+        for misfit in misfits(filled):
+            raise ConfigError(f"{where}: generation.{key}: {misfit.said}")
 
 
 def _seeds(settings: Mapping[str, Any], table: str, role: str) -> list[int]:

@@ -14,7 +14,10 @@ from PIL import Image
 from tests.generation.conftest import SAMPLING, Made, trained
 from tests.steps.conftest import Command, Refused, command, refused
 from workflows.evaluation import COLUMNS
+from workflows.metrics.manifold import NEIGHBOURS
+from workflows.schema import schema
 from workflows.steps import collect
+from workflows.steps.evaluate_samples import SHOWN
 
 __all__ = ["command", "refused"]
 
@@ -93,6 +96,28 @@ def test_samples_equal_to_training_images_are_found_out(
     assert values["precision"] == values["recall"] == 1
     picture = np.asarray(Image.open(tmp_path / "neighbours.png"))
     assert np.array_equal(picture[:28], picture[28:56])
+
+
+def test_the_fewest_that_may_be_asked_for_can_be_measured(
+    chain: Chain, command: Command, tmp_path: Path
+) -> None:
+    """What a schema admits must not fail after all training."""
+    samples = schema("generation_cell")["properties"]["samples"]["minimum"]
+    settings = schema("budget")["properties"]["generation"]["properties"]
+    images = settings["reference_images"]["minimum"]
+    for file in chain.cell.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    np.save(tmp_path / "samples.npy", np.load(chain.cell / "samples.npy")[:samples])
+    few = tmp_path / f"train-{images}.safetensors"
+    places = ["--data", chain.made.data, "--weights", chain.weights, "--out", few]
+    command("reference", *places, "--protocol", "samples", "--split", "train", "--images", images)
+    swapped = {chain.cell: tmp_path, chain.reference: few}
+    command("evaluate_samples", *[swapped.get(one, one) for one in chain.evaluate()])
+    metrics = pd.read_csv(tmp_path / "metrics.csv")
+    assert set(metrics["images"]) == {samples} == {SHOWN}
+    assert images == NEIGHBOURS + 1
+    assert Image.open(tmp_path / "samples.png").size == (8 * 28, 28)
+    assert Image.open(tmp_path / "neighbours.png").size == (8 * 28, 4 * 28)
 
 
 def test_collected_curves_hold_loss_and_distance(chain: Chain, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from models.diffusion.backbone import Backbone, with_guidance
 from models.diffusion.spaces import LatentSpace, PixelSpace, Space
 from tests.conftest import VARIANTS
+from workflows.misfits import misfits
 from workflows.registry import build_autoencoder, build_noise, build_sampler
 from workflows.sampling import sample_points, to_images
 
@@ -32,6 +33,25 @@ CPU = torch.device("cpu")
 
 def backbone(classes: int | None = None) -> Backbone:
     return Backbone(4, [8, 16, 16], 1, 1, 8, classes)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # of heads without channels
+@pytest.mark.parametrize("channels", [8, 24, 40, 136])
+@pytest.mark.parametrize("factors", [[1], [1, 2], [2, 3], [3, 4], [1, 1, 2]])
+def test_a_u_net_that_cannot_be_built_is_known_by_its_settings(
+    channels: int, factors: list[int]
+) -> None:
+    """The grid refuses what would fail when training begins, and nothing else."""
+    for levels, head in ((0, 8), (1, 48), (2, 24), (4, 200)):
+        knobs = {"unet_channels": channels, "unet_multipliers": factors, "head_channels": head}
+        known = list(misfits({**KNOBS, **knobs, "attention_levels": levels, "label_dropout": 0.0}))
+        try:
+            network = Backbone(4, [channels * factor for factor in factors], 1, levels, head)
+            network(torch.randn(1, 4, 8, 8), torch.tensor([5]))
+        except (ValueError, ZeroDivisionError):
+            assert known
+        else:
+            assert not known
 
 
 @pytest.mark.parametrize("side", [7, 8, 5])

@@ -24,6 +24,8 @@ BUDGETS = ["embedded", "lite", "paper"]
 
 LITE = yaml.safe_load((ROOM / "budgets" / "lite.yaml").read_text())
 ROLES, GENERATION_OF_LITE = LITE["roles"], LITE["generation"]
+GENERATION = yaml.safe_load((ROOM / "defaults.yaml").read_text())["generation"]
+U_NET = {"unet_channels": 136, "unet_multipliers": [1, 2]}
 
 
 @pytest.fixture
@@ -294,6 +296,59 @@ def spoil(file: Path, change: dict) -> None:
             "experiments/generation_lsun.yaml",
             {"rows": [{"row": "a", "method": "ddpm", "sampling_steps": 1001}]},
             "row 'a': sampling_steps: 1001 is more than noise_steps: 1000",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "knobs": {"samples": 7}}},
+            r"generation\.knobs: samples: 7 is less than the minimum of 8; allowed: >= 8",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "samples": 3}]},
+            "row 'a': samples: 3 is less than the minimum of 8",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "reference_images": 3}},
+            "generation.reference_images: 3 is less than the minimum of 4; allowed: >= 4",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "role_knobs": {"churches": U_NET}}},
+            r"generation\.role_knobs\.churches: unet_channels: 136 makes levels of 136, 272 "
+            "channels, .* of the 32 groups .*; allowed next to it: 128, 160$",
+        ),
+        (
+            "budgets/lite.yaml",
+            {
+                "generation": {
+                    **GENERATION_OF_LITE,
+                    "method_knobs": {"ddpm": {"unet_channels": 24, "unet_multipliers": [3, 4]}},
+                }
+            },
+            r"generation\.method_knobs\.ddpm: unet_channels: 24 makes levels of 72, 96 channels, "
+            ".* of the 18 groups .*; allowed next to it: 64$",
+        ),
+        (
+            "budgets/lite.yaml",
+            {
+                "generation": {
+                    **GENERATION_OF_LITE,
+                    "role_method_knobs": {"objects": {"ldm": {"head_channels": 200}}},
+                }
+            },
+            r"generation\.role_method_knobs\.objects\.ldm: head_channels: 200 is more than the 96 "
+            "channels of a level that attends; allowed: 8 to 96$",
+        ),
+        (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "head_channels": 97}]},
+            "row 'a': head_channels: 97 is more than the 96 channels",
+        ),
+        (
+            "defaults.yaml",
+            {"generation": {**GENERATION, "knobs": {**GENERATION["knobs"], "unet_channels": 136}}},
+            "generation.knobs: unet_channels: 136 makes levels",
         ),
         (
             "experiments/generation_lsun.yaml",
