@@ -23,6 +23,14 @@ def misfits(knobs: Mapping[str, Any]) -> Iterator[Misfit]:
     if steps > most:
         said = f"sampling_steps: {steps} is more than noise_steps: {most}"
         yield Misfit(frozenset({"sampling_steps", "noise_steps"}), said)
+    elif most % steps:
+        # Sampling would begin below the last time, with more noise than images have there.
+        divisors = _listed(number for number in range(1, most + 1) if most % number == 0)
+        said = (
+            f"sampling_steps: {steps} does not divide noise_steps: {most}; allowed: its divisors, "
+            f"{divisors}"
+        )
+        yield Misfit(frozenset({"sampling_steps", "noise_steps"}), said)
     if knobs["guidance"] != 1 and knobs["label_dropout"] == 0:
         said = (
             f"guidance: {knobs['guidance']} of a model that never trains without a class, which "

@@ -14,7 +14,7 @@ from workflows import provenance
 from workflows.data import describe, names
 from workflows.grid import ROOM, Grid, load_grid
 from workflows.provenance import fingerprint
-from workflows.registry import METHODS
+from workflows.registry import METHODS, build_sampler
 from workflows.schema import ConfigError, schema
 
 DATASETS = {name: describe(name) for name in names()}
@@ -298,6 +298,17 @@ def spoil(file: Path, change: dict) -> None:
             "row 'a': sampling_steps: 1001 is more than noise_steps: 1000",
         ),
         (
+            "experiments/generation_lsun.yaml",
+            {"rows": [{"row": "a", "method": "ddpm", "sampling_steps": 600}]},
+            "row 'a': sampling_steps: 600 does not divide noise_steps: 1000; allowed: its "
+            "divisors, 1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 125, 200, 250, 500, 1000$",
+        ),
+        (
+            "budgets/lite.yaml",
+            {"generation": {**GENERATION_OF_LITE, "role_knobs": {"objects": {"noise_steps": 90}}}},
+            r"generation\.role_knobs\.objects: sampling_steps: 50 does not divide noise_steps: 90",
+        ),
+        (
             "budgets/lite.yaml",
             {"generation": {**GENERATION_OF_LITE, "knobs": {"samples": 7}}},
             r"generation\.knobs: samples: 7 is less than the minimum of 8; allowed: >= 8",
@@ -445,6 +456,18 @@ def test_a_budget_may_guide_what_experiments_condition(room: Path) -> None:
     cells = load_grid("lite", DATASETS, room).cells
     assert cells["cifar10/ddpm/conditional/seed0"].knobs["guidance"] == 1.5
     assert cells["buildings_64/ddpm/default/seed0"].knobs["guidance"] == 1.0
+
+
+@pytest.mark.parametrize("budget", ["smoke", *BUDGETS])
+def test_sampling_begins_at_the_last_of_its_steps(budget: str) -> None:
+    """Of T / n times each, from one: the first is T / n before the end, where noise is all."""
+    models = [cell for cell in load_grid(budget, DATASETS).cells.values() if cell.stage == 2]
+    settings = {(cell.knobs["sampling_steps"], cell.knobs["noise_steps"]) for cell in models}
+    assert settings
+    for steps, most in settings:
+        asked = {"sampling_steps": steps, "noise_steps": most}
+        sampler = build_sampler({**models[0].knobs, **asked})
+        assert sampler.timesteps[0] == most - most // steps + 1
 
 
 def test_a_table_can_have_more_seeds(room: Path) -> None:
