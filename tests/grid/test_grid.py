@@ -458,6 +458,24 @@ def test_a_budget_may_guide_what_experiments_condition(room: Path) -> None:
     assert cells["buildings_64/ddpm/default/seed0"].knobs["guidance"] == 1.0
 
 
+def test_models_of_pixels_have_the_noise_and_the_loss_of_their_method() -> None:
+    """What latent diffusion has on a dataset is of models of latents."""
+    start = {**GENERATION["knobs"], **GENERATION["methods"]["ddpm"]}
+    keys = ("noise_steps", "noise_schedule", "noise_start", "noise_end", "diffusion_loss")
+    cells = load_grid("paper", DATASETS).cells
+    models = {name: cell for name, cell in cells.items() if cell.knobs["method"] == "ddpm"}
+    assert {cell.knobs["dataset"] for cell in models.values()} == {
+        *("lsun_churches", "lsun_bedrooms", "ffhq", "imagenet")
+    }
+    for name, cell in models.items():
+        for key in (*keys, "warmup_steps"):
+            assert cell.knobs[key] == start[key], (name, key)
+    churches = [cell.knobs for name, cell in cells.items() if name.startswith("lsun_churches/ldm")]
+    assert {(k["noise_end"], k["diffusion_loss"], k["warmup_steps"]) for k in churches} == {
+        (0.0155, "l1", 10000)
+    }
+
+
 @pytest.mark.parametrize("budget", ["smoke", *BUDGETS])
 def test_sampling_begins_at_the_last_of_its_steps(budget: str) -> None:
     """Of T / n times each, from one: the first is T / n before the end, where noise is all."""
