@@ -458,6 +458,23 @@ def test_a_budget_may_guide_what_experiments_condition(room: Path) -> None:
     assert cells["buildings_64/ddpm/default/seed0"].knobs["guidance"] == 1.0
 
 
+def test_a_critic_begins_where_it_was_published_for_the_dataset() -> None:
+    """VQGAN's 250,001 for ImageNet, also below what generates it, and 30,001 for faces."""
+    cells = load_grid("paper", DATASETS).cells.values()
+    networks = [cell.knobs for cell in cells if cell.knobs.get("network") == "vqgan"]
+    begins: dict[str, set[int]] = {}
+    for knobs in networks:
+        begins.setdefault(knobs["dataset"], set()).add(knobs["adversarial_start"])
+        # Later than the end it would be no setting.
+        dataset = DATASETS[knobs["dataset"]]
+        images = dataset.images["train"] - dataset.validation
+        steps = knobs["epochs"] * -(-images // knobs["batch_size"])
+        assert knobs["adversarial_start"] < steps
+    assert (begins["imagenet"], begins["ffhq"]) == ({250001}, {30001})
+    of_imagenet = [knobs["downsampling"] for knobs in networks if knobs["dataset"] == "imagenet"]
+    assert {*of_imagenet} == {4, 16}
+
+
 def test_models_of_pixels_have_the_noise_and_the_loss_of_their_method() -> None:
     """What latent diffusion has on a dataset is of models of latents."""
     start = {**GENERATION["knobs"], **GENERATION["methods"]["ddpm"]}
