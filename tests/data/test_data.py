@@ -20,7 +20,10 @@ from PIL import Image
 from workflows import data
 from workflows.data import archives, databases, formats, images, sources
 from workflows.data.registry import DataError
+from workflows.schema import schema
 from workflows.steps import prepare as step
+
+OPTIONS = schema("dataset")["properties"]["options"]["properties"]
 
 local = pytest.mark.skipif(
     not os.environ.get("CODEBOOK_DATA"), reason="CODEBOOK_DATA names no folder of datasets"
@@ -305,6 +308,28 @@ def test_wide_images_are_cropped_to_their_shorter_side(tmp_path):
         Image.fromarray(wide).save(tmp_path / f"{k}.png")
     decoded = images.read_image_folder(small(options={"square": True}), (tmp_path,))
     assert (decoded.train == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [
+        ({}, Image.Resampling.LANCZOS),
+        ({"resample": "lanczos"}, Image.Resampling.LANCZOS),
+        ({"resample": "bicubic"}, Image.Resampling.BICUBIC),
+    ],
+)
+def test_images_are_resized_as_the_dataset_says(options, kernel):
+    """lanczos as ever, bicubic as latent diffusion resizes LSUN."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    decoded = images.decode(buffer.getvalue(), "a.png", small(options={"resize": True, **options}))
+    expected = np.asarray(Image.fromarray(pixels).resize((16, 16), kernel))
+    assert np.array_equal(decoded, expected.transpose(2, 0, 1))
+    assert [*images.RESAMPLING] == OPTIONS["resample"]["enum"]
+    for name in data.names():
+        wanted = "bicubic" if name.startswith("lsun_") else None
+        assert data.describe(name).options.get("resample") == wanted, name
 
 
 def test_zip_with_a_password_is_refused(tmp_path):

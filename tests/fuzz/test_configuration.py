@@ -345,6 +345,12 @@ def test_a_claim_on_too_many_or_too_few_rows_is_refused(
         ("mnist", {"sources": [{"kind": "local", "files": ["a/../../b", "c"]}]}, "sources.0"),
         ("imagenet", {"options": {"pattern": "("}}, "options.pattern: not a regular expression"),
         ("imagenet", {"options": {"pattern": "a{99999999999}"}}, "options.pattern: not a reg"),
+        (
+            "lsun_churches",
+            {"options": {"resize": True, "resample": "bicubik"}},
+            "options.resample: 'bicubik' is not allowed; did you mean 'bicubic'.* lanczos, bicubic",
+        ),
+        ("ffhq", {"options": {"resample": "bicubic"}}, "options.resample: goes with options.res"),
         ("imagenet", {"options": {"train": "a"}}, "options.train: goes with options.test"),
         ("ffhq", {"options": {"labels": "folder"}}, "options.labels: goes with 'classes'"),
         ("ffhq", {"options": {"partition": "a.txt"}}, "files: 1 given, .*'image_folder' takes 2"),

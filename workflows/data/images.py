@@ -15,6 +15,8 @@ from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_me
 
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+# What the option `resample` may say; both of Pillow average over what a pixel covers.
+RESAMPLING = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
 TEST_PHOTOGRAPHS = ("coffee.png", "flower.jpg")
 SCALES = (1, 2, 3, 4)  # pixels of a photograph along one of a patch
@@ -60,7 +62,8 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
                 f"{where}: is {image.width} x {image.height}, must be {size} x {size} "
                 "(or say resize: true in the dataset's options)"
             )
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+        kernel = RESAMPLING[dataset.options.get("resample", "lanczos")]
+        image = image.resize((size, size), kernel)
     pixels = np.asarray(image)
     return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
 

@@ -128,6 +128,10 @@ def _check_options(content: Mapping[str, Any], path: Path) -> None:
     for key, other in (("train", "test"), ("test", "train")):
         if key in options and other not in options:
             raise DataError(f"{path}: options.{key}: goes with options.{other}, which is missing")
+    if "resample" in options and not options.get("resize"):
+        raise DataError(
+            f"{path}: options.resample: goes with options.resize: true, which is missing"
+        )
     if "labels" in options and "classes" not in content:
         raise DataError(f"{path}: options.labels: goes with 'classes', which is missing")
 
