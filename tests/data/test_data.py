@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from workflows import data
-from workflows.data import archives, databases, formats, images, sources
+from workflows.data import archives, cache, databases, formats, images, sources
 from workflows.data.registry import DataError
 from workflows.schema import schema
 from workflows.steps import prepare as step
@@ -260,12 +260,42 @@ def test_labels_stay_with_their_images(embedded):
         data.load_labels(embedded / "photo_patches")
 
 
+def test_a_class_that_no_training_image_has_is_refused(tmp_path, monkeypatch):
+    """Whoever samples would ask a model for what it has never seen."""
+    dataset = replace(data.describe("mnist_5k"), classes=12)
+    monkeypatch.setattr(cache, "describe", lambda name: dataset)
+    message = r"mnist_5k\.csv\.gz: mnist_5k: the 3600 .* of 10 classes, must be of 12; 10 is not"
+    with pytest.raises(DataError, match=message):
+        data.prepare("mnist_5k", tmp_path / "mnist_5k")
+    assert not (tmp_path / "mnist_5k" / "dataset.json").exists()
+
+
+# What is made of mnist_5k's labels, of which 3,600 are trained on, and what is said of it.
+WRONG_LABELS = [
+    (lambda found: found + 1, r"labels are 1 to 10, must be 0 to 9"),
+    (lambda found: np.where(found == 3, -1, found), r"labels are -1 to 9, must be 0 to 9"),
+    (lambda found: found[1:], r"labels are int64 \(3999,\), must be integers \(4000,\)"),
+    (lambda found: found * 1.0, r"labels are float64 \(4000,\), must be integers \(4000,\)"),
+    (
+        lambda found: np.where(found == 3, 5, found),
+        r"the 3600 images to train on are of 9 classes, must be of 10; 3 is not among them",
+    ),
+    (
+        # Of the validation split alone.
+        lambda found: np.where((found == 3) & (np.arange(4000) < 3600), 5, found),
+        r"the 3600 images to train on are of 9 classes, must be of 10; 3 is not among them",
+    ),
+]
+
+
 def test_damaged_labels_are_refused(embedded, tmp_path):
     for file in (embedded / "mnist_5k").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    np.save(tmp_path / "labels.npy", np.full(4000, 10))
-    with pytest.raises(DataError, match=r"labels\.npy: not one label below 10"):
-        data.load_labels(tmp_path)
+    labels = data.load_labels(tmp_path)
+    for wrong, message in WRONG_LABELS:
+        np.save(tmp_path / "labels.npy", wrong(labels))
+        with pytest.raises(DataError, match=rf"labels\.npy: {message}; prepare it again$"):
+            data.load_labels(tmp_path)
     with pytest.raises(DataError, match=r"labels\.npy: sha256"):
         data.verify(tmp_path)
 

@@ -133,7 +133,7 @@ def load_train(folder: Path) -> TrainData:
 def load_labels(folder: Path) -> np.ndarray:
     """Labels (n,) of all training images, those of the validation split last.
 
-    Raises DataError if the dataset has none.
+    Raises DataError if the dataset has none, or they are not what it says of them.
     """
     record = _record(folder)
     if not record.get("classes"):
@@ -143,8 +143,10 @@ def load_labels(folder: Path) -> np.ndarray:
         labels = np.load(path, allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
-    if labels.shape != (record["train"]["images"],) or labels.max() >= record["classes"]:
-        raise DataError(f"{path}: not one label below {record['classes']} for each training image")
+    kept = record["validation"]["indices"][0]
+    wrong = _wrong_labels(labels, record["train"]["images"], kept, record["classes"])
+    if wrong:
+        raise DataError(f"{path}: {wrong}; prepare it again")
     return labels
 
 
@@ -181,12 +183,34 @@ def _check(dataset: Dataset, part: str, array: np.ndarray, where: str) -> None:
 
 
 def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarray:
-    labels = decoded.labels
-    if labels is None or len(labels) != dataset.images["train"] or labels.min() < 0:
-        raise DataError(f"{where}: no label for each of the {dataset.images['train']} images")
-    if labels.max() >= dataset.classes:
-        raise DataError(f"{where}: labels reach {labels.max()}, must be below {dataset.classes}")
-    return labels.astype(np.int64)
+    assert dataset.classes is not None
+    images = dataset.images["train"]
+    if decoded.labels is None:
+        raise DataError(f"{where}: no label for each of the {images} images")
+    kept = images - dataset.validation
+    wrong = _wrong_labels(decoded.labels, images, kept, dataset.classes)
+    if wrong:
+        raise DataError(f"{where}: {dataset.name}: {wrong}")
+    return decoded.labels.astype(np.int64)
+
+
+def _wrong_labels(labels: np.ndarray, images: int, kept: int, classes: int) -> str | None:
+    """What is not as it should be, if anything. kept: as many come before the validation split;
+    whoever samples asks for every class, so each must be among what is trained on.
+    """
+    if labels.shape != (images,) or labels.dtype.kind not in "iu":
+        return f"labels are {labels.dtype} {labels.shape}, must be integers ({images},)"
+    least, most = labels.min(), labels.max()
+    if least < 0 or most >= classes:
+        return f"labels are {least} to {most}, must be 0 to {classes - 1}"
+    absent = np.setdiff1d(np.arange(classes), labels[:kept])
+    if len(absent):
+        found = classes - len(absent)
+        return (
+            f"the {kept} images to train on are of {found} classes, must be of {classes}; "
+            f"{absent[0]} is not among them"
+        )
+    return None
 
 
 @contextmanager
