@@ -57,8 +57,8 @@ class Backbone(nn.Module):
     ) -> Float[Tensor, "b d h w"]:
         """The predicted noise. labels: in [0, classes], where `classes` stands for none.
 
-        Raises ValueError for labels of a model without classes, none for one with classes, or a
-        label beyond them.
+        Raises ValueError for labels of a model without classes or none for one with classes, and
+        on a processor IndexError for a label beyond them.
         """
         if (labels is None) != (self.classes is None):
             raise ValueError("labels: needed by a model with classes, and refused by one without")

@@ -66,6 +66,9 @@ def test_labels_are_refused_or_needed() -> None:
         backbone(10)(points, times)
     with pytest.raises(ValueError, match="labels"):
         backbone()(points, times, torch.tensor([0, 1]))
+    for label in (-1, 11):
+        with pytest.raises(IndexError):
+            backbone(10)(points, times, torch.tensor([0, label]))
     one, two = (backbone(10)(points, times, torch.tensor([k, k])) for k in (0, 10))
     assert not torch.equal(one, two)
 
