@@ -98,6 +98,19 @@ def fingerprint(step: str, *names: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def templates(package: str) -> str:
+    """A digest of a package's templates, which a fingerprint does not see: they are no modules.
+
+    package: such as `workflows.render`, whose templates are in its folder of that name.
+    """
+    folder = ROOT.joinpath(*package.split("."), "templates")
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def _closure(modules: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     todo = list(modules)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.place import Done, Place, copy_tree
+from workflows import provenance
+from workflows.provenance import templates
 
 BUDGET = "smoke"
 TABLE = f"results/{BUDGET}/tables/anchors.md"
@@ -87,17 +91,56 @@ def edited(made: Place, request: pytest.FixtureRequest) -> Iterator[Place]:
     file.write_text(kept, encoding="utf-8")
 
 
-@pytest.mark.parametrize("edited", ["results/published/anchors.csv"], indirect=True)
-def test_a_table_is_made_again_for_what_it_shows(edited: Place) -> None:
+@pytest.mark.parametrize(
+    "edited",
+    ["results/published/anchors.csv", "workflows/render/templates/document.html"],
+    indirect=True,
+)
+def test_a_table_is_made_again_for_what_it_is_made_of(edited: Place) -> None:
     assert ask(edited, TABLE).says("Table anchors")
 
 
-def test_what_shows_published_numbers_is_made_of_their_files(place: Place) -> None:
+@pytest.fixture(scope="module")
+def shown(place: Place) -> dict[str, dict[str, Any]]:
+    """The jobs that show numbers, by their messages."""
+    found = jobs(place, SITE)
+    showing = {m: job for m, job in found.items() if m.startswith(("Table", "Judge", "Site"))}
+    assert len(showing) == 12 + 1 + 1
+    return showing
+
+
+def test_published_numbers_are_taken_file_by_file(
+    place: Place, shown: dict[str, dict[str, Any]]
+) -> None:
     files = (place.root / "results" / "published").glob("*.csv")
     published = {str(file.relative_to(place.root)) for file in files}
     assert len(published) > 4
-    found = jobs(place, SITE)
-    showing = [m for m in found if m.startswith(("Table", "Judge", "Site"))]
-    assert len(showing) == 12 + 1 + 1
-    for message in showing:
-        assert published <= set(found[message]["inputs"]), message
+    for message, job in shown.items():
+        assert published <= set(job["inputs"]), message
+
+
+def test_what_is_filled_into_templates_knows_them(shown: dict[str, dict[str, Any]]) -> None:
+    for message, job in shown.items():
+        room = "workflows.render" + (".site" if message.startswith("Site") else "")
+        assert job["params"]["templates"] == templates(room), message
+
+
+@pytest.mark.parametrize("package", ["workflows.render", "workflows.render.site"])
+def test_a_digest_is_of_every_template(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = templates(package)
+    name = Path(*package.split("."), "templates")
+    shutil.copytree(provenance.ROOT / name, tmp_path / name)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert templates(package) == whole
+    files = list((tmp_path / name).iterdir())
+    assert files
+    seen = {whole}
+    for file in files:
+        kept = file.read_bytes()
+        file.write_bytes(kept + b" ")
+        seen.add(templates(package))
+        file.write_bytes(kept)
+    (tmp_path / name / "more.html").write_text("")
+    assert len(seen | {templates(package)}) == 1 + len(files) + 1

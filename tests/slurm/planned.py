@@ -1,7 +1,7 @@
 """`python -m tests.slurm.planned ARGUMENTS`: what `snakemake --dry-run ARGUMENTS` would run.
 
-One JSON object a line and job on standard output: `message, inputs, resources`. Snakemake prints
-neither inputs nor resources of a rule that has a message.
+One JSON object a line and job on standard output: `message, inputs, params, resources`. Snakemake
+prints none of the last three of a rule that has a message.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def run_job(self: Any, job: Any) -> None:
         "inputs": [
             file.storage_object.query if file.is_storage else str(file) for file in job.input
         ],
+        "params": dict(job.params),
         "resources": dict(job.resources),
     }
     print(json.dumps(known, default=str), file=sys.__stdout__)

@@ -30,6 +30,7 @@ rule site:
         figures=lambda wildcards, input: Path(input.figures[0]).parent,
         published=PUBLISHED,
         code=fingerprint("workflows.steps.site"),
+        templates=provenance.templates("workflows.render.site"),
     message:
         f"Site: open {RESULTS}/site/index.html"
     shell:

@@ -97,6 +97,7 @@ rule table:
         folder=subpath(output[0], parent=True),
         published=PUBLISHED,
         code=fingerprint("workflows.steps.tables"),
+        templates=provenance.templates("workflows.render"),
     message:
         "Table {wildcards.table}"
     shell:
@@ -180,6 +181,7 @@ rule verdicts:
         folder=subpath(output[0], parent=True),
         published=PUBLISHED,
         code=fingerprint("workflows.steps.verdicts"),
+        templates=provenance.templates("workflows.render"),
     message:
         "Judge the claims of the paper"
     shell:
