@@ -132,6 +132,29 @@ def test_defaults_are_append_only() -> None:
     assert set(schema("generation_cell")["properties"]) == diffusion
 
 
+# Protocol -> the digest of all that it says but its title.
+PROTOCOLS = {
+    "as_published": "4035a8acf9807253",
+    "exact": "69e38c90f3667082",
+    "samples": "6d870ee0713ed010",
+}
+
+
+def test_protocols_stay_what_numbers_were_measured_with() -> None:
+    """No fingerprint has them, or every cell would be evaluated again for a word in a title."""
+    found = {}
+    for file in sorted((ROOM / "protocols").glob("*.yaml")):
+        values = yaml.safe_load(file.read_text())
+        del values["title"]
+        found[file.stem] = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+    changed = sorted(name for name in found | PROTOCOLS if found.get(name) != PROTOCOLS.get(name))
+    assert not changed, (
+        f"protocol {', '.join(changed)}: changing one changes every number measured with it, and "
+        "Snakemake does not notice: evaluate all cells again (--forcerun reference evaluate "
+        f"training_reference evaluate_samples) and renew the digests here: {found}"
+    )
+
+
 def spoil(file: Path, change: dict) -> None:
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **change}))
 
