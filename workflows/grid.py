@@ -73,13 +73,13 @@ def budgets_by_table(room: Path = ROOM) -> dict[str, list[str]]:
     }
 
 
-def budgets_by_role(room: Path = ROOM) -> dict[str, list[str]]:
-    """Role -> the budgets that have a dataset for it, sorted. Raises ConfigError."""
-    found: dict[str, list[str]] = {}
+def budgets_by_role(room: Path = ROOM) -> dict[str, dict[str, str]]:
+    """Role -> the budgets that have a dataset for it, sorted, each with it. Raises ConfigError."""
+    found: dict[str, dict[str, str]] = {}
     for path in sorted((room / "budgets").glob("*.yaml")):
         for role, dataset in load_yaml(path, "budget")["roles"].items():
             if dataset is not None:
-                found.setdefault(role, []).append(path.stem)
+                found.setdefault(role, {})[path.stem] = dataset
     return found
 
 

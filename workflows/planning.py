@@ -39,7 +39,7 @@ def plan(
     folder: str,
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
-    roles_elsewhere: Mapping[str, list[str]],
+    roles_elsewhere: Mapping[str, Mapping[str, str]],
     tables_elsewhere: Mapping[str, list[str]],
     claims: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def plan(
 
     folder: of a cell, with `{cell}` in it. datasets: by name, at least the grid's. missing:
     dataset -> what to do, for those that this machine has not got. roles_elsewhere: role -> the
-    budgets that have a dataset for it. tables_elsewhere: table -> the budgets that have it.
-    claims: as `load_claims` gives them.
+    budgets that have a dataset for it -> that. tables_elsewhere: table -> the budgets that have
+    it. claims: as `load_claims` gives them.
     """
     without = grid.budget.get("without", [])
     wanted = sorted({cell.knobs["dataset"] for cell in grid.cells.values()})
@@ -72,6 +72,19 @@ def plan(
                 # Every row in order, those of published numbers alone among them.
                 "order": grid.labels(name),
                 "stands_for": _stands_for(grid, table),
+                "published": {
+                    # Other budgets may have longer sweeps, or other datasets.
+                    "rows": _once(grid.labels(name, every=True), grid.labels(name)),
+                    "datasets": _once(
+                        [PAPER[role] for role in table["roles"]],
+                        [
+                            datasets[used].stand_in_for or used
+                            for role in table["roles"]
+                            for used in roles_elsewhere.get(role, {}).values()
+                            if role in OWN and used in datasets
+                        ],
+                    ),
+                },
             }
             for name, table in grid.tables.items()
         },
@@ -99,13 +112,17 @@ def plan(
                 "rows": grid.labels(name),
                 "note": _elsewhere("it", tables_elsewhere[name])
                 if name in without
-                else _elsewhere("a dataset for it", roles_elsewhere.get(role, [])),
+                else _elsewhere("a dataset for it", [*roles_elsewhere.get(role, {})]),
             }
             for name, table in grid.tables.items()
             for role in table["roles"]
             if name in without or grid.budget["roles"][role] is None
         ],
     }
+
+
+def _once(*lists: list[str]) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names))
 
 
 def _stands_for(grid: Grid, table: Mapping[str, Any]) -> dict[str, str]:

@@ -62,7 +62,8 @@ def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
 def test_every_role_is_served_by_some_budget() -> None:
     found = budgets_by_role()
     assert set(found) == set(PAPER)
-    assert found["digits"] == ["embedded", "lite", "paper", "smoke"]
+    assert list(found["digits"]) == ["embedded", "lite", "paper", "smoke"]
+    assert found["faces"] == {"lite": "ffhq_subset_64", "paper": "ffhq"}
 
 
 def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:

@@ -77,7 +77,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
             add("code_dimension", f"CVQ-VAE, D = {size}", dataset, "cvq_vae", code_dim=size)
             add("codebook_size", f"VQ-VAE, K = {size}", dataset, "vq_vae", codebook_size=size)
     add("methods", "SQ-VAE", "ffhq", "sq_vae", "dataset_missing", "put FFHQ there")
+    places = {"rows": list(METHODS), "datasets": ["mnist", "cifar10"]}
     about = {"title": "Table", "caption": "made up", "metrics": ["PSNR", "rFID", "usage"]}
+    about |= {"published": places}
     plan = {
         "budget": "lite", "title": "lite: made up", "cells": cells, "rows": rows,
         "tables": dict.fromkeys(
@@ -90,6 +92,11 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     }  # fmt: skip
     (out / "plan.json").write_text(json.dumps(plan))
+    (out / "published").mkdir()
+    number = dict.fromkeys(schema("published")["properties"], "made up")
+    number |= {"table": "methods", "row": "CVQ-VAE + contrastive", "dataset": "mnist"}
+    number |= {"protocol": "as_published", "metric": "rFID", "value": "1.80"}
+    pd.DataFrame([number]).to_csv(out / "published" / "methods.csv", index=False)
     for name, lines in (("measured", measured), ("curves", curves), ("codes", codes)):
         frame = pd.DataFrame(lines, columns=list(schema(name)["properties"]))
         frame = frame.astype({"images": "Int64"}) if name == "measured" else frame
@@ -99,7 +106,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_table_shows_ours_published_and_what_failed(collected: Path, tmp_path: Path) -> None:
     files = ["--plan", f"{collected}/plan.json", "--measured", f"{collected}/measured.csv"]
-    place = ["--published", "results/published", "--table", "methods", "--out", str(tmp_path)]
+    place = ["--published", f"{collected}/published", "--table", "methods", "--out", str(tmp_path)]
     _run("tables", *files, *place)
     text = (tmp_path / "methods.md").read_text()
     for expected in ("12.35", "1.80", "diverged", "dataset missing", "stand-in", "N = 64", "50.0"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import pandas as pd
 import pytest
 
 from tests.conftest import LARGE, SMALL
+from workflows import planning
+from workflows.data import describe, names
+from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.render.blocks import blocks
 from workflows.render.numbers import parse, shown
 from workflows.render.plan import Plan, described
@@ -17,8 +22,17 @@ from workflows.schema import ConfigError, read_csv, schema
 from workflows.steps.tables import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+DATASETS = {name: describe(name) for name in names()}
 ROWS = ["zeta, offline", "alpha, online"]
 NETWORK = "inception (made up)"
+
+
+@cache
+def real_plan(budget: str) -> Plan:
+    """What a budget of the project shows."""
+    grid = load_grid(budget, DATASETS)
+    elsewhere = budgets_by_role(), budgets_by_table()
+    return Plan.of(planning.plan(grid, "{cell}", DATASETS, {}, *elsewhere, []))
 
 
 def plan_of(dataset: str, seeds: int = 1, stand_in_for: str | None = None) -> Plan:
@@ -296,7 +310,7 @@ def test_published_numbers_are_complete_and_of_known_rows() -> None:
     }
     files = {file.stem: len(read_csv(file, "published")) for file in PUBLISHED.glob("*.csv")}
     assert files == counts
-    used = read_published(PUBLISHED)
+    used = read_published(PUBLISHED, real_plan("lite"))
     assert len(used) == 16 + 10 + 14 + 19 + 21
     anchors = used[used["table"] == "anchors"].set_index(["dataset", "row"])["value"]
     assert anchors["mnist", "closest, online"] == "2.59"
@@ -304,16 +318,71 @@ def test_published_numbers_are_complete_and_of_known_rows() -> None:
     assert anchors["mnist", "random, offline"] == "3.20"
 
 
-def test_published_rows_exist_in_the_experiments() -> None:
-    import yaml
+@pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
+def test_published_rows_exist_in_the_experiments(budget: str) -> None:
+    used = read_published(PUBLISHED, real_plan(budget))
+    grid = load_grid(budget, DATASETS)
+    files = {file.stem for file in PUBLISHED.glob("*.csv")}
+    tables = {name for name in files if not name.startswith("reference_")}
+    assert set(used["table"]) == tables
+    for table, numbers in used.groupby("table"):
+        about = grid.tables[table]
+        assert set(numbers["row"]) <= set(grid.labels(table, every=True))
+        assert set(numbers["dataset"]) <= {planning.PAPER[role] for role in about["roles"]}
+        assert set(numbers["metric"]) <= set(about["metrics"])
 
-    experiments = Path(__file__).parents[2] / "workflows" / "experiments"
-    used = read_published(PUBLISHED)
-    for table in ("anchors", "methods", "reinitialisation"):
-        rows = {
-            r["row"] for r in yaml.safe_load((experiments / f"{table}.yaml").read_text())["rows"]
-        }
-        assert set(used.loc[used["table"] == table, "row"]) <= rows
+
+NUMBER = {
+    "table": "code_dimension", "row": "CVQ-VAE, D = 8", "dataset": "mnist",
+    "protocol": "as_published", "metric": "rFID", "value": "1.80", "source": "made up",
+    "evidence": "none", "note": "",
+}  # fmt: skip
+
+
+def test_a_published_row_that_the_budget_leaves_out_is_kept(tmp_path: Path) -> None:
+    pd.DataFrame([NUMBER]).to_csv(tmp_path / "one.csv", index=False)
+    plan = real_plan("smoke")
+    assert NUMBER["row"] not in plan.tables["code_dimension"]["order"]
+    assert len(read_published(tmp_path, plan)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"table": "code_dimensions"},
+            "no table 'code_dimensions'; did you mean code_dimension, .*allowed: anchors, ",
+        ),
+        (
+            {"row": "CVQ-VAE, D = 9"},
+            "table code_dimension has no row 'CVQ-VAE, D = 9'; did you mean CVQ-VAE, D = 8; .*"
+            "allowed: VQ-VAE, D = 4; .*; CVQ-VAE, D = 128",
+        ),
+        (
+            {"dataset": "imagenet"},
+            "row 'CVQ-VAE, D = 8' of table code_dimension has no dataset 'imagenet'; .*"
+            "allowed: mnist, cifar10",
+        ),
+        (
+            {"metric": "FID"},
+            "row 'CVQ-VAE, D = 8' of table code_dimension has no metric 'FID'; "
+            "did you mean rFID.*allowed: SSIM, LPIPS, rFID, usage, perplexity",
+        ),
+    ],
+)
+def test_a_published_number_without_a_place_is_refused_by_name(
+    tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    """It would be missing from tables, verdicts and site, without a word."""
+    file = tmp_path / "one.csv"
+    lines = pd.DataFrame([NUMBER | {"row": "CVQ-VAE, D = 4"}, NUMBER | change])
+    lines.to_csv(file, index=False)
+    with pytest.raises(ConfigError, match=f"{re.escape(str(file))}: line 3: {message}"):
+        read_published(tmp_path, real_plan("smoke"))
+    # What other papers report is context and has no place in a table.
+    file.rename(tmp_path / "reference_one.csv")
+    pd.DataFrame([NUMBER]).to_csv(file, index=False)
+    assert len(read_published(tmp_path, real_plan("smoke"))) == 1
 
 
 def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
@@ -321,7 +390,7 @@ def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text(text)
     (tmp_path / "two.csv").write_text(text)
     with pytest.raises(ConfigError, match="two values for anchors, random, offline, mnist, rFID"):
-        read_published(tmp_path)
+        read_published(tmp_path, real_plan("lite"))
 
 
 def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> None:

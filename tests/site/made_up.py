@@ -68,7 +68,7 @@ def results(
     known = Plan.of(content)
     measured, published = (
         read_csv(folder / "measured.csv", "measured"),
-        tables.read_published(published),
+        tables.read_published(published, known),
     )
     for table in known.tables:
         tables.run(known, measured, published, table, folder / "tables")

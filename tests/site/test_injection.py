@@ -68,6 +68,10 @@ def spoilt(content: dict[str, Any]) -> dict[str, Any]:
                 "title": "Methods" + PAYLOAD,
                 "caption": PAYLOAD,
                 "order": [labelled(row) for row in content["tables"][TABLE]["order"]],
+                "published": {
+                    **content["tables"][TABLE]["published"],
+                    "rows": [labelled(row) for row in content["tables"][TABLE]["order"]],
+                },
             }
         },
         "absent": [],

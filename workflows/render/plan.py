@@ -27,7 +27,8 @@ class Plan:
     """budget, title: the budget's name and description. cells: id -> {folder, knobs, missing}.
 
     rows: {table, row, cell} in the order of the experiment files. tables: name -> {title, caption,
-    metrics, stage, order (of all rows), stands_for (dataset -> the paper's in whose place it is)}.
+    metrics, stage, order (of all rows), stands_for (dataset -> the paper's in whose place it is),
+    published ({rows, datasets} of which there may be published numbers, at whatever budget)}.
     datasets: name -> {title, stand_in_for, images (to train on)}. absent: {table, dataset, rows,
     note} of what this budget has no dataset for. roles: role -> dataset. claims: what is to be
     judged. figures: name -> {table, title, caption, data, more}. reference_images: training images
@@ -183,6 +184,11 @@ class Plan:
         there = self.datasets[dataset]["images"]
         wanted = self.reference_images or there
         return f"the first {wanted:,} of {there:,}" if wanted < there else f"all {there:,}"
+
+    def published_datasets(self, table: str) -> list[str]:
+        """The datasets of which a table may have published numbers, at this budget or another."""
+        names = self.tables[table]["published"]["datasets"]
+        return list(dict.fromkeys(OTHER_SIZE.get(name, name) for name in names))
 
     def stage_of(self, cell: str) -> int:
         """1: an autoencoder. 2: a diffusion model."""

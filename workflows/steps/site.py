@@ -32,7 +32,7 @@ def read(results: Path, published: Path) -> Gallery:
     measured, curves, codes = (read_csv(results / f"{name}.csv", name) for name in COLLECTED)
     return Gallery(
         Collected(plan, measured, curves, codes, results / "reconstructions"),
-        read_published(published),
+        read_published(published, plan),
         read_csv(results / "verdicts.csv", "verdicts"),
         dict(_records(plan, frozenset(measured["cell"]))),
     )

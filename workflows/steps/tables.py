@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from workflows.files import write_text
+from workflows.naming import known
 from workflows.reading import read_csv, read_plan
 from workflows.render.blocks import blocks
 from workflows.render.pages import page
@@ -17,21 +20,35 @@ from workflows.render.tables import latex, markdown, tidy
 from workflows.schema import ConfigError
 
 
-def read_published(folder: Path) -> pd.DataFrame:
+def read_published(folder: Path, plan: Plan) -> pd.DataFrame:
     """Every number of the folder's CSVs but those of files that begin with `reference_`.
 
     Those are other papers' results, which must not pass for this paper's. Raises ConfigError,
-    also where two values claim the same cell of a table.
+    also where two values claim the same cell of a table, and for a number that no table of the
+    experiments has a place for: it would be missing from all that is shown, without a word.
     """
     files = sorted(f for f in folder.glob("*.csv") if not f.name.startswith("reference_"))
     if not files:
         raise ConfigError(f"{folder}: no published CSV")
-    published = pd.concat([read_csv(file, "published") for file in files], ignore_index=True)
+    found = {file: read_csv(file, "published") for file in files}
+    for file, numbers in found.items():
+        for line, number in enumerate(numbers.to_dict("records"), 2):
+            _check_place(number, plan, f"{file}: line {line}")
+    published = pd.concat(found.values(), ignore_index=True)
     keys = ["table", "row", "dataset", "metric"]
     twice = published[published.duplicated(keys)]
     if len(twice):
         raise ConfigError(f"{folder}: two values for {', '.join(twice[keys].iloc[0])}")
     return published
+
+
+def _check_place(number: Mapping[Hashable, Any], plan: Plan, where: str) -> None:
+    table = known(number["table"], plan.tables, f"{where}: no table")
+    rows = plan.tables[table]["published"]["rows"]
+    row = known(number["row"], rows, f"{where}: table {table} has no row")
+    of_row = f"{where}: row '{row}' of table {table} has no"
+    known(number["dataset"], plan.published_datasets(table), f"{of_row} dataset")
+    known(number["metric"], plan.tables[table]["metrics"], f"{of_row} metric")
 
 
 def run(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str, out: Path) -> None:
@@ -58,7 +75,7 @@ def main() -> int:
     try:
         plan = Plan.of(read_plan(arguments.plan))
         measured = read_csv(arguments.measured, "measured")
-        published = read_published(arguments.published)
+        published = read_published(arguments.published, plan)
         run(plan, measured, published, arguments.table, arguments.out)
     except (ConfigError, OSError) as error:
         print(f"tables: {error}", file=sys.stderr)

@@ -38,7 +38,7 @@ def main() -> int:
     try:
         plan = Plan.of(read_plan(arguments.plan))
         measured = read_csv(arguments.measured, "measured")
-        run(plan, measured, read_published(arguments.published), arguments.out)
+        run(plan, measured, read_published(arguments.published, plan), arguments.out)
     except (ConfigError, OSError) as error:
         print(f"verdicts: {error}", file=sys.stderr)
         return 1
