@@ -321,8 +321,8 @@ def test_a_claim_on_too_many_or_too_few_rows_is_refused(
     room: Path, grid: Grid, change: dict[str, Any], message: str
 ) -> None:
     claim = {
-        "id": "more", "claim": "It gets better.", "source": "here", "roles": ["digits"],
-        "metrics": ["SSIM"], "kind": "rises", "of": ["CVQ-VAE"],
+        "id": "more", "claim": "It gets better.", "standing": "stated", "source": "here",
+        "roles": ["digits"], "metrics": ["SSIM"], "kind": "rises", "of": ["CVQ-VAE"],
     }  # fmt: skip
     content = {"title": "More", "table": "code_dimension", "claims": [{**claim, **change}]}
     file = room / "claims/zz_more.yaml"
