@@ -28,7 +28,9 @@ READING = (
     "seeds; those on which one of the rows diverged are not judged, and are counted beside the "
     "others. Intervals are not widened for the number of claims: if no effect existed, about one "
     "verdict in twenty would still be decided, by chance. rFID, FID, KID and LPIPS rest on as many "
-    "images as the tables say (N)."
+    "images as the tables say (N). A Fréchet distance of few images is biased upwards, by more for "
+    "some rows than for others, which no interval over seeds holds; KID, in the tables beside it, "
+    "is not."
 )
 KINDS = {
     "better": "by how much the first row is better than the second",
