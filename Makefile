@@ -3,8 +3,6 @@ CORES ?= 8
 BUDGET ?= embedded
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 BIN := .venv/bin
-# What the Snakefile gives its jobs, too.
-ALLOCATOR := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -90,11 +88,11 @@ slurm-check: .venv/ready
 
 # Speed, side by side with plain restatements and with other libraries; a few minutes.
 bench: .venv/ready .cache/weights/inception.safetensors
-	$(ALLOCATOR) $(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks
 
 # The whole default budget in a copy of the repository, timed; half an hour to an hour on two free cores.
 bench-embedded: .venv/ready
-	$(ALLOCATOR) $(BIN)/python -m benchmarks embedded
+	$(BIN)/python -m benchmarks embedded
 
 # Cells at the published settings on one GPU, alone and 16 together.
 bench-gpu: .venv/ready

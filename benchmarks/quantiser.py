@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, ratio
+from benchmarks.measure import Row, Work, side_by_side
 from benchmarks.plain import PlainQuantiser
 from models.quantiser import anchors
 from models.quantiser.blends import UsageDecay
@@ -17,8 +21,10 @@ from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.contrastive import ContrastiveTerm
 from models.quantiser.distances import cosine
 from models.quantiser.refresh import Refresh, every_step
+from workflows.allocator import KEEPS_MEMORY
 
 IMAGES, SIDE, CODES, WIDTH = 1024, 8, 512, 64
+BATCHES = 7
 WORK = "quantiser, closest anchors, cosine, N = 65,536, K = 512, D = 64"
 
 
@@ -60,47 +66,56 @@ def run_library(quantiser: torch.nn.Module, latents: Tensor, upstream: Tensor) -
     torch.autograd.backward([vectors, loss.sum()], [upstream, None])
 
 
-def compare(peer: Callable[[Tensor, Tensor], None], contrastive: bool, rounds: int = 5) -> float:
+def side(turn: Callable[[Any, Tensor, Tensor], None], build: Callable[[], Any]) -> Work:
     """Over fresh batches, from an untrained codebook on: early steps need every anchor."""
-    mine = ours(contrastive=contrastive)
-    upstream = torch.ones_like(batch(0))
-    turns = {"peer": 0, "ours": 0}
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    quantiser, upstream = build(), torch.ones_like(batch(0))
+    batches = itertools.cycle([batch(seed) for seed in range(BATCHES)])
+    return lambda: turn(quantiser, next(batches), upstream)
 
-    def take(name: str) -> Tensor:
-        turns[name] += 1
-        return batches[turns[name]]
 
-    batches = [batch(seed) for seed in range(rounds + 2)]
-    return ratio(
-        lambda: peer(take("peer"), upstream),
-        lambda: run_ours(mine, take("ours"), upstream),
-        rounds,
+def plain(contrastive: bool) -> PlainQuantiser:
+    return PlainQuantiser(CODES, WIDTH, contrastive)
+
+
+def library() -> torch.nn.Module:
+    from vector_quantize_pytorch import VectorQuantize
+
+    return VectorQuantize(
+        WIDTH, CODES, use_cosine_sim=True, threshold_ema_dead_code=2, accept_image_fmap=True
     )
 
 
 def rows() -> Iterator[Row]:
     """Four rows of the table."""
-    from vector_quantize_pytorch import VectorQuantize
-
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    plain = PlainQuantiser(CODES, WIDTH)
-    value = compare(lambda z, up: run_plain(plain, z, up), contrastive=False)
-    yield Row(WORK, "plain restatement", value, 25)
-    library = VectorQuantize(
-        WIDTH,
-        CODES,
-        use_cosine_sim=True,
-        threshold_ema_dead_code=2,
-        accept_image_fmap=True,
-    )
-    value = compare(lambda z, up: run_library(library, z, up), contrastive=False)
-    yield Row(WORK, "vector-quantize-pytorch, cosine EMA with expiry", value, 4)
-    plain_contrastive = PlainQuantiser(CODES, WIDTH, contrastive=True)
-    value = compare(lambda z, up: run_plain(plain_contrastive, z, up), contrastive=True, rounds=3)
-    yield Row(f"{WORK}, contrastive", "plain restatement", value, 12)
+    restated = "plain restatement"
+    peers = [
+        (WORK, restated, partial(side, run_plain, partial(plain, False)), False, 25),
+        (
+            WORK,
+            "vector-quantize-pytorch, cosine EMA with expiry",
+            partial(side, run_library, library),
+            False,
+            4,
+        ),
+        (
+            f"{WORK}, contrastive",
+            restated,
+            partial(side, run_plain, partial(plain, True)),
+            True,
+            12,
+        ),
+    ]
+    for work, name, peer, contrastive, goal in peers:
+        mine = partial(side, run_ours, partial(ours, CODES, contrastive))
+        yield side_by_side(peer, mine, rounds=3 if contrastive else 5).row(work, name, goal)
     found = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.memory"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **KEEPS_MEMORY},
     )
     yield Row(
         "quantiser, K = 16,384, N = 65,536: peak extra memory",

@@ -11,6 +11,7 @@ sys.path.insert(0, workflow.basedir)
 from snakemake.exceptions import WorkflowError
 
 from workflows import preload, provenance, requests, run_config
+from workflows.allocator import KEEPS_MEMORY
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.folders import unwritable
 from workflows.generation_grid import sampling
@@ -22,18 +23,12 @@ from workflows.reading import load_yaml
 from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
-# glibc gives large blocks back to the system at once and takes them again at the next step: half
-# a million page faults an epoch, 8 to 15 % of a training step. Other systems ignore these.
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": "1073741824",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-}
 # It takes the place of Snakemake's own prefix, without which a step that fails into `tee` would pass
 # for one that did what it should.
 shell.prefix(
     "set -euo pipefail; "
     "trap '. workflows/ended.sh' EXIT; "
-    f"export {' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())}; "
+    f"export {' '.join(f'{k}={v}' for k, v in KEEPS_MEMORY.items())}; "
 )
 
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
@@ -121,7 +116,7 @@ onstart:
         )
     # Jobs elsewhere cannot reach that process, and on this machine they would escape their limits.
     if workflow.local_exec:
-        preload.start(ALLOCATOR)
+        preload.start(KEEPS_MEMORY)
 
 
 def output_folders():
