@@ -18,9 +18,11 @@ from workflows.protocol import Protocol, rgb
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
 BATCH = 50  # images a network takes, or whose pixels are floats, at a time
-# On a processor Inception takes 4: activations of 50 are a gigabyte, which a new process has first
-# to be given; there 4 are up to 1.5 times faster, and slower nowhere.
-INCEPTION_BATCH = {"cpu": 4}
+# On a processor Inception takes 20: activations of 50 are a gigabyte, which a new process has first
+# to be given. Fewer than 16 images torch keeps from oneDNN in one thread where a convolution is of
+# one pixel, a fifth of the network, and without it those take twice the time on processors that are
+# not Intel's.
+INCEPTION_BATCH = {"cpu": 20}
 # Images that are reconstructed and measured at a time; a multiple of all batches.
 BLOCK = 100
 ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
