@@ -86,13 +86,20 @@ def contrastive(scores: Tensor) -> Tensor:
 
 
 class PlainAutoencoder(nn.Module):
-    """The same encoder and decoder as ours, in torch's default memory layout."""
+    """The same encoder and decoder as ours, of torch's own layers in its default memory layout."""
 
     def __init__(self, channels: int, quantiser: PlainQuantiser, code_dim: int) -> None:
         super().__init__()
         self.encoder = convnet.encoder(channels, code_dim)
         self.quantiser = quantiser
-        self.decoder = convnet.decoder(channels, code_dim)
+        self.decoder = nn.Sequential(
+            *(
+                nn.ConvTranspose2d(layer.in_channels, layer.out_channels, 4, stride=2, padding=1)
+                if isinstance(layer, convnet.Upsampling)
+                else layer
+                for layer in convnet.decoder(channels, code_dim)
+            )
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Pass]:
         """Images (b, c, h, w) in [-1, 1]."""
