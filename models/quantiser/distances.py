@@ -20,6 +20,8 @@ from torch.nn import functional as F
 CHUNK = {"cpu": 1 << 19, "cuda": 1 << 25}
 # Rows a chunk at least, below which the product runs slower than its memory traffic.
 FEWEST_ROWS = 128
+# Images that torch wants before it gives a convolution of one pixel to oneDNN in a single thread.
+IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,22 @@ def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=1)
 
 
+def _convolves(a: Tensor) -> bool:
+    """Whether a product with the rows of `a` is best taken as a convolution of one pixel.
+
+    Torch leaves matrices to MKL, which on processors that are not Intel's takes half of the
+    vectors' width, and convolutions to oneDNN, which takes all of it: 111 against 227 GFLOP/s of
+    one core with AVX512, and the same bits up to 64 dimensions.
+    """
+    return a.device.type == "cpu" and len(a) >= FEWEST_ROWS and len(a) % IMAGES == 0
+
+
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return a @ b.T
+    if not _convolves(a):
+        return a @ b.T
+    # Images of one column, channels last: nothing is copied.
+    pixels = a.reshape(IMAGES, -1, 1, a.shape[1]).permute(0, 3, 1, 2)
+    return F.conv2d(pixels, b[:, :, None, None]).permute(0, 2, 3, 1).reshape(len(a), len(b))
 
 
 def _unchanged(vectors: Tensor) -> Tensor:
@@ -52,6 +68,8 @@ def _unchanged(vectors: Tensor) -> Tensor:
 
 def _minus_squared_distance(a: Tensor, b: Tensor) -> Tensor:
     squares = a.square().sum(1, keepdim=True) + b.square().sum(1)
+    if _convolves(a):
+        return _inner(2 * a, b) - squares
     return torch.addmm(squares, a, b.T, beta=-1, alpha=2)
 
 
@@ -62,8 +80,11 @@ squared_euclidean = Similarity(_unchanged, _minus_squared_distance)
 
 
 def chunks(rows: Tensor, columns: int) -> Iterator[slice]:
-    """Slices of `rows`, (n, d), whose part of a matrix with `columns` columns is a CHUNK."""
+    """Slices of `rows`, (n, d), whose part of a matrix with `columns` columns is a CHUNK at most,
+    or FEWEST_ROWS; all but the last can be pixels of IMAGES.
+    """
     size = max(FEWEST_ROWS, CHUNK.get(rows.device.type, CHUNK["cpu"]) // max(columns, 1))
+    size -= size % IMAGES
     return (slice(start, min(start + size, len(rows))) for start in range(0, len(rows), size))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from models.convnet import Upsampling
 from models.quantiser import anchors, distances, selection
 from models.quantiser.blends import UsageDecay
 from models.quantiser.distances import cosine, squared_euclidean
@@ -18,17 +20,58 @@ SIMILARITIES = pytest.mark.parametrize("similarity", [cosine, squared_euclidean]
 
 @SIMILARITIES
 def test_latents_are_found_alike_on_both(similarity, monkeypatch) -> None:
-    monkeypatch.setattr(distances, "FEWEST_ROWS", 50)
+    monkeypatch.setattr(distances, "FEWEST_ROWS", 48)
     monkeypatch.setitem(distances.CHUNK, "cpu", 1)
     latents, codevectors = torch.randn(730, 6), torch.randn(31, 6)
     parts = list(distances.chunks(latents, 31))
-    assert len(parts) == 15
+    assert len(parts) == 16
     expected = similarity(latents, codevectors).argmax(0)
     assert torch.equal(distances.nearest_latents(latents, codevectors, similarity), expected)
     prepared = similarity.prepare(codevectors)
     for find in (distances._rows_grouped, distances._rows_swept):
-        part = expected // 50
+        part = expected // 48
         assert torch.equal(find(latents, prepared, part, parts, similarity), expected)
+
+
+@SIMILARITIES
+@pytest.mark.parametrize("rows", [128, 1024, 1000, 16])
+def test_a_product_is_one_whichever_library_takes_it(similarity, rows, monkeypatch) -> None:
+    """As a convolution of one pixel or as matrices: values, gradients, and which latent is best."""
+    latents, codevectors = torch.randn(rows, 64), torch.randn(40, 64)
+    upstream = torch.randn(rows, 40)
+    taken = {}
+    for convolves in (True, False):
+        if not convolves:
+            monkeypatch.setattr(distances, "_convolves", lambda _: False)
+        assert distances._convolves(latents) == (convolves and rows in (128, 1024))
+        sides = [side.clone().requires_grad_() for side in (latents, codevectors)]
+        scores = similarity(*sides)
+        scores.backward(upstream)
+        nearest = distances.nearest_latents(latents, codevectors, similarity)
+        taken[convolves] = (scores.detach(), *(side.grad for side in sides), nearest)
+    for one, other in zip(*taken.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_bias_added_afterwards_is_one_added_inside(precision) -> None:
+    """Upsampling against torch's layer: output and gradients, of the type that it would have."""
+    mine = Upsampling(6, 5)
+    theirs = nn.ConvTranspose2d(6, 5, 4, stride=2, padding=1)
+    theirs.load_state_dict(mine.state_dict())
+    images, upstream = torch.randn(3, 6, 8, 8), torch.randn(3, 5, 16, 16)
+    found = []
+    for layer in (mine, theirs):
+        leaf = images.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+            output = layer(leaf)
+        assert output.dtype is precision
+        output.backward(upstream.to(precision))
+        found.append((output.detach(), leaf.grad, layer.weight.grad, layer.bias.grad))
+    # bfloat16 has eight bits of a number.
+    loose = {"rtol": 0.02, "atol": 0.05} if precision is torch.bfloat16 else {}
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, **loose)
 
 
 @SIMILARITIES
