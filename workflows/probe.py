@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -120,8 +121,15 @@ def memory_of(device: torch.device) -> int:
 
 
 def allowed_days() -> float:
-    """Days that a training may take."""
-    return float(os.environ.get(VARIABLE, DAYS))
+    """Days that a training may take. Raises ConfigError unless that is a positive number."""
+    given = os.environ.get(VARIABLE, str(DAYS))
+    try:
+        days = float(given)
+    except ValueError:
+        days = math.nan
+    if not days > 0:
+        raise ConfigError(f"{VARIABLE}: expected a number of days above 0, got '{given}'")
+    return days
 
 
 def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:

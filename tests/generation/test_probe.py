@@ -51,5 +51,12 @@ def test_what_does_not_fit_is_refused_by_what_to_lower(monkeypatch: pytest.Monke
     assert "1.0 million parameters, 2.0 GiB (1.0 of them for a batch), 100.0 images/s" in str(small)
 
 
+@pytest.mark.parametrize("given", ["soon", "-1", "0", "nan", ""])
+def test_days_that_are_none_are_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(probe.VARIABLE, given)
+    with pytest.raises(ConfigError, match=f"CODEBOOK_DAYS: .* above 0, got '{given}'"):
+        probe.allowed_days()
+
+
 def test_a_machine_has_memory() -> None:
     assert probe.memory_of(CPU) > 2**28

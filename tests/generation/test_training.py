@@ -147,6 +147,8 @@ def test_sampling_is_resumed_with_the_same_result(
     first = {name: (tmp_path / f"{name}.npy").read_bytes() for name in ("samples", "progress")}
     assert np.load(tmp_path / "samples.npy").shape == (6, 1, 28, 28)
     assert np.load(tmp_path / "progress.npy").shape == (3, 5, 1, 28, 28)
+    record = json.loads((tmp_path / "sampling.json").read_text())
+    assert {"code", "commit", "dirty", "device", "lock_sha256", "threads"} < record.keys()
     (tmp_path / "samples.npy").unlink()
     calls = []
 

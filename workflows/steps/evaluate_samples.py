@@ -77,7 +77,7 @@ def run(
     lines = [samples[:SHOWN], *(loaded.train[closest[:, k]] for k in range(LOOKALIKES))]
     _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
     _write_rows(cell, rows, progress)
-    maker["dataset_sha256"] = loaded.record["train"]["sha256"]
+    maker |= {"dataset_sha256": loaded.record["train"]["sha256"], "reference_images": len(real)}
     write_evaluation(cell, {**maker, "features": {network.features: network.sha256}}, FILES)
 
 

@@ -17,6 +17,7 @@ from workflows import devices
 from workflows.checkpoint import CheckpointError, check_model, read_tensors
 from workflows.files import digest, write_atomically, write_json
 from workflows.protocol import load_protocol
+from workflows.provenance import origin
 from workflows.registry import build_backbone
 from workflows.sampling import sample_points, to_images
 from workflows.schema import ConfigError
@@ -32,12 +33,14 @@ def run(
     stage1: Path | None,
     latents: Path | None,
     code: str = "",
+    threads: int = 1,
 ) -> None:
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
     sampling: the knobs that sampling reads. stage1, latents: folder of the first stage and the file
     of its latents, None for pixels. noise.npy: as many images decoded from noise as there are
     samples along the training, for comparison; progress.npy has those, (moments, n, c, h, w).
+    code: a digest of the code that samples.
     Parts that an interrupted run left are taken over if model, knobs and code are the same.
     """
     device = devices.choose()
@@ -103,7 +106,8 @@ def run(
             **sampling,
             "epochs": [int(name) for name in sorted(kept)],
             "seconds": time.perf_counter() - start,
-            "device": devices.name(device),
+            **origin(devices.name(device), threads),
+            "code": code,
         },
     )
     shutil.rmtree(cell / "state", ignore_errors=True)
@@ -148,7 +152,14 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     try:
         sampling = json.loads(arguments.sampling)
-        run(arguments.cell, sampling, arguments.stage1, arguments.latents, arguments.code)
+        run(
+            arguments.cell,
+            sampling,
+            arguments.stage1,
+            arguments.latents,
+            arguments.code,
+            arguments.threads,
+        )
     except (CheckpointError, ConfigError, OSError, json.JSONDecodeError) as error:
         print(f"sample: {error}", file=sys.stderr)
         return 1

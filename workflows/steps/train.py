@@ -150,8 +150,10 @@ def run(
         train(model, optimiser, images, losses, knobs, history, observers, device, together)
     except Diverged as error:
         status, message = "diverged", str(error)
-        print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
-        if (whole := load_state(state)) is not None:
+        which = f"its last whole epoch is kept in {state}" if history else "no epoch of it is whole"
+        print(f"[{spec['cell']}] {message}; {which}", flush=True)
+        # Before its first epoch is whole, a state is none of this training's.
+        if history and (whole := load_state(state)) is not None:
             unpack_training(whole[0], model, optimiser)
     if not together.main:
         return

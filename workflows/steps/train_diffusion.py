@@ -27,6 +27,7 @@ from workflows.checkpoint import (
     unpack_training,
 )
 from workflows.data import DataError, hold, load_labels, load_train
+from workflows.data.damage import verify_small
 from workflows.devices import first_process
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
 from workflows.files import claim, digest, write_json, write_text
@@ -65,6 +66,7 @@ def run(
     os.environ.setdefault("ACCELERATE_TORCH_DEVICE", str(device))
     mixed = "bf16" if knobs["precision"] == "bf16" else "no"
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    verify_small(data, "train")
     record = load_train(data).record
     points, source = load_points(knobs, data, latents)
     classes = record.get("classes")
@@ -113,8 +115,10 @@ def run(
         )
     except Diverged as error:
         status, message = "diverged", str(error)
-        print(f"[{spec['cell']}] {message}; its last whole epoch is kept in {state}", flush=True)
-        if (whole := load_state(state)) is not None:
+        which = f"its last whole epoch is kept in {state}" if history else "no epoch of it is whole"
+        print(f"[{spec['cell']}] {message}; {which}", flush=True)
+        # Before its first epoch is whole, a state is none of this training's.
+        if history and (whole := load_state(state)) is not None:
             unpack(whole[0], learner)
     if not accelerator.is_main_process:
         return
