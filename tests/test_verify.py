@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from workflows import equivalents
 from workflows import verify as command
 from workflows.data import describe, names
 from workflows.files import digest, write_json
 from workflows.generation_grid import sampling
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import plan
-from workflows.provenance import fingerprint, lock, training_code
+from workflows.provenance import fingerprint, lock, sampling_code, training_code
 from workflows.registry import network_of
 from workflows.steps import collect
 from workflows.verify import STATES, Today, report, verify
@@ -183,9 +184,36 @@ def test_another_way_of_sampling_is_stale_and_named(results: Path, grid: Grid) -
     assert (name, "ok", "") in verify(grid, results, TODAY)
     change(folder / "sampling.json", guidance=2.0)
     assert (name, "stale", "guidance was 2.0, is 1.0") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", guidance=1.0, code=sampling_code("ddpm"), commit="abc")
+    assert (name, "ok", "") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", dirty=True)
+    assert (name, "unproven", "commit abc had uncommitted changes") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", code="0123")
+    assert (name, "stale", "sampled by other code, of commit abc") in verify(grid, results, TODAY)
     # One that diverged has no samples.
     write_json(folder / "sampling.json", {"status": "diverged"})
     assert (name, "ok", "") in verify(grid, results, TODAY)
+
+
+def test_code_that_is_declared_the_same_is_not_stale(
+    results: Path, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {"train": "a" * 16, "evaluate": "b" * 16}
+    folder = results / "cells" / CELL
+    retrained(code=old["train"])(folder)
+    change(folder / "evaluation.json", code=old["evaluate"])
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == "stale"
+    codes = {
+        old["train"]: training_code(1, "cvq_vae", "convnet"),
+        old["evaluate"]: fingerprint("workflows.steps.evaluate"),
+    }
+    file = tmp_path / "equivalents.yaml"
+    write_json(file, {"changes": [{"change": "Faster", "shown": ["a test"], "codes": codes}]})
+    monkeypatch.setattr(equivalents, "FILE", file)
+    # Of the results, measured.csv shows the digest of the record that was changed here.
+    (results / "measured.csv").unlink()
+    assert verify(grid, results, TODAY) == [(CELL, "ok", "")]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 Every published number stands at the end of a chain: measured.csv is gathered from a cell's
 metrics.csv, whose digest is in its evaluation.json beside that of train.json, which has the digests
 of log.csv and of the model. Each link is checked, and whether settings, code that trains and
-evaluates, data, metric networks and packages are still those of today. Of sampling the settings
-alone are recorded, not the code.
+evaluates, data, metric networks and packages are still those of today. Code that computes the same
+numbers counts as the same, as equivalents.yaml declares. Older records of sampling say nothing of
+its code.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import pandas as pd
 
 from workflows.cell import Cell
 from workflows.data import DataError, describe, names
+from workflows.equivalents import first
 from workflows.files import digest
 from workflows.generation_grid import sampling
 from workflows.grid import Grid, load_grid
-from workflows.provenance import fingerprint, lock, training_code
+from workflows.provenance import fingerprint, lock, sampling_code, training_code
 from workflows.records import difference, made_with
 from workflows.registry import network_of
 from workflows.schema import ConfigError, read_csv
@@ -129,7 +131,7 @@ def _of_cell(
         sampled = _json(folder / "sampling.json") or {}
         if (record["cell"], record["budget"]) != (cell.id, grid.name):
             yield "foreign", f"train.json is of {record['cell']} at {record['budget']}"
-        yield from _altered(record, evaluation, folder)
+        yield from _altered(record, sampled, evaluation, folder)
         yield from _stale(cell, record, sampled, evaluation, today)
         if rows is not None and (folder / "metrics.csv").exists():
             yield from _misread(cell, folder, rows, grid)
@@ -142,7 +144,10 @@ def _json(file: Path) -> Any:
 
 
 def _altered(
-    record: Mapping[str, Any], evaluation: Mapping[str, Any] | None, folder: Path
+    record: Mapping[str, Any],
+    sampled: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None,
+    folder: Path,
 ) -> Iterator[tuple[str, str]]:
     known = {
         "model.safetensors": record.get("model_sha256"),
@@ -160,7 +165,7 @@ def _altered(
             yield "altered", f"{name} is missing"
     if evaluation is None and (folder / "metrics.csv").exists():
         yield "unproven", "no evaluation.json"
-    for source in (record, evaluation or {}):
+    for source in (record, sampled, evaluation or {}):
         if source.get("dirty"):
             yield "unproven", f"commit {source['commit']} had uncommitted changes"
 
@@ -179,14 +184,17 @@ def _stale(
         if cell.knobs.get(key) != found.get(key):
             yield "stale", difference(key, found, cell.knobs)
     code = training_code(cell.stage, cell.knobs["method"], network_of(cell.knobs))
-    if record.get("code", code) != code:
+    if first(record.get("code", code)) != first(code):
         yield "stale", f"trained by other code, of commit {record['commit']}"
     images = today.datasets.get(cell.knobs["dataset"], {})
     if images.get("train") not in (None, record["dataset_sha256"]):
         yield "stale", "trained on other images"
     if evaluation:
         yield from _measured_otherwise(cell.stage, evaluation, images)
-    for source, did in ((record, "trained"), (evaluation or {}, "evaluated")):
+    if "code" in sampled and first(sampled["code"]) != first(sampling_code(cell.knobs["method"])):
+        yield "stale", f"sampled by other code, of commit {sampled['commit']}"
+    steps = ((record, "trained"), (sampled, "sampled"), (evaluation or {}, "evaluated"))
+    for source, did in steps:
         if source.get("lock_sha256", today.lock) != today.lock:
             yield "stale", f"{did} with other packages"
     used = set((evaluation or {}).get("features", {}).values())
@@ -204,7 +212,7 @@ def _measured_otherwise(
     """
     step, split = EVALUATED[stage]
     code = fingerprint(f"workflows.steps.{step}")
-    if evaluation.get("code", code) != code:
+    if first(evaluation.get("code", code)) != first(code):
         yield "stale", f"evaluated by other code, of commit {evaluation['commit']}"
     known = images.get(split)
     if known is not None and evaluation.get("dataset_sha256", known) != known:

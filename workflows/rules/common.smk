@@ -10,9 +10,10 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import preload, provenance, requests, run_config
+from workflows import equivalents, preload, provenance, requests, run_config
 from workflows.allocator import KEEPS_MEMORY
 from workflows.data import DataError, Missing, describe, locate, names
+from workflows.equivalents import first
 from workflows.folders import unwritable
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
@@ -31,11 +32,17 @@ shell.prefix(
     f"export {' '.join(f'{k}={v}' for k, v in KEEPS_MEMORY.items())}; "
 )
 
+
 # Of one run, hence worked out once: Snakemake asks for every job's several times.
-fingerprint = functools.cache(provenance.fingerprint)
+@functools.cache
+def fingerprint(*step):
+    """A digest of a step's code, or of the first code that computed the same."""
+    return first(provenance.fingerprint(*step))
+
 
 try:
     RUN = run_config.read(config)
+    equivalents.load(equivalents.FILE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 BUDGET = RUN.budget
@@ -272,10 +279,12 @@ def larger(wildcards):
 
 
 def training_code_of(wildcards):
-    """A digest of the code that trains a cell."""
+    """A digest of the code that trains a cell, or of the first code that trained alike."""
     cell = cell_of(wildcards)
-    return provenance.training_code(
-        cell.stage, cell.knobs["method"], network_of(cell.knobs)
+    return first(
+        provenance.training_code(
+            cell.stage, cell.knobs["method"], network_of(cell.knobs)
+        )
     )
 
 

@@ -100,8 +100,8 @@ rule sample:
             if input.latents
             else ""
         ),
-        code=lambda wildcards: provenance.sampling_code(
-            cell_of(wildcards).knobs["method"]
+        code=lambda wildcards: first(
+            provenance.sampling_code(cell_of(wildcards).knobs["method"])
         ),
     message:
         "Sample {wildcards.cell}"
