@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 ROOMS = ("models", "baselines", "workflows")
 # What runs make, as git's pathspecs.
-OUTPUTS = (":(exclude)results", ":(exclude)figures")
+OUTPUTS = (":(exclude)results", ":(exclude)figures", ":(exclude)benchmarks/results")
 # The registry counts by the wanted builder alone, data by its digest, and recording a commit
 # changes no number.
 OUTSIDE = ("workflows.registry", "workflows.data", "workflows.provenance")
@@ -22,7 +22,7 @@ OUTSIDE = ("workflows.registry", "workflows.data", "workflows.provenance")
 def commit() -> tuple[str, bool]:
     """The checked-out commit and whether tracked files differ; ("unknown", True) outside git.
 
-    What runs make, results and figures, does not count: it changes no run.
+    What runs and benchmarks make, results and figures, does not count: it changes no run.
     """
     try:
         head = subprocess.run(

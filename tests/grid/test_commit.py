@@ -17,7 +17,8 @@ def test_code_that_differs_is_a_change_and_a_result_is_none(
         own = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
         subprocess.run(["git", *own, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
-    for name in ("code.py", "results/lite/measured.csv", "figures/lite/curves.png"):
+    made = ("results/lite/measured.csv", "figures/lite/curves.png", "benchmarks/results/step.csv")
+    for name in ("code.py", *made):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("before")
     git("init")
@@ -27,6 +28,7 @@ def test_code_that_differs_is_a_change_and_a_result_is_none(
     head, dirty = provenance.commit()
     assert (len(head), dirty) == (12, False)
     (tmp_path / "results/lite/measured.csv").write_text("after")
+    (tmp_path / "benchmarks/results/step.csv").write_text("after")
     (tmp_path / "figures/lite/curves.png").unlink()
     (tmp_path / "untracked.txt").write_text("")
     assert provenance.commit() == (head, False)

@@ -55,6 +55,20 @@ GUARDS = [
         ("tests/generation/test_training.py", "-k", "other"),
     ),
     Guard(
+        "a training that diverges at once takes no other's state for its own",
+        "workflows/steps/train.py",
+        "if history and (whole :=",
+        "if (whole :=",
+        ("tests/steps/test_divergence.py", "-k", "divergence_is_a_result"),
+    ),
+    Guard(
+        "samples of other code are told from today's",
+        "workflows/verify.py",
+        'if "code" in sampled and first(sampled["code"]) != first(sampling_code(',
+        "if False and ((",
+        ("tests/test_verify.py", "-k", "way_of_sampling"),
+    ),
+    Guard(
         "a resumed optimiser's moments have their parameters' layout",
         "workflows/checkpoint.py",
         "torch.empty_like(like).copy_(value).detach() if moment else value",
