@@ -18,10 +18,10 @@ from workflows.protocol import Protocol, rgb
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
 BATCH = 50  # images a network takes, or whose pixels are floats, at a time
-# On a processor Inception takes 20: activations of 50 are a gigabyte, which a new process has first
-# to be given. Fewer than 16 images torch keeps from oneDNN in one thread where a convolution is of
-# one pixel, a fifth of the network, and without it those take twice the time on processors that are
-# not Intel's.
+# On a processor Inception takes 20 or a few more: activations of 50 are a gigabyte, which a new
+# process has first to be given. Fewer than 16 images torch keeps from oneDNN in one thread where a
+# convolution is of one pixel, a fifth of the network, and without it those take twice the time on
+# processors that are not Intel's.
 INCEPTION_BATCH = {"cpu": 20}
 # Images that are reconstructed and measured at a time; a multiple of all batches.
 BLOCK = 100
@@ -35,8 +35,9 @@ def inception_features(stored: np.ndarray, protocol: Protocol, network: Inceptio
     size = INCEPTION_BATCH.get(device.type, BATCH)
     found = []
     with torch.inference_mode():
-        for start in range(0, len(stored), size):
-            pixels = protocol.for_inception(stored[start : start + size])
+        # Of about one size, so that no small rest is left, which would be slow.
+        for part in np.array_split(stored, max(1, len(stored) // size)):
+            pixels = protocol.for_inception(part)
             batch = torch.tensor(pixels, device=device).float() / 255
             found.append(network(batch).cpu().numpy())
     return np.concatenate(found)

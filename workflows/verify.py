@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from workflows import equivalents
 from workflows.cell import Cell
 from workflows.data import DataError, describe, names
 from workflows.equivalents import first
@@ -39,7 +40,7 @@ STATES = {
     "stale": "of other settings, code, data, metric networks or packages than today's",
     "unproven": "its record says too little to tell: it is older than digests, or its code was "
     "not committed",
-    "ok": "all of it is what its records say, and what would be made today",
+    "ok": "all of it is what its records say, and what would be made today, but for rounding",
 }
 
 # Stage -> the step that measures its cells, and the split that it compares them with.
@@ -261,6 +262,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
+        equivalents.load(equivalents.FILE)
         grid = load_grid(arguments.budget, {name: describe(name) for name in names()})
         folder = arguments.results / grid.name
         findings = verify(grid, folder, Today.look(arguments.cache))

@@ -49,9 +49,11 @@ def _convolves(a: Tensor) -> bool:
 
     Torch leaves matrices to MKL, which on processors that are not Intel's takes half of the
     vectors' width, and convolutions to oneDNN, which takes all of it: 111 against 227 GFLOP/s of
-    one core with AVX512, and the same bits up to 64 dimensions.
+    one core with AVX512, and the same bits up to 64 dimensions. Where torch comes without oneDNN
+    nothing is won by it.
     """
-    return a.device.type == "cpu" and len(a) >= FEWEST_ROWS and len(a) % IMAGES == 0
+    fits = len(a) >= FEWEST_ROWS and len(a) % IMAGES == 0
+    return fits and a.device.type == "cpu" and torch.backends.mkldnn.is_available()
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
