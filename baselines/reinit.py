@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from models.quantiser.distances import Similarity
 from models.quantiser.interface import Assignment
-from models.quantiser.refresh import Step, step_generator
+from models.quantiser.refresh import Step
 from models.quantiser.selection import count
+from models.streams import Purpose, generator
 
 
 class NearCodevectors(nn.Module):
@@ -53,7 +54,7 @@ class NearCodevectors(nn.Module):
             return
         least, most = self.count.argmin(), self.count.argmax()
         if self.count[least] < self.threshold * self.count[most]:
-            generator = step_generator(self.seed, step, codebook.device)
-            noise = torch.randn(codebook.shape[1], generator=generator, device=codebook.device)
+            stream = generator(self.seed, Purpose.CODES, step, codebook.device)
+            noise = torch.randn(codebook.shape[1], generator=stream, device=codebook.device)
             codebook[least] = codebook[most] + self.noise * noise
         self.count.zero_()

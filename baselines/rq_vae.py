@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+from models.streams import Purpose, word
 
 DECAY = 0.99
 
@@ -85,7 +86,7 @@ class ResidualQuantiser(nn.Module):
         training = self.inner.training
         self.inner.train()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_003 + int(self.steps))
+            torch.manual_seed(word(self.seed, Purpose.CODES, int(self.steps)))
             self.inner(assignment.latents[None])
         self.inner.train(training)
 

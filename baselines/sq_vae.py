@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from models.quantiser.distances import squared_euclidean
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
-from models.quantiser.refresh import Step, step_generator
+from models.quantiser.refresh import Step
 from models.quantiser.selection import argmax
+from models.streams import Purpose, generator
 
 
 class StochasticQuantiser(nn.Module):
@@ -90,8 +91,8 @@ class StochasticQuantiser(nn.Module):
 
     @torch.no_grad()
     def _gumbel(self, logits: Tensor) -> Tensor:
-        generator = step_generator(self.seed, self.step.passed, logits.device)
-        uniform = torch.rand(logits.shape, generator=generator, device=logits.device)
+        stream = generator(self.seed, Purpose.CODES, self.step.passed, logits.device)
+        uniform = torch.rand(logits.shape, generator=stream, device=logits.device)
         # Kept off 0 and 1, where the double logarithm is infinite.
         tiny = torch.finfo(uniform.dtype).tiny
         return uniform.clamp_(tiny, 1 - 6e-8).log_().neg_().log_().neg_()

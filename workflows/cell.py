@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflows.reading import validate
+from workflows.registry import knobs_taken
 from workflows.schema import ConfigError
 
 # What says which run it is; a row, a role and a seed decide it, not a setting.
@@ -58,15 +59,32 @@ def resolve(
     properties: Mapping[str, Any],
 ) -> Cell:
     """The cell of a row. identity: dataset and seed. The id names the knobs that differ."""
-    knobs = {**identity, **base, **wanted}
+    knobs = taken({**identity, **base, **wanted})
     different = [
-        schema["x-slug"].format(knobs[name])
+        slug(schema["x-slug"], knobs[name])
         for name, schema in properties.items()
         if "x-slug" in schema and name in knobs and knobs[name] != base.get(name)
     ]
     variant = "-".join(different) or "default"
     method, dataset, seed = knobs["method"], knobs["dataset"], knobs["seed"]
     return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
+
+
+def taken(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the knobs of an autoencoder those that its method and network take; all of others."""
+    if "first_stage" in knobs:
+        return dict(knobs)
+    names = {*IDENTITY, *knobs_taken(knobs["method"], knobs["network"])}
+    return {name: value for name, value in knobs.items() if name in names}
+
+
+def slug(pattern: str, value: Any) -> str:
+    """How a cell's id names a value, such as D4; a flag that is turned off is no_contrastive."""
+    if isinstance(value, bool):
+        return pattern if value else f"no_{pattern}"
+    if isinstance(value, list):
+        return pattern.format(".".join(map(str, value)))
+    return pattern.format("all" if value is None else value)
 
 
 # AlexNet's second pooling has nothing left of fewer pixels.

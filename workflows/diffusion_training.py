@@ -21,6 +21,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.streams import Purpose, generator
 from workflows.data.memory import gather
 from workflows.processes import part_of
 from workflows.registry import build_noise
@@ -76,10 +77,10 @@ def draws(
     seed: int, step: int, shape: tuple[int, ...], noise_steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of a step: noise of `shape`, times (b,) in [0, noise_steps) and numbers (b,) in [0, 1)."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    noise = torch.randn(shape, generator=generator)
-    times = torch.randint(0, noise_steps, shape[:1], generator=generator)
-    return noise, times, torch.rand(shape[:1], generator=generator)
+    stream = generator(seed, Purpose.DIFFUSION, step)
+    noise = torch.randn(shape, generator=stream)
+    times = torch.randint(0, noise_steps, shape[:1], generator=stream)
+    return noise, times, torch.rand(shape[:1], generator=stream)
 
 
 def train(
@@ -140,9 +141,7 @@ def _epoch(
     noise_schedule = build_noise(knobs)
     distance = {"l1": F.l1_loss, "l2": F.mse_loss}[knobs["diffusion_loss"]]
     seed = knobs["seed"]
-    order = torch.randperm(
-        len(data.points), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    )
+    order = torch.randperm(len(data.points), generator=generator(seed, Purpose.ORDER, epoch))
     batches = order.split(knobs["batch_size"])
     marks = record_marks(len(batches), knobs["epochs"])
     total, seen, start = torch.zeros((), device=device), 0, time.perf_counter()

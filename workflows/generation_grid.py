@@ -231,8 +231,12 @@ def _first_stage(
 
 
 def _after(model: Cell, first: Cell) -> Cell:
-    """The model under a name that begins with its first stage's: cifar10/ldm/cvq_vae-D4/seed0."""
+    """The model under a name that begins with its first stage's: cifar10/ldm/cvq_vae-D4/seed0.
+
+    Behind a plus sign stands what is different about the model itself: cvq_vae-D4+guidance2.
+    """
     _, method, variant, _ = first.id.split("/")
     dataset, own, rest, seed = model.id.split("/")
-    parts = [method] + [part for part in (variant, rest) if part != "default"]
-    return Cell(f"{dataset}/{own}/{'-'.join(parts)}/{seed}", model.knobs)
+    name = method if variant == "default" else f"{method}-{variant}"
+    name = name if rest == "default" else f"{name}+{rest}"
+    return Cell(f"{dataset}/{own}/{name}/{seed}", model.knobs)

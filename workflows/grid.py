@@ -13,6 +13,7 @@ from workflows.cell import IDENTITY, Cell, base, check, check_size, resolve
 from workflows.data import Dataset
 from workflows.misfits import misfits
 from workflows.naming import known
+from workflows.registry import knobs_taken
 from workflows.reading import load_yaml, validate, validate_some
 from workflows.schema import ConfigError, refuse_unknown
 
@@ -50,6 +51,14 @@ class Grid:
         """The tables that show a cell or a diffusion model on its latents, sorted."""
         users = {cell.id for cell in self.cells.values() if cell.first_stage == cell_id}
         return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
+
+    def protocols(self, cell_id: str) -> list[str]:
+        """The protocols that a cell is measured in: the budget's, and those of tables that show it."""
+        evaluation = self.budget["evaluation"]
+        of_tables = evaluation.get("table_protocols", {})
+        tables = {row.table for row in self.rows if row.cell == cell_id}
+        wanted = [evaluation["protocols"], *(of_tables.get(table, []) for table in tables)]
+        return sorted({name for names in wanted for name in names})
 
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
@@ -124,9 +133,11 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     cells: dict[str, Cell] = {}
     experiments = sorted((room / "experiments").glob("*.yaml"))
     without = settings.get("without", [])
-    for key in ("table_seeds", "table_role_seeds", "without"):
-        named, known = settings.get(key, []), [path.stem for path in experiments]
-        refuse_unknown(named, known, f"{budget_file}: {key}")
+    for key, named in (
+        *((key, settings.get(key, [])) for key in ("table_seeds", "table_role_seeds", "without")),
+        ("evaluation.table_protocols", settings["evaluation"].get("table_protocols", [])),
+    ):
+        refuse_unknown(named, [path.stem for path in experiments], f"{budget_file}: {key}")
     for path in experiments:
         _refuse_name(path)
         experiment = load_yaml(path, "experiment")
@@ -166,6 +177,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     refuse_unknown(wanted, [*settable, "method"], where)
                     validate_some(wanted, "cell", where)
                     start = base(wanted, datasets[dataset].channels, role, settings, defaults)
+                    _refuse_not_taken(wanted, start, where)
                     identity = [{"dataset": dataset, "seed": seed} for seed in seeds]
                     found = [(resolve(who, start, wanted, properties),) for who in identity]
                     for (cell,) in found:
@@ -206,6 +218,20 @@ def _check_defaults(defaults: Mapping[str, Any], where: str) -> None:
         validate(filled, "generation_cell", f"{where}: generation.{key}")
         for misfit in misfits(filled):
             raise ConfigError(f"{where}: generation.{key}: {misfit.said}")
+
+
+def _refuse_not_taken(
+    wanted: Mapping[str, Any], start: Mapping[str, Any], where: str
+) -> None:
+    """A knob that the row's method does not take would change nothing. Raises ConfigError."""
+    method, network = wanted["method"], wanted.get("network", start["network"])
+    names = knobs_taken(method, network)
+    for name in wanted:
+        if name != "method" and name not in names:
+            raise ConfigError(
+                f"{where}: {name}: method '{method}' in network '{network}' does not take it; "
+                f"allowed: {', '.join(sorted(names))}"
+            )
 
 
 def _seeds(settings: Mapping[str, Any], table: str, role: str) -> list[int]:

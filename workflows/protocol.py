@@ -16,7 +16,10 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 
 @dataclass(frozen=True)
 class Protocol:
-    """rounding: "nearest" or "truncate". jpeg_quality, fid_resize: None to leave the step out."""
+    """rounding: "nearest" or "truncate". jpeg_quality, fid_resize: None to leave the step out.
+
+    version: raised when what the protocol does changes, so that cells are measured again.
+    """
 
     name: str
     title: str
@@ -24,6 +27,7 @@ class Protocol:
     rounding: str
     jpeg_quality: int | None
     fid_resize: int | None
+    version: int
 
     def quantise(self, pictures: np.ndarray) -> np.ndarray:
         """Floats of any shape, clipped to [0, 1], to uint8. Raises ValueError if not finite."""

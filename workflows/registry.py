@@ -1,13 +1,17 @@
 """The only map from a name in YAML to a callable.
 
-Each builder imports what it needs when it is called, so a run loads its own method alone, and the
-code fingerprint of a method's cells covers exactly the modules named in its builder.
+Beside every builder stand the knobs that it takes and its version. Results are known by versions:
+whoever changes the numbers that something gives raises its version, and the cells that use it are
+made again; moving, renaming or speeding up code changes no version (tests/goldens holds numbers
+against them). Each builder imports what it needs when it is called, so a run loads its own method
+alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -114,15 +118,30 @@ def _movq(knobs: Knobs, steps: int) -> Any:
     return MultichannelQuantiser(inner, groups)
 
 
-METHODS: dict[str, Callable[[Knobs, int], Any]] = {
-    "vq_vae": _vq_vae,
-    "vq_vae_ema": _vq_vae_ema,
-    "sq_vae": _sq_vae,
-    "cvq_vae": _cvq_vae,
-    "near_codevectors": _near_codevectors,
-    "hard_features": _hard_features,
-    "rq_vae": _rq_vae,
-    "movq": _movq,
+@dataclass(frozen=True)
+class Method:
+    """A quantiser. build: of knobs and the steps of the whole training. knobs: those it takes beside
+    the ones of every training. version: raised when the numbers it gives change.
+    """
+
+    build: Callable[[Knobs, int], Any]
+    knobs: tuple[str, ...]
+    version: int = 1
+
+
+CODEBOOK = ("codebook_size", "code_dim")
+NEAREST = (*CODEBOOK, "distance", "commitment_weight", "codebook_weight")
+METHODS: dict[str, Method] = {
+    "vq_vae": Method(_vq_vae, NEAREST),
+    "vq_vae_ema": Method(_vq_vae_ema, (*CODEBOOK, "distance", "commitment_weight")),
+    "sq_vae": Method(_sq_vae, (*CODEBOOK, "sq_initial_variance", "sq_final_temperature")),
+    "cvq_vae": Method(
+        _cvq_vae, (*NEAREST, "anchors", "schedule", "contrastive", "contrastive_weight")
+    ),
+    "near_codevectors": Method(_near_codevectors, NEAREST),
+    "hard_features": Method(_hard_features, NEAREST),
+    "rq_vae": Method(_rq_vae, (*CODEBOOK, "residual_depth", "commitment_weight")),
+    "movq": Method(_movq, (*NEAREST, "channel_groups")),
 }
 
 
@@ -146,13 +165,69 @@ def _vqgan(knobs: Knobs, channels: int) -> Any:
     )
 
 
-# Builders of an encoder and of its decoder.
-NETWORKS: dict[str, Callable[[Knobs, int], Any]] = {"convnet": _convnet, "vqgan": _vqgan}
+@dataclass(frozen=True)
+class Network:
+    """An encoder and its decoder. build: of knobs and the images' channels, a builder of each.
+    knobs, version: as of a method.
+    """
+
+    build: Callable[[Knobs, int], Any]
+    knobs: tuple[str, ...]
+    version: int = 1
+
+
+NETWORKS: dict[str, Network] = {
+    "convnet": Network(_convnet, ()),
+    "vqgan": Network(
+        _vqgan,
+        (
+            "downsampling",
+            "network_channels",
+            "network_blocks",
+            "perceptual_weight",
+            "perceptual_network",
+            "adversarial_weight",
+            "adversarial_start",
+        ),
+    ),
+}
+
+# What every training of stage 1 takes, and the version of its loop.
+TRAINING_KNOBS = ("network", "epochs", "batch_size", "learning_rate", "precision", "train_images")
+TRAINING = 1
+# Name of an objective -> its version; VQGAN's are with its perceptual distance and its critic.
+OBJECTIVES = {"mse_over_variance": 1, "log_mse": 1, "vqgan": 1, "vqgan_log_likelihood": 1}
 
 
 def network_of(knobs: Knobs) -> str:
     """The encoder and decoder of a cell; the small one where it does not say."""
     return knobs.get("network", "convnet")
+
+
+def knobs_taken(method: str, network: str) -> tuple[str, ...]:
+    """The names of all knobs of a training of stage 1."""
+    return (*TRAINING_KNOBS, *METHODS[method].knobs, *NETWORKS[network].knobs)
+
+
+def objective_of(knobs: Knobs) -> str:
+    """The name of the reconstruction term of a cell, one of OBJECTIVES."""
+    stochastic = knobs["method"] == "sq_vae"
+    if network_of(knobs) == "vqgan":
+        return "vqgan_log_likelihood" if stochastic else "vqgan"
+    return "log_mse" if stochastic else "mse_over_variance"
+
+
+def training_versions(knobs: Knobs) -> dict[str, int]:
+    """Part of a training -> its version, for the cell's record; of either stage."""
+    if knobs["method"] in DIFFUSIONS:
+        method = DIFFUSIONS[knobs["method"]]
+        return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
+    return {
+        "method": METHODS[knobs["method"]].version,
+        "network": NETWORKS[network_of(knobs)].version,
+        "objective": OBJECTIVES[objective_of(knobs)],
+        "training": TRAINING,
+    }
 
 
 def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
@@ -162,19 +237,29 @@ def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
     Encoder and decoder are drawn before the quantiser, each from its own seed, so that cells that
     differ only in the quantiser start from the same networks.
     """
+    from models.autoencoder import Autoencoder
+    from models.streams import Purpose
+
+    encoder, decoder = NETWORKS[network_of(knobs)].build(knobs, channels)
+    seed = knobs["seed"]
+    return Autoencoder(
+        encoder=_drawn(encoder, seed, Purpose.ENCODER),
+        decoder=_drawn(decoder, seed, Purpose.DECODER),
+        quantiser=_drawn(
+            lambda: METHODS[knobs["method"]].build(knobs, steps), seed, Purpose.QUANTISER
+        ),
+    )
+
+
+def _drawn(build: Callable[[], Any], seed: int, purpose: Any) -> Any:
+    """What `build` gives with its weights drawn from a stream of their own."""
     import torch
 
-    from models.autoencoder import Autoencoder
+    from models.streams import word
 
-    encoder, decoder = NETWORKS[network_of(knobs)](knobs, channels)
-    parts = []
-    for offset, build in enumerate(
-        (encoder, decoder, lambda: METHODS[knobs["method"]](knobs, steps))
-    ):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(knobs["seed"] * 10 + offset)
-            parts.append(build())
-    return Autoencoder(parts[0], parts[2], parts[1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(word(seed, purpose))
+        return build()
 
 
 def build_objective(knobs: Knobs, variance: float, perceptual: Any = None) -> Objective:
@@ -184,29 +269,24 @@ def build_objective(knobs: Knobs, variance: float, perceptual: Any = None) -> Ob
     """
     from models import objectives
 
-    stochastic = knobs["method"] == "sq_vae"
-    if network_of(knobs) == "vqgan":
-        base = objectives.log_likelihood if stochastic else objectives.l1
-        return objectives.with_perceptual(base, perceptual, knobs["perceptual_weight"])
-    return objectives.log_mse if stochastic else objectives.mse_over_variance(variance)
+    name = objective_of(knobs)
+    if name == "mse_over_variance":
+        return objectives.mse_over_variance(variance)
+    if name == "log_mse":
+        return objectives.log_mse
+    base = objectives.log_likelihood if name == "vqgan_log_likelihood" else objectives.l1
+    return objectives.with_perceptual(base, perceptual, knobs["perceptual_weight"])
 
 
 def build_adversary(knobs: Knobs, channels: int) -> Any:
     """The critic that VQGAN trains against, its weights drawn from the cell's seed; else None."""
     if network_of(knobs) != "vqgan":
         return None
-    import torch
-
     from models.adversary import Adversary
+    from models.streams import Purpose
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(knobs["seed"] * 10 + 4)
-        return Adversary(
-            channels,
-            knobs["adversarial_start"],
-            knobs["adversarial_weight"],
-            knobs["learning_rate"],
-        )
+    settings = (knobs["adversarial_start"], knobs["adversarial_weight"], knobs["learning_rate"])
+    return _drawn(lambda: Adversary(channels, *settings), knobs["seed"], Purpose.CRITIC)
 
 
 def build_optimiser(knobs: Knobs, model: Any) -> Any:
@@ -223,13 +303,9 @@ def loss_weights(knobs: Knobs, values: int) -> dict[str, float]:
     SQ-VAE's are of a whole image; beside VQGAN's terms, which are of one value, they are divided.
     """
     share = 1 / values if network_of(knobs) == "vqgan" else 1.0
-    return {
-        "commitment": knobs["commitment_weight"],
-        "codebook": knobs["codebook_weight"],
-        "contrastive": knobs["contrastive_weight"],
-        "discrete_kl": share,
-        "continuous_kl": share,
-    }
+    terms = ("commitment", "codebook", "contrastive")
+    weights = {name: knobs[f"{name}_weight"] for name in terms if f"{name}_weight" in knobs}
+    return {**weights, "discrete_kl": share, "continuous_kl": share}
 
 
 def _ldm(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
@@ -246,13 +322,29 @@ def _ddpm(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
     return PixelSpace()
 
 
-# Builders of the space that a diffusion model works on.
-DIFFUSIONS: dict[str, Callable[[Knobs, Any, float], Any]] = {"ldm": _ldm, "ddpm": _ddpm}
+@dataclass(frozen=True)
+class Diffusion:
+    """A diffusion model. build: its space, of knobs, first stage and scale. version: as above."""
+
+    build: Callable[[Knobs, Any, float], Any]
+    version: int = 1
+
+
+DIFFUSIONS: dict[str, Diffusion] = {"ldm": Diffusion(_ldm), "ddpm": Diffusion(_ddpm)}
+# Versions of what all of them share: the U-Net, the training loop and sampling.
+BACKBONE = 1
+DIFFUSION_TRAINING = 1
+SAMPLING = 1
+
+
+def sampling_versions() -> dict[str, int]:
+    """The same of what samples a diffusion model."""
+    return {"sampling": SAMPLING}
 
 
 def build_space(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
     """What a diffusion model's points are, with the way to images and back."""
-    return DIFFUSIONS[knobs["method"]](knobs, first_stage, scale)
+    return DIFFUSIONS[knobs["method"]].build(knobs, first_stage, scale)
 
 
 def build_backbone(knobs: Knobs, channels: int, classes: int | None) -> Any:
@@ -260,12 +352,10 @@ def build_backbone(knobs: Knobs, channels: int, classes: int | None) -> Any:
 
     channels: of a point. classes: of the dataset; used by conditional models alone.
     """
-    import torch
-
     from models.diffusion.backbone import Backbone
+    from models.streams import Purpose
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(knobs["seed"] * 10 + 3)
+    def build() -> Backbone:
         return Backbone(
             channels,
             [knobs["unet_channels"] * multiplier for multiplier in knobs["unet_multipliers"]],
@@ -274,6 +364,8 @@ def build_backbone(knobs: Knobs, channels: int, classes: int | None) -> Any:
             knobs["head_channels"],
             classes if knobs["conditional"] else None,
         )
+
+    return _drawn(build, knobs["seed"], Purpose.BACKBONE)
 
 
 def build_noise(knobs: Knobs) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.streams import Purpose, generator
 from workflows.registry import build_sampler, predict_noise
 
 BATCH = 64
@@ -32,9 +33,7 @@ def sample_points(
     found = []
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]
-        generators = [
-            torch.Generator().manual_seed(knobs["seed"] * 1_000_003 + number) for number in part
-        ]
+        generators = [generator(knobs["seed"], Purpose.SAMPLE, number) for number in part]
         points = torch.stack([torch.randn(shape, generator=one) for one in generators]).to(device)
         labels = None
         if knobs["conditional"]:

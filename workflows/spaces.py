@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,11 +32,11 @@ class Latents:
     model: str = ""
 
 
-def first_stage(folder: Path, dataset_sha256: str, code: str) -> Trained:
+def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) -> Trained:
     """The finished autoencoder of a cell's folder, fit to be a first stage.
 
-    dataset_sha256: of the training images. code: the digest of the code that trains such cells now.
-    Raises CheckpointError for one that did not finish, or is of another dataset or code.
+    dataset_sha256: of the training images. versions: of what trains such cells now.
+    Raises CheckpointError for one that did not finish, or is of another dataset or version.
     """
     trained = load_trained(folder)
     record = trained.record
@@ -44,7 +45,7 @@ def first_stage(folder: Path, dataset_sha256: str, code: str) -> Trained:
         raise CheckpointError(
             f"{about}: status: this first stage {record['status']}; only a finished one will do"
         )
-    wanted = {"dataset_sha256": dataset_sha256, "code": code}
+    wanted = {"dataset_sha256": dataset_sha256, "versions": versions}
     for key, value in wanted.items():
         if record.get(key) != value:
             raise CheckpointError(

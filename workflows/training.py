@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.streams import Purpose, generator
 from workflows.metrics.usage import perplexity, usage
 from workflows.processes import ALONE, Processes
 from workflows.resident import Streamed, on_device
@@ -76,9 +77,8 @@ def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
 
 def batches(images: Tensor | Streamed, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
     """One epoch's batches, uint8; the order depends on seed and epoch alone. None is dropped."""
-    order = torch.randperm(
-        len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    ).to(images.device)
+    stream = generator(seed, Purpose.ORDER, epoch)
+    order = torch.randperm(len(images), generator=stream).to(images.device)
     for rows in order.split(batch_size):
         yield images[rows]
 

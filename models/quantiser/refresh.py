@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from models.quantiser.anchors import Anchors
 from models.quantiser.blends import ReplaceDead, UsageDecay
 from models.quantiser.distances import Similarity
 from models.quantiser.interface import Assignment
+from models.streams import Purpose, generator
 
 Schedule = Callable[[int], bool]
 
@@ -26,11 +27,6 @@ def every_step(step: int) -> bool:
 def first_batch(step: int) -> bool:
     """Offline: refresh on the first training batch and never again."""
     return step == 0
-
-
-def step_generator(seed: int, step: int, device: torch.device) -> Generator:
-    """A generator that depends on seed and step alone, so that a resumed run draws the same."""
-    return Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
 class Step(nn.Module):
@@ -76,8 +72,8 @@ class Refresh(nn.Module):
             weights = self.blend.weights()
             needed = _needed(weights)
             if len(needed):
-                generator = step_generator(self.seed, step, codebook.device)
-                anchors = self.anchors(assignment.latents, codebook, needed, similarity, generator)
+                stream = generator(self.seed, Purpose.CODES, step, codebook.device)
+                anchors = self.anchors(assignment.latents, codebook, needed, similarity, stream)
                 codebook[needed] = torch.lerp(codebook[needed], anchors, weights[needed, None])
         self.step.passed += 1
 

@@ -31,7 +31,7 @@ rule train:
         spec=spec_of,
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
-        code=training_code_of,
+        versions=training_versions_of,
         # One of the metric networks is part of what the larger network minimises.
         weights=lambda wildcards, input: (
             f"--weights {Path(input.weights[0]).parent if input.weights else WEIGHTS}"
@@ -43,7 +43,7 @@ rule train:
         "Train {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --code {params.code} --threads 1"
+        " --out {params.folder} --versions {params.versions:q} --threads 1"
         " --processes {resources.processes} {params.weights} {params.film} 2>&1 | tee {log}"
 
 
@@ -90,14 +90,14 @@ rule evaluate:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
-        protocols=protocols(),
+        protocols=protocols_of,
         fid_images=fid_images(),
         lpips_images=lpips_images(),
-        code=fingerprint("workflows.steps.evaluate"),
+        versions=evaluation_versions_of,
     message:
         "Evaluate {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.evaluate --cell {params.folder} --data {params.data}"
         " --weights {params.weights} --protocols {params.protocols}"
         " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
-        " --reference {input.references} --code {params.code} --threads 1 2>&1 | tee {log}"
+        " --reference {input.references} --versions {params.versions:q} --threads 1 2>&1 | tee {log}"

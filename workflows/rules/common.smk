@@ -1,4 +1,3 @@
-import functools
 import json
 import math
 import os
@@ -10,15 +9,15 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import equivalents, preload, provenance, requests, run_config
+from workflows import metrics, preload, requests, run_config
 from workflows.allocator import KEEPS_MEMORY
 from workflows.data import DataError, Missing, describe, locate, names
-from workflows.equivalents import first
 from workflows.folders import unwritable
 from workflows.generation_grid import sampling
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.naming import known
-from workflows.registry import network_of
+from workflows.protocol import load_protocol
+from workflows.registry import network_of, sampling_versions, training_versions
 from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
 from workflows.reading import load_yaml
 from workflows.schema import ConfigError
@@ -33,16 +32,8 @@ shell.prefix(
 )
 
 
-# Of one run, hence worked out once: Snakemake asks for every job's several times.
-@functools.cache
-def fingerprint(*step):
-    """A digest of a step's code, or of the first code that computed the same."""
-    return first(provenance.fingerprint(*step))
-
-
 try:
     RUN = run_config.read(config)
-    equivalents.load(equivalents.FILE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 BUDGET = RUN.budget
@@ -278,14 +269,9 @@ def larger(wildcards):
     return network_of(cell_of(wildcards).knobs) == "vqgan"
 
 
-def training_code_of(wildcards):
-    """A digest of the code that trains a cell, or of the first code that trained alike."""
-    cell = cell_of(wildcards)
-    return first(
-        provenance.training_code(
-            cell.stage, cell.knobs["method"], network_of(cell.knobs)
-        )
-    )
+def training_versions_of(wildcards):
+    """Versions of what trains a cell."""
+    return as_json(training_versions(cell_of(wildcards).knobs))
 
 
 def training_spec_of(wildcards):
@@ -332,9 +318,28 @@ def lpips_images():
     return GRID.budget["evaluation"]["lpips_images"] or 0
 
 
-def protocols():
-    """The names of the protocols that this budget evaluates."""
-    return GRID.budget["evaluation"]["protocols"]
+def protocols_of(wildcards):
+    """The names of the protocols that a cell is measured in."""
+    return GRID.protocols(cell_of(wildcards).id)
+
+
+def as_json(versions):
+    """Versions as a step takes them."""
+    return json.dumps(versions, sort_keys=True)
+
+
+def protocol_versions(names):
+    """Protocol -> its version."""
+    return {name: load_protocol(name).version for name in names}
+
+
+def evaluation_versions_of(wildcards):
+    """Versions of what measures a cell's reconstructions, or its samples."""
+    if cell_of(wildcards).stage == 2:
+        return as_json({**metrics.OF_SAMPLES, **protocol_versions(["samples"])})
+    return as_json(
+        {**metrics.OF_RECONSTRUCTIONS, **protocol_versions(protocols_of(wildcards))}
+    )
 
 
 def table_behind(wildcards):
@@ -354,7 +359,7 @@ def about():
         "title": GRID.budget["title"],
         "protocols": [
             load_yaml(folder / f"{name}.yaml", "protocol")["title"]
-            for name in protocols()
+            for name in GRID.budget["evaluation"]["protocols"]
         ],
         "fid_images": fid_images(),
         "tables": {
@@ -370,7 +375,7 @@ def references_of(wildcards):
     dataset = cell_of(wildcards).knobs["dataset"]
     return [
         f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
-        for protocol in protocols()
+        for protocol in protocols_of(wildcards)
     ]
 
 

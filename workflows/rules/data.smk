@@ -46,7 +46,6 @@ rule weights:
     params:
         folder=subpath(output[0], parent=True),
         given=os.environ.get("CODEBOOK_WEIGHTS", ""),
-        code=fingerprint("workflows.steps.weights"),
     message:
         "Verify and convert the weights of the metric networks"
     shell:
@@ -74,7 +73,6 @@ rule check:
     params:
         datasets=lambda wildcards, input: [Path(file).parent for file in input.datasets],
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
-        code=fingerprint("workflows.steps.check"),
     message:
         "Check every dataset and weight file against its digest"
     shell:
@@ -101,7 +99,7 @@ rule reference:
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=fid_images(),
-        code=fingerprint("workflows.steps.reference"),
+        versions=lambda wildcards: as_json(protocol_versions([wildcards.protocol])),
     message:
         "Inception features of {wildcards.dataset}'s test images ({wildcards.protocol})"
     shell:

@@ -17,13 +17,12 @@ rule latents:
     params:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
-        stage1=training_code_of,
-        code=fingerprint("workflows.steps.latents"),
+        versions=training_versions_of,
     message:
         "Latents of {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.latents --cell {params.folder}"
-        " --data {params.data} --code {params.stage1} --out {output} --threads 1 2>&1 | tee {log}"
+        " --data {params.data} --versions {params.versions:q} --out {output} --threads 1 2>&1 | tee {log}"
 
 
 rule train_diffusion:
@@ -58,12 +57,12 @@ rule train_diffusion:
             f"--latents {input.latents}" if input.latents else ""
         ),
         progress=GRID.budget["generation"]["progress_samples"],
-        code=training_code_of,
+        versions=training_versions_of,
     message:
         "Train {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.train_diffusion --spec {params.spec:q}"
-        " --data {params.data} {params.latents} --out {params.folder} --code {params.code}"
+        " --data {params.data} {params.latents} --out {params.folder} --versions {params.versions:q}"
         " --progress-samples {params.progress} --threads 1 --processes {resources.processes}"
         " 2>&1 | tee {log}"
 
@@ -100,14 +99,12 @@ rule sample:
             if input.latents
             else ""
         ),
-        code=lambda wildcards: first(
-            provenance.sampling_code(cell_of(wildcards).knobs["method"])
-        ),
+        versions=as_json(sampling_versions()),
     message:
         "Sample {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.sample --cell {params.folder}"
-        " --sampling {params.sampling:q} {params.stage1} --code {params.code}"
+        " --sampling {params.sampling:q} {params.stage1} --versions {params.versions:q}"
         " --threads 1 2>&1 | tee {log}"
 
 
@@ -130,7 +127,7 @@ rule training_reference:
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=reference_images(),
-        code=fingerprint("workflows.steps.reference"),
+        versions=as_json(protocol_versions(["samples"])),
     message:
         "Inception features of {wildcards.dataset}'s training images"
     shell:
@@ -171,13 +168,13 @@ rule evaluate_samples:
         folder=subpath(output[0], parent=True),
         data=subpath(input.data, parent=True),
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
-        code=fingerprint("workflows.steps.evaluate_samples"),
+        versions=evaluation_versions_of,
     message:
         "Measure the samples of {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.evaluate_samples --cell {params.folder}"
         " --data {params.data} --weights {params.weights} --reference {input.reference}"
-        " --code {params.code} --threads 1 2>&1 | tee {log}"
+        " --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
 
 
 ruleorder: train_diffusion > train

@@ -64,7 +64,7 @@ def evaluate_seconds(wildcards):
     images = images_of(wildcards)
     measured = max(fid_images() or images.test, lpips_images() or images.test)
     return requests.evaluation_seconds(
-        cell_of(wildcards).knobs, images, measured, len(protocols()), PACE
+        cell_of(wildcards).knobs, images, measured, len(protocols_of(wildcards)), PACE
     )
 
 

@@ -29,8 +29,6 @@ rule site:
         results=lambda wildcards, input: Path(input.verdicts).parent,
         figures=lambda wildcards, input: Path(input.figures[0]).parent,
         published=PUBLISHED,
-        code=fingerprint("workflows.steps.site"),
-        templates=provenance.templates("workflows.render.site"),
     message:
         f"Site: open {RESULTS}/site/index.html"
     shell:

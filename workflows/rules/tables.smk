@@ -40,7 +40,6 @@ rule collect:
     params:
         table=lambda wildcards: f"--table {wildcards.table}{' --so-far' if SO_FAR else ''}",
         folder=subpath(output.measured, parent=True),
-        code=fingerprint("workflows.steps.collect"),
     message:
         "Collect the numbers of table {wildcards.table}"
     shell:
@@ -67,7 +66,6 @@ use rule collect as collect_all with:
     params:
         table="--so-far" if SO_FAR else "",
         folder=subpath(output.measured, parent=True),
-        code=fingerprint("workflows.steps.collect"),
     message:
         "Collect every cell's numbers"
 
@@ -96,8 +94,6 @@ rule table:
     params:
         folder=subpath(output[0], parent=True),
         published=PUBLISHED,
-        code=fingerprint("workflows.steps.tables"),
-        templates=provenance.templates("workflows.render"),
     message:
         "Table {wildcards.table}"
     shell:
@@ -127,7 +123,6 @@ rule figure:
     params:
         collected=subpath(input.measured, parent=True),
         folder=subpath(output[0], parent=True),
-        code=fingerprint("workflows.steps.figures"),
     message:
         "Figure {wildcards.figure}"
     shell:
@@ -150,7 +145,6 @@ rule animation:
         "../../environment.yml"
     params:
         collected=subpath(input.measured, parent=True),
-        code=fingerprint("workflows.steps.animation"),
     message:
         "Animation {wildcards.figure}"
     shell:
@@ -180,8 +174,6 @@ rule verdicts:
     params:
         folder=subpath(output[0], parent=True),
         published=PUBLISHED,
-        code=fingerprint("workflows.steps.verdicts"),
-        templates=provenance.templates("workflows.render"),
     message:
         "Judge the claims of the paper"
     shell:

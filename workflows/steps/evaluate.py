@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import shutil
 import sys
 import time
@@ -131,7 +132,13 @@ def run(arguments: argparse.Namespace) -> None:
     write_atomically(cell / "reconstructions.png", functools.partial(picture.save, format="PNG"))
     write_text(cell / "codes.csv", codes.to_csv(index=False))
     write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
-    sources = {"dataset_sha256": record["test"]["sha256"], "code": arguments.code}
+    sources = {
+        "dataset_sha256": record["test"]["sha256"],
+        "versions": json.loads(arguments.versions),
+        "protocols": arguments.protocols,
+        "fid_images": arguments.fid_images,
+        "lpips_images": arguments.lpips_images,
+    }
     digests = networks.digests if finished else {}
     maker = origin(devices.name(device), arguments.threads)
     about = {**maker, **sources, "features": digests}
@@ -144,8 +151,8 @@ def run(arguments: argparse.Namespace) -> None:
 def write_evaluation(cell: Path, about: dict[str, Any], files: list[str]) -> None:
     """Write evaluation.json: of what a cell's numbers were made, and the digests of them.
 
-    about: its maker, `dataset_sha256` of the images that the cell's were compared with, `code` and
-    `features`, names of metric networks -> SHA-256 of their weights. files: names in the folder.
+    about: its maker, `dataset_sha256` of the images that the cell's were compared with, `versions`
+    and `features`, names of metric networks -> SHA-256 of their weights. files: names in the folder.
     """
     digests = {name: digest(cell / name) for name in files}
     write_json(cell / "evaluation.json", {**about, "files": digests})
@@ -161,7 +168,7 @@ def main() -> int:
     parser.add_argument("--fid-images", type=int, default=0, help="first N; 0 for all")
     parser.add_argument("--lpips-images", type=int, default=0, help="first N; 0 for all")
     parser.add_argument("--reference", type=Path, nargs="+", required=True)
-    parser.add_argument("--code", default="", help="digest of the code that evaluates")
+    parser.add_argument("--versions", default="{}", help="JSON: metric or protocol -> version")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ LOOKALIKES = 3
 
 
 def run(
-    cell: Path, data: Path, weights: Path, reference: Path, code: str = "", threads: int = 1
+    cell: Path,
+    data: Path,
+    weights: Path,
+    reference: Path,
+    versions: Mapping[str, int] | None = None,
+    threads: int = 1,
 ) -> None:
     """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
 
@@ -45,7 +51,7 @@ def run(
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocol = load_protocol(PROTOCOL)
-    maker = {**origin(devices.name(device), threads), "code": code}
+    maker = {**origin(devices.name(device), threads), "versions": dict(versions or {})}
     about = json.loads((cell / "sampling.json").read_text(encoding="utf-8"))
     if about["status"] != "finished":
         for name in ("samples.png", "neighbours.png"):
@@ -122,7 +128,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--reference", type=Path, required=True)
-    parser.add_argument("--code", default="", help="digest of the code that evaluates")
+    parser.add_argument("--versions", default="{}", help="JSON: metric or protocol -> version")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -132,7 +138,7 @@ def main() -> int:
             arguments.data,
             arguments.weights,
             arguments.reference,
-            arguments.code,
+            json.loads(arguments.versions),
             arguments.threads,
         )
     except (DataError, ValueError, KeyError, OSError, RuntimeError) as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,12 +18,12 @@ from workflows.schema import ConfigError
 from workflows.spaces import first_stage, write_latents
 
 
-def run(cell: Path, data: Path, code: str, out: Path) -> None:
+def run(cell: Path, data: Path, versions: Mapping[str, int], out: Path) -> None:
     """Write `points`, (n, d, h, w), of the training images without validation, in their order."""
     device = devices.choose()
     devices.set_precision("fp32", device)
     loaded = load_train(data)
-    trained = first_stage(cell, loaded.record["train"]["sha256"], code)
+    trained = first_stage(cell, loaded.record["train"]["sha256"], versions)
     about = {
         "cell": trained.record["cell"],
         "model": digest(cell / "model.safetensors"),
@@ -37,13 +39,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", type=Path, required=True, help="folder of the first stage")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--code", default="", help="digest of the code that trains first stages")
+    parser.add_argument("--versions", default="{}", help="JSON: of what trains first stages now")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
-        run(arguments.cell, arguments.data, arguments.code, arguments.out)
+        versions = json.loads(arguments.versions)
+        run(arguments.cell, arguments.data, versions, arguments.out)
     except (CheckpointError, ConfigError, DataError, OSError, KeyError) as error:
         print(f"latents: {error}", file=sys.stderr)
         return 1

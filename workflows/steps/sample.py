@@ -7,12 +7,14 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from models.streams import Purpose, generator
 from workflows import devices
 from workflows.checkpoint import CheckpointError, check_model, read_tensors
 from workflows.files import digest, write_atomically, write_json
@@ -32,7 +34,7 @@ def run(
     sampling: dict[str, Any],
     stage1: Path | None,
     latents: Path | None,
-    code: str = "",
+    versions: Mapping[str, int] | None = None,
     threads: int = 1,
 ) -> None:
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
@@ -40,8 +42,8 @@ def run(
     sampling: the knobs that sampling reads. stage1, latents: folder of the first stage and the file
     of its latents, None for pixels. noise.npy: as many images decoded from noise as there are
     samples along the training, for comparison; progress.npy has those, (moments, n, c, h, w).
-    code: a digest of the code that samples.
-    Parts that an interrupted run left are taken over if model, knobs and code are the same.
+    versions: of what samples.
+    Parts that an interrupted run left are taken over if model, knobs and versions are the same.
     """
     device = devices.choose()
     devices.set_precision("fp32", device)
@@ -71,7 +73,7 @@ def run(
     backbone = backbone.to(device).requires_grad_(False)
     shape = tuple(record["shape"])
     parts = cell / "state" / "samples"
-    identity = json.dumps([digest(file), sampling, code], sort_keys=True)
+    identity = json.dumps([digest(file), sampling, versions], sort_keys=True)
     if not (parts / "of.json").exists() or json.loads((parts / "of.json").read_text()) != identity:
         shutil.rmtree(parts, ignore_errors=True)
         write_json(parts / "of.json", identity)
@@ -93,9 +95,8 @@ def run(
         files.append(part)
     kept, _ = read_tensors(cell / "progress.safetensors")
     along = [_stored(to_images(space, kept[name], device)) for name in sorted(kept)]
-    noise = torch.randn(
-        (len(along[-1]), *shape), generator=torch.Generator().manual_seed(knobs["seed"])
-    )
+    stream = generator(knobs["seed"], Purpose.UNTRAINED)
+    noise = torch.randn((len(along[-1]), *shape), generator=stream)
     _write(cell / "progress.npy", np.stack(along))
     _write(cell / "noise.npy", _stored(to_images(space, noise, device)))
     _join(cell / "samples.npy", files, knobs["samples"])
@@ -107,7 +108,7 @@ def run(
             "epochs": [int(name) for name in sorted(kept)],
             "seconds": time.perf_counter() - start,
             **origin(devices.name(device), threads),
-            "code": code,
+            "versions": dict(versions or {}),
         },
     )
     shutil.rmtree(cell / "state", ignore_errors=True)
@@ -146,7 +147,7 @@ def main() -> int:
     parser.add_argument("--sampling", required=True, help="JSON of the knobs of sampling")
     parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
     parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
-    parser.add_argument("--code", default="", help="digest of the code that samples")
+    parser.add_argument("--versions", default="{}", help="JSON: part of sampling -> version")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -157,7 +158,7 @@ def main() -> int:
             sampling,
             arguments.stage1,
             arguments.latents,
-            arguments.code,
+            json.loads(arguments.versions),
             arguments.threads,
         )
     except (CheckpointError, ConfigError, OSError, json.JSONDecodeError) as error:

@@ -64,7 +64,7 @@ def run(
     data: Path,
     out: Path,
     threads: int,
-    code: str = "",
+    versions: Mapping[str, int] | None = None,
     filmed: bool = False,
     weights: Path | None = None,
 ) -> None:
@@ -73,7 +73,7 @@ def run(
     The state stays until the cell is evaluated: whoever started this may be killed, or find the
     clock set back, before it takes the outputs for good, and would remove them.
 
-    code: a digest of the code that trains; a state that other code left is not gone on from.
+    versions: of what trains; a state that other versions left is not gone on from.
     filmed: also write film.safetensors, which changes nothing else. weights: folder of the metric
     networks, one of which VQGAN trains with.
     """
@@ -107,7 +107,7 @@ def run(
         refuse_beyond(found, device, "batch_size, network_channels or network_blocks")
 
     state = out / "state" / "last.safetensors"
-    identity = json.dumps([spec, record["train"]["sha256"], code, filmed], sort_keys=True)
+    identity = json.dumps([spec, record["train"]["sha256"], versions, filmed], sort_keys=True)
 
     shown = moments(planned) if filmed else frozenset()
     film = Film(model, images.validation[:WATCHED], shown, device)
@@ -177,7 +177,7 @@ def run(
             "seconds": history[-1]["seconds"] if history else 0.0,
             **origin(devices.name(device), threads),
             "processes": together.count,
-            "code": code,
+            "versions": dict(versions or {}),
             "dataset_sha256": record["train"]["sha256"],
             "log_sha256": digest(out / "log.csv"),
             "model_sha256": digest(out / "model.safetensors"),
@@ -249,7 +249,7 @@ def main() -> int:
     parser.add_argument("--spec", required=True, help="JSON: budget, cell and knobs")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--code", default="", help="digest of the code that trains")
+    parser.add_argument("--versions", default="{}", help="JSON: part of the training -> version")
     parser.add_argument("--weights", type=Path, help="folder of metric networks, for vqgan")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="that share each batch")
@@ -269,7 +269,7 @@ def main() -> int:
                 arguments.data,
                 arguments.out,
                 arguments.threads,
-                arguments.code,
+                json.loads(arguments.versions),
                 arguments.film,
                 arguments.weights,
             )

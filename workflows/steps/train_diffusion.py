@@ -47,15 +47,15 @@ def run(
     out: Path,
     threads: int,
     latents: Path | None = None,
-    code: str = "",
+    versions: Mapping[str, int] | None = None,
     progress_samples: int = 2,
 ) -> None:
     """Train, or go on from `out`/state; write model.safetensors, progress.safetensors, log.csv and
     train.json.
 
     The model is the averaged one. The state stays until samples are made, see the train step.
-    latents: what `workflows.steps.latents` wrote for the first stage, None for pixels. code: a
-    digest of the code that trains; a state that other code left is not gone on from.
+    latents: what `workflows.steps.latents` wrote for the first stage, None for pixels. versions:
+    of what trains; a state that other versions left is not gone on from.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -80,7 +80,7 @@ def run(
     refuse_beyond(found, device, "batch_size, unet_channels or unet_multipliers")
 
     state = out / "state" / "last.safetensors"
-    identity = json.dumps([spec, source, code, progress_samples], sort_keys=True)
+    identity = json.dumps([spec, source, versions, progress_samples], sort_keys=True)
     history = resume(state, identity, lambda packed: unpack(packed, learner))
 
     def after_epoch(history: list[dict[str, float]]) -> None:
@@ -143,7 +143,7 @@ def run(
             "seconds": history[-1]["seconds"] if history else 0.0,
             **origin(devices.name(device), threads),
             "processes": accelerator.num_processes,
-            "code": code,
+            "versions": dict(versions or {}),
             "dataset_sha256": record["train"]["sha256"],
             "log_sha256": digest(out / "log.csv"),
             "model_sha256": digest(out / "model.safetensors"),
@@ -235,7 +235,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--code", default="", help="digest of the code that trains")
+    parser.add_argument("--versions", default="{}", help="JSON: part of the training -> version")
     parser.add_argument("--progress-samples", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="that share each batch")
@@ -255,7 +255,7 @@ def main() -> int:
                 arguments.out,
                 arguments.threads,
                 arguments.latents,
-                arguments.code,
+                json.loads(arguments.versions),
                 arguments.progress_samples,
             )
     except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
