@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all_tables test lint faults guards verify cells status cost cell so_far site report bench bench-embedded bench-gpu slurm-test slurm-check lock
+.PHONY: all_tables test lint faults verify cells status cost cell site report bench bench-embedded bench-gpu slurm-test slurm-check lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
@@ -26,10 +26,6 @@ lint: .venv/ready
 faults: .venv/ready
 	$(BIN)/python -m tests.faults --out docs/faults.md
 
-# Take guards out of a copy, see the tests that hold them fail, and write docs/guards.md; ten minutes.
-guards: .venv/ready
-	$(BIN)/python -m tests.guards --out docs/guards.md
-
 # Which results are what their records say, and what would be made today.
 verify: .venv/ready
 	@$(BIN)/python -m workflows.verify --budget $(BUDGET)
@@ -44,37 +40,26 @@ status: .venv/ready
 cost: .venv/ready
 	@$(BIN)/python -m workflows.cost --budget $(BUDGET)
 
-# Tables and figures of what is finished, also while a long run goes on, and from the records of
-# published runs that come with the repository; the rest is "not measured". Trains nothing.
-so_far: .venv/ready
-	$(BIN)/snakemake --nolock --cores 1 --rerun-triggers mtime --forcerun plan \
-	  --config budget=$(BUDGET) so_far=true -- all_tables
-
-# Pages of all results, also from committed records alone: results/<budget>/site/index.html.
+# Tables, figures and pages of what is finished, also while a long run goes on and from the records
+# that come with the repository; the rest is "not measured". Trains nothing.
 site: .venv/ready
-	$(BIN)/snakemake --nolock --cores 1 --rerun-triggers mtime --forcerun plan \
-	  --config budget=$(BUDGET) so_far=true -- results/$(BUDGET)/site
+	$(BIN)/python -m workflows.render --budget $(BUDGET)
 
-# One file to open in a browser: tables and figures of what is finished, with the steps behind them.
-# Snakemake makes no report while a result is missing, so what is not finished is rendered as such
-# first. Snakemake warns of each file that it has not made itself, as published records are.
-report: so_far
+# One file to open in a browser: tables and figures with the steps behind them. Snakemake warns of
+# each file that it has not made itself, as published records are.
+report: .venv/ready
 	@rm -f results/$(BUDGET)/report.html
 	$(BIN)/snakemake --nolock --cores 1 --config budget=$(BUDGET) --report results/$(BUDGET)/report.html \
 	  -- all_tables 2>&1 | { grep -v "^Missing metadata for file" || true; }
 	@test -f results/$(BUDGET)/report.html && echo "Open results/$(BUDGET)/report.html"
 
-# Train one cell again, then render the tables and figures that show it from it and whatever else is
-# there. In two runs: asked for its tables, Snakemake would train every other cell of theirs that has
-# no model here, as none of the published records has.
+# Train one cell again, and draw the tables and figures that show it from it and whatever else is
+# there.
 cell: .venv/ready
 	@test -n "$(CELL)" || { echo "Name a cell: make cell CELL=mnist_5k/cvq_vae/default/seed0 ('make cells' lists them)"; exit 1; }
-	@targets=$$($(BIN)/python -m workflows.cells targets --budget $(BUDGET) --cell "$(CELL)") && \
-	cell="results/$(BUDGET)/cells/$(CELL)" && \
-	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) \
-	  --forcerun "$$cell/model.safetensors" -- "$$cell/metrics.csv" && \
-	$(BIN)/snakemake --cores 1 --rerun-triggers mtime --forcerun plan \
-	  --config budget=$(BUDGET) so_far=true -- $$targets
+	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) retrain="$(CELL)" \
+	  -- "results/$(BUDGET)/cells/$(CELL)/metrics.csv"
+	$(BIN)/python -m workflows.render --budget $(BUDGET) --cell "$(CELL)"
 
 # The cells of one table through a Slurm cluster of this machine alone, of which one training is
 # killed and the other loses its node; some five minutes.

@@ -10,6 +10,7 @@ report: "workflows/report/workflow.rst"
 
 include: "workflows/rules/common.smk"
 include: "workflows/rules/requests.smk"
+include: "workflows/rules/inputs.smk"
 include: "workflows/rules/data.smk"
 include: "workflows/rules/cells.smk"
 include: "workflows/rules/generation.smk"

@@ -32,7 +32,7 @@ def test_an_old_number_is_noticed() -> None:
     old = render(f"{START}{END}", table, verdicts, ["seen"], "made up")
     assert "| A " in old
     assert "50.0" in old
-    assert "N = 64" in old
+    assert "rFID over 64 images" in old
     assert "Of 3 verdicts on what the paper or its poster states" in old
     assert "Counted apart: 1 on controls of this project." in old
     assert "1 reproduced, 2 undecided" in old
@@ -54,6 +54,6 @@ def test_every_file_it_points_to_is_there() -> None:
 def test_every_make_target_it_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:^|`)make ([a-z_]+)", README, re.MULTILINE))
-    assert {"all_tables", "test", "cells", "status", "cell", "so_far"} <= named
+    assert {"all_tables", "test", "cells", "status", "cell", "site"} <= named
     for target in named:
         assert f"\n{target}:" in makefile, target

@@ -11,22 +11,22 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from workflows import equivalents
+from workflows import collecting
 from workflows import verify as command
 from workflows.data import describe, names
 from workflows.files import digest, write_json
 from workflows.generation_grid import sampling
-from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import plan
-from workflows.provenance import fingerprint, lock, sampling_code, training_code
-from workflows.registry import network_of
-from workflows.steps import collect
-from workflows.verify import STATES, Today, report, verify
+from workflows.grid import Grid, load_grid
+from workflows.planning import planned
+from workflows.provenance import lock
+from workflows.records import Today, states
+from workflows.verify import STATES, Finding, report
+from workflows.verify import verify as verify_plan
 
 CELL = "mnist_5k/cvq_vae/default/seed0"
 FEATURES = "inception (route)"
 IMAGES = {"train": "da" * 32, "test": "7e" * 32}
-TODAY = Today(lock(), {"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
+TODAY = Today({"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
 
 
 DATASETS = {name: describe(name) for name in names()}
@@ -35,6 +35,15 @@ DATASETS = {name: describe(name) for name in names()}
 @pytest.fixture(scope="module")
 def grid() -> Grid:
     return load_grid("smoke", DATASETS)
+
+
+def plan_of(grid: Grid) -> dict[str, Any]:
+    return planned("smoke", grid, DATASETS, {})
+
+
+def verify(grid: Grid, results: Path, today: Today) -> list[Finding]:
+    """The findings of the smoke budget."""
+    return verify_plan(grid, plan_of(grid), results, today)
 
 
 def change(file: Path, **values: Any) -> None:
@@ -68,14 +77,19 @@ def results(tmp_path: Path, grid: Grid) -> Path:
     record = {
         **{"status": "finished", "budget": "smoke", "cell": CELL, "knobs": knobs, "epochs": 1},
         **{"message": "", "steps": 2, "seconds": 2.5},
-        "code": training_code(1, knobs["method"], network_of(knobs)),
+        "versions": plan_of(grid)["cells"][CELL]["versions"],
+        "images": plan_of(grid)["cells"][CELL]["images"],
         "dataset_sha256": IMAGES["train"],
         "model_sha256": digest(folder / "model.safetensors"),
         **maker,
     }
     write_json(folder / "train.json", record)
-    measured = {"code": fingerprint("workflows.steps.evaluate"), "dataset_sha256": IMAGES["test"]}
-    about = {**maker, **measured, "features": {FEATURES: "fe" * 32}}
+    about = {
+        **maker,
+        **plan_of(grid)["cells"][CELL]["evaluation"],
+        "dataset_sha256": IMAGES["test"],
+        "features": {FEATURES: "fe" * 32},
+    }
     write_json(folder / "evaluation.json", about)
     sign(folder)
     gather(grid, tmp_path / "smoke")
@@ -83,10 +97,12 @@ def results(tmp_path: Path, grid: Grid) -> Path:
 
 
 def gather(grid: Grid, results: Path) -> None:
-    places = (budgets_by_role(), budgets_by_table())
-    planned = plan(grid, str(results / "cells" / "{cell}"), DATASETS, {}, *places, [])
-    part = collect.measured_part(planned)
-    collect.gather(part)["measured"].to_csv(results / "measured.csv", index=False)
+    content = plan_of(grid)
+    for name, cell in content["cells"].items():
+        cell["folder"] = str(results / "cells" / name)
+    found = states(content["cells"], TODAY)
+    measured = collecting.gather(content, found)["measured"]
+    measured.to_csv(results / "measured.csv", index=False)
 
 
 def test_what_was_just_made_is_ok(results: Path, grid: Grid) -> None:
@@ -98,7 +114,7 @@ def test_what_was_just_made_is_ok(results: Path, grid: Grid) -> None:
     assert of_metric.to_dict() == {"l1": "", "rFID": "fe" * 6}
     # What published records lack, in a clone without caches.
     (results / "cells" / CELL / "model.safetensors").unlink()
-    assert verify(grid, results, Today(lock(), {}, frozenset())) == [(CELL, "ok", "")]
+    assert verify(grid, results, Today()) == [(CELL, "ok", "")]
 
 
 def edited(file: str) -> Callable[[Path], None]:
@@ -127,25 +143,29 @@ def retrained(**values: Any) -> Callable[[Path], None]:
         (lambda cell: (cell / "train.json").write_text("[]"), "altered", "cannot be read"),
         (retrained(cell="mnist_5k/vq_vae/default/seed0"), "foreign", "is of mnist_5k/vq_vae"),
         (retrained(budget="lite"), "foreign", "at lite"),
-        (retrained(code="0123"), "stale", "trained by other code, of commit abc"),
-        (retrained(dataset_sha256="0" * 64), "stale", "trained on other images"),
-        (retrained(lock_sha256="0" * 64), "stale", "trained with other packages"),
+        (
+            retrained(versions={"method": 9, "network": 1, "objective": 1, "training": 1}),
+            "outdated",
+            "version of method was 9, is 1",
+        ),
+        (retrained(versions=None), "outdated", "made before there were versions"),
+        (retrained(dataset_sha256="0" * 64), "outdated", "trained on other images"),
+        (retrained(lock_sha256="0" * 64), "ok", ""),
         (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
-        (retrained(model_sha256=None), "unproven", "no digest of model.safetensors"),
-        (lambda cell: (cell / "evaluation.json").unlink(), "unproven", "no evaluation.json"),
+        (lambda cell: (cell / "evaluation.json").unlink(), "outdated", "not measured"),
         (
             lambda cell: change(cell / "evaluation.json", features={FEATURES: "0" * 64}),
-            "stale",
+            "outdated",
             "measured with other metric networks",
         ),
         (
-            lambda cell: change(cell / "evaluation.json", code="0123"),
-            "stale",
-            "evaluated by other code, of commit abc",
+            lambda cell: change(cell / "evaluation.json", versions={"l1": 9}),
+            "outdated",
+            "version of l1 was 9, is 1",
         ),
         (
             lambda cell: change(cell / "evaluation.json", dataset_sha256="0" * 64),
-            "stale",
+            "outdated",
             "compared with other test images",
         ),
     ],
@@ -161,59 +181,45 @@ def test_what_differs_is_named(
     assert why in finding.why
 
 
-def test_another_setting_is_stale_and_named(results: Path, grid: Grid) -> None:
+def test_another_setting_is_outdated_and_named(results: Path, grid: Grid) -> None:
     knobs = {**grid.cells[CELL].knobs, "learning_rate": 0.5}
     retrained(knobs=knobs)(results / "cells" / CELL)
     (finding,) = verify(grid, results, TODAY)
-    assert finding.state == "stale"
+    assert finding.state == "outdated"
     assert finding.why.startswith("learning_rate was 0.5, is 0.")
 
 
-def test_another_way_of_sampling_is_stale_and_named(results: Path, grid: Grid) -> None:
+def test_another_way_of_sampling_is_outdated_and_named(results: Path, grid: Grid) -> None:
     name = "mnist_5k/ddpm/conditional/seed0"
     knobs = dict(grid.cells[name].knobs)
     folder = results / "cells" / name
     shutil.copytree(results / "cells" / CELL, folder)
     asked = sampling(knobs)
+    wanted = plan_of(grid)["cells"][name]
     trained = {key: value for key, value in knobs.items() if key not in asked}
-    change(folder / "train.json", cell=name, knobs=trained, code=training_code(2, "ddpm", "plain"))
+    change(
+        folder / "train.json",
+        **{"cell": name, "knobs": trained, "versions": wanted["versions"]},
+        images=wanted["images"],
+        progress_samples=wanted["evaluation"]["progress_samples"],
+    )
     sign(folder)
-    code = fingerprint("workflows.steps.evaluate_samples")
-    change(folder / "evaluation.json", code=code, dataset_sha256=IMAGES["train"])
-    write_json(folder / "sampling.json", {"status": "finished", **asked, "seconds": 1.0})
+    evaluation = {**wanted["evaluation"], "dataset_sha256": IMAGES["train"]}
+    change(folder / "evaluation.json", **evaluation)
+    versions = wanted["evaluation"]["sampling_versions"]
+    made = {"status": "finished", **asked, "seconds": 1.0, "versions": versions, "commit": "abc"}
+    write_json(folder / "sampling.json", made)
     assert (name, "ok", "") in verify(grid, results, TODAY)
     change(folder / "sampling.json", guidance=2.0)
-    assert (name, "stale", "guidance was 2.0, is 1.0") in verify(grid, results, TODAY)
-    change(folder / "sampling.json", guidance=1.0, code=sampling_code("ddpm"), commit="abc")
-    assert (name, "ok", "") in verify(grid, results, TODAY)
-    change(folder / "sampling.json", dirty=True)
+    assert (name, "outdated", "guidance was 2.0, is 1.0") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", guidance=1.0, dirty=True)
     assert (name, "unproven", "commit abc had uncommitted changes") in verify(grid, results, TODAY)
-    change(folder / "sampling.json", code="0123")
-    assert (name, "stale", "sampled by other code, of commit abc") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", dirty=False, versions={"sampling": 9})
+    said = "version of sampling was 9, is 1"
+    assert (name, "outdated", said) in verify(grid, results, TODAY)
     # One that diverged has no samples.
     write_json(folder / "sampling.json", {"status": "diverged"})
     assert (name, "ok", "") in verify(grid, results, TODAY)
-
-
-def test_code_that_is_declared_the_same_is_not_stale(
-    results: Path, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = {"train": "a" * 16, "evaluate": "b" * 16}
-    folder = results / "cells" / CELL
-    retrained(code=old["train"])(folder)
-    change(folder / "evaluation.json", code=old["evaluate"])
-    (finding,) = verify(grid, results, TODAY)
-    assert finding.state == "stale"
-    codes = {
-        old["train"]: training_code(1, "cvq_vae", "convnet"),
-        old["evaluate"]: fingerprint("workflows.steps.evaluate"),
-    }
-    file = tmp_path / "equivalents.yaml"
-    write_json(file, {"changes": [{"change": "Faster", "shown": ["a test"], "codes": codes}]})
-    monkeypatch.setattr(equivalents, "FILE", file)
-    # Of the results, measured.csv shows the digest of the record that was changed here.
-    (results / "measured.csv").unlink()
-    assert verify(grid, results, TODAY) == [(CELL, "ok", "")]
 
 
 @pytest.mark.parametrize(
@@ -249,9 +255,9 @@ def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:
     ("make", "accept", "status"),
     [
         (lambda cell: None, [], 0),
-        (retrained(code="0123"), [], 1),
-        (retrained(code="0123"), ["--accept", "stale"], 0),
-        (edited("metrics.csv"), ["--accept", "stale", "unproven"], 1),
+        (retrained(versions=None), [], 1),
+        (retrained(versions=None), ["--accept", "outdated"], 0),
+        (edited("metrics.csv"), ["--accept", "outdated", "unproven"], 1),
     ],
 )
 def test_the_command_says_what_is_accepted(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.reading import validate
@@ -16,10 +16,13 @@ IDENTITY = frozenset({"dataset", "method", "seed", "first_stage"})
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: every knob's value."""
+    """One training run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: the value of each that
+    its method and network take. defaults: what stands for one that a finished run's record lacks.
+    """
 
     id: str
     knobs: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def first_stage(self) -> str | None:
@@ -44,11 +47,21 @@ def base(
     asked = {**of_method, **settings["knobs"], **settings.get("role_knobs", {}).get(role, {})}
     network = wanted.get("network", asked.get("network", "convnet"))
     return {
-        **defaults["knobs"],
-        **(defaults["colour"] if channels == 3 else {}),
-        **defaults["networks"].get(network, {}),
+        **defaults_of({**wanted, "network": network}, channels, defaults),
         **(settings.get("network_knobs", {}).get(network, {})),
         **asked,
+    }
+
+
+def defaults_of(
+    wanted: Mapping[str, Any], channels: int, defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The defaults of an autoencoder's method and network, whatever the budget."""
+    return {
+        **defaults["knobs"],
+        **(defaults["colour"] if channels == 3 else {}),
+        **defaults["networks"].get(wanted["network"], {}),
+        **defaults["methods"].get(wanted["method"], {}),
     }
 
 
@@ -57,8 +70,11 @@ def resolve(
     base: Mapping[str, Any],
     wanted: Mapping[str, Any],
     properties: Mapping[str, Any],
+    defaults: Mapping[str, Any],
 ) -> Cell:
-    """The cell of a row. identity: dataset and seed. The id names the knobs that differ."""
+    """The cell of a row. identity: dataset and seed. The id names the knobs that differ from
+    `base`, what the row starts from at this budget. defaults: of every budget.
+    """
     knobs = taken({**identity, **base, **wanted})
     different = [
         slug(schema["x-slug"], knobs[name])
@@ -67,7 +83,7 @@ def resolve(
     ]
     variant = "-".join(different) or "default"
     method, dataset, seed = knobs["method"], knobs["dataset"], knobs["seed"]
-    return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs)
+    return Cell(f"{dataset}/{method}/{variant}/seed{seed}", knobs, defaults)
 
 
 def taken(knobs: Mapping[str, Any]) -> dict[str, Any]:

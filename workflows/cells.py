@@ -1,4 +1,4 @@
-"""Look at cells: `python -m workflows.cells list|status|targets [--budget NAME] [--cell ID]`."""
+"""Look at cells: `python -m workflows.cells list|status [--budget NAME]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pandas as pd
 
 from workflows.data import DataError, describe, names
 from workflows.grid import Grid, load_grid
-from workflows.planning import ANIMATIONS, FIGURES
+from workflows.planning import planned
+from workflows.records import Today, states
 from workflows.schema import ConfigError
 
 
@@ -27,32 +28,23 @@ def listing(grid: Grid) -> pd.DataFrame:
     )
 
 
-def targets(grid: Grid, cell: str) -> list[str]:
-    """The files to render after a cell has run again: its tables and figures, and all numbers.
+def status(grid: Grid, plan: Mapping[str, Any], cache: Path) -> pd.DataFrame:
+    """cell, state, epoch, loss, usage, images/s and minutes left; one row a cell.
 
-    To be asked for with `so_far`, which takes other cells as they are and trains none.
-
-    Raises ConfigError for an unknown cell, naming the nearest ones.
+    plan: the content of plan.json.
     """
-    tables = grid.tables_of(grid.cell(cell).id)
-    files = [f"results/{grid.name}/tables/{table}.md" for table in tables]
-    drawn = [name for name, figure in FIGURES.items() if figure["table"] in tables]
-    files += [f"figures/{grid.name}/{name}.svg" for name in drawn]
-    files += [f"figures/{grid.name}/{name}.gif" for name in ANIMATIONS if name in drawn]
-    return [*files, f"results/{grid.name}/measured.csv"]
-
-
-def status(grid: Grid, results: Path) -> pd.DataFrame:
-    """cell, state, epoch, loss, usage, images/s and minutes left; one row a cell."""
     rows = []
+    found = states(plan["cells"], Today.look(cache))
     for name, cell in grid.cells.items():
-        folder = results / grid.name / "cells" / name
+        folder = Path(plan["cells"][name]["folder"])
         last: dict[str, Any] = {}
         # A cell that is being trained again still has the metrics of the time before.
-        if (folder / "train.json").exists():
-            status = json.loads((folder / "train.json").read_text())["status"]
-            measured = (folder / "metrics.csv").exists()
-            state = "evaluated" if measured else status.replace("finished", "trained")
+        if found[name].finished:
+            state = "finished"
+        elif found[name].outdated:
+            state = f"outdated: {found[name].outdated}"
+        elif (folder / "train.json").exists():
+            state = "trained"
         elif (folder / "state" / "progress.json").exists():
             state = "in training or interrupted"
             last = json.loads((folder / "state" / "progress.json").read_text())
@@ -85,25 +77,21 @@ def _shown(last: Mapping[str, Any], epochs: int) -> dict[str, str]:
 def main() -> int:
     """Parse the command line; 1 and one line on standard error for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["list", "status", "targets"])
+    parser.add_argument("what", choices=["list", "status"])
     parser.add_argument("--budget", default="embedded")
-    parser.add_argument("--cell", help="with targets: the cell whose files are meant")
     arguments = parser.parse_args()
-    if (arguments.what == "targets") != (arguments.cell is not None):
-        parser.error("--cell goes with targets, and targets needs it")
     try:
-        grid = load_grid(arguments.budget, {name: describe(name) for name in names()})
-        if arguments.what == "targets":
-            print(*targets(grid, arguments.cell), sep="\n")
-            return 0
+        datasets = {name: describe(name) for name in names()}
+        grid = load_grid(arguments.budget, datasets)
+        plan = planned(arguments.budget, grid, datasets, {})
     except (ConfigError, DataError) as error:
         print(f"cells: {error}", file=sys.stderr)
         return 1
-    frame = listing(grid) if arguments.what == "list" else status(grid, Path("results"))
+    frame = listing(grid) if arguments.what == "list" else status(grid, plan, Path(".cache"))
     print(frame.to_markdown(index=False, tablefmt="simple", disable_numparse=True))
     if arguments.what == "status":
-        done = (frame["state"] == "evaluated").sum()
-        print(f"\n{done} of {len(frame)} cells evaluated")
+        done = (frame["state"] == "finished").sum()
+        print(f"\n{done} of {len(frame)} cells finished")
     print(
         f"\nTrain one again and renew the tables and figures it feeds:\n"
         f"  make cell BUDGET={grid.name} CELL={frame['cell'].iloc[0]}"

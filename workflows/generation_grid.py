@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workflows.cell import IDENTITY, Cell, base, check, resolve
+from workflows.cell import IDENTITY, Cell, base, check, defaults_of, resolve
 from workflows.misfits import misfits
 from workflows.reading import validate, validate_some
 from workflows.schema import ConfigError, refuse_unknown, schema
@@ -172,11 +172,8 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
         raise ConfigError(
             f"{wanted.where}: method: '{entry['method']}' is not allowed; allowed: {allowed}"
         )
-    start = {
-        **defaults["knobs"],
-        **defaults["methods"][entry["method"]],
-        **settings.knobs(wanted.role, entry["method"]),
-    }
+    lacking = {**defaults["knobs"], **defaults["methods"][entry["method"]]}
+    start = {**lacking, **settings.knobs(wanted.role, entry["method"])}
     if wanted.conditional:
         entry["conditional"] = True
     elif not {**start, **entry}["conditional"]:
@@ -185,12 +182,12 @@ def cells(wanted: Wanted, settings: Settings, seeds: list[int]) -> Iterator[tupl
     for seed in seeds:
         identity = {"dataset": wanted.dataset, "seed": seed}
         if method is None:
-            model = resolve({**identity, "first_stage": None}, start, entry, known)
+            model = resolve({**identity, "first_stage": None}, start, entry, known, lacking)
             _check(model, wanted, settings)
             yield (model,)
             continue
         first = _first_stage(wanted, settings, method, identity)
-        model = resolve({**identity, "first_stage": first.id}, start, entry, known)
+        model = resolve({**identity, "first_stage": first.id}, start, entry, known, lacking)
         _check(model, wanted, settings)
         yield _after(model, first), first
 
@@ -225,7 +222,8 @@ def _first_stage(
         raise ConfigError(
             f"{wanted.where}: first_stage: '{method}' is not allowed; allowed: {', '.join(allowed)}"
         )
-    first = resolve(identity, start, asked, known)
+    lacking = defaults_of({**start, **asked}, wanted.channels, settings.defaults)
+    first = resolve(identity, start, asked, known, lacking)
     check(first, where)
     return first
 
@@ -239,4 +237,4 @@ def _after(model: Cell, first: Cell) -> Cell:
     dataset, own, rest, seed = model.id.split("/")
     name = method if variant == "default" else f"{method}-{variant}"
     name = name if rest == "default" else f"{name}+{rest}"
-    return Cell(f"{dataset}/{own}/{name}/{seed}", model.knobs)
+    return Cell(f"{dataset}/{own}/{name}/{seed}", model.knobs, model.defaults)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from workflows import generation_grid
-from workflows.cell import IDENTITY, Cell, base, check, check_size, resolve
+from workflows.cell import IDENTITY, Cell, base, check, check_size, defaults_of, resolve
 from workflows.data import Dataset
 from workflows.misfits import misfits
 from workflows.naming import known
-from workflows.registry import knobs_taken
 from workflows.reading import load_yaml, validate, validate_some
+from workflows.registry import knobs_taken
 from workflows.schema import ConfigError, refuse_unknown
 
 ROOM = Path(__file__).parent
@@ -52,12 +52,21 @@ class Grid:
         users = {cell.id for cell in self.cells.values() if cell.first_stage == cell_id}
         return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
 
-    def protocols(self, cell_id: str) -> list[str]:
-        """The protocols that a cell is measured in: the budget's, and those of tables that show it."""
+    def protocols_of(self, table: str) -> list[str]:
+        """The protocols that a table shows, sorted but for those of the published numbers last."""
+        if self.tables[table].get("stage") == 2:
+            return ["samples"]
         evaluation = self.budget["evaluation"]
-        of_tables = evaluation.get("table_protocols", {})
+        wanted = evaluation.get("table_protocols", {}).get(table, evaluation["protocols"])
+        return sorted(wanted, key=lambda name: (name == "as_published", name))
+
+    def protocols(self, cell_id: str) -> list[str]:
+        """The protocols that an autoencoder is measured in: those of the tables that show it, and
+        the budget's for a first stage that none shows.
+        """
         tables = {row.table for row in self.rows if row.cell == cell_id}
-        wanted = [evaluation["protocols"], *(of_tables.get(table, []) for table in tables)]
+        shown = [self.protocols_of(table) for table in tables]
+        wanted = shown or [self.budget["evaluation"]["protocols"]]
         return sorted({name for names in wanted for name in names})
 
     def labels(self, table: str, every: bool = False) -> list[str]:
@@ -179,7 +188,10 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     start = base(wanted, datasets[dataset].channels, role, settings, defaults)
                     _refuse_not_taken(wanted, start, where)
                     identity = [{"dataset": dataset, "seed": seed} for seed in seeds]
-                    found = [(resolve(who, start, wanted, properties),) for who in identity]
+                    lacking = defaults_of({**start, **wanted}, datasets[dataset].channels, defaults)
+                    found = [
+                        (resolve(who, start, wanted, properties, lacking),) for who in identity
+                    ]
                     for (cell,) in found:
                         check(cell, where)
                 for shown, *needed in found:
@@ -220,9 +232,7 @@ def _check_defaults(defaults: Mapping[str, Any], where: str) -> None:
             raise ConfigError(f"{where}: generation.{key}: {misfit.said}")
 
 
-def _refuse_not_taken(
-    wanted: Mapping[str, Any], start: Mapping[str, Any], where: str
-) -> None:
+def _refuse_not_taken(wanted: Mapping[str, Any], start: Mapping[str, Any], where: str) -> None:
     """A knob that the row's method does not take would change nothing. Raises ConfigError."""
     method, network = wanted["method"], wanted.get("network", start["network"])
     names = knobs_taken(method, network)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workflows.cell import Cell
 from workflows.data import Dataset
-from workflows.grid import Grid
+from workflows.generation_grid import sampling
+from workflows.grid import Grid, budgets_by_role, budgets_by_table
+from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.protocol import load_protocol
 from workflows.reading import load_yaml
+from workflows.registry import sampling_versions, training_versions
+from workflows.verdicts import load_claims
 
 # Every figure: {table, title, caption, data, more}.
 FIGURES = load_yaml(Path(__file__).parent / "figures.yaml", "figures")
@@ -27,6 +35,35 @@ PAPER = {
 }
 # Roles whose datasets say themselves what they stand in for.
 OWN = ("digits", "natural", "faces")
+
+
+def planned(
+    budget: str, grid: Grid, datasets: Mapping[str, Dataset], missing: Mapping[str, str]
+) -> dict[str, Any]:
+    """The content of a budget's plan.json. datasets, missing: as of `plan`.
+
+    Raises ConfigError for anything wrong in claims.
+    """
+    roles, tables = budgets_by_role(), budgets_by_table()
+    folder = f"results/{budget}/cells/{{cell}}"
+    return plan(grid, folder, datasets, missing, roles, tables, load_claims(grid))
+
+
+def due(file: Path, now: bool) -> str:
+    """A file that rules have as an input to be told when to run, and its path.
+
+    Snakemake makes again what is older than an input. A file's own time may be wrong, as copies
+    and clones have it, so what is to be made is decided from records, and this file says so: it is
+    newer than every output if `now`, and older than every output else. Its content is another each
+    time, because Snakemake passes over an input that is newer and has the same bytes.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if now:
+        file.write_text(f"{time.time_ns()}\n", encoding="utf-8")
+    else:
+        file.touch()
+        os.utime(file, (0, 0))
+    return str(file)
 
 
 def filmed(knobs: Mapping[str, Any]) -> bool:
@@ -59,8 +96,12 @@ def plan(
             name: {
                 "folder": folder.format(cell=name),
                 "knobs": dict(cell.knobs),
+                "defaults": {k: v for k, v in cell.defaults.items() if k in cell.knobs},
                 "stage": cell.stage,
                 "missing": missing.get(cell.knobs["dataset"]),
+                "versions": training_versions(cell.knobs),
+                "images": trained_on(cell, datasets),
+                "evaluation": evaluation_of(grid, cell, datasets),
             }
             for name, cell in grid.cells.items()
         },
@@ -69,6 +110,7 @@ def plan(
             name: {
                 **{key: table[key] for key in ("title", "caption", "metrics")},
                 "stage": table.get("stage", 1),
+                "protocols": grid.protocols_of(name),
                 # Every row in order, those of published numbers alone among them.
                 "order": grid.labels(name),
                 "stands_for": _stands_for(grid, table),
@@ -119,6 +161,33 @@ def plan(
             if name in without or grid.budget["roles"][role] is None
         ],
     }
+
+
+def trained_on(cell: Cell, datasets: Mapping[str, Dataset]) -> int:
+    """How many images a cell trains on: not those for validation, whatever the array holds."""
+    about = datasets[cell.knobs["dataset"]]
+    images = about.images["train"] - about.validation
+    return min(cell.knobs["train_images"] or images, images)
+
+
+def evaluation_of(grid: Grid, cell: Cell, datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """What a cell's evaluation is to say of itself: protocols, how many images, versions."""
+    if cell.stage == 1:
+        names = grid.protocols(cell.id)
+        metrics, settings = OF_RECONSTRUCTIONS, grid.budget["evaluation"]
+        counts = {key: settings[key] or 0 for key in ("fid_images", "lpips_images")}
+    else:
+        names, metrics, settings = ["samples"], OF_SAMPLES, grid.budget["generation"]
+        about = datasets[cell.knobs["dataset"]]
+        images = about.images["train"] - about.validation
+        counts = {
+            "reference_images": min(settings["reference_images"] or images, images),
+            "progress_samples": settings["progress_samples"],
+            "sampling": sampling(cell.knobs),
+            "sampling_versions": sampling_versions(),
+        }
+    versions = {**metrics, **{name: load_protocol(name).version for name in names}}
+    return {"protocols": names, "versions": versions, **counts}
 
 
 def _once(*lists: list[str]) -> list[str]:

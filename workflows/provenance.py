@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,21 @@ def commit() -> tuple[str, bool]:
     if head.returncode:
         return "unknown", True
     return head.stdout.strip(), bool(status.stdout.strip())
+
+
+def made_by(commits: Iterable[str]) -> str:
+    """Commits that results are of, in words: how many, and the latest with its date."""
+    known = sorted({commit for commit in commits if re.fullmatch("[0-9a-f]{7,40}", commit)})
+    if not known:
+        return "of unknown commits"
+    show = ["git", "log", "--no-walk=sorted", "--format=%h %cs", "--ignore-missing", *known]
+    try:
+        done = subprocess.run(show, cwd=ROOT, capture_output=True, text=True)
+        lines = done.stdout.splitlines() if not done.returncode else []
+    except FileNotFoundError:
+        lines = []
+    latest = ", ".join(lines[0].split()) if lines else known[0]
+    return f"commit {latest}" if len(known) == 1 else f"{len(known)} commits, latest {latest}"
 
 
 def lock() -> str:

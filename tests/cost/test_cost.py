@@ -147,6 +147,27 @@ def test_every_step_of_every_cell_is_there(embedded: list[Job]) -> None:
     assert kept == 5000 * 28 * 28 + 4500 * 3 * 32 * 32
 
 
+def test_a_cell_is_measured_in_the_protocols_of_its_tables(embedded: list[Job]) -> None:
+    datasets = {name: describe(name) for name in names()}
+    grid = load_grid("embedded", datasets)
+    evaluation = {"protocols": ["exact"], "table_protocols": {"methods": ["exact", "as_published"]}}
+    budget = {**grid.budget, "evaluation": {**grid.budget["evaluation"], **evaluation}}
+    grid = replace(grid, budget=budget)
+    found = {one.name: one for one in jobs(grid, datasets)}
+    before = {one.name: one for one in embedded}
+    shown = {row.cell for row in grid.rows if row.table == "methods"}
+    evaluated = [name for name, cell in grid.cells.items() if cell.stage == 1]
+    assert shown < {*evaluated}
+    for name in evaluated:
+        job, dataset = found[f"evaluate {name}"], grid.cells[name].knobs["dataset"]
+        protocols = ("exact", "as_published") if name in shown else ("exact",)
+        references = {f"reference {dataset} {protocol}" for protocol in protocols}
+        assert {*job.after} == {f"train {name}", *references}
+        assert {*job.after} <= found.keys()
+        less = job.work.inference < before[job.name].work.inference
+        assert less == (name not in shown)
+
+
 def test_twice_the_samples_cost_twice_the_sampling(embedded: list[Job]) -> None:
     datasets = {name: describe(name) for name in names()}
     grid = load_grid("embedded", datasets)

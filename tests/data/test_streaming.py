@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from tests.generation.conftest import diffusion_spec
+from tests.generation.conftest import VERSIONS, diffusion_spec
 from tests.steps.conftest import ROOT, spec_of
 from workflows import data, evaluation, resident
 from workflows.data import cache, memory
@@ -182,7 +182,7 @@ def test_a_failed_preparation_leaves_what_was_there(
     def broken(*_: object) -> Any:
         raise DataError("damaged")
 
-    monkeypatch.setitem(cache.READERS, "mnist_csv", broken)
+    monkeypatch.setitem(cache.READS, "mnist_csv", broken)
     (out / ".decoding").mkdir()
     with pytest.raises(DataError, match="damaged"):
         data.prepare("mnist_5k", out)
@@ -289,17 +289,17 @@ def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
     digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stage1 = tmp_path / "stage1"
-    train.run(json.loads(spec_of()), digits, stage1, 1, code="c")
+    train.run(json.loads(spec_of()), digits, stage1, 1, versions=VERSIONS)
     torch.set_flush_denormal(False)
     file = stage1 / "latents.safetensors"
-    latents.run(stage1, digits, "c", file)
+    latents.run(stage1, digits, VERSIONS, file)
     for method, points in (("ldm", file), ("ddpm", None)):
         spec = diffusion_spec(method=method, epochs=1, conditional=True)
         both_ways(
             monkeypatch,
             tmp_path / method,
             lambda out, spec=spec, points=points: train_diffusion.run(
-                spec, digits, out, 1, points, "code", 2
+                spec, digits, out, 1, points, {}, 2
             ),
         )
     # Latents are those of all images at once, and of unit variance.
@@ -386,7 +386,7 @@ def test_blocks_change_no_evaluation() -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
     made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
-    protocol = evaluation.Protocol("exact", "", False, "nearest", None, None)
+    protocol = evaluation.Protocol("exact", "", False, "nearest", None, None, 1)
     seen: list[tuple[str, int]] = []
 
     def features(stored: np.ndarray, *_: object) -> np.ndarray:

@@ -17,7 +17,7 @@ JUNK = st.one_of(
     st.sampled_from([[], [[]], {}, {"a": 1}, [1, "a"], [None]]),
     st.text(max_size=8),
     st.integers(-5, 70000),
-)
+).map(copy.deepcopy)  # or what is put into a list next would be in every later draw, or in itself
 # What YAML has beside plain values, and what an editor or a merge leaves behind.
 SNIPPETS = st.sampled_from(
     [

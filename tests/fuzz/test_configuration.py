@@ -155,10 +155,15 @@ def test_datasets(
             assert (folder / source["files"][0]).resolve().is_relative_to(folder.resolve())
 
 
-@given(st.dictionaries(st.one_of(st.sampled_from(["budget", "so_far"]), st.text()), JUNK))
+@given(st.dictionaries(st.one_of(st.sampled_from(run_config.KEYS), st.text()), JUNK))
 def test_run_configuration(config: dict[str, Any]) -> None:
-    said = refusal(ConfigError, lambda: load_grid(run_config.read(config).budget, DATASETS))
-    assert said.startswith("config: ") if said is not None else {*config} <= {"budget", "so_far"}
+    def asked() -> None:
+        run = run_config.read(config)
+        load_grid(run.budget, DATASETS)
+        assert isinstance(run.retrain, bool) or "/" in run.retrain
+
+    said = refusal(ConfigError, asked)
+    assert said.startswith("config: ") if said is not None else {*config} <= {*run_config.KEYS}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +172,12 @@ def test_run_configuration(config: dict[str, Any]) -> None:
         ({"bugdet": "lite"}, "config: unknown key 'bugdet'; did you mean 'budget'"),
         ({"budget": None}, "config: budget: None is not the name of a budget"),
         ({"budget": True}, "config: budget: True is not the name"),
-        ({"so_far": "perhaps"}, "config: so_far: 'perhaps' is not allowed; allowed: true, false"),
+        (
+            {"retrain": "perhaps"},
+            "config: retrain: 'perhaps' is not allowed; allowed: true, false, the name of a cell",
+        ),
+        ({"retrain": ""}, "config: retrain: '' is not allowed"),
+        ({"retrain": 2}, "config: retrain: '2' is not allowed"),
     ],
 )
 def test_a_wrong_run_configuration_is_refused(config: dict[str, Any], message: str) -> None:
@@ -175,10 +185,12 @@ def test_a_wrong_run_configuration_is_refused(config: dict[str, Any], message: s
         run_config.read(config)
 
 
-def test_so_far_is_what_is_said() -> None:
-    """As text, which is what Snakemake makes of `so_far=false`, it would count as true."""
-    assert [run_config.read({"so_far": said}).so_far for said in ("false", "true", 0, 1, True)] == [
-        *(False, True, False, True, True)
+def test_retrain_is_what_is_said() -> None:
+    """As text, which is what Snakemake makes of `retrain=false`, it would count as true."""
+    asked = ("false", "true", 0, 1, True, "mnist/vq_vae/default/seed0")
+    assert [run_config.read({"retrain": said}).retrain for said in asked] == [
+        *(False, True, False, True, True),
+        "mnist/vq_vae/default/seed0",
     ]
     assert run_config.read({}) == run_config.RunConfig("embedded", False, False, 168)
 

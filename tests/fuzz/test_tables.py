@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.damage import JUNK, garbled, spoilt
+from workflows.collecting import collect
 from workflows.reading import read_csv, read_json, read_plan
+from workflows.records import Today, states
 from workflows.schema import ConfigError, schema
-from workflows.steps import collect
 
 ROOT = Path(__file__).parents[2]
 # A file of each kind, short enough to be damaged often where it matters.
@@ -144,6 +145,11 @@ MADE = {
         {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
         | {"device": "cpu", "commit": "abc", "dirty": False}
         | {"threads": 1, "dataset_sha256": "da" * 32}
+        | {"knobs": {"dataset": "mnist", "seed": 0, "epochs": 2}, "versions": {"method": 1}}
+    ),
+    "evaluation.json": json.dumps(
+        {"protocols": ["exact"], "versions": {"exact": 1}, "fid_images": 64, "lpips_images": 64}
+        | {"features": {"net": "fe" * 32}, "files": {}, "dataset_sha256": "da" * 32}
     ),
     "metrics.csv": "protocol,metric,value,images,features\nexact,rFID,2.5,64,net\n",
     "log.csv": "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
@@ -160,15 +166,38 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for name, text in MADE.items():
         (folder / name).write_text(text)
     Image.new("L", (8, 2)).save(folder / "reconstructions.png")
-    knobs = {"dataset": "mnist", "seed": 0, "epochs": 2}
+    planned = {
+        "folder": str(folder),
+        "knobs": {"dataset": "mnist", "seed": 0, "epochs": 2},
+        "defaults": {},
+        "stage": 1,
+        "missing": None,
+        "versions": {"method": 1},
+        "evaluation": {
+            **{"protocols": ["exact"], "versions": {"exact": 1}},
+            **{"fid_images": 64, "lpips_images": 64},
+        },
+    }
     return {
         "budget": "made_up",
         "title": "made up",
-        "cells": {CELL: {"folder": str(folder), "knobs": knobs, "missing": None}},
+        "cells": {CELL: planned},
         "rows": [{"table": "one", "row": "a", "cell": CELL}],
-        "tables": {"one": {}},
+        "tables": {"one": {"protocols": ["exact"]}},
         "datasets": {},
     }
+
+
+def collected(plan: dict[str, Any], out: Path) -> None:
+    """As the step does it."""
+    collect(plan, states(plan["cells"], Today()), out)
+
+
+def test_a_whole_record_of_a_cell_is_collected(plan: dict[str, Any], tmp_path: Path) -> None:
+    collected(plan, tmp_path)
+    measured = read_csv(tmp_path / "measured.csv", "measured")
+    assert measured[["status", "value"]].to_numpy().tolist() == [["ok", 2.5]]
+    assert len(read_csv(tmp_path / "curves.csv", "curves")) == 2
 
 
 @given(data=st.data())
@@ -176,14 +205,15 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_damaged_record_of_a_cell_is_refused_and_nothing_written(
     tmp_path_factory: pytest.TempPathFactory, plan: dict[str, Any], name: str, data: st.DataObject
 ) -> None:
+    """Or it counts as none, or as outdated, and gives no number."""
     out = tmp_path_factory.mktemp("out")
     file = Path(plan["cells"][CELL]["folder"]) / name
     text = data.draw(garbled(MADE[name], SNIPPETS))
-    if name == "train.json" and data.draw(st.booleans()):
+    if name.endswith(".json") and data.draw(st.booleans()):
         text = json.dumps(data.draw(spoilt(json.loads(MADE[name]))))
     try:
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
-        said = refused(lambda: collect.run(plan, out))
+        said = refused(lambda: collected(plan, out))
     finally:
         file.write_text(MADE[name])
     if said is not None:
@@ -193,6 +223,20 @@ def test_a_damaged_record_of_a_cell_is_refused_and_nothing_written(
         return
     for kind in ("measured", "curves", "codes"):
         sane(read_csv(out / f"{kind}.csv", kind), kind)
+
+
+@pytest.mark.parametrize("name", ["train.json", "evaluation.json"])
+@pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, "\udcff"])
+def test_a_record_that_cannot_be_read_counts_as_none(
+    tmp_path: Path, plan: dict[str, Any], name: str, text: str
+) -> None:
+    file = Path(plan["cells"][CELL]["folder"]) / name
+    try:
+        file.write_bytes(text.encode("utf-8", "surrogateescape"))
+        collected(plan, tmp_path)
+    finally:
+        file.write_text(MADE[name])
+    assert read_csv(tmp_path / "measured.csv", "measured").empty
 
 
 @pytest.mark.parametrize(

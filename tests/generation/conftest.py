@@ -28,6 +28,8 @@ SMALL = {
     "ema_decay": 0.9,
     "train_images": 100,
 }
+# Of what trains the first stage; others are refused where it is used.
+VERSIONS = {"method": 1, "training": 2}
 SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 6}
 
 
@@ -56,8 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("generation")
     found = Made(root / "mnist_5k", root / "stage1", root / "stage1" / "latents.safetensors")
     prepare("mnist_5k", found.data)
-    train.run(json.loads(spec_of()), found.data, found.stage1, threads=1, code="c")
-    latents.run(found.stage1, found.data, "c", found.latents)
+    train.run(json.loads(spec_of()), found.data, found.stage1, threads=1, versions=VERSIONS)
+    latents.run(found.stage1, found.data, VERSIONS, found.latents)
     torch.set_flush_denormal(False)
     return found
 
@@ -66,6 +68,6 @@ def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a diffusion model into `out`; its weights."""
     spec = diffusion_spec(**changes)
     file = made.latents if spec["knobs"]["method"] == "ldm" else None
-    train_diffusion.run(spec, made.data, out, 1, file, "code", progress_samples=5)
+    train_diffusion.run(spec, made.data, out, 1, file, {"method": 3}, progress_samples=5)
     torch.set_flush_denormal(False)
     return load_file(out / "model.safetensors")

@@ -13,10 +13,11 @@ from PIL import Image
 
 from tests.generation.conftest import SAMPLING, Made, trained
 from tests.steps.conftest import Command, Refused, command, refused
+from workflows.collecting import collect
 from workflows.evaluation import COLUMNS
 from workflows.metrics.manifold import NEIGHBOURS
+from workflows.records import State
 from workflows.schema import schema
-from workflows.steps import collect
 from workflows.steps.evaluate_samples import SHOWN
 
 __all__ = ["command", "refused"]
@@ -127,9 +128,9 @@ def test_collected_curves_hold_loss_and_distance(chain: Chain, tmp_path: Path) -
         "budget": "smoke",
         "cells": {cell: {"folder": str(chain.cell), "knobs": knobs, "missing": None, "stage": 2}},
         "rows": [{"table": "one", "row": "LDM", "cell": cell}],
-        "tables": {"one": {}},
+        "tables": {"one": {"protocols": ["samples"]}},
     }
-    collect.run(plan, tmp_path)
+    collect(plan, {cell: State(recorded=True)}, tmp_path)
     curves = pd.read_csv(tmp_path / "curves.csv")
     assert list(curves.loc[curves["FID"].notna(), "epoch"]) == [0, 1, 2, 3]
     assert curves["loss"].notna().sum() == 12

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.generation.conftest import SAMPLING, Made, diffusion_spec, trained
+from tests.generation.conftest import SAMPLING, VERSIONS, Made, diffusion_spec, trained
 from tests.steps.conftest import Command, python
 from tests.steps.conftest import command as command
 from workflows import diffusion_training
@@ -63,6 +63,7 @@ def test_training_leaves_a_record(made: Made, tmp_path: Path) -> None:
     assert (record["epochs"], record["steps"], record["images"]) == (3, 12, 100)
     assert record["first_stage"] == digest(made.stage1 / "model.safetensors")
     assert (record["classes"], record["shape"]) == (10, [8, 7, 7])
+    assert (record["versions"], record["progress_samples"]) == ({"method": 3}, 5)
     log = pd.read_csv(tmp_path / "log.csv")
     assert list(log["step"]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
     kept = load_file(tmp_path / "progress.safetensors")
@@ -148,7 +149,7 @@ def test_sampling_is_resumed_with_the_same_result(
     assert np.load(tmp_path / "samples.npy").shape == (6, 1, 28, 28)
     assert np.load(tmp_path / "progress.npy").shape == (3, 5, 1, 28, 28)
     record = json.loads((tmp_path / "sampling.json").read_text())
-    assert {"code", "commit", "dirty", "device", "lock_sha256", "threads"} < record.keys()
+    assert {"versions", "commit", "dirty", "device", "lock_sha256", "threads"} < record.keys()
     (tmp_path / "samples.npy").unlink()
     calls = []
 
@@ -177,11 +178,11 @@ def test_sampling_is_resumed_with_the_same_result(
 
 
 def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="code: is c, must be d; train this cell again"):
-        latents.run(made.stage1, made.data, "d", tmp_path / "l")
+    with pytest.raises(CheckpointError, match=r"versions: is .*1.*must be .*2.*; train this cell"):
+        latents.run(made.stage1, made.data, {**VERSIONS, "method": 2}, tmp_path / "l")
     prepare("photo_patches", tmp_path / "photo_patches")
     with pytest.raises(CheckpointError, match=r"dataset_sha256: is .*must be"):
-        latents.run(made.stage1, tmp_path / "photo_patches", "c", tmp_path / "l")
+        latents.run(made.stage1, tmp_path / "photo_patches", VERSIONS, tmp_path / "l")
     with pytest.raises(CheckpointError, match=r"dataset: is .*must be"):
         train_diffusion.run(
             diffusion_spec(), tmp_path / "photo_patches", tmp_path / "o", 1, made.latents
@@ -197,11 +198,11 @@ def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) ->
     (broken / "model.safetensors").write_bytes((made.stage1 / "model.safetensors").read_bytes())
     (broken / "train.json").write_text(json.dumps({**record, "status": "diverged"}))
     with pytest.raises(CheckpointError, match="this first stage diverged"):
-        latents.run(broken, made.data, "c", tmp_path / "l")
+        latents.run(broken, made.data, VERSIONS, tmp_path / "l")
     other = {**record, "knobs": {**record["knobs"], "code_dim": 16}}
     (broken / "train.json").write_text(json.dumps(other))
     with pytest.raises(CheckpointError, match="not this cell's model"):
-        latents.run(broken, made.data, "c", tmp_path / "l")
+        latents.run(broken, made.data, VERSIONS, tmp_path / "l")
     torch.set_flush_denormal(False)
 
 

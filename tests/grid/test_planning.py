@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from workflows.cells import listing, status, targets
+from workflows.cells import listing, status
 from workflows.data import describe, names
 from workflows.grid import Grid, budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import FIGURES, PAPER, filmed, plan
+from workflows.planning import PAPER, filmed, plan
 from workflows.render.plan import Plan, length
-from workflows.schema import ConfigError
 from workflows.verdicts import load_claims
 
 DATASETS = {name: describe(name) for name in names()}
@@ -79,9 +78,9 @@ def test_the_renderer_asks_for_nothing_else() -> None:
 def test_the_renderer_reads_it() -> None:
     read = Plan.of(json.loads(json.dumps(plan_of("lite"))))
     assert read.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
-    assert read.training_of("methods", "mnist") == [(12000, 16)]
+    assert read.training_of("methods", "mnist") == [(58000, 16)]
     assert read.training_of("reinitialisation", "ffhq_subset_64") == [(900, 16)]
-    assert read.trained("methods", "mnist") == "2 epochs over 12,000 images at batch 16"
+    assert read.trained("methods", "mnist") == "16 epochs over 58,000 images at batch 16"
     generated = "6 to 20 epochs over 24,000 images at batch 8 or 64"
     assert read.trained("generation_ffhq_imagenet", "cifar10") == generated
     latents = read.trained("generation_ffhq_imagenet", "cifar10", ["RQ-VAE-LDM"])
@@ -91,11 +90,11 @@ def test_the_renderer_reads_it() -> None:
     longer, shorter = read.first_stages_of(
         *asked, ["DDPM (trained here)", "RQ-VAE-LDM", "MoVQ-LDM"]
     )
-    assert longer == "RQ-VAE-LDM: first stage of 30 epochs over 12,000 images at batch 16"
-    start = "MoVQ-LDM: first stage of 10 epochs over 12,000 images at batch 16, VQGAN of "
+    assert longer == "RQ-VAE-LDM: first stage of 8 epochs over 48,000 images at batch 16"
+    start = "MoVQ-LDM: first stage of 3 epochs over 48,000 images at batch 16, VQGAN of "
     assert shorter.startswith(start)
     alone = read.first_stages_of(*asked, ["RQ-VAE-LDM"])
-    assert alone == ["First stage of 30 epochs over 12,000 images at batch 16"]
+    assert alone == ["First stage of 8 epochs over 48,000 images at batch 16"]
     assert read.first_stages_of(*asked, ["DDPM (trained here)"]) == []
     assert read.first_stages_of("methods", "mnist", ["SQ-VAE"]) == []
     assert length([1], [(900, 8)]) == "1 epoch over 900 images at batch 8"
@@ -120,28 +119,6 @@ def test_labels_follow_the_budget_of_a_sweep() -> None:
     ]
 
 
-def test_a_cell_renews_its_own_tables_and_figures_alone() -> None:
-    grid = grid_of("embedded")
-    assert targets(grid, "mnist_5k/cvq_vae/closest/seed0") == [
-        "results/embedded/tables/anchors.md",
-        "results/embedded/measured.csv",
-    ]
-    shared = targets(grid, "mnist_5k/cvq_vae/default/seed0")
-    # All but those in the plane and those of what is generated, which are of other cells.
-    others = [f for f in FIGURES.values() if f["table"].startswith(("two_", "generation_"))]
-    assert len(shared) == 6 + (len(FIGURES) - len(others)) + 1
-    assert len(others) == 7
-    filmed_too = targets(grid, "photo_patches/vq_vae/D2/seed0")
-    assert filmed_too == [
-        "results/embedded/tables/two_dimensions.md",
-        "figures/embedded/codevectors.svg",
-        "figures/embedded/codevectors.gif",
-        "results/embedded/measured.csv",
-    ]
-    with pytest.raises(ConfigError, match="did you mean mnist_5k/cvq_vae/closest/seed0"):
-        targets(grid, "mnist_5k/cvq_vae/close/seed0")
-
-
 def test_every_cell_is_listed_with_its_tables() -> None:
     grid = grid_of("embedded")
     frame = listing(grid).set_index("cell")
@@ -154,21 +131,23 @@ def test_every_cell_is_listed_with_its_tables() -> None:
 
 
 def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
-    grid = grid_of("smoke")
+    grid, planned = grid_of("smoke"), plan_of("smoke")
     names = list(grid.cells)[:4]
-    folders = [tmp_path / "smoke" / "cells" / name for name in names]
+    for name, cell in planned["cells"].items():
+        cell["folder"] = str(tmp_path / name)
+    folders = [tmp_path / name for name in names]
     record = {"epoch": 0.5, "loss": 1.25, "usage": 0.1, "images_per_second": 300.0}
     for folder in folders:
         (folder / "state").mkdir(parents=True)
     progress = json.dumps({**record, "seconds_left": 90})
     (folders[0] / "state" / "progress.json").write_text(progress)
-    (folders[1] / "train.json").write_text('{"status": "diverged"}')
+    (folders[1] / "train.json").write_text('{"versions": {"method": 1}}')
     (folders[1] / "log.csv").write_text("epoch,loss,usage,images_per_second\n")
-    (folders[2] / "train.json").write_text('{"status": "finished"}')
-    (folders[2] / "metrics.csv").write_text("")
-    # Cell 0 is trained again: it was measured before.
-    (folders[0] / "metrics.csv").write_text("")
-    frame = status(grid, tmp_path).set_index("cell")
+    (folders[2] / "train.json").write_text("{}")
+    # Cells 0 and 2 were measured before; cell 0 is trained again.
+    for folder in (folders[0], folders[2]):
+        (folder / "metrics.csv").write_text("")
+    frame = status(grid, planned, tmp_path / ".cache").set_index("cell")
     assert frame.loc[names[0]].to_dict() == {
         "state": "in training or interrupted",
         "epoch": "0.5/1",
@@ -177,7 +156,7 @@ def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
         "images/s": "300",
         "minutes left": "1.5",
     }
-    assert frame.loc[names[1], "state"] == "diverged"
-    assert frame.loc[names[2], "state"] == "evaluated"
+    assert frame.loc[names[1], "state"] == "trained"
+    assert frame.loc[names[2], "state"] == "outdated: made before there were versions"
     assert frame.loc[names[3], ["state", "epoch"]].to_list() == ["not started", "0/1"]
     assert len(frame) == len(grid.cells)

@@ -11,7 +11,7 @@ import torch
 from benchmarks import peers
 from workflows.metric_networks import Networks, load_networks, read_network
 from workflows.steps import weights as step
-from workflows.weights import FOLDER_VARIABLE, NETWORKS
+from workflows.weight_sources import FOLDER_VARIABLE, NETWORKS
 
 
 @pytest.fixture(scope="session")

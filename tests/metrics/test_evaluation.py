@@ -199,12 +199,24 @@ def test_an_infinite_ratio_is_collected_and_printed(
         "dirty": False,
     }
     record |= {"threads": 1, "dataset_sha256": "0" * 64}
-    (cell / "train.json").write_text(json.dumps({**record, "device": "cpu", "seconds": 1.0}))
-    planned = {"folder": str(cell), "knobs": {"dataset": DIGITS, "seed": 0}, "missing": None}
+    known = {"dataset": DIGITS, "seed": 0}
+    record |= {
+        "device": "cpu",
+        "seconds": 1.0,
+        "knobs": known,
+        "versions": {"method": 1},
+        "images": 9,
+    }
+    (cell / "train.json").write_text(json.dumps(record))
+    measured_by = {"protocols": ["exact"], "versions": {"PSNR": 1}}
+    made = {**measured_by, "features": {}, "files": {}}
+    (cell / "evaluation.json").write_text(json.dumps(made))
+    planned = {"folder": str(cell), "knobs": known, "missing": None, "defaults": {}, "stage": 1}
+    planned |= {"versions": {"method": 1}, "images": 9, "evaluation": measured_by}
     plan = {
         "budget": "smoke",
         "title": "",
-        "tables": {"methods": {}},
+        "tables": {"methods": {"protocols": ["exact"]}},
         "datasets": {},
         "cells": {name: planned},
         "rows": [{"table": "methods", "row": "VQ-VAE", "cell": name}],

@@ -131,7 +131,7 @@ def test_divergence_is_said(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss() -> None:
-    knobs = {**VARIANTS["cvq_vae"], "epochs": 15, "learning_rate": 3e-3}
+    knobs = {**VARIANTS["cvq_vae"], "epochs": 15, "learning_rate": 5e-4}
     model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)

@@ -9,11 +9,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from workflows.collecting import collect, of_table
 from workflows.files import digest
+from workflows.records import State
 from workflows.schema import ConfigError, read_csv
-from workflows.steps.collect import measured_part, of_table, run, with_records
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
+FINISHED = State((), (), True, "abc")
+MISSING = State(("not trained",), ("not measured",))
+FOUND = {GOOD: FINISHED, BAD: FINISHED, GONE: MISSING}
+
+
+def run(plan: dict, out: Path, **found: State) -> None:
+    """Collect; found: the state of a cell by the first part of its name, where it is another."""
+    named = {f"{name}/m/default/seed0": one for name, one in found.items()}
+    collect(plan, {**FOUND, **named}, out)
 
 
 @pytest.fixture
@@ -43,8 +53,8 @@ def plan(tmp_path: Path) -> dict:
         }
         if finished:
             record["lock_sha256"] = "10c4" * 16
-            about = {"features": {"net": "fe" * 32}, "files": {}}
-            (folder / "evaluation.json").write_text(json.dumps(about))
+        about = {"features": {"net": "fe" * 32} if finished else {}, "files": {}}
+        (folder / "evaluation.json").write_text(json.dumps(about))
         (folder / "train.json").write_text(json.dumps(record))
         lines = "as_published,rFID,2.5,64,net\n" if finished else ""
         (folder / "metrics.csv").write_text("protocol,metric,value,images,features\n" + lines)
@@ -58,7 +68,7 @@ def plan(tmp_path: Path) -> dict:
         "budget": "made_up",
         "cells": cells,
         "rows": rows,
-        "tables": {"one": {}, "two": {}, "three": {}},
+        "tables": {name: {"protocols": ["as_published"]} for name in ("one", "two", "three")},
     }
 
 
@@ -101,7 +111,7 @@ def test_collecting_twice_gives_the_same_bytes_and_drops_stale_pictures(
 def test_nothing_measured_is_three_empty_files(plan: dict, tmp_path: Path) -> None:
     for cell in plan["cells"].values():
         cell["missing"] = "put it there"
-    run(plan, tmp_path / "out")
+    run(plan, tmp_path / "out", good=MISSING, bad=MISSING)
     assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].isna()) == {True}
     assert len(read_csv(tmp_path / "out" / "curves.csv", "curves")) == 0
     assert len(read_csv(tmp_path / "out" / "codes.csv", "codes")) == 0
@@ -147,69 +157,37 @@ def test_one_table_takes_its_own_cells_alone(plan: dict, tmp_path: Path) -> None
         of_table(plan, "four")
 
 
-@pytest.mark.parametrize(
-    ("made", "sampled", "why"),
-    [
-        ({"epochs": 2, "dataset": "good"}, {}, None),
-        # Settings that there were not yet, or are no longer, are not known to differ.
-        ({"size": 8}, {"status": "diverged"}, None),
-        ({"epochs": 2}, {"guidance": 3.0, "seconds": 9.0}, None),
-        ({"epochs": 1}, {}, "epochs was 1, is 2"),
-        ({"epochs": 1}, {"guidance": 1.0}, "epochs was 1, is 2; guidance was 1.0, is 3.0"),
-    ],
-)
-def test_what_was_made_with_other_settings_is_left_out(
-    plan: dict, capsys: pytest.CaptureFixture, made: dict, sampled: dict, why: str | None
-) -> None:
-    """Its caption would say the settings of today."""
-    plan["cells"][GOOD]["knobs"]["guidance"] = 3.0
-    folder = Path(plan["cells"][GOOD]["folder"])
-    record = json.loads((folder / "train.json").read_text())
-    (folder / "train.json").write_text(json.dumps({**record, "knobs": made}))
-    if sampled:
-        (folder / "sampling.json").write_text(json.dumps({"status": "finished", **sampled}))
-    assert (GOOD in measured_part(plan)["cells"]) == (why is None)
-    said = "" if why is None else f"collect: left out {GOOD}: {why}\n"
-    assert capsys.readouterr().err == said
+def test_a_table_has_the_numbers_of_its_own_protocols(plan: dict, tmp_path: Path) -> None:
+    metrics = Path(plan["cells"][GOOD]["folder"]) / "metrics.csv"
+    metrics.write_text(metrics.read_text() + "exact,rFID,3.5,64,net\n")
+    plan["tables"]["two"]["protocols"] = ["exact", "as_published"]
+    run(plan, tmp_path / "out")
+    measured = read_csv(tmp_path / "out" / "measured.csv", "measured")
+    good = measured[measured["cell"] == GOOD]
+    assert good.groupby("table")["protocol"].agg(list).to_dict() == {
+        "one": ["as_published"],
+        "two": ["as_published", "exact"],
+    }
 
 
-def test_what_is_measured_so_far_can_be_collected(plan: dict, tmp_path: Path) -> None:
-    (Path(plan["cells"][GOOD]["folder"]) / "metrics.csv").unlink()
-    plan["cells"][BAD]["missing"] = "evaluated before its data were deleted"
-    part = measured_part(plan)
-    assert list(part["cells"]) == [BAD]
-    assert part["cells"][BAD]["missing"] is None
-    run(part, tmp_path / "out")
-    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["cell"]) == {BAD}
+def test_an_outdated_record_gives_its_reason_and_no_number(plan: dict, tmp_path: Path) -> None:
+    """The captions would say today's settings of it."""
+    old = State(("epochs was 2,\n is 8",), (), True)
+    run(plan, tmp_path / "out", good=old)
+    measured = read_csv(tmp_path / "out" / "measured.csv", "measured")
+    line = measured[measured["cell"] == GOOD].iloc[0]
+    assert (line["status"], line["note"]) == ("outdated", "epochs was 2, is 8")
+    assert measured[measured["cell"] == GOOD]["value"].isna().all()
 
 
-@pytest.mark.parametrize("gone", ["train.json", "log.csv", "sampling.json"])
-def test_what_is_being_made_again_is_left_out(
-    plan: dict, tmp_path: Path, capsys: pytest.CaptureFixture, gone: str
-) -> None:
-    """Snakemake deletes a step's outputs when it begins, and its metrics are still there."""
-    folder = Path(plan["cells"][GOOD]["folder"])
-    about = {"features": {}, "files": {"sampling.json": "ab" * 32}}
-    (folder / "evaluation.json").write_text(json.dumps(about))
-    (folder / "sampling.json").write_text(json.dumps({"status": "finished"}))
-    plan["cells"][BAD]["missing"] = None
-    assert GOOD in measured_part(plan)["cells"]
-    (folder / gone).unlink()
-    capsys.readouterr()
-    part = measured_part(plan)
-    assert list(part["cells"]) == [BAD]
-    said = f"collect: left out {GOOD}: being made again, it has no {gone}\n"
-    assert capsys.readouterr().err == said
-    run(part, tmp_path / "out")
+def test_a_cell_that_is_not_made_yet_has_no_line(plan: dict, tmp_path: Path) -> None:
+    run(plan, tmp_path / "out", good=MISSING)
+    measured = read_csv(tmp_path / "out" / "measured.csv", "measured")
+    assert GOOD not in set(measured["cell"])
 
 
 def test_numbers_are_kept_where_their_images_are_not_at_hand(plan: dict, tmp_path: Path) -> None:
     plan["cells"][GOOD]["missing"] = plan["cells"][BAD]["missing"] = "fetch it"
-    (Path(plan["cells"][BAD]["folder"]) / "metrics.csv").unlink()
-    run(with_records(plan), tmp_path / "out")
+    run(plan, tmp_path / "out", bad=MISSING)
     measured = read_csv(tmp_path / "out" / "measured.csv", "measured")
     assert list(measured["status"][:3]) == ["ok", "dataset_missing", "dataset_missing"]
-    plan["cells"][GOOD]["knobs"]["epochs"] = 3
-    record = Path(plan["cells"][GOOD]["folder"]) / "train.json"
-    record.write_text(json.dumps({**json.loads(record.read_text()), "knobs": {"epochs": 2}}))
-    assert with_records(plan)["cells"][GOOD]["missing"] == "fetch it"

@@ -119,12 +119,9 @@ def test_a_table_shows_ours_published_and_what_failed(collected: Path, tmp_path:
 def test_a_figure_is_drawn_and_its_svg_is_the_same_twice(
     collected: Path, tmp_path: Path, figure: str
 ) -> None:
-    names = ("measured", "curves", "codes")
-    files = [part for name in names for part in (f"--{name}", f"{collected}/{name}.csv")]
-    files += ["--plan", f"{collected}/plan.json", "--figure", figure]
+    files = ["--plan", f"{collected}/plan.json", "--collected", str(collected)]
     for out in ("one", "two"):
-        pictures = f"{collected}/reconstructions"
-        _run("figures", *files, "--reconstructions", pictures, "--out", str(tmp_path / out))
+        _run("figures", *files, "--figure", figure, "--out", str(tmp_path / out))
     assert (tmp_path / "one" / f"{figure}.png").stat().st_size > 0
     one, two = ((tmp_path / out / f"{figure}.svg").read_bytes() for out in ("one", "two"))
     assert one == two
@@ -136,8 +133,7 @@ def test_a_figure_is_drawn_and_its_svg_is_the_same_twice(
 
 def test_a_plan_without_a_key_is_refused_in_one_line(collected: Path, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
-    names = {name: f"{collected}/{name}.csv" for name in ("measured", "curves", "codes")}
-    files = {**names, "plan": f"{tmp_path}/plan.json", "reconstructions": str(tmp_path)}
+    files = {"plan": f"{tmp_path}/plan.json", "collected": str(collected)}
     files |= {"figure": "dimensionality", "out": str(tmp_path)}
     options = [part for name, file in files.items() for part in (f"--{name}", file)]
     done = subprocess.run(

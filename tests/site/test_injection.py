@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import re
@@ -260,12 +259,8 @@ def test_a_figure_shows_a_formula_as_it_is_written(results: Path, tmp_path: Path
     for name in ("measured", "curves", "codes"):
         csv_of = (results / f"{name}.csv").read_text().replace(PAYLOAD.replace('"', '""'), " $a_$")
         (tmp_path / f"{name}.csv").write_text(csv_of)
-    arguments = argparse.Namespace(
-        plan=tmp_path / "plan.json",
-        reconstructions=results.parent / "reconstructions",
-        **{name: tmp_path / f"{name}.csv" for name in ("measured", "curves", "codes")},
-    )
-    drawn = figures.FIGURES["training_curves"](figures.collected(arguments))
+    data = figures.read(tmp_path / "plan.json", tmp_path)
+    drawn = figures.FIGURES["training_curves"](data)
     drawn.savefig(tmp_path / "a.svg")
     labels = [text.get_text() for text in drawn.findobj(lambda part: hasattr(part, "get_text"))]
     assert any(r"\$a_\$" in label for label in labels)

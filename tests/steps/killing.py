@@ -32,7 +32,7 @@ _PROCESSES.set_forkserver_preload(
     [
         "workflows.steps.train",
         "workflows.steps.evaluate",
-        "workflows.steps.collect",
+        "workflows.collecting",
         "models.vqgan",
     ]
 )

@@ -34,13 +34,15 @@ def test_divergence_is_a_result(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spec = spec_of(method="sq_vae", distance="l2", learning_rate=1.0, train_images=images)
+    spec = spec_of(method="sq_vae", learning_rate=1.0, train_images=images)
     cell = tmp_path / "cell"
     # What a training of other settings left here is not taken for this one's.
     another = spec_of(epochs=1, train_images=images)
     command("train", "--spec", another, "--data", digits, "--out", cell, "--threads", 1)
     foreign = (cell / "state" / "last.safetensors").read_bytes()
-    done = command("train", "--spec", spec, "--data", digits, "--out", cell, "--threads", 1)
+    versions = ["--versions", '{"method": 1}']
+    places = ["--data", digits, "--out", cell, "--threads", 1]
+    done = command("train", "--spec", spec, *versions, *places)
     record = json.loads((cell / "train.json").read_text())
     assert record["status"] == "diverged"
     assert record["message"] == f"the loss became nan in epoch {epochs_kept + 1}"
@@ -67,12 +69,17 @@ def test_divergence_is_a_result(
     assert pd.read_csv(cell / "codes.csv")["count"].sum() == 1000 * 7 * 7
     assert (cell / "reconstructions.png").stat().st_size > 0
 
-    planned = {"folder": str(cell), "knobs": json.loads(spec)["knobs"], "missing": None}
+    planned = {
+        **{"folder": str(cell), "knobs": json.loads(spec)["knobs"], "missing": None},
+        **{"defaults": {}, "stage": 1, "versions": {"method": 1}, "images": images},
+        "evaluation": {"protocols": ["exact"], "versions": {}},
+    }
     name = json.loads(spec)["cell"]
     row = {"table": "methods", "row": "SQ-VAE", "cell": name}
     plan = tmp_path / "plan.json"
     content = {"budget": "smoke", "title": "", "cells": {name: planned}, "rows": [row]}
-    plan.write_text(json.dumps({**content, "tables": {"methods": {}}, "datasets": {}}))
+    tables = {"methods": {"protocols": ["exact"]}}
+    plan.write_text(json.dumps({**content, "tables": tables, "datasets": {}}))
     monkeypatch.setattr("sys.argv", ["collect", "--plan", str(plan), "--out", str(tmp_path)])
     assert collect.main() == 0
     (line,) = read_csv(tmp_path / "measured.csv", "measured").to_dict("records")

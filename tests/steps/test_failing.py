@@ -9,7 +9,7 @@ from tests.faults.place import Done, make
 FAILS = """
 import sys
 from pathlib import Path
-from workflows.weights import NETWORKS
+from workflows.weight_sources import NETWORKS
 out = Path(sys.argv[sys.argv.index("--out") + 1])
 out.mkdir(parents=True, exist_ok=True)
 for name in NETWORKS:

@@ -19,7 +19,7 @@ from workflows.files import claim
 from workflows.schema import schema
 from workflows.tensor_files import open_rows, write_rows
 from workflows.training import LOG_COLUMNS
-from workflows.weights import DOWNLOADS, NETWORKS
+from workflows.weight_sources import DOWNLOADS, NETWORKS
 
 
 def test_weights_record_their_route(chain: Chain) -> None:

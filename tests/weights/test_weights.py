@@ -17,7 +17,7 @@ import pooch
 import pytest
 import torch
 
-from workflows import weight_files, weights
+from workflows import weight_files, weight_sources, weights
 from workflows.steps import weights as step
 from workflows.weight_files import WeightsError
 
@@ -64,7 +64,7 @@ def _no_folder_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pooch, "retrieve", refuse)
 
 
-@pytest.mark.parametrize("network", weights.NETWORKS)
+@pytest.mark.parametrize("network", weight_sources.NETWORKS)
 def test_packages_answer_without_a_server(network: str) -> None:
     loaded = weights.load_weights(network)
     file = packaged(network)
@@ -72,7 +72,7 @@ def test_packages_answer_without_a_server(network: str) -> None:
     assert loaded.files == [{"name": file.name, "sha256": sha256(file)}]
 
 
-@pytest.mark.parametrize("network", weights.NETWORKS)
+@pytest.mark.parametrize("network", weight_sources.NETWORKS)
 def test_a_folder_goes_before_the_packages(
     network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +92,7 @@ def test_a_folder_goes_before_the_packages(
     assert all(torch.equal(found.tensors[name], ours[name]) for name in ours)
 
 
-@pytest.mark.parametrize("network", weights.NETWORKS)
+@pytest.mark.parametrize("network", weight_sources.NETWORKS)
 def test_every_file_must_be_in_the_folder(
     network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +191,7 @@ def test_hostile_pickles_are_refused_and_not_run(tmp_path: Path) -> None:
 
 def test_the_step_records_what_it_read(tmp_path: Path) -> None:
     step.run(tmp_path)
-    for network in weights.NETWORKS:
+    for network in weight_sources.NETWORKS:
         record = json.loads((tmp_path / f"{network}.json").read_text())
         assert record["sha256"] == sha256(tmp_path / f"{network}.safetensors")
         assert record["files"] == [

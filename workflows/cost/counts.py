@@ -37,7 +37,7 @@ FLOAT = 4  # bytes
 STEP = 3
 # Size at which quantisers are counted: latents, codes and coordinates.
 LATENTS, CODES, COORDINATES = 64, 64, 8
-# Knobs of a quantiser that change how much it computes.
+# Knobs of quantisers that change how much they compute; each method takes some of them.
 QUANTISER = ("method", "distance", "anchors", "schedule", "contrastive")
 
 
@@ -229,7 +229,7 @@ def quantiser(knobs: Mapping[str, Any], latents: int) -> Quantiser:
     groups = knobs.get("channel_groups", 1) if knobs["method"] == "movq" else 1
     depth = knobs.get("residual_depth", 1) if knobs["method"] == "rq_vae" else 1
     pairs = latents * groups * depth * knobs["codebook_size"]
-    found = _quantiser(tuple((key, knobs[key]) for key in QUANTISER))
+    found = _quantiser(tuple((key, knobs[key]) for key in QUANTISER if key in knobs))
     width = knobs["code_dim"] / groups
     return Quantiser(
         pairs, found.operations * pairs * width, found.step * pairs * width,
@@ -248,7 +248,7 @@ def _quantiser(chosen: tuple[tuple[str, Any], ...]) -> Quantiser:
     side = int(LATENTS**0.5)
 
     def step(codes: int, adapt: bool = True) -> Tensor:
-        module = METHODS[knobs["method"]]({**knobs, "codebook_size": codes}, 1)
+        module = METHODS[knobs["method"]].build({**knobs, "codebook_size": codes}, 1)
         latents = torch.randn(1, COORDINATES, side, side, requires_grad=True)
         found = module(latents)
         if adapt:

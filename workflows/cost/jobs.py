@@ -77,10 +77,10 @@ class _Budget:
     def references(self, about: Dataset) -> Iterator[Job]:
         cells = [c for c in self.grid.cells.values() if c.knobs["dataset"] == about.name]
         after = (f"prepare {about.name}",)
-        if any(cell.stage == 1 for cell in cells):
-            for protocol in self._evaluation["protocols"]:
-                count = self._first(about.images["test"], "fid_images")
-                yield self._reference(f"reference {about.name} {protocol}", about, count, after)
+        measured = (self.grid.protocols(cell.id) for cell in cells if cell.stage == 1)
+        for protocol in sorted({name for names in measured for name in names}):
+            count = self._first(about.images["test"], "fid_images")
+            yield self._reference(f"reference {about.name} {protocol}", about, count, after)
         if any(cell.stage == 2 for cell in cells):
             count = self._training_reference(about)
             yield self._reference(f"reference {about.name} train", about, count, after)
@@ -119,7 +119,7 @@ class _Budget:
         lpips = self._first(tests, "lpips_images")
         names = ["vgg", *(["alex"] if about.image_size >= ALEX_SMALLEST else [])]
         distances = [counts.metric(name, about.image_size) for name in names]
-        protocols = len(self._evaluation["protocols"])
+        protocols = self.grid.protocols(cell.id)
         each = fid * inception.forward + lpips * sum(one.forward for one in distances)
         host = _pictures(tests, about) + self._distances(fid, fid)
         pairs = tests * codes.pairs
@@ -128,15 +128,15 @@ class _Budget:
             f"evaluate {cell.id}",
             "evaluate",
             Work(
-                inference=once + protocols * each, pairs=pairs, kind=kind_of(knobs),
-                host=protocols * host,
+                inference=once + len(protocols) * each, pairs=pairs, kind=kind_of(knobs),
+                host=len(protocols) * host,
             ),
-            (train, *(f"reference {about.name} {p}" for p in self._evaluation["protocols"])),
+            (train, *(f"reference {about.name} {name}" for name in protocols)),
             network.whole.parameters * FLOAT
             + inception.copies
             + sum(one.copies for one in distances)
             + BATCH * max(one.widest for one in (network.whole, inception, *distances)),
-            settings()["process_bytes"] + protocols * fid * FEATURES * FLOAT * 3,
+            settings()["process_bytes"] + len(protocols) * fid * FEATURES * FLOAT * 3,
         )  # fmt: skip
         if any(other.first_stage == cell.id for other in self.grid.cells.values()):
             count = about.images["train"] - about.validation
@@ -259,7 +259,7 @@ def kind_of(knobs: Mapping[str, Any]) -> str:
     """How a quantiser goes over the pairs of latents and codevectors, as devices.yaml calls it."""
     if knobs["method"] == "sq_vae":
         return "stochastic"
-    return "contrastive" if knobs["contrastive"] else "plain"
+    return "contrastive" if knobs.get("contrastive") else "plain"
 
 
 def _trained_on(knobs: Mapping[str, Any], about: Dataset) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from workflows.data import databases, formats, images
+from workflows.data import databases, formats, images, preparation
 from workflows.data.registry import Allocate, DataError, Dataset, Decoded, describe
 from workflows.data.sources import obtain
 from workflows.files import write_json
@@ -23,10 +23,10 @@ from workflows.files import write_json
 # Bytes that are counted, or copied into a file, at a time.
 BLOCK = 2**22
 
-Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
+Read = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
 
 
-def _small(read: Callable[[Dataset, tuple[Path, ...]], Decoded]) -> Reader:
+def _small(read: Callable[[Dataset, tuple[Path, ...]], Decoded]) -> Read:
     """A reader of a format that is small enough to be decoded in memory, and then copied."""
 
     def reader(dataset: Dataset, paths: tuple[Path, ...], new: Allocate) -> Decoded:
@@ -43,7 +43,7 @@ def _small(read: Callable[[Dataset, tuple[Path, ...]], Decoded]) -> Reader:
     return reader
 
 
-READERS: dict[str, Reader] = {
+READS: dict[str, Read] = {
     "mnist_csv": _small(formats.read_mnist_csv),
     "idx": _small(formats.read_idx),
     "cifar10": _small(formats.read_cifar10),
@@ -71,10 +71,12 @@ def prepare(name: str, out: Path) -> None:
     """
     dataset = describe(name)
     found = obtain(dataset, out.parent / "downloads" / name)
+    # Listed before they are read: what changes meanwhile is noticed by the next run.
+    files_read = preparation.listing(found.paths)
     kept = dataset.images["train"] - dataset.validation
     where = ", ".join(str(path) for path in found.paths)
     with _scratch(out) as scratch:
-        decoded = READERS[dataset.reader](dataset, found.paths, _files_in(scratch))
+        decoded = READS[dataset.reader](dataset, found.paths, _files_in(scratch))
         arrays = {"train": decoded.train, "test": decoded.test}
         for part, array in arrays.items():
             _check(dataset, part, array, where)
@@ -88,6 +90,9 @@ def prepare(name: str, out: Path) -> None:
         # dataset.json goes first and comes back last, so a folder that has it is whole.
         (out / "dataset.json").unlink(missing_ok=True)
         files = {part: _move(scratch, out, part, array) for part, array in arrays.items()}
+        if not dataset.classes:
+            # The file is there for every dataset, so that one rule prepares them all.
+            np.save(out / "labels.npy", np.empty(0, np.int64))
     write_json(
         out / "dataset.json",
         {
@@ -104,6 +109,8 @@ def prepare(name: str, out: Path) -> None:
             },
             "variance": spread,
             "source": found.detail,
+            "settings": preparation.settings_of(dataset),
+            "files": files_read,
             "licence": dataset.licence,
             "citation": dataset.citation,
         },

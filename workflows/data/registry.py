@@ -16,14 +16,26 @@ from workflows.reading import validate
 from workflows.schema import ConfigError
 
 DATASETS = Path(__file__).parents[1] / "datasets"
-# Reader -> how many files it takes, the fewest and the most; an image folder with a partition two.
-FILES = {
-    "mnist_csv": (1, 1),
-    "idx": (2, 2),
-    "cifar10": (1, 1),
-    "image_folder": (1, 1),
-    "lmdb": (2, 2),
-    "photo_patches": (2, 100),
+
+
+@dataclass(frozen=True)
+class Reader:
+    """fewest, most: files it takes; an image folder with a partition takes two. version: raised
+    when the arrays it gives change, so that datasets are prepared again.
+    """
+
+    fewest: int
+    most: int
+    version: int = 1
+
+
+READERS = {
+    "mnist_csv": Reader(1, 1),
+    "idx": Reader(2, 2),
+    "cifar10": Reader(1, 1),
+    "image_folder": Reader(1, 1),
+    "lmdb": Reader(2, 2),
+    "photo_patches": Reader(2, 100),
 }
 
 
@@ -139,7 +151,7 @@ def _check_options(content: Mapping[str, Any], path: Path) -> None:
 def _check_sources(content: Mapping[str, Any], path: Path) -> None:
     """A reader takes so many files, and two of one name would be one download."""
     reader = content["reader"]
-    least, most = FILES[reader]
+    least, most = READERS[reader].fewest, READERS[reader].most
     if "partition" in content.get("options", {}):
         least, most = 2, 2
     for number, source in enumerate(content["sources"]):

@@ -1,4 +1,4 @@
-# Every cell's numbers, without tables and figures: what runs where files are fetched from a store.
+# Every cell's numbers, without tables and figures.
 rule all_cells:
     input:
         records_of(present_cells()),
@@ -6,18 +6,15 @@ rule all_cells:
 
 rule train:
     input:
-        dataset_of,
-        arrays=beside(arrays_of),
-        weights=beside(
-            lambda wildcards: rules.weights.output if larger(wildcards) else []
-        ),
-        checked=ancient(rules.check.output),
+        unpack(unless_finished(training_files, training=True)),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/log.csv",
         f"{CELL}/train.json",
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
+    wildcard_constraints:
+        cell=of_stage(TRAINED, 1),
     conda:
         "../../environment.yml"
     threads: slots()
@@ -29,15 +26,10 @@ rule train:
         processes=1,
     params:
         spec=spec_of,
-        data=subpath(input[0], parent=True),
-        folder=subpath(output[0], parent=True),
         versions=training_versions_of,
-        # One of the metric networks is part of what the larger network minimises.
-        weights=lambda wildcards, input: (
-            f"--weights {Path(input.weights[0]).parent if input.weights else WEIGHTS}"
-            if larger(wildcards)
-            else ""
-        ),
+        data=data_of,
+        folder=folder_of,
+        weights=lambda wildcards: f"--weights {WEIGHTS}" if larger(wildcards) else "",
         film="",
     message:
         "Train {wildcards.cell}"
@@ -64,12 +56,7 @@ ruleorder: train_filmed > train
 
 rule evaluate:
     input:
-        f"{CELL}/train.json",
-        f"{CELL}/model.safetensors",
-        data=dataset_of,
-        arrays=beside(arrays_of),
-        references=references_of,
-        weights=rules.weights.output,
+        unpack(unless_finished(evaluation_files)),
     output:
         f"{CELL}/metrics.csv",
         f"{CELL}/codes.csv",
@@ -77,6 +64,8 @@ rule evaluate:
         f"{CELL}/evaluation.json",
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
+    wildcard_constraints:
+        cell=of_stage(MEASURED, 1),
     # A cell is finished before another is begun, so that a long run has results early.
     priority: 1
     conda:
@@ -87,10 +76,11 @@ rule evaluate:
         runtime=limit(evaluate_seconds),
         mem_mb=memory(evaluate_bytes),
     params:
-        folder=subpath(output[0], parent=True),
-        data=subpath(input.data, parent=True),
-        weights=lambda wildcards, input: Path(input.weights[0]).parent,
+        folder=folder_of,
+        data=data_of,
+        weights=WEIGHTS,
         protocols=protocols_of,
+        references=references_of,
         fid_images=fid_images(),
         lpips_images=lpips_images(),
         versions=evaluation_versions_of,
@@ -100,4 +90,21 @@ rule evaluate:
         "python -S workflows/start.py workflows.steps.evaluate --cell {params.folder} --data {params.data}"
         " --weights {params.weights} --protocols {params.protocols}"
         " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
-        " --reference {input.references} --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
+        " --reference {params.references} --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
+
+
+# A file of a cell that is not of this budget, or whose dataset cannot be had.
+rule no_such_cell:
+    input:
+        refused,
+    output:
+        f"{CELL}/{{file}}",
+    log:
+        f"logs/{BUDGET}/{{cell}}/{{file}}.log",
+    wildcard_constraints:
+        cell=f"(?!(?:{matching(MEASURED)}|{FINISHED})/){ANY_CELL}",
+        file="[^/]+",
+    conda:
+        "../../environment.yml"
+    shell:
+        "false > {log}"

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import os
@@ -12,16 +13,19 @@ from snakemake.exceptions import WorkflowError
 from workflows import metrics, preload, requests, run_config
 from workflows.allocator import KEEPS_MEMORY
 from workflows.data import DataError, Missing, describe, locate, names
+from workflows.data.preparation import changed
 from workflows.folders import unwritable
 from workflows.generation_grid import sampling
-from workflows.grid import budgets_by_role, budgets_by_table, load_grid
+from workflows.grid import load_grid
 from workflows.naming import known
 from workflows.protocol import load_protocol
 from workflows.registry import network_of, sampling_versions, training_versions
-from workflows.planning import ANIMATIONS, FIGURES, filmed, plan
+from workflows.planning import ANIMATIONS, FIGURES, due, filmed, planned
+from workflows.provenance import made_by
 from workflows.reading import load_yaml
+from workflows.records import Today, states, to_make
 from workflows.schema import ConfigError
-from workflows.verdicts import load_claims
+from workflows.weight_sources import changed as weights_changed
 
 # It takes the place of Snakemake's own prefix, without which a step that fails into `tee` would pass
 # for one that did what it should.
@@ -37,8 +41,6 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 BUDGET = RUN.budget
-# Whether to show what is finished and leave the rest, `make so_far`.
-SO_FAR = RUN.so_far
 # What jobs ask a cluster for, beside what their own work makes of it. Without one nobody asks.
 GPU = {"gpu": 1} if RUN.gpu else {}
 PACE = requests.GPU if GPU else requests.PROCESSOR
@@ -49,40 +51,61 @@ DATA = ".cache/datasets"
 WEIGHTS = ".cache/weights"
 PUBLISHED = "results/published"
 try:
+    # Looked up once: a dataset that this machine has not got is a row that says so, not a failure.
     DATASETS = {name: describe(name) for name in names()}
     GRID = load_grid(BUDGET, DATASETS)
-    # Looked up once: a dataset that this machine has not got is a row that says so, not a failure.
     WANTED = sorted({cell.knobs["dataset"] for cell in GRID.cells.values()})
     ABSENT = {
         name: place.advice
         for name in WANTED
         if isinstance(place := locate(name), Missing)
     }
-    PLAN = plan(
-        GRID,
-        CELL,
-        DATASETS,
-        ABSENT,
-        budgets_by_role(),
-        budgets_by_table(),
-        load_claims(GRID),
-    )
+    PLAN = planned(BUDGET, GRID, DATASETS, ABSENT)
+    if isinstance(RUN.retrain, str):
+        GRID.cell(RUN.retrain)
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
 
 
-# Whether files are fetched from a store, as in Kubernetes' pods, and a job sees no others than those
-# that its rule names.
-FETCHED = bool(workflow.storage_settings.default_storage_provider)
+def still_to_make():
+    """The cells whose records do not fit, as far as what is prepared tells, and their states."""
+    found = states(PLAN["cells"], Today.look(Path(".cache")))
+    return (
+        to_make(PLAN["cells"], found, lambda name: RUN.retrain in (True, name)),
+        found,
+    )
 
 
-def beside(files):
-    """Inputs that a step finds in the folder of others: named only where they must be fetched.
+TODO, FOUND = still_to_make()
+# What is prepared (again) by this run. Whether records fit it, which its digests tell, is not known
+# before that.
+STALE = [name for name in WANTED if changed(DATASETS[name], Path(DATA) / name)]
+NEW_WEIGHTS = weights_changed(Path(WEIGHTS))
+FRESH = {
+    GRID.cells[name].knobs["dataset"]
+    for name in TODO.train
+    if not Path(DATA, GRID.cells[name].knobs["dataset"], "dataset.json").exists()
+}
+UNSURE = {
+    cell.knobs["dataset"]
+    for name, cell in GRID.cells.items()
+    if FOUND[name].finished and cell.knobs["dataset"] in {*STALE, *FRESH} - {*ABSENT}
+}
 
-    Elsewhere naming them would run again whatever was made before they were named.
-    files: a function of wildcards.
-    """
-    return lambda wildcards: files(wildcards) if FETCHED else []
+
+@functools.cache
+def todo():
+    """What this run is to make, once all that its records are held against is prepared."""
+    for name in sorted(UNSURE):
+        checkpoints.prepare.get(dataset=name)
+    if NEW_WEIGHTS:
+        checkpoints.weights.get()
+    if not UNSURE and not NEW_WEIGHTS:
+        return TODO
+    return TODO | still_to_make()[0]
+
+
+ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
 def matching(names):
@@ -90,14 +113,31 @@ def matching(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-FILMED = matching(c.id for c in GRID.cells.values() if filmed(c.knobs))
-DIFFUSION = matching(c.id for c in GRID.cells.values() if c.stage == 2)
-# Datasets whose images are of classes, which are prepared with a label for each.
-LABELLED = matching(name for name, about in DATASETS.items() if about.classes)
+def makeable(names):
+    """Those of these cells, and of those that may turn out to be among them, that can be made."""
+    return {
+        name
+        for name, cell in GRID.cells.items()
+        if cell.knobs["dataset"] not in ABSENT
+        and (name in names or NEW_WEIGHTS or cell.knobs["dataset"] in UNSURE)
+    }
+
+
+def of_stage(names, stage):
+    """A pattern of the autoencoders among these cells (1), or of the diffusion models (2)."""
+    return matching(name for name in names if GRID.cells[name].stage == stage)
+
+
+# What rules can make. The files of a finished cell are no rule's output, so that nothing but its
+# records decides whether they are made again.
+TRAINED = makeable(TODO.train)
+MEASURED = makeable(TODO.evaluate)
+FILMED = matching(name for name in TRAINED if filmed(GRID.cells[name].knobs))
+FINISHED = matching(name for name in GRID.cells if FOUND[name].finished)
 
 
 wildcard_constraints:
-    cell=r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+",
+    cell=ANY_CELL,
     dataset=r"[A-Za-z0-9_-]+",
     protocol=r"exact|as_published",
     table=r"[a-z0-9_]+",
@@ -106,12 +146,13 @@ wildcard_constraints:
 
 onstart:
     # Before anything runs rather than when its first result is to be kept, hours later.
-    closed = [] if FETCHED else unwritable(output_folders())
+    closed = unwritable(output_folders())
     if closed:
         raise WorkflowError(
             f"{', '.join(map(str, closed))}: no leave to write, or a read-only file system; nothing "
             "was run, give leave to write or work in another clone"
         )
+    print(from_records(), file=sys.stderr)
     # Jobs elsewhere cannot reach that process, and on this machine they would escape their limits.
     if workflow.local_exec:
         preload.start(KEEPS_MEMORY)
@@ -122,31 +163,46 @@ def output_folders():
     may be read-only, as an archive is.
     """
     shared = [RESULTS, f"{RESULTS}/cells", f"figures/{BUDGET}", f"logs/{BUDGET}"]
-    cells = [Path(CELL.format(cell=cell)) for cell in GRID.cells if not SO_FAR]
-    unfinished = [cell for cell in cells if not (cell / "metrics.csv").exists()]
-    return [Path(folder) for folder in (*shared, ".cache")] + unfinished
+    unfinished = [CELL.format(cell=cell) for cell in TODO.evaluate]
+    return [Path(folder) for folder in (*shared, ".cache", *unfinished)]
+
+
+def from_records():
+    """How many cells are taken from their records and how many are made, in a line."""
+    kept = [state for name, state in FOUND.items() if name not in TODO.evaluate]
+    kept = [state for state in kept if state.finished]
+    here = [
+        name
+        for name in TODO.evaluate
+        if GRID.cells[name].knobs["dataset"] not in ABSENT
+    ]
+    of = f" ({made_by(state.commit for state in kept)})" if kept else ""
+    again = "; --config retrain=true makes all" if kept else ""
+    return f"{len(kept)} cells from records{of}, {len(here)} to make{again}"
 
 
 def present_cells(table=None):
-    """Ids of the cells whose dataset can be had; with a table, of those that it shows.
-
-    With `so_far` none: finished ones are read as they lie, and nothing can be trained.
-    """
+    """Ids of the cells that are finished or can be made; with a table, of those that it shows."""
     shown = {row.cell for row in GRID.rows if table in (None, row.table)}
     return [
         name
         for name, cell in GRID.cells.items()
-        if name in shown and cell.knobs["dataset"] not in ABSENT and not SO_FAR
+        if name in shown
+        and (FOUND[name].finished or cell.knobs["dataset"] not in ABSENT)
     ]
 
 
 def records_of(cells):
-    """What is collected of cells. A training that was cut off has left no train.json, and without
-    it here the numbers of the run before would pass for up to date.
-    """
-    return expand(
-        f"{CELL}/{{record}}", cell=cells, record=["metrics.csv", "train.json"]
-    )
+    """What is collected of cells."""
+    files = ["metrics.csv", "train.json", "evaluation.json"]
+    return expand(f"{CELL}/{{record}}", cell=cells, record=files)
+
+
+def refused(wildcards):
+    """Nothing can make a file of this cell: says why, and which names are near."""
+    cell = cell_of(wildcards)
+    dataset = cell.knobs["dataset"]
+    raise WorkflowError(f"{cell.id}: dataset '{dataset}': {ABSENT[dataset]}")
 
 
 def films_of(table):
@@ -160,9 +216,9 @@ def published_files(wildcards):
     return sorted(Path(PUBLISHED).glob("*.csv"))
 
 
-def present_datasets():
-    """Names of the datasets of this budget that can be had."""
-    return [name for name in WANTED if name not in ABSENT]
+def datasets_to_train_on():
+    """Names of the datasets of the cells that this run makes."""
+    return sorted({GRID.cells[name].knobs["dataset"] for name in MEASURED})
 
 
 def asked(name, allowed, kind):
@@ -201,49 +257,45 @@ def cell_of(wildcards):
         raise WorkflowError(str(error)) from None
 
 
+def prepared(name):
+    """The files of a prepared dataset."""
+    files = ["dataset.json", "train.npy", "test.npy", "labels.npy"]
+    return [f"{DATA}/{name}/{file}" for file in files]
+
+
 def dataset_of(wildcards):
-    """The prepared dataset that a cell trains on."""
-    return f"{DATA}/{cell_of(wildcards).knobs['dataset']}/dataset.json"
+    """The prepared dataset that a cell works on."""
+    return prepared(cell_of(wildcards).knobs["dataset"])
 
 
-def arrays_of(wildcards):
-    """The arrays of a cell's dataset, or of the dataset that is asked for."""
-    if hasattr(wildcards, "cell"):
-        name = cell_of(wildcards).knobs["dataset"]
-    else:
-        name = wildcards.dataset
-    return arrays_in(name)
+def data_of(wildcards):
+    """The folder of the prepared dataset that a cell works on."""
+    return f"{DATA}/{cell_of(wildcards).knobs['dataset']}"
 
 
-def arrays_in(name):
-    """The images of a prepared dataset."""
-    return [f"{DATA}/{name}/{split}.npy" for split in ("train", "test")]
+def folder_of(wildcards):
+    """The folder of a cell."""
+    return CELL.format(cell=wildcards.cell)
 
 
-def labels_in(name):
-    """The labels of a prepared dataset; nothing for one without classes."""
-    return [f"{DATA}/{name}/labels.npy"] if DATASETS[name].classes else []
+def plan_changed():
+    """Whether the plan that is written down is another than today's."""
+    try:
+        written = json.loads(Path(RESULTS, "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return written != json.loads(json.dumps(PLAN))
 
 
-def labels_of(wildcards):
-    """The labels that a cell is trained with; nothing for one that is not asked for a class."""
-    knobs = cell_of(wildcards).knobs
-    return labels_in(knobs["dataset"]) if knobs["conditional"] else []
+def due_dataset(wildcards):
+    """Tells whether what a dataset was prepared from has changed."""
+    name = asked(wildcards.dataset, DATASETS, "dataset")
+    return due(Path(".cache/due/datasets", name), name in STALE)
 
 
-def decoding_of(wildcards):
-    """What decides a dataset's arrays, as JSON: not its title, licence or sources."""
-    about = dataset_asked(wildcards)
-    keys = (
-        "reader",
-        "options",
-        "images",
-        "validation",
-        "image_size",
-        "channels",
-        "classes",
-    )
-    return json.dumps({key: getattr(about, key) for key in keys}, sort_keys=True)
+def due_cell(wildcards):
+    """Tells that a cell is to be made, whatever the times of its files are."""
+    return due(Path(".cache/due", BUDGET, cell_of(wildcards).id), True)
 
 
 def slots():
@@ -262,6 +314,13 @@ def spec_of(wildcards):
     return json.dumps(
         {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
     )
+
+
+def weight_files():
+    """What the metric networks' weights are converted to."""
+    networks = ["inception", "lpips_vgg", "lpips_alex"]
+    kinds = ["safetensors", "json"]
+    return expand(f"{WEIGHTS}/{{network}}.{{kind}}", network=networks, kind=kinds)
 
 
 def larger(wildcards):
@@ -301,6 +360,23 @@ def first_stage_files(wildcards):
     first_stage = cell_of(wildcards).first_stage
     names = ["train.json", "model.safetensors"] if first_stage else []
     return [f"{CELL}/{name}".format(cell=first_stage) for name in names]
+
+
+def unless_finished(files, training=False):
+    """The inputs of a job on a cell, which has none if its record turns out to fit after all.
+
+    files: a function of wildcards, to names and files. training: whether the job is a training.
+    """
+
+    def inputs(wildcards):
+        kind = "train" if training else "evaluate"
+        # Known to be made, or else asked once it is known what the record is held against.
+        if wildcards.cell not in getattr(TODO, kind):
+            if wildcards.cell not in getattr(todo(), kind):
+                return {}
+        return {**files(wildcards), "due": due_cell(wildcards)}
+
+    return inputs
 
 
 def reference_images():

@@ -1,8 +1,12 @@
-rule prepare:
+# A checkpoint, because which finished cells are of these images is known when they are there.
+checkpoint prepare:
+    input:
+        due_dataset,
     output:
         f"{DATA}/{{dataset}}/dataset.json",
         f"{DATA}/{{dataset}}/train.npy",
         f"{DATA}/{{dataset}}/test.npy",
+        f"{DATA}/{{dataset}}/labels.npy",
     log:
         "logs/prepare/{dataset}.log",
     conda:
@@ -10,8 +14,7 @@ rule prepare:
     resources:
         runtime=limit(prepare_seconds),
     params:
-        folder=subpath(output[0], parent=True),
-        decoding=decoding_of,
+        folder=f"{DATA}/{{dataset}}",
     message:
         "Prepare the images of {wildcards.dataset}"
     shell:
@@ -19,33 +22,17 @@ rule prepare:
         " --out {params.folder} 2>&1 | tee {log}"
 
 
-use rule prepare as prepare_labelled with:
+checkpoint weights:
+    input:
+        due(Path(".cache/due/weights"), NEW_WEIGHTS),
     output:
-        f"{DATA}/{{dataset}}/dataset.json",
-        f"{DATA}/{{dataset}}/train.npy",
-        f"{DATA}/{{dataset}}/test.npy",
-        f"{DATA}/{{dataset}}/labels.npy",
-    wildcard_constraints:
-        dataset=LABELLED,
-
-
-ruleorder: prepare_labelled > prepare
-
-
-rule weights:
-    output:
-        expand(
-            f"{WEIGHTS}/{{network}}.{{kind}}",
-            network=["inception", "lpips_vgg", "lpips_alex"],
-            kind=["safetensors", "json"],
-        ),
+        weight_files(),
     log:
         "logs/weights.log",
     conda:
         "../../environment.yml"
     params:
         folder=subpath(output[0], parent=True),
-        given=os.environ.get("CODEBOOK_WEIGHTS", ""),
     message:
         "Verify and convert the weights of the metric networks"
     shell:
@@ -55,15 +42,8 @@ rule weights:
 # Every training waits for this, so that bad data or weights are refused before any has started.
 rule check:
     input:
-        datasets=expand(f"{DATA}/{{dataset}}/dataset.json", dataset=present_datasets()),
-        arrays=beside(
-            lambda wildcards: [
-                file
-                for name in present_datasets()
-                for file in (*arrays_in(name), *labels_in(name))
-            ]
-        ),
-        weights=rules.weights.output,
+        datasets=[file for name in datasets_to_train_on() for file in prepared(name)],
+        weights=weight_files(),
     output:
         f".cache/checked/{BUDGET}.json",
     log:
@@ -71,7 +51,7 @@ rule check:
     conda:
         "../../environment.yml"
     params:
-        datasets=lambda wildcards, input: [Path(file).parent for file in input.datasets],
+        datasets=[f"{DATA}/{name}" for name in datasets_to_train_on()],
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
     message:
         "Check every dataset and weight file against its digest"
@@ -82,9 +62,8 @@ rule check:
 
 rule reference:
     input:
-        data=f"{DATA}/{{dataset}}/dataset.json",
-        arrays=beside(arrays_of),
-        weights=rules.weights.output,
+        data=lambda wildcards: prepared(wildcards.dataset),
+        weights=weight_files(),
     output:
         f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",
     log:
@@ -96,7 +75,7 @@ rule reference:
         **GPU,
         runtime=limit(reference_seconds),
     params:
-        data=subpath(input.data, parent=True),
+        data=lambda wildcards, input: Path(input.data[0]).parent,
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=fid_images(),
         versions=lambda wildcards: as_json(protocol_versions([wildcards.protocol])),

@@ -1,9 +1,6 @@
 rule latents:
     input:
-        f"{CELL}/train.json",
-        f"{CELL}/model.safetensors",
-        data=dataset_of,
-        arrays=beside(arrays_of),
+        unpack(latent_files),
     output:
         f"{CELL}/latents.safetensors",
     log:
@@ -15,8 +12,8 @@ rule latents:
         **GPU,
         runtime=limit(latents_seconds),
     params:
-        folder=subpath(output[0], parent=True),
-        data=subpath(input.data, parent=True),
+        folder=folder_of,
+        data=data_of,
         versions=training_versions_of,
     message:
         "Latents of {wildcards.cell}"
@@ -27,11 +24,7 @@ rule latents:
 
 rule train_diffusion:
     input:
-        dataset_of,
-        arrays=beside(arrays_of),
-        labels=beside(labels_of),
-        latents=latents_of,
-        checked=ancient(rules.check.output),
+        unpack(unless_finished(diffusion_files, training=True)),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/progress.safetensors",
@@ -40,7 +33,7 @@ rule train_diffusion:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=DIFFUSION,
+        cell=of_stage(TRAINED, 2),
     conda:
         "../../environment.yml"
     threads: slots()
@@ -51,13 +44,13 @@ rule train_diffusion:
         processes=1,
     params:
         spec=training_spec_of,
-        data=subpath(input[0], parent=True),
-        folder=subpath(output[0], parent=True),
-        latents=lambda wildcards, input: (
-            f"--latents {input.latents}" if input.latents else ""
+        versions=training_versions_of,
+        data=data_of,
+        folder=folder_of,
+        latents=lambda wildcards: (
+            f"--latents {latents_of(wildcards)}" if latents_of(wildcards) else ""
         ),
         progress=GRID.budget["generation"]["progress_samples"],
-        versions=training_versions_of,
     message:
         "Train {wildcards.cell}"
     shell:
@@ -69,11 +62,7 @@ rule train_diffusion:
 
 rule sample:
     input:
-        f"{CELL}/train.json",
-        f"{CELL}/model.safetensors",
-        f"{CELL}/progress.safetensors",
-        latents=latents_of,
-        stage1=beside(first_stage_files),
+        unpack(unless_finished(sampling_files)),
     output:
         temp(f"{CELL}/samples.npy"),
         temp(f"{CELL}/progress.npy"),
@@ -82,7 +71,7 @@ rule sample:
     log:
         f"logs/{BUDGET}/{{cell}}/sample.log",
     wildcard_constraints:
-        cell=DIFFUSION,
+        cell=of_stage(MEASURED, 2),
     priority: 1
     conda:
         "../../environment.yml"
@@ -92,14 +81,14 @@ rule sample:
         runtime=limit(sample_seconds),
         mem_mb=memory(samples_bytes),
     params:
-        folder=subpath(output[0], parent=True),
+        folder=folder_of,
         sampling=sampling_of,
-        stage1=lambda wildcards, input: (
-            f"--stage1 {Path(input.latents).parent} --latents {input.latents}"
-            if input.latents
+        versions=as_json(sampling_versions()),
+        stage1=lambda wildcards: (
+            f"--stage1 {Path(latents_of(wildcards)).parent} --latents {latents_of(wildcards)}"
+            if latents_of(wildcards)
             else ""
         ),
-        versions=as_json(sampling_versions()),
     message:
         "Sample {wildcards.cell}"
     shell:
@@ -110,9 +99,8 @@ rule sample:
 
 rule training_reference:
     input:
-        data=f"{DATA}/{{dataset}}/dataset.json",
-        arrays=beside(arrays_of),
-        weights=rules.weights.output,
+        data=lambda wildcards: prepared(wildcards.dataset),
+        weights=weight_files(),
     output:
         f".cache/reference/{{dataset}}/train-{reference_images()}.safetensors",
     log:
@@ -124,7 +112,7 @@ rule training_reference:
         **GPU,
         runtime=limit(training_reference_seconds),
     params:
-        data=subpath(input.data, parent=True),
+        data=lambda wildcards, input: Path(input.data[0]).parent,
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=reference_images(),
         versions=as_json(protocol_versions(["samples"])),
@@ -138,14 +126,7 @@ rule training_reference:
 
 rule evaluate_samples:
     input:
-        f"{CELL}/sampling.json",
-        f"{CELL}/samples.npy",
-        f"{CELL}/progress.npy",
-        f"{CELL}/noise.npy",
-        data=dataset_of,
-        arrays=beside(arrays_of),
-        reference=training_reference_of,
-        weights=rules.weights.output,
+        unpack(unless_finished(sample_files)),
     output:
         f"{CELL}/metrics.csv",
         f"{CELL}/progress.csv",
@@ -155,7 +136,7 @@ rule evaluate_samples:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=DIFFUSION,
+        cell=of_stage(MEASURED, 2),
     priority: 2
     conda:
         "../../environment.yml"
@@ -165,15 +146,16 @@ rule evaluate_samples:
         runtime=limit(evaluate_samples_seconds),
         mem_mb=memory(samples_bytes),
     params:
-        folder=subpath(output[0], parent=True),
-        data=subpath(input.data, parent=True),
-        weights=lambda wildcards, input: Path(input.weights[0]).parent,
+        folder=folder_of,
+        data=data_of,
+        weights=WEIGHTS,
+        reference=training_reference_of,
         versions=evaluation_versions_of,
     message:
         "Measure the samples of {wildcards.cell}"
     shell:
         "python -S workflows/start.py workflows.steps.evaluate_samples --cell {params.folder}"
-        " --data {params.data} --weights {params.weights} --reference {input.reference}"
+        " --data {params.data} --weights {params.weights} --reference {params.reference}"
         " --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
 
 

@@ -9,6 +9,8 @@ localrules:
 
 
 rule plan:
+    input:
+        due(Path(".cache/due", BUDGET, "plan"), plan_changed()),
     output:
         f"{RESULTS}/plan.json",
     log:
@@ -16,11 +18,13 @@ rule plan:
     conda:
         "../../environment.yml"
     params:
-        plan=json.dumps(PLAN, indent=1, sort_keys=True),
+        budget=BUDGET,
+        missing=as_json(ABSENT),
     message:
         "Write down what the tables show"
     shell:
-        "cat > {output} 2> {log} <<'PLAN'\n{params.plan}\nPLAN"
+        "python -m workflows.steps.plan --budget {params.budget} --missing {params.missing:q}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 # Collected table by table, so that a cell that was run again renews only the tables it feeds.
@@ -38,7 +42,7 @@ rule collect:
     conda:
         "../../environment.yml"
     params:
-        table=lambda wildcards: f"--table {wildcards.table}{' --so-far' if SO_FAR else ''}",
+        table=lambda wildcards: f"--table {wildcards.table}",
         folder=subpath(output.measured, parent=True),
     message:
         "Collect the numbers of table {wildcards.table}"
@@ -64,7 +68,7 @@ use rule collect as collect_all with:
     log:
         f"logs/{BUDGET}/collect.log",
     params:
-        table="--so-far" if SO_FAR else "",
+        table="",
         folder=subpath(output.measured, parent=True),
     message:
         "Collect every cell's numbers"
@@ -126,9 +130,8 @@ rule figure:
     message:
         "Figure {wildcards.figure}"
     shell:
-        "python -S workflows/start.py workflows.steps.figures --plan {input.plan} --measured {input.measured}"
-        " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
-        " --reconstructions {params.collected}/reconstructions --figure {wildcards.figure}"
+        "python -S workflows/start.py workflows.steps.figures --plan {input.plan} --collected {params.collected}"
+        " --figure {wildcards.figure}"
         " --out {params.folder} 2>&1 | tee {log}"
 
 
@@ -148,9 +151,8 @@ rule animation:
     message:
         "Animation {wildcards.figure}"
     shell:
-        "python -S workflows/start.py workflows.steps.animation --plan {input.plan} --measured {input.measured}"
-        " --curves {params.collected}/curves.csv --codes {params.collected}/codes.csv"
-        " --reconstructions {params.collected}/reconstructions --out {output} 2>&1 | tee {log}"
+        "python -S workflows/start.py workflows.steps.animation --plan {input.plan} --collected {params.collected}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule verdicts:

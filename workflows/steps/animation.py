@@ -12,8 +12,9 @@ from PIL import Image
 
 from workflows.files import write_atomically
 from workflows.render.animation import animation
+from workflows.render.collected import Collected
 from workflows.schema import ConfigError
-from workflows.steps.figures import collected, options
+from workflows.steps.figures import options, read
 
 DPI = 130  # of a screen
 FRAME, LAST = 170, 3000  # milliseconds that a frame is shown
@@ -56,15 +57,20 @@ def write(pictures: list[Image.Image], path: Path) -> None:
     )
 
 
+def run(data: Collected, out: Path) -> None:
+    """Write the animation as a GIF. Raises ConfigError and OSError."""
+    pictures = drawn(animation(data))
+    write_atomically(out, lambda path: write(pictures, path))
+
+
 def main() -> int:
     """Draw every frame; 1 with one line on stderr if something is wrong."""
     arguments = options(__doc__).parse_args()
     try:
-        pictures = drawn(animation(collected(arguments)))
+        run(read(arguments.plan, arguments.collected), arguments.out)
     except (ConfigError, OSError) as error:
         print(f"animation: {error}", file=sys.stderr)
         return 1
-    write_atomically(arguments.out, lambda path: write(pictures, path))
     return 0
 
 

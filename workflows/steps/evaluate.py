@@ -152,7 +152,8 @@ def write_evaluation(cell: Path, about: dict[str, Any], files: list[str]) -> Non
     """Write evaluation.json: of what a cell's numbers were made, and the digests of them.
 
     about: its maker, `dataset_sha256` of the images that the cell's were compared with, `versions`
-    and `features`, names of metric networks -> SHA-256 of their weights. files: names in the folder.
+    and `features`, names of metric networks -> SHA-256 of their weights. files: names in the
+    folder.
     """
     digests = {name: digest(cell / name) for name in files}
     write_json(cell / "evaluation.json", {**about, "files": digests})

@@ -52,6 +52,7 @@ def run(
     devices.set_precision("fp32", device)
     protocol = load_protocol(PROTOCOL)
     maker = {**origin(devices.name(device), threads), "versions": dict(versions or {})}
+    maker |= {"protocols": [PROTOCOL]}
     about = json.loads((cell / "sampling.json").read_text(encoding="utf-8"))
     if about["status"] != "finished":
         for name in ("samples.png", "neighbours.png"):

@@ -31,23 +31,36 @@ for _table in ("lsun", "ffhq_imagenet"):
 def options(description: str | None) -> argparse.ArgumentParser:
     """The files of a table's collected measurements, and where to draw."""
     parser = argparse.ArgumentParser(description=description)
-    for name in ("plan", "measured", "curves", "codes", "reconstructions", "out"):
+    for name in ("plan", "collected", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser
 
 
-def collected(arguments: argparse.Namespace) -> figures.Collected:
-    """What the options name. Raises ConfigError and OSError, naming the file."""
+def read(plan: Path, collected: Path) -> figures.Collected:
+    """What figures are drawn from. collected: the folder of a table's collected numbers.
+
+    Raises ConfigError and OSError, naming the file.
+    """
     try:
         return figures.Collected(
-            Plan.of(_literal(read_plan(arguments.plan))),
-            read_csv(arguments.measured, "measured").map(_literal),
-            read_csv(arguments.curves, "curves"),
-            read_csv(arguments.codes, "codes"),
-            arguments.reconstructions,
+            Plan.of(_literal(read_plan(plan))),
+            read_csv(collected / "measured.csv", "measured").map(_literal),
+            read_csv(collected / "curves.csv", "curves"),
+            read_csv(collected / "codes.csv", "codes"),
+            collected / "reconstructions",
         )
     except KeyError as error:
-        raise ConfigError(f"{arguments.plan}: key {error} is missing") from None
+        raise ConfigError(f"{plan}: key {error} is missing") from None
+
+
+def run(data: figures.Collected, name: str, out: Path) -> None:
+    """Draw one figure into the folder `out`, as SVG and PNG."""
+    figure = FIGURES[name](data)
+    for suffix, metadata in (("svg", {"Date": None}), ("png", None)):
+        write_atomically(
+            out / f"{name}.{suffix}",
+            partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata),
+        )
 
 
 def _literal(content: Any) -> Any:
@@ -68,15 +81,10 @@ def main() -> int:
     parser.add_argument("--figure", choices=FIGURES, required=True)
     arguments = parser.parse_args()
     try:
-        figure = FIGURES[arguments.figure](collected(arguments))
+        run(read(arguments.plan, arguments.collected), arguments.figure, arguments.out)
     except (ConfigError, OSError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1
-    for suffix, metadata in (("svg", {"Date": None}), ("png", None)):
-        write_atomically(
-            arguments.out / f"{arguments.figure}.{suffix}",
-            partial(figure.savefig, format=suffix, dpi=DPI, metadata=metadata),
-        )
     return 0
 
 

@@ -94,6 +94,18 @@ def build(gallery: Gallery, results: Path, figures: Path, out: Path) -> None:
             figure.savefig(out / links.picture(cell, kind), metadata={"Date": None})
 
 
+def run(results: Path, published: Path, figures: Path, out: Path) -> None:
+    """Build the site anew. Raises ConfigError, OSError and KeyError."""
+    # Built beside its place, so that nobody opens half of a site.
+    fresh = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        build(read(results, published), results, figures, fresh)
+        shutil.rmtree(out, ignore_errors=True)
+        fresh.replace(out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
 def main() -> int:
     """Parse the command line; 1 and one line on standard error for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -102,25 +114,14 @@ def main() -> int:
     parser.add_argument("--figures", type=Path, required=True, help="such as figures/embedded")
     parser.add_argument("--out", type=Path, required=True, help="the site's folder, made anew")
     arguments = parser.parse_args()
-    # Built beside its place, so that nobody opens half of a site.
-    fresh = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
     try:
-        build(
-            read(arguments.results, arguments.published),
-            arguments.results,
-            arguments.figures,
-            fresh,
-        )
-        shutil.rmtree(arguments.out, ignore_errors=True)
-        fresh.replace(arguments.out)
+        run(arguments.results, arguments.published, arguments.figures, arguments.out)
     except (ConfigError, OSError) as error:
         print(f"site: {error}", file=sys.stderr)
         return 1
     except KeyError as error:
         print(f"site: {arguments.results}: key {error} is missing", file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return 0
 
 

@@ -29,7 +29,7 @@ from workflows.data.damage import verify_small
 from workflows.devices import first_process
 from workflows.files import claim, digest, write_json, write_text
 from workflows.film import Film, moments
-from workflows.metric_networks import read_network
+from workflows.metric_networks import Network, read_network
 from workflows.metrics.perceptual import load_perceptual
 from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import origin
@@ -97,7 +97,8 @@ def run(
     model = build_autoencoder(knobs, record["channels"], planned)
     model = model.to(device).to(memory_format=torch.channels_last)
     optimiser = build_optimiser(knobs, model)
-    losses = build_losses(knobs, record, weights, device)
+    perceptual = read_perceptual(knobs, weights)
+    losses = build_losses(knobs, record, perceptual, device)
     critic = losses.adversary
 
     if network_of(knobs) == "vqgan":
@@ -178,6 +179,8 @@ def run(
             **origin(devices.name(device), threads),
             "processes": together.count,
             "versions": dict(versions or {}),
+            # Metric networks that were part of what was minimised.
+            "features": {perceptual.features: perceptual.sha256} if perceptual else {},
             "dataset_sha256": record["train"]["sha256"],
             "log_sha256": digest(out / "log.csv"),
             "model_sha256": digest(out / "model.safetensors"),
@@ -212,20 +215,27 @@ def probe(
     return estimate(step, [model, critic], largest, images_seen // parts)
 
 
-def build_losses(
-    knobs: dict[str, Any], record: dict[str, Any], weights: Path | None, device: torch.device
-) -> Losses:
-    """What the model of a cell is trained to minimise. record: of the dataset.
+def read_perceptual(knobs: dict[str, Any], weights: Path | None) -> Network | None:
+    """The network of VQGAN's perceptual distance; None for a cell that trains with none.
 
-    Raises ConfigError where VQGAN has no weights of its perceptual distance.
+    weights: folder of the metric networks. Raises ConfigError if there is none.
+    """
+    if network_of(knobs) != "vqgan":
+        return None
+    if weights is None:
+        raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
+    return read_network(weights, f"lpips_{knobs['perceptual_network']}")
+
+
+def build_losses(
+    knobs: dict[str, Any], record: dict[str, Any], network: Network | None, device: torch.device
+) -> Losses:
+    """What the model of a cell is trained to minimise. record: of the dataset. network: of the
+    perceptual distance, if it has one.
     """
     perceptual = None
-    if network_of(knobs) == "vqgan":
-        if weights is None:
-            raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
-        backbone = knobs["perceptual_network"]
-        tensors = read_network(weights, f"lpips_{backbone}").tensors
-        perceptual = load_perceptual(backbone, tensors).to(device)
+    if network is not None:
+        perceptual = load_perceptual(knobs["perceptual_network"], network.tensors).to(device)
     values = record["channels"] * record["image_size"] ** 2
     adversary = build_adversary(knobs, record["channels"])
     return Losses(

@@ -136,6 +136,7 @@ def run(
             "classes": classes,
             "shape": list(points.points.shape[1:]),
             "first_stage": source["model"],
+            "progress_samples": progress_samples,
             "epochs": int(history[-1]["step"]) // steps if history else 0,
             "images": len(points.points),
             "steps": int(history[-1]["step"]) if history else 0,

@@ -10,7 +10,8 @@ from pathlib import Path
 from workflows.checkpoint import save_tensors
 from workflows.files import write_json
 from workflows.weight_files import WeightsError
-from workflows.weights import NETWORKS, load_weights
+from workflows.weight_sources import NETWORKS, files_key
+from workflows.weights import load_weights
 
 TITLES = {
     "inception": "inception-2015-12-05",
@@ -21,6 +22,7 @@ TITLES = {
 
 def run(out: Path) -> None:
     """Write <network>.safetensors and <network>.json of every network. Raises WeightsError."""
+    key = files_key()
     for network in NETWORKS:
         weights = load_weights(network)
         file = out / f"{network}.safetensors"
@@ -28,6 +30,7 @@ def run(out: Path) -> None:
         record = {
             "network": network,
             "route": weights.route,
+            "key": key,
             "files": weights.files,
             "features": f"{TITLES[network]} ({weights.route}, fp32)",
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),

@@ -1,0 +1,57 @@
+"""What goldens are computed from: whole numbers by formula, and numpy's own generator, so that
+every machine has the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workflows import strict_yaml
+from workflows.training import normalise
+
+CPU = torch.device("cpu")
+KNOBS: dict[str, dict[str, Any]] = strict_yaml.read(Path(__file__).with_name("knobs.yaml"))
+
+
+def pictures(count: int, channels: int, side: int) -> np.ndarray:
+    """Slanted stripes of many widths, uint8 (count, channels, side, side)."""
+    k, c, y, x = np.ogrid[:count, :channels, :side, :side]
+    return ((x * (k % 5 + 3) + y * (k % 3 * 4 + c * 3 + 1) + 29 * k) * 4 % 256).astype(np.uint8)
+
+
+def inputs(count: int, channels: int, side: int) -> Tensor:
+    """The same as a network sees them, in [-1, 1]."""
+    return normalise(pictures(count, channels, side), CPU)
+
+
+def uniform(seed: int, *shape: int) -> np.ndarray:
+    """Numbers in [-0.5, 0.5), float32."""
+    return np.random.Generator(np.random.PCG64(seed)).random(shape, np.float32) - np.float32(0.5)
+
+
+def corners() -> np.ndarray:
+    """The 24 corners of a regular body in four dimensions, in a fixed order: at distance 1 from
+    the middle, and none nearer than that to another.
+    """
+    axes = np.concatenate([np.eye(4), -np.eye(4)])
+    halves = np.array(list(itertools.product((-0.5, 0.5), repeat=4)))
+    order = np.random.Generator(np.random.PCG64(0)).permutation(24)
+    return np.concatenate([axes, halves])[order].astype(np.float32)
+
+
+def summary(values: Tensor, name: str) -> dict[str, float]:
+    """Mean, deviation and the sum of absolute values."""
+    values = values.detach().double()
+    found = {"mean": values.mean(), "deviation": values.std(), "size": values.abs().sum()}
+    return {f"{name} {of}": number.item() for of, number in found.items()}
+
+
+def slope(*leaves: Tensor) -> float:
+    """The sum of absolute derivatives by all of them."""
+    return sum(float(cast(Tensor, leaf.grad).abs().sum()) for leaf in leaves)

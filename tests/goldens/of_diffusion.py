@@ -1,0 +1,205 @@
+"""Goldens of diffusion models, of their network and training, and of sampling."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.diffusion import spaces
+from models.streams import Purpose
+from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong, made_with
+from tests.goldens.made import CPU, KNOBS, inputs, pictures, slope, summary, uniform
+from workflows import diffusion_training, sampling
+from workflows.registry import build_autoencoder, build_backbone, build_space
+from workflows.spaces import write_latents
+
+CLASSES, DIFFUSION = 3, KNOBS["diffusion"]
+
+
+class Predicted(nn.Module):
+    """Stands in for the network: noise by a formula of points, times and labels."""
+
+    classes = CLASSES
+
+    def forward(self, points: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+        return 0.5 * points.sin() + (times / 50 + 0.2 * labels)[:, None, None, None]
+
+
+def points(*shape: int) -> Tensor:
+    """Of deviation one."""
+    return torch.from_numpy(uniform(0, *shape) * np.float32(12**0.5))
+
+
+def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
+    """Guided, with noise on their way."""
+    knobs = {**DIFFUSION, "method": method}
+    return sampling.sample_points(Predicted(), knobs, shape, CLASSES, numbers, CPU)
+
+
+def converted(method: str, *shape: int) -> Numbers:
+    """Images as points, samples, which the method may clip on their way, and those as images."""
+    first_stage = build_autoencoder({**KNOBS["first_stage"], "method": "vq_vae"}, 3, 1)
+    space = build_space({"method": method}, first_stage, 3.0)
+    made = samples(method, [0, 1], *shape)
+    images = sampling.to_images(space, made, CPU)
+    encoded = space.encode(inputs(2, 3, 16))
+    return {**summary(encoded, "points"), **summary(made, "samples"), **summary(images, "images")}
+
+
+def encoded() -> Numbers:
+    """Latents of the training images as they are written to a file, and their scale."""
+    knobs = {**KNOBS["first_stage"], "method": "vq_vae"}
+    trained: Any = SimpleNamespace(model=build_autoencoder(knobs, 3, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "latents")
+        found = write_latents(file, trained, pictures(6, 3, 16), {"model": ""}, CPU)
+        latents = torch.from_numpy(np.array(found.points))
+    return {"scale": found.scale, **summary(latents, "latents")}
+
+
+def predicted() -> Numbers:
+    """The network's noise as it is drawn, for a grid of odd sides, and its slope."""
+    network = build_backbone(DIFFUSION, 4, CLASSES)
+    times, labels = torch.tensor([0, 10, 49]), torch.tensor([0, 2, CLASSES])
+    noise = network(points(3, 4, 7, 7), times, labels)
+    noise.square().mean().backward()
+    return {**summary(noise, "noise"), "slope": slope(*network.parameters())}
+
+
+def trained() -> Numbers:
+    """Losses, averaged weights and samples along a training of six steps."""
+    network = build_backbone(DIFFUSION, 2, CLASSES)
+    optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION["learning_rate"])
+    learner = diffusion_training.Learner(network, optimiser, EMAModel(network.parameters(), 0.9))
+    data = diffusion_training.Points(points(10, 2, 4, 4).numpy(), np.arange(10) % CLASSES)
+    history: list[dict[str, float]] = []
+    nobody = diffusion_training.Observers(lambda record: None, lambda records: None)
+    # Its settings are the whole process's, which runs other tests before this one and after.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=True, mixed_precision="no")
+    diffusion_training.train(learner, data, DIFFUSION, CLASSES, 3, history, nobody, accelerator)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    weights = torch.cat([weight.flatten() for weight in learner.ema.shadow_params])
+    kept = torch.stack([learner.kept[epoch] for epoch in sorted(learner.kept)])
+    losses = [record["loss"] for record in history]
+    return {"loss": losses, **summary(weights, "average"), **summary(kept, "samples")}
+
+
+def sampled() -> Numbers:
+    made = samples("ldm", [0, 1, 5], 2, 3, 3)
+    return {"first": made[:, 0, 0, 0].tolist(), **summary(made, "samples")}
+
+
+def not_snapped(old: Any) -> Any:
+    def decode(self: spaces.LatentSpace, points: Tensor) -> Tensor:
+        return self.autoencoder.decoder(points / self.scale)
+
+    return decode
+
+
+def same_order(old: Any) -> Any:
+    def generator(seed: int, purpose: Purpose, step: int) -> torch.Generator:
+        return old(seed, purpose, 0 if purpose == Purpose.ORDER else step)
+
+    return generator
+
+
+GOLDENS = [
+    Golden(
+        "diffusion",
+        "ldm",
+        partial(converted, "ldm", 4, 4, 4),
+        (
+            Wrong(
+                "latents are not snapped", "models.diffusion.spaces.LatentSpace.decode", not_snapped
+            ),
+        ),
+    ),
+    Golden(
+        "diffusion",
+        "ldm",
+        encoded,
+        (
+            Wrong(
+                "the deviation is over N",
+                "workflows.spaces.Spread.deviation",
+                lambda old: property(lambda self: (self.squares / self.count) ** 0.5),
+            ),
+        ),
+        "latents",
+    ),
+    Golden(
+        "diffusion",
+        "ddpm",
+        partial(converted, "ddpm", 3, 16, 16),
+        (
+            Wrong(
+                "points are twice the pixels",
+                "models.diffusion.spaces.PixelSpace.encode",
+                lambda old: lambda self, images: 2 * images,
+            ),
+            Wrong(
+                "samples are not clipped", "diffusers.DDIMScheduler", made_with(clip_sample=False)
+            ),
+        ),
+    ),
+    Golden(
+        "backbone",
+        "U-Net",
+        predicted,
+        (
+            Wrong(
+                "grids are padded with ones",
+                "models.diffusion.backbone.F",
+                lambda old: SimpleNamespace(pad=partial(F.pad, value=1.0)),
+            ),
+        ),
+    ),
+    Golden(
+        "diffusion loop",
+        "training",
+        trained,
+        (
+            Wrong(
+                "every step draws the same",
+                "workflows.diffusion_training.draws",
+                lambda old: lambda seed, step, *others: old(seed, 1, *others),
+            ),
+            Wrong(
+                "the order ignores the epoch", "workflows.diffusion_training.generator", same_order
+            ),
+        ),
+        tolerance=TRAINED,
+    ),
+    Golden(
+        "sampler",
+        "DDIM",
+        sampled,
+        (
+            Wrong(
+                "all samples are of the first noise",
+                "workflows.sampling.generator",
+                lambda old: lambda seed, purpose, number: old(seed, purpose, 0),
+            ),
+            Wrong(
+                "nothing guides",
+                "models.diffusion.backbone.with_guidance",
+                lambda old: (
+                    lambda network, points, times, labels, guidance: network(points, times, labels)
+                ),
+            ),
+            Wrong("times begin at nought", "diffusers.DDIMScheduler", made_with(steps_offset=0)),
+        ),
+    ),
+]

@@ -1,0 +1,206 @@
+"""Goldens of metrics and of protocols."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.goldens.golden import Golden, Numbers, Wrong
+from tests.goldens.made import pictures, summary, uniform
+from workflows import evaluation, protocol
+from workflows.metric_networks import Networks
+from workflows.metrics import frechet, inception, manifold, perceptual
+
+EXACT = protocol.load_protocol("exact")
+IMAGES = pictures(24, 3, 32)
+# Off by noise, more for every image, also beyond what images can be.
+NOISE = uniform(1, *IMAGES.shape) * np.linspace(0.1, 0.5, 24, dtype=np.float32)[:, None, None, None]
+RESTORED = IMAGES / np.float32(255) + NOISE
+
+
+class StandIn(nn.Module):
+    """Six features of an image instead of Inception's, the distance of two instead of LPIPS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # It says which device the network is on.
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor, others: Tensor | None = None) -> Tensor:
+        if others is not None:
+            return (images - others).square().mean(dim=(1, 2, 3))
+        rows = images.mean(3)
+        return torch.cat([rows.mean(2), rows.amax(2)], dim=1)
+
+
+def made_up(shape: torch.Size) -> Tensor:
+    """Weights that keep a signal's size; those that were learned are downloaded."""
+    scale = np.float32((24 * shape[0] / shape.numel()) ** 0.5)
+    return torch.from_numpy(uniform(shape.numel(), *shape) * scale)
+
+
+def perceptual_network(backbone: str) -> perceptual.Perceptual:
+    shapes = perceptual.Perceptual(backbone).state_dict()
+    state = {name: made_up(one.shape) for name, one in shapes.items()}
+    # Of layers' channels, where no weight is negative.
+    heads = {name: one.abs() for name, one in state.items() if name.startswith("lin")}
+    return perceptual.load_perceptual(backbone, {**state, **heads})
+
+
+def features() -> Numbers:
+    """Those of two images, by Inception."""
+    with torch.device("meta"):
+        shapes = inception.Inception().state_dict()
+    state = {}
+    for name, one in shapes.items():
+        if name.endswith("weight"):
+            state[name] = made_up(one.shape)
+            batch = name.replace("conv.weight", "bn.")
+            for number, part in enumerate(("weight", "bias", "running_mean", "running_var")):
+                start = 0.1 if part in ("bias", "running_mean") else 1.0
+                state[batch + part] = start + torch.from_numpy(uniform(number, len(one)))
+    network = inception.load_inception(state)
+    found = evaluation.inception_features(IMAGES[:2], EXACT, network)
+    return summary(torch.from_numpy(found), "features")
+
+
+def measured(metric: str) -> Numbers:
+    """As one row of an evaluation says it, with the network that the metric is about."""
+    real = {"LPIPS": "vgg", "LPIPS-Alex": "alex"}
+    stand_in: Any = StandIn()
+    vgg, alex = (perceptual_network(real[name]) if metric == name else stand_in for name in real)
+    names = dict.fromkeys(("inception", "lpips_vgg", "lpips_alex"), "")
+    networks = Networks(stand_in, vgg, alex, names, {})
+    reference = evaluation.inception_features(IMAGES // 2 + 64, EXACT, networks.inception)
+    rows = evaluation.evaluate(IMAGES, RESTORED, EXACT, networks, reference, 20, 4)
+    rows += evaluation.code_rows(np.array([5, 0, 3, 1, 0, 7, 1, 1]), EXACT, len(IMAGES))
+    return {"value": next(row["value"] for row in rows if row["metric"] == metric)}
+
+
+def of_samples(metric: str) -> Numbers:
+    """Of made-up features; distances have more of them than images, and go another way then."""
+    width = 64 if metric in ("FID", "KID") else 6
+    real, found = uniform(1, 50, width), uniform(2, 40, width) + np.float32(0.25)
+    near = manifold.coverage(real, found)
+    distances = {"FID": frechet.frechet_distance, "KID": frechet.kernel_distance}
+    if metric in distances:
+        return {"value": distances[metric](real, found)}
+    return {"value": getattr(near, metric)}
+
+
+def steps(name: str) -> Numbers:
+    """What a protocol makes of pictures, but for JPEG."""
+    found = replace(protocol.load_protocol(name), jpeg_quality=None)
+    stored = found.store(found.quantise(RESTORED[:, :1]))
+    arrays = {"originals": found.originals(IMAGES), "stored": stored}
+    arrays["for Inception"] = found.for_inception(stored[:2])
+    numbers: dict[str, Any] = {}
+    for what, array in arrays.items():
+        numbers |= {f"{what} shape": list(array.shape), f"{what} mean": float(array.mean())}
+        numbers[f"{what} pixels"] = array[0, -1, 5, :8].tolist()
+    return numbers
+
+
+def through_jpeg() -> Numbers:
+    found = protocol.load_protocol("as_published")
+    quantised = found.quantise(RESTORED[:, :1])
+    apart = found.store(quantised).astype(int) - quantised
+    return {"shift": float(apart.mean()), "error": float(np.abs(apart).mean())}
+
+
+def at_once(old: Any) -> Any:
+    def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.full(len(images), old(*(x.reshape(1, 1, 1, -1) for x in (images, others)))[0])
+
+    return psnr
+
+
+def padding_counts(old: Any) -> Any:
+    def pooled(self: inception.Block, x: Tensor) -> Tensor:
+        average = self.pool == "average"
+        return self.branch_pool(F.avg_pool2d(x, 3, 1, 1)) if average else old(self, x)
+
+    return pooled
+
+
+M = "workflows.metrics"
+BIASED = Wrong(
+    "features pair with themselves",
+    f"{M}.frechet._kernel_sum",
+    lambda old: lambda a, b, skip_diagonal=False: old(a, b),
+)
+OVER_N = Wrong(
+    "covariances are over N",
+    f"{M}.frechet._covariance",
+    lambda old: lambda x, mean: old(x, mean) * (len(x) - 1) / len(x),
+)
+SQUARES = Wrong(
+    "squares of singular values", "scipy.linalg.svdvals", lambda old: lambda x: old(x) ** 2
+)
+FOURTH = Wrong(
+    "the fourth neighbour", f"{M}.manifold._radii", lambda old: lambda x, k: old(x, k + 1)
+)
+BLACK = Wrong("colours are not shifted", f"{M}.perceptual.SHIFT", lambda old: (0.0, 0.0, 0.0))
+WINDOW = Wrong("a window of 7 pixels", f"{M}.pixel.SSIM_WINDOW", lambda old: 7)
+L1 = Wrong("squares", "workflows.evaluation.l1", lambda old: lambda a, b: old(a, b) ** 2)
+PSNR = Wrong("of all images at once", "workflows.evaluation.psnr", at_once)
+TWICE = Wrong(
+    "a code hit once is not used", "workflows.evaluation.usage", lambda old: lambda n: old(n // 2)
+)
+BITS = Wrong(
+    "the entropy is in bits",
+    "workflows.evaluation.perplexity",
+    lambda old: lambda n: old(n) ** 1.4427,
+)
+CUT = Wrong("levels are cut off", "numpy.rint", lambda old: np.floor)
+KEPT = Wrong(
+    "originals stay",
+    "workflows.protocol.Protocol.originals",
+    lambda old: lambda self, images: images,
+)
+GREY = Wrong("grey stays grey", "workflows.protocol.rgb", lambda old: lambda pictures: pictures)
+BETTER = Wrong(
+    "quality is 90",
+    "workflows.protocol._through_jpeg",
+    lambda old: lambda one, quality: old(one, 90),
+)
+OF_RECONSTRUCTIONS = {
+    "l1": L1,
+    "PSNR": PSNR,
+    "SSIM": WINDOW,
+    "LPIPS": BLACK,
+    "LPIPS-Alex": BLACK,
+    "rFID": OVER_N,
+    "KID": BIASED,
+    "usage": TWICE,
+    "perplexity": BITS,
+}
+OF_SAMPLES = {"FID": SQUARES, "KID": BIASED, "precision": FOURTH, "recall": FOURTH}
+PROTOCOLS = {"exact": CUT, "as_published": KEPT, "samples": GREY}
+GOLDENS = [
+    Golden(kind, name, partial(numbers, name), (wrong,))
+    for kind, numbers, wrongs in (
+        ("metric", measured, OF_RECONSTRUCTIONS),
+        ("metric of samples", of_samples, OF_SAMPLES),
+        ("protocol", steps, PROTOCOLS),
+    )
+    for name, wrong in wrongs.items()
+]
+GOLDENS += [
+    Golden(
+        "metric",
+        "rFID",
+        features,
+        (Wrong("averages count the padding", f"{M}.inception.Block._pooled", padding_counts),),
+        "Inception",
+        others=" with those of KID, FID, precision and recall, which rest on the same features,",
+    ),
+    # Builds of JPEG's encoder differ a little, by far less than a level in the mean.
+    Golden("protocol", "as_published", through_jpeg, (BETTER,), "JPEG", (1e-2, 0.1)),
+]

@@ -1,0 +1,204 @@
+"""Goldens of methods: quantisers trained on their own, while clusters of latents come and go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.quantiser import anchors, refresh
+from models.quantiser.clustered import ClusteredQuantiser
+from models.quantiser.distances import cosine
+from tests.goldens.golden import TRAINED, Golden, Wrong, made_with
+from tests.goldens.made import KNOBS, corners, slope, summary, uniform
+from workflows.registry import build_autoencoder, loss_weights
+
+STEPS = 45
+# Clusters that there are at a time, of 24: large ones, of which the oldest goes every third step,
+# and rare ones, which all go every second step. In a run as short as this, codes of rare clusters
+# are those that die by averages as long as the methods have.
+LARGE, LIFE, RARE_LATENTS = 6, 3, 36
+
+
+def latents(step: int) -> Tensor:
+    """512 of them, (8, 4, 8, 8), in clusters that are far apart, so that rounding gives none
+    another code.
+    """
+    number = np.arange(512)
+    large = number * 7 % LARGE + step // LIFE
+    rare = number % 3 + LARGE + 2 + step // LIFE + 5 * (step // 2)
+    cluster = np.where(number < RARE_LATENTS, rare, large) % 24
+    found = corners()[cluster] + np.float32(0.3) * uniform(step, 512, 4)
+    return torch.from_numpy(rearrange(found, "(b h w) d -> b d h w", b=8, h=8))
+
+
+def codebook(quantiser: Any) -> Tensor:
+    """Its codevectors as they are; MoVQ's are those of the quantiser in it."""
+    holder = quantiser if hasattr(quantiser, "codebook") else quantiser.inner
+    return holder.codebook.detach().clone()
+
+
+def quantised(method: str, **changes: Any) -> dict[str, float]:
+    """What a training of STEPS steps comes to, in the order of the loop.
+
+    refreshes: steps in which `adapt` moved codevectors. path: how far all of them went by it.
+    revived: how often it moved a code that no latent had, and the next step gave it some; counted
+    from the third step, because at first most codes are dead.
+    """
+    knobs = {**KNOBS["first_stage"], "method": method, **changes}
+    quantiser: Any = build_autoencoder(knobs, 1, STEPS).quantiser.train()
+    parameters, weights = list(quantiser.parameters()), loss_weights(knobs, 1)
+    optimiser = torch.optim.Adam(parameters, 0.05) if parameters else None
+    replaced, path, refreshes, revived = torch.zeros(knobs["codebook_size"]).bool(), 0.0, 0, 0
+    for step in range(STEPS):
+        inputs = latents(step).requires_grad_()
+        found = quantiser(inputs)
+        loss = F.mse_loss(found.vectors, latents(step + 1))
+        loss = loss + sum(weights[name] * value for name, value in found.losses.items())
+        quantiser.zero_grad()
+        loss.backward()
+        before = codebook(quantiser)
+        quantiser.adapt(found.assignment)
+        apart = (codebook(quantiser) - before).norm(dim=1)
+        used = torch.bincount(found.assignment.codes, minlength=len(apart)) > 0
+        revived += int((used & replaced).sum()) if step > 1 else 0
+        replaced = (apart > 1e-3) & ~used
+        refreshes += int((apart > 1e-3).any())
+        path += apart.sum().item()
+        if optimiser:
+            optimiser.step()
+    losses = {name: value.item() for name, value in found.losses.items()}
+    counts = {"codes used": int(used.sum()), "revived": revived, "refreshes": refreshes}
+    sums = {"path": path, "slope": slope(inputs)}
+    temperature = {"temperature": quantiser.temperature} if method == "sq_vae" else {}
+    return {**losses, **counts, **sums, **summary(codebook(quantiser), "codebook"), **temperature}
+
+
+def golden(method: str, *mutations: Wrong, variant: str = "", **changes: Any) -> Golden:
+    numbers = partial(quantised, method, **changes)
+    return Golden("method", method, numbers, mutations, variant, TRAINED)
+
+
+def anchored(sampler: str, other: str, distance: str) -> Golden:
+    """Of CVQ-VAE with one kind of anchors, which a mutation takes for another."""
+    target = f"models.quantiser.anchors.{sampler}"
+    wrong = Wrong(f"anchors are {other}", target, lambda old: getattr(anchors, other))
+    return golden("cvq_vae", wrong, variant=sampler, anchors=sampler, distance=distance)
+
+
+def untrained(old: Any) -> Any:
+    """Nearest codevectors whose loss has no gradient."""
+
+    def quantise(*arguments: Any) -> Any:
+        found = old(*arguments)
+        return replace(found, codebook=found.codebook.detach())
+
+    return quantise
+
+
+def swapped(old: Any) -> Any:
+    """Positives for negatives."""
+
+    def cross_entropy(scores: Tensor, positives: int, temperature: float) -> Any:
+        terms, slopes = old(-scores, positives, temperature)
+        return terms, -slopes
+
+    return cross_entropy
+
+
+def in_one_group(old: Any) -> Any:
+    """All channels."""
+
+    def build(inner: ClusteredQuantiser, groups: int) -> Any:
+        width = groups * inner.code_dim
+        return old(ClusteredQuantiser(inner.codebook_size, width, inner.similarity), 1)
+
+    return build
+
+
+def interleaved(old: Any) -> Any:
+    """Groups of channels that are apart."""
+    return lambda x, how, **sizes: old(x, how.replace("(g d)", "(d g)"), **sizes)
+
+
+Q = "models.quantiser"
+ONCE = Wrong(
+    "only the first batch refreshes", f"{Q}.refresh.every_step", lambda old: refresh.first_batch
+)
+GOLDENS = [
+    golden(
+        "vq_vae",
+        Wrong("the codebook has no gradient", f"{Q}.clustered.quantise", untrained),
+        Wrong("similarity is cosine", f"{Q}.distances.squared_euclidean", lambda old: cosine),
+    ),
+    golden(
+        "vq_vae",
+        Wrong("lengths count", f"{Q}.distances.F.normalize", lambda old: lambda x, dim: x),
+        variant="cosine",
+        distance="cosine",
+    ),
+    golden(
+        "vq_vae_ema",
+        Wrong("decay is 0.9", "baselines.vq_vae.MovingAverageQuantiser", made_with(decay=0.9)),
+    ),
+    golden(
+        "sq_vae",
+        Wrong(
+            "temperature stays",
+            "baselines.sq_vae.StochasticQuantiser.temperature",
+            lambda old: 1.0,
+        ),
+    ),
+    golden("cvq_vae", ONCE, variant="online", distance="cosine"),
+    golden(
+        "cvq_vae",
+        Wrong("every step refreshes", f"{Q}.refresh.first_batch", lambda old: refresh.every_step),
+        variant="offline",
+        schedule="offline",
+    ),
+    anchored("random", "unique", "l2"),
+    anchored("unique", "random", "cosine"),
+    anchored("probability", "random", "l2"),
+    anchored("closest", "random", "cosine"),
+    golden(
+        "cvq_vae",
+        Wrong("positives are negatives", f"{Q}.contrastive._cross_entropy", swapped),
+        variant="contrastive",
+        distance="cosine",
+        contrastive=True,
+    ),
+    golden(
+        "near_codevectors",
+        Wrong("no code lags", "baselines.reinit.NearCodevectors", made_with(threshold=0.0)),
+        distance="cosine",
+    ),
+    golden(
+        "hard_features",
+        ONCE,
+        Wrong("no code is dead", f"{Q}.blends.ReplaceDead", made_with(threshold=0.0)),
+        distance="cosine",
+    ),
+    golden(
+        "rq_vae",
+        Wrong(
+            "no code restarts", "baselines.rq_vae.ResidualVQ", made_with(threshold_ema_dead_code=0)
+        ),
+        Wrong(
+            "restarts are of another seed",
+            "baselines.rq_vae.word",
+            lambda old: lambda *stream: old(*stream) + 1,
+        ),
+        codebook_size=32,
+    ),
+    golden(
+        "movq",
+        Wrong("channels in one group", "baselines.movq.MultichannelQuantiser", in_one_group),
+        Wrong("channels of a group are apart", "baselines.movq.rearrange", interleaved),
+    ),
+]

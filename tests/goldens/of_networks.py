@@ -1,0 +1,201 @@
+"""Goldens of networks, of objectives and of the training loop of stage 1."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models import convnet, vqgan
+from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong
+from tests.goldens.made import CPU, KNOBS, inputs, pictures, slope, summary
+from workflows import training
+from workflows.registry import (
+    build_adversary,
+    build_autoencoder,
+    build_objective,
+    build_optimiser,
+    loss_weights,
+)
+
+VARIANCE = 0.08
+# Adam's first steps follow the signs of gradients, also of those that are nearly nought, and what
+# the critic has learned by them decides how much its term weighs.
+TAUGHT = (3e-3, 1e-5)
+
+
+def knobs_of(method: str, network: str, **changes: Any) -> dict[str, Any]:
+    return {**KNOBS["first_stage"], "method": method, "network": network, **changes}
+
+
+def drawn(method: str, network: str) -> Numbers:
+    """Latents and images of encoder and decoder as they are drawn, and their slopes."""
+    model = build_autoencoder(knobs_of(method, network), 3, 1)
+    latents = model.encoder(inputs(2, 3, 16))
+    images = model.decoder(latents)
+    images.square().mean().backward()
+    halves = {"encoder": model.encoder, "decoder": model.decoder}
+    slopes = {f"{half} slope": slope(*part.parameters()) for half, part in halves.items()}
+    return {**summary(latents, "latents"), **summary(images, "images"), **slopes}
+
+
+def distance(images: Tensor, output: Tensor) -> Tensor:
+    """Stands in for LPIPS, and wants three channels."""
+    return (images - output).square().mean(dim=(2, 3)) @ torch.tensor([1.0, 2.0, 3.0])
+
+
+def objective(method: str, network: str) -> Numbers:
+    """Its value and slope on grey images, and the weights of the losses beside it."""
+    knobs, images = knobs_of(method, network), inputs(3, 1, 8)
+    output = (0.7 * images + 0.1).requires_grad_()
+    value = build_objective(knobs, VARIANCE, distance)(output, images)
+    value.backward()
+    weights = {f"weight of {term}": weight for term, weight in loss_weights(knobs, 64).items()}
+    return {"value": value.item(), "slope": slope(output), **weights}
+
+
+def trained(count: int, side: int, method: str, network: str, **changes: Any) -> Numbers:
+    """What a training of stage 1 records and leaves, the last batch of an epoch a short one."""
+    knobs, images = knobs_of(method, network, **changes), pictures(count + 4, 1, side)
+    steps = knobs["epochs"] * training.steps_per_epoch(count, knobs["batch_size"])
+    model, adversary = build_autoencoder(knobs, 1, steps), build_adversary(knobs, 1)
+    objective = build_objective(knobs, VARIANCE, distance)
+    history: list[dict[str, float]] = []
+    training.train(
+        model,
+        build_optimiser(knobs, model),
+        training.Images(images[:count], images[count:], VARIANCE),
+        training.Losses(objective, loss_weights(knobs, side**2), adversary),
+        knobs,
+        history,
+        training.Observers(lambda record: None, lambda records: None),
+        CPU,
+    )
+    # A critic's lessons differ by rounding enough to give a latent another code.
+    codes = ("usage", "perplexity") if adversary is None else ()
+    columns = ("epoch", "step", "loss", "reconstruction", *codes)
+    numbers: dict[str, Any] = {name: [record[name] for record in history] for name in columns}
+    for name, part in {"model": model, "critic": adversary}.items():
+        if part is not None:
+            weights = torch.cat([weight.flatten() for weight in part.parameters()])
+            numbers |= summary(weights, name)
+    return numbers
+
+
+def carries_x(old: Any) -> Any:
+    def forward(self: convnet.ResidualBlock, x: Tensor) -> Tensor:
+        return x + self.widen(F.relu(self.narrow(F.relu(x))))
+
+    return forward
+
+
+def enters_twice(old: Any) -> Any:
+    def forward(self: vqgan.VqganDecoder, vectors: Tensor) -> Tensor:
+        return self.blocks(self.enter(self.enter(vectors)), None)
+
+    return forward
+
+
+def modulated_by_nothing(old: Any) -> Any:
+    def forward(self: vqgan.VqganDecoder, vectors: Tensor) -> Tensor:
+        return self.blocks(self.enter(vectors), torch.zeros_like(vectors))
+
+    return forward
+
+
+def golden_of_network(method: str, name: str, *mutations: Wrong, variant: str = "") -> Golden:
+    return Golden("network", name, partial(drawn, method, name), mutations, variant)
+
+
+def goldens_of_objective(name: str, method: str, network: str, wrong: Wrong) -> list[Golden]:
+    """VQGAN's have one with a critic, that counts in the last two of four steps."""
+    found = [Golden("objective", name, partial(objective, method, network), (wrong,))]
+    if network == "vqgan":
+        settings = {"batch_size": 2, "epochs": 1, "learning_rate": 1e-4}
+        numbers = partial(trained, 7, 32, method, network, **settings)
+        found.append(Golden("objective", name, numbers, CRITIC, "critic", TAUGHT))
+    return found
+
+
+DECODER, ADAPT = "models.vqgan.VqganDecoder.forward", "models.adversary.Adversary.adapt"
+CRITIC = (
+    Wrong("the critic never begins", ADAPT, lambda old: lambda self, *pair: None),
+    Wrong("the critic learns nothing", ADAPT, lambda old: lambda self, *pair: self.steps.add_(1)),
+)
+OBJECTIVES = "models.objectives"
+GOLDENS = [
+    golden_of_network(
+        "vq_vae",
+        "convnet",
+        Wrong("the skip carries x", "models.convnet.ResidualBlock.forward", carries_x),
+    ),
+    golden_of_network(
+        "vq_vae",
+        "vqgan",
+        Wrong("two channels a group", "models.vqgan.GROUPS", lambda old: 16),
+        Wrong("the decoder is entered twice", DECODER, enters_twice),
+    ),
+    golden_of_network(
+        "movq",
+        "vqgan",
+        Wrong("the decoder is modulated by nothing", DECODER, modulated_by_nothing),
+        variant="modulated",
+    ),
+    *goldens_of_objective(
+        "mse_over_variance",
+        "vq_vae",
+        "convnet",
+        Wrong(
+            "variance is of [-1, 1]",
+            f"{OBJECTIVES}.mse_over_variance",
+            lambda old: lambda variance: old(4 * variance),
+        ),
+    ),
+    *goldens_of_objective(
+        "log_mse",
+        "sq_vae",
+        "convnet",
+        Wrong("logarithm of base 2", f"{OBJECTIVES}.torch.log", lambda old: torch.log2),
+    ),
+    *goldens_of_objective(
+        "vqgan",
+        "vq_vae",
+        "vqgan",
+        Wrong(
+            "no perceptual distance",
+            f"{OBJECTIVES}.with_perceptual",
+            lambda old: lambda base, *others: base,
+        ),
+    ),
+    *goldens_of_objective(
+        "vqgan_log_likelihood",
+        "sq_vae",
+        "vqgan",
+        Wrong(
+            "likelihood is of an image",
+            f"{OBJECTIVES}.log_likelihood",
+            lambda old: lambda output, images, *others: 64 * old(output, images, *others),
+        ),
+    ),
+    Golden(
+        "loop",
+        "training",
+        partial(trained, 20, 8, "cvq_vae", "convnet", anchors="random"),
+        (
+            Wrong(
+                "the order of images ignores the epoch",
+                "workflows.training.batches",
+                lambda old: lambda images, size, seed, epoch: old(images, size, seed, 0),
+            ),
+            Wrong(
+                "the quantiser does not adapt",
+                "models.quantiser.clustered.ClusteredQuantiser.adapt",
+                lambda old: lambda self, assignment: None,
+            ),
+        ),
+        tolerance=TRAINED,
+    ),
+]

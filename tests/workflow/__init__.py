@@ -1,0 +1,1 @@
+"""The workflow itself: what Snakemake makes, and what it leaves alone."""
