@@ -228,7 +228,7 @@ def resume(
         return []
     tensors, metadata = found
     if metadata["identity"] != identity:
-        print(f"{state}: of other settings, data or code; starting anew", flush=True)
+        print(f"{state}: of other settings, data or versions; starting anew", flush=True)
         return []
     try:
         take(tensors)

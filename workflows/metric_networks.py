@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from workflows.metrics.inception import Inception, load_inception
-from workflows.metrics.perceptual import Perceptual, load_perceptual
-from workflows.weight_files import check_sum
+from workflows.weight_sources import check_sum
+
+if TYPE_CHECKING:
+    from workflows.metrics.inception import Inception
+    from workflows.metrics.perceptual import Perceptual
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,13 @@ class Networks:
 
 
 def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """The networks that the weights step wrote. Raises what `read_network` raises."""
+    """The networks that the weights step wrote. Raises what `read_network` raises.
+
+    Imports the packages of the networks, which whoever reads tensors alone need not wait for.
+    """
+    from workflows.metrics.inception import load_inception
+    from workflows.metrics.perceptual import load_perceptual
+
     files = {name: read_network(folder, name) for name in ("inception", "lpips_vgg", "lpips_alex")}
     return Networks(
         load_inception(files["inception"].tensors).to(device),

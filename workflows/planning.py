@@ -101,6 +101,7 @@ def plan(
                 "missing": missing.get(cell.knobs["dataset"]),
                 "versions": training_versions(cell.knobs),
                 "images": trained_on(cell, datasets),
+                "filmed": filmed(cell.knobs),
                 "evaluation": evaluation_of(grid, cell, datasets),
             }
             for name, cell in grid.cells.items()

@@ -15,7 +15,7 @@ from typing import Any
 
 from workflows.files import digest
 
-# A cell of the plan: {folder, knobs, defaults, stage, missing, versions, images, evaluation}.
+# A cell of the plan, as `planning.plan` has it.
 Planned = Mapping[str, Any]
 
 
@@ -30,14 +30,14 @@ class Today:
 
     @classmethod
     def look(cls, cache: Path) -> Today:
-        """What the prepared files below `cache` say, `.cache` of a checkout."""
+        """What the prepared files below `cache` say; a damaged file says nothing."""
         datasets = {
             file.parent.name: {split: about[split]["sha256"] for split in ("train", "test")}
             for file in cache.glob("datasets/*/dataset.json")
-            for about in [_json(file)]
+            if (about := _read(file)) is not None
         }
-        networks = [_json(file)["sha256"] for file in cache.glob("weights/*.json")]
-        return cls(datasets, frozenset(networks))
+        networks = [_read(file) for file in cache.glob("weights/*.json")]
+        return cls(datasets, frozenset(one["sha256"] for one in networks if one is not None))
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ def _training(planned: Planned, train: Mapping[str, Any], today: Today) -> Itera
     if train.get("progress_samples") != planned["evaluation"].get("progress_samples"):
         yield f"looked at {train.get('progress_samples')} samples along the training"
     yield from _networks(train, today, "trained")
+    if planned.get("filmed") and not Path(planned["folder"], "film.safetensors").is_file():
+        yield "its film is missing"
 
 
 def _evaluation(
@@ -169,13 +171,9 @@ def _networks(found: Mapping[str, Any], today: Today, did: str) -> Iterator[str]
         yield f"{did} with other metric networks"
 
 
-def _json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
 def _read(file: Path) -> Mapping[str, Any] | None:
     try:
-        found = _json(file)
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

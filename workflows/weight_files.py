@@ -6,7 +6,6 @@ an unpickler that admits plain arrays only, and .pth files with `weights_only=Tr
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import io
 import pickle
@@ -19,21 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflows.metrics.inception import Inception
-from workflows.metrics.perceptual import Perceptual
-
-
-class WeightsError(ValueError):
-    """Weights that are missing, damaged or hostile; the message names the file."""
-
-
-def check_sum(file: Path, expected: str) -> str:
-    """The file's sha256; WeightsError unless it is, or begins with, `expected`."""
-    with file.open("rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
-    if not found.startswith(expected):
-        raise WeightsError(f"{file}: sha256 is {found}, expected {expected}")
-    return found
+from workflows.metrics import inception, perceptual
+from workflows.weight_sources import WeightsError
 
 
 def read_torchscript(file: Path, network: str = "inception") -> dict[str, Tensor]:
@@ -42,10 +28,8 @@ def read_torchscript(file: Path, network: str = "inception") -> dict[str, Tensor
         warnings.simplefilter("ignore")
         script = torch.jit.load(file, map_location="cpu").state_dict()
     kernels = [name.removesuffix(".weight") for name in script if name.endswith(".weight")]
-    with torch.device("meta"):
-        ours = [n.removesuffix(".conv.weight") for n in Inception().state_dict() if "weight" in n]
     tensors = {}
-    for theirs, name in zip(kernels, ours, strict=True):
+    for theirs, name in zip(kernels, inception.kernels(), strict=True):
         beta = script[f"{theirs}.beta"].flatten()
         tensors[f"{name}.conv.weight"] = script[f"{theirs}.weight"]
         tensors[f"{name}.bn.weight"] = torch.ones_like(beta)
@@ -92,7 +76,7 @@ def _from_hwio(kernel: np.ndarray) -> Tensor:
 
 
 def _perceptual_names(network: str) -> list[str]:
-    return list(Perceptual(network.removeprefix("lpips_")).state_dict())
+    return list(perceptual.shapes(network.removeprefix("lpips_")))
 
 
 def read_pth(file: Path) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -20,6 +21,19 @@ from workflows.data.preparation import listing
 FOLDER_VARIABLE = "CODEBOOK_WEIGHTS"
 # Raised when the tensors that files are converted to change, so that they are converted again.
 VERSION = 1
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, damaged or hostile; the message names the file."""
+
+
+def check_sum(file: Path, expected: str) -> str:
+    """The file's sha256; WeightsError unless it is, or begins with, `expected`."""
+    with file.open("rb") as handle:
+        found = hashlib.file_digest(handle, "sha256").hexdigest()
+    if not found.startswith(expected):
+        raise WeightsError(f"{file}: sha256 is {found}, expected {expected}")
+    return found
 
 
 @dataclass(frozen=True)

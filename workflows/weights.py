@@ -9,12 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from workflows import weight_files
-from workflows.weight_files import WeightsError, check_sum
 from workflows.weight_sources import (
     DOWNLOADS,
     FOLDER_VARIABLE,
     PACKAGES,
     Source,
+    WeightsError,
+    check_sum,
     package_file,
 )
 

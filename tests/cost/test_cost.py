@@ -44,14 +44,14 @@ def test_the_small_network_costs_what_was_counted_by_hand() -> None:
 @pytest.mark.parametrize("size", [{}, LARGE])
 def test_a_step_is_what_torch_counts_of_the_real_one(size: dict[str, Any]) -> None:
     """Forward, backward, critic: run on the processor, on noise, with the loop's own calls."""
-    from workflows.metrics.perceptual import Perceptual
+    from workflows.metrics.perceptual import Perceptual, empty
 
     knobs = {**KNOBS, "adversarial_start": 0, **size} | {"adversarial_start": 0}
     found = counts.autoencoder(knobs, 3, 32)
     model = registry.build_autoencoder(knobs, 3, 1)
     perceptual = None
     if size:
-        perceptual = Perceptual("vgg").to_empty(device="cpu").requires_grad_(False)
+        perceptual = Perceptual(empty("vgg")).to_empty(device="cpu").requires_grad_(False)
         for parameter in perceptual.parameters():
             parameter.zero_()
     objective = registry.build_objective(knobs, 1.0, perceptual)

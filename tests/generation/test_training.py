@@ -238,7 +238,7 @@ def test_a_damaged_state_is_refused_and_another_runs_is_left(
         trained(made, tmp_path)
     save_tensors(state, {"a": torch.zeros(1)}, {"identity": "other", "history": "[]"})
     trained(made, tmp_path)
-    assert "of other settings, data or code; starting anew" in capsys.readouterr().out
+    assert "of other settings, data or versions; starting anew" in capsys.readouterr().out
 
 
 def test_two_processes_train_as_one_does(made: Made, command: Command, tmp_path: Path) -> None:

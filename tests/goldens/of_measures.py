@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures, summary, uniform
@@ -46,8 +45,7 @@ def made_up(shape: torch.Size) -> Tensor:
 
 
 def perceptual_network(backbone: str) -> perceptual.Perceptual:
-    shapes = perceptual.Perceptual(backbone).state_dict()
-    state = {name: made_up(one.shape) for name, one in shapes.items()}
+    state = {name: made_up(shape) for name, shape in perceptual.shapes(backbone).items()}
     # Of layers' channels, where no weight is negative.
     heads = {name: one.abs() for name, one in state.items() if name.startswith("lin")}
     return perceptual.load_perceptual(backbone, {**state, **heads})
@@ -55,16 +53,13 @@ def perceptual_network(backbone: str) -> perceptual.Perceptual:
 
 def features() -> Numbers:
     """Those of two images, by Inception."""
-    with torch.device("meta"):
-        shapes = inception.Inception().state_dict()
     state = {}
-    for name, one in shapes.items():
-        if name.endswith("weight"):
-            state[name] = made_up(one.shape)
-            batch = name.replace("conv.weight", "bn.")
-            for number, part in enumerate(("weight", "bias", "running_mean", "running_var")):
-                start = 0.1 if part in ("bias", "running_mean") else 1.0
-                state[batch + part] = start + torch.from_numpy(uniform(number, len(one)))
+    for name, shape in inception.kernels().items():
+        state[f"{name}.conv.weight"] = made_up(shape)
+        for number, part in enumerate(("weight", "bias", "running_mean", "running_var")):
+            start = 0.1 if part in ("bias", "running_mean") else 1.0
+            values = start + torch.from_numpy(uniform(number, shape[0]))
+            state[f"{name}.bn.{part}"] = values
     network = inception.load_inception(state)
     found = evaluation.inception_features(IMAGES[:2], EXACT, network)
     return summary(torch.from_numpy(found), "features")
@@ -121,14 +116,6 @@ def at_once(old: Any) -> Any:
     return psnr
 
 
-def padding_counts(old: Any) -> Any:
-    def pooled(self: inception.Block, x: Tensor) -> Tensor:
-        average = self.pool == "average"
-        return self.branch_pool(F.avg_pool2d(x, 3, 1, 1)) if average else old(self, x)
-
-    return pooled
-
-
 M = "workflows.metrics"
 BIASED = Wrong(
     "features pair with themselves",
@@ -146,7 +133,17 @@ SQUARES = Wrong(
 FOURTH = Wrong(
     "the fourth neighbour", f"{M}.manifold._radii", lambda old: lambda x, k: old(x, k + 1)
 )
-BLACK = Wrong("colours are not shifted", f"{M}.perceptual.SHIFT", lambda old: (0.0, 0.0, 0.0))
+BLACK = Wrong(
+    "colours are neither shifted nor scaled",
+    "lpips.lpips.ScalingLayer",
+    lambda old: torch.nn.Identity,
+)
+# torchvision's block, which pytorch-fid's is made from.
+PADDED = Wrong(
+    "averages count the padding",
+    "pytorch_fid.inception.FIDInceptionA",
+    lambda old: old.__mro__[1],
+)
 WINDOW = Wrong("a window of 7 pixels", f"{M}.pixel.SSIM_WINDOW", lambda old: 7)
 L1 = Wrong("squares", "workflows.evaluation.l1", lambda old: lambda a, b: old(a, b) ** 2)
 PSNR = Wrong("of all images at once", "workflows.evaluation.psnr", at_once)
@@ -197,7 +194,7 @@ GOLDENS += [
         "metric",
         "rFID",
         features,
-        (Wrong("averages count the padding", f"{M}.inception.Block._pooled", padding_counts),),
+        (PADDED,),
         "Inception",
         others=" with those of KID, FID, precision and recall, which rest on the same features,",
     ),

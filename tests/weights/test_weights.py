@@ -19,7 +19,7 @@ import torch
 
 from workflows import weight_files, weight_sources, weights
 from workflows.steps import weights as step
-from workflows.weight_files import WeightsError
+from workflows.weight_sources import WeightsError
 
 
 def packaged(network: str) -> Path:
@@ -159,7 +159,7 @@ def test_a_changed_byte_is_refused(tmp_path: Path) -> None:
     source = weights.PACKAGES["lpips_alex"]
     file = tmp_path / "alexnet.ckpt"
     shutil.copy(packaged("lpips_alex"), file)
-    assert weight_files.check_sum(file, source.sha256) == source.sha256
+    assert weight_sources.check_sum(file, source.sha256) == source.sha256
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -167,7 +167,7 @@ def test_a_changed_byte_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match=rf"alexnet\.ckpt: sha256 is {found}, expected {source.sha256}"
     ):
-        weight_files.check_sum(file, source.sha256)
+        weight_sources.check_sum(file, source.sha256)
 
 
 class Hostile:

@@ -51,7 +51,7 @@ def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path
     assert "Nothing to be done" in fresh.run("--dry-run", targets=("all_cells",))
     again = fresh.call(targets=("all_cells",), config=(f"retrain={CELLS[1]}",))
     assert again.returncode == 0, again.stdout
-    assert "1 cells from records (commit " in again.stdout
+    assert "1 cell from records (commit " in again.stdout
     after = fresh.models()
     assert after[CELLS[0]] == before[CELLS[0]]
     assert after[CELLS[1]][0] == before[CELLS[1]][0]
@@ -160,7 +160,7 @@ def test_a_version_makes_again_what_uses_it(tiny: Tiny) -> None:
     entry = '"vq_vae": Method(_vq_vae, NEAREST'
     tiny.edit("workflows/registry.py", f"{entry})", f"{entry}, version=2)")
     tiny.commit()
-    assert "1 cells from records" in tiny.run()
+    assert "1 cell from records" in tiny.run()
     after = tiny.models()
     assert after[CELLS[0]] == before[CELLS[0]]
     assert after[CELLS[1]][1] > before[CELLS[1]][1]

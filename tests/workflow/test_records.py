@@ -128,6 +128,13 @@ def test_what_changes_no_number_does_not_count(
     assert state(recorded(tmp_path, change), TODAY).finished
 
 
+def test_a_training_without_its_film_is_made_again(tmp_path: Path) -> None:
+    planned = {**recorded(tmp_path), "filmed": True}
+    assert "its film is missing" in state(planned, TODAY).untrained
+    (tmp_path / "film.safetensors").touch()
+    assert state(planned, TODAY).finished
+
+
 def test_images_and_networks_that_are_not_here_count_as_the_same(tmp_path: Path) -> None:
     def other(train: dict[str, Any], evaluation: dict[str, Any]) -> None:
         train["dataset_sha256"] = evaluation["dataset_sha256"] = "ee"

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workflows.metrics.inception import Inception
+from workflows.metrics.inception import empty as empty_inception
 from workflows.metrics.perceptual import Perceptual
+from workflows.metrics.perceptual import empty as empty_lpips
 from workflows.probe import saved, state_bytes, storage_of
 from workflows.registry import (
     METHODS,
@@ -160,7 +162,8 @@ def _autoencoder(
         images = torch.empty(1, channels, side, side)
         perceptual = None
         if network_of(knobs) == "vqgan":
-            perceptual = Perceptual(knobs["perceptual_network"]).requires_grad_(False)
+            perceptual = Perceptual(empty_lpips(knobs["perceptual_network"]))
+            perceptual = perceptual.to("meta").requires_grad_(False)
         objective = build_objective(knobs, 1.0, perceptual)
     with _widest(model.encoder, model.decoder) as sizes, Counter() as counter:
 
@@ -311,7 +314,10 @@ def _backbone(
 def metric(name: str, side: int) -> Network:
     """A metric network one way: "inception", or "vgg" or "alex" for a pair of pictures."""
     with META:
-        network = Inception() if name == "inception" else Perceptual(name)
+        inception = name == "inception"
+        network = (
+            Inception(empty_inception()) if inception else Perceptual(empty_lpips(name)).to("meta")
+        )
         images = torch.empty(1, 3, side, side)
 
     with torch.no_grad(), _widest(network) as sizes, Counter() as counter:

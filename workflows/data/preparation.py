@@ -51,8 +51,10 @@ def changed(dataset: Dataset, folder: Path) -> bool:
     """
     try:
         record: Mapping[str, Any] = json.loads((folder / "dataset.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except OSError:
         return False
+    except ValueError:
+        return True
     if record.get("settings") != settings_of(dataset):
         return True
     found = first_on_disk(dataset)

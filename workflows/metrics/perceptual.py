@@ -1,92 +1,74 @@
-"""LPIPS v0.1: a perceptual distance from the channels of AlexNet or VGG16.
+"""LPIPS v0.1: a perceptual distance from the channels of AlexNet or VGG16, by the lpips package.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018.
-Tensors bear torchvision's names (features.N.weight, features.N.bias) and linN.weight.
+Tensors bear torchvision's names (features.N.weight, features.N.bias) and linN.weight. The package
+would download the backbone's weights, so its network is built empty and given ours.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
+import lpips
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-SHIFT = (-0.030, -0.088, -0.188)
-SCALE = (0.458, 0.448, 0.450)
-EPSILON = 1e-10
 
-# Torchvision's `features`: (outputs, kernel, stride, padding) of a convolution, a ReLU after
-# which a layer is "tapped", or a pool.
-_ALEX: list[tuple[int, ...] | str] = [
-    (64, 11, 4, 2), "tap", "pool", (192, 5, 1, 2), "tap", "pool",
-    (384, 3, 1, 1), "tap", (256, 3, 1, 1), "tap", (256, 3, 1, 1), "tap",
-]  # fmt: skip
-_VGG: list[tuple[int, ...] | str] = [
-    (64, 3, 1, 1), "relu", (64, 3, 1, 1), "tap", "pool",
-    (128, 3, 1, 1), "relu", (128, 3, 1, 1), "tap", "pool",
-    (256, 3, 1, 1), "relu", (256, 3, 1, 1), "relu", (256, 3, 1, 1), "tap", "pool",
-    (512, 3, 1, 1), "relu", (512, 3, 1, 1), "relu", (512, 3, 1, 1), "tap", "pool",
-    (512, 3, 1, 1), "relu", (512, 3, 1, 1), "relu", (512, 3, 1, 1), "tap",
-]  # fmt: skip
-_LAYERS = {"alex": (_ALEX, 3), "vgg": (_VGG, 2)}  # layers and the pools' kernel; stride 2
+def empty(backbone: str) -> lpips.LPIPS:
+    """The package's network, whose weights have no storage. backbone: "alex" or "vgg"."""
+    with torch.device("meta"), warnings.catch_warnings():
+        # The package names torchvision's options as torchvision did before.
+        warnings.simplefilter("ignore", UserWarning)
+        network = lpips.LPIPS(
+            pretrained=False, net=backbone, pnet_rand=True, use_dropout=False, verbose=False
+        )
+    # Its two constants are buffers.
+    network.scaling_layer = lpips.lpips.ScalingLayer()
+    return network
+
+
+def shapes(backbone: str) -> dict[str, torch.Size]:
+    """Canonical name of each tensor -> its shape, in the order of the layers."""
+    return {_canonical(name): one.shape for name, one in empty(backbone).named_parameters()}
+
+
+def _canonical(name: str) -> str:
+    """net.slice2.3.bias is features.3.bias, and lin0.model.0.weight is lin0.weight."""
+    parts = name.split(".")
+    if parts[0] == "net":
+        return f"features.{parts[2]}.{parts[3]}"
+    return f"{parts[0]}.weight"
 
 
 class Perceptual(nn.Module):
     """Distance of two batches (N, 3, H, W) in [-1, 1]; returns (N,), 0 for equal images."""
 
-    shift: Tensor
-    scale: Tensor
-
-    def __init__(self, backbone: str):
-        """Take a backbone, "alex" or "vgg"; KeyError for another. Weights are to be assigned."""
+    def __init__(self, network: lpips.LPIPS) -> None:
+        """network: the package's, with weights."""
         super().__init__()
-        layers, pool = _LAYERS[backbone]
-        self.features = nn.Sequential()
-        self.taps: list[int] = []
-        widths, width = [], 3
-        for index, layer in enumerate(layers):
-            if isinstance(layer, tuple):
-                outputs, kernel, stride, padding = layer
-                shape = (width, outputs, kernel, stride, padding)
-                # Without storage: drawing initial weights takes longer than reading the real ones.
-                self.features.append(nn.Conv2d(*shape, device="meta"))
-                width = outputs
-            else:
-                self.features.append(nn.MaxPool2d(pool, 2) if layer == "pool" else nn.ReLU())
-            if layer == "tap":
-                self.taps.append(index)
-                widths.append(width)
-        for index, width in enumerate(widths):
-            self.register_parameter(f"lin{index}", nn.Parameter(torch.empty(1, width, 1, 1)))
-        self.register_buffer("shift", torch.tensor(SHIFT)[None, :, None, None], persistent=False)
-        self.register_buffer("scale", torch.tensor(SCALE)[None, :, None, None], persistent=False)
+        self.network = network
 
     def forward(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         """Sum over layers of the mean over space of weighted squared differences."""
-        x = (torch.cat([images, reconstructions]) - self.shift) / self.scale
-        total = x.new_zeros(len(images))
-        tap = 0
-        for index, layer in enumerate(self.features):
-            x = layer(x)
-            if index in self.taps:
-                unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON)
-                first, second = unit.chunk(2)
-                head = getattr(self, f"lin{tap}")
-                total = total + F.conv2d((first - second) ** 2, head).mean(dim=(1, 2, 3))
-                tap += 1
-        return total
+        return self.network(images, reconstructions).flatten()
 
 
 def load_perceptual(backbone: str, state: Mapping[str, Tensor]) -> Perceptual:
     """The network with the given tensors, ready for inference.
 
-    Raises RuntimeError if tensors are missing or have other shapes.
+    Raises RuntimeError if tensors are missing or have other shapes, KeyError for another backbone.
     """
-    network = Perceptual(backbone)
-    named = {
-        name.removesuffix(".weight") if name.startswith("lin") else name: value
-        for name, value in state.items()
-    }
-    network.load_state_dict(named, assign=True)
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = empty(backbone)
+    named = {name: _canonical(name) for name, _ in network.named_parameters(remove_duplicate=False)}
+    network.lins = nn.ModuleList()  # The same layers as lin0 to lin4, by other names.
+    wanted = {name: of for name, of in named.items() if not name.startswith("lins.")}
+    missing = sorted({*wanted.values()} - {*state})
+    if missing:
+        raise RuntimeError(f"LPIPS on {backbone}: missing {', '.join(missing)}")
+    constants = network.scaling_layer.state_dict(prefix="scaling_layer.")
+    tensors = {name: state[of] for name, of in wanted.items()}
+    network.load_state_dict({**tensors, **constants}, assign=True)
+    network.lins = nn.ModuleList([getattr(network, f"lin{index}") for index in range(network.L)])
+    network.requires_grad_(False)
+    return Perceptual(network).eval().to(memory_format=torch.channels_last)

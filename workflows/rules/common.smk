@@ -168,7 +168,7 @@ def output_folders():
 
 
 def from_records():
-    """How many cells are taken from their records and how many are made, in a line."""
+    """How many of the budget's cells are taken from records and how many are not made, in a line."""
     kept = [state for name, state in FOUND.items() if name not in TODO.evaluate]
     kept = [state for state in kept if state.finished]
     here = [
@@ -178,7 +178,8 @@ def from_records():
     ]
     of = f" ({made_by(state.commit for state in kept)})" if kept else ""
     again = "; --config retrain=true makes all" if kept else ""
-    return f"{len(kept)} cells from records{of}, {len(here)} to make{again}"
+    cells = "cell" if len(kept) == 1 else "cells"
+    return f"Budget {BUDGET}: {len(kept)} {cells} from records{of}, {len(here)} to make{again}"
 
 
 def present_cells(table=None):

@@ -30,7 +30,6 @@ from workflows.devices import first_process
 from workflows.files import claim, digest, write_json, write_text
 from workflows.film import Film, moments
 from workflows.metric_networks import Network, read_network
-from workflows.metrics.perceptual import load_perceptual
 from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import origin
 from workflows.registry import (
@@ -235,6 +234,9 @@ def build_losses(
     """
     perceptual = None
     if network is not None:
+        # Its package takes half a second to import, which the small networks need not wait for.
+        from workflows.metrics.perceptual import load_perceptual
+
         perceptual = load_perceptual(knobs["perceptual_network"], network.tensors).to(device)
     values = record["channels"] * record["image_size"] ** 2
     adversary = build_adversary(knobs, record["channels"])

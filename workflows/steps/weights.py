@@ -9,8 +9,7 @@ from pathlib import Path
 
 from workflows.checkpoint import save_tensors
 from workflows.files import write_json
-from workflows.weight_files import WeightsError
-from workflows.weight_sources import NETWORKS, files_key
+from workflows.weight_sources import NETWORKS, WeightsError, files_key
 from workflows.weights import load_weights
 
 TITLES = {
