@@ -4,13 +4,6 @@ that steps are forked from.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,34 +76,3 @@ def knobs(request: pytest.FixtureRequest) -> dict[str, Any]:
 def _seeded() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-
-
-def waited(condition: Callable[[], object]) -> None:
-    """Wait until it holds, for a minute at most."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened for a minute"
-        time.sleep(0.01)
-
-
-@contextmanager
-def holding_libraries(address: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that holds the libraries, as a run of Snakemake has one."""
-    options = ["--address", str(address), "--parent", str(os.getpid())]
-    command = [sys.executable, "-m", "workflows.preload", *options]
-    server = subprocess.Popen(command, cwd=Path(__file__).parents[1])
-    try:
-        waited(lambda: address.exists() or server.poll() is not None)
-        assert server.poll() is None, "it ended"
-        yield server
-    finally:
-        server.kill()
-        server.wait()
-
-
-@pytest.fixture(scope="session")
-def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of such a process."""
-    place = tmp_path_factory.mktemp("preloaded") / "steps"
-    with holding_libraries(place):
-        yield str(place)

@@ -72,8 +72,10 @@ class Grid:
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
 
-        every: also those that the budget's shorter sweeps leave out.
+        every: also those that the budget's shorter sweeps leave out, as for a table that the
+        budget leaves out.
         """
+        every = every or table in self.budget.get("without", [])
         sweeps = {} if every else self.budget.get("sweeps", {})
         return [label for label, _ in _expand(self.tables[table], sweeps)]
 

@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from workflows.schema import load_yaml, validate
-from workflows.start import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ["--fid-images", 8, "--lpips-images", 8]
@@ -64,12 +63,11 @@ def python(
 
 
 @pytest.fixture(scope="session")
-def command(preloaded: str) -> Command:
+def command() -> Command:
     """Run a step with arguments as Snakemake's jobs do; it must succeed in silence."""
 
     def run(step: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        start = ["-S", "workflows/start.py", f"workflows.steps.{step}"]
-        done = python(*start, *arguments, variables={VARIABLE: preloaded})
+        done = python("-m", f"workflows.steps.{step}", *arguments)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return done

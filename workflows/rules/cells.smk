@@ -34,7 +34,7 @@ rule train:
     message:
         "Train {wildcards.cell}"
     shell:
-        "python -S workflows/start.py workflows.steps.train --spec {params.spec:q} --data {params.data}"
+        "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
         " --out {params.folder} --versions {params.versions:q} --threads 1"
         " --processes {resources.processes} {params.weights} {params.film} 2>&1 | tee {log}"
 
@@ -87,7 +87,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.cell}"
     shell:
-        "python -S workflows/start.py workflows.steps.evaluate --cell {params.folder} --data {params.data}"
+        "python -m workflows.steps.evaluate --cell {params.folder} --data {params.data}"
         " --weights {params.weights} --protocols {params.protocols}"
         " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
         " --reference {params.references} --versions {params.versions:q} --threads 1 2>&1 | tee {log}"

@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import metrics, preload, requests, run_config
+from workflows import metrics, requests, run_config
 from workflows.allocator import KEEPS_MEMORY
 from workflows.data import DataError, Missing, describe, locate, names
 from workflows.data.preparation import changed
@@ -27,13 +27,9 @@ from workflows.records import Today, states, to_make
 from workflows.schema import ConfigError
 from workflows.weight_sources import changed as weights_changed
 
-# It takes the place of Snakemake's own prefix, without which a step that fails into `tee` would pass
-# for one that did what it should.
-shell.prefix(
-    "set -euo pipefail; "
-    "trap '. workflows/ended.sh' EXIT; "
-    f"export {' '.join(f'{k}={v}' for k, v in KEEPS_MEMORY.items())}; "
-)
+# Jobs inherit both: they run with the interpreter that runs Snakemake, and keep memory that they free.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(KEEPS_MEMORY)
 
 
 try:
@@ -153,9 +149,6 @@ onstart:
             "was run, give leave to write or work in another clone"
         )
     print(from_records(), file=sys.stderr)
-    # Jobs elsewhere cannot reach that process, and on this machine they would escape their limits.
-    if workflow.local_exec:
-        preload.start(KEEPS_MEMORY)
 
 
 def output_folders():

@@ -82,6 +82,6 @@ rule reference:
     message:
         "Inception features of {wildcards.dataset}'s test images ({wildcards.protocol})"
     shell:
-        "python -S workflows/start.py workflows.steps.reference --data {params.data}"
+        "python -m workflows.steps.reference --data {params.data}"
         " --protocol {wildcards.protocol} --images {params.images}"
         " --weights {params.weights} --out {output} 2>&1 | tee {log}"

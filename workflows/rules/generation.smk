@@ -18,7 +18,7 @@ rule latents:
     message:
         "Latents of {wildcards.cell}"
     shell:
-        "python -S workflows/start.py workflows.steps.latents --cell {params.folder}"
+        "python -m workflows.steps.latents --cell {params.folder}"
         " --data {params.data} --versions {params.versions:q} --out {output} --threads 1 2>&1 | tee {log}"
 
 
@@ -54,7 +54,7 @@ rule train_diffusion:
     message:
         "Train {wildcards.cell}"
     shell:
-        "python -S workflows/start.py workflows.steps.train_diffusion --spec {params.spec:q}"
+        "python -m workflows.steps.train_diffusion --spec {params.spec:q}"
         " --data {params.data} {params.latents} --out {params.folder} --versions {params.versions:q}"
         " --progress-samples {params.progress} --threads 1 --processes {resources.processes}"
         " 2>&1 | tee {log}"
@@ -92,7 +92,7 @@ rule sample:
     message:
         "Sample {wildcards.cell}"
     shell:
-        "python -S workflows/start.py workflows.steps.sample --cell {params.folder}"
+        "python -m workflows.steps.sample --cell {params.folder}"
         " --sampling {params.sampling:q} {params.stage1} --versions {params.versions:q}"
         " --threads 1 2>&1 | tee {log}"
 
@@ -119,7 +119,7 @@ rule training_reference:
     message:
         "Inception features of {wildcards.dataset}'s training images"
     shell:
-        "python -S workflows/start.py workflows.steps.reference --data {params.data} --split train"
+        "python -m workflows.steps.reference --data {params.data} --split train"
         " --protocol samples --images {params.images}"
         " --weights {params.weights} --out {output} 2>&1 | tee {log}"
 
@@ -154,7 +154,7 @@ rule evaluate_samples:
     message:
         "Measure the samples of {wildcards.cell}"
     shell:
-        "python -S workflows/start.py workflows.steps.evaluate_samples --cell {params.folder}"
+        "python -m workflows.steps.evaluate_samples --cell {params.folder}"
         " --data {params.data} --weights {params.weights} --reference {params.reference}"
         " --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
 

@@ -32,5 +32,5 @@ rule site:
     message:
         f"Site: open {RESULTS}/site/index.html"
     shell:
-        "python -S workflows/start.py workflows.steps.site --results {params.results} --published {params.published}"
+        "python -m workflows.steps.site --results {params.results} --published {params.published}"
         " --figures {params.figures} --out {output} 2>&1 | tee {log}"

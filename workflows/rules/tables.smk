@@ -47,7 +47,7 @@ rule collect:
     message:
         "Collect the numbers of table {wildcards.table}"
     shell:
-        "python -S workflows/start.py workflows.steps.collect --plan {input.plan} {params.table}"
+        "python -m workflows.steps.collect --plan {input.plan} {params.table}"
         " --out {params.folder} 2>&1 | tee {log}"
 
 
@@ -101,7 +101,7 @@ rule table:
     message:
         "Table {wildcards.table}"
     shell:
-        "python -S workflows/start.py workflows.steps.tables --plan {input.plan} --measured {input.measured}"
+        "python -m workflows.steps.tables --plan {input.plan} --measured {input.measured}"
         " --published {params.published} --table {wildcards.table} --out {params.folder}"
         " 2>&1 | tee {log}"
 
@@ -130,7 +130,7 @@ rule figure:
     message:
         "Figure {wildcards.figure}"
     shell:
-        "python -S workflows/start.py workflows.steps.figures --plan {input.plan} --collected {params.collected}"
+        "python -m workflows.steps.figures --plan {input.plan} --collected {params.collected}"
         " --figure {wildcards.figure}"
         " --out {params.folder} 2>&1 | tee {log}"
 
@@ -151,7 +151,7 @@ rule animation:
     message:
         "Animation {wildcards.figure}"
     shell:
-        "python -S workflows/start.py workflows.steps.animation --plan {input.plan} --collected {params.collected}"
+        "python -m workflows.steps.animation --plan {input.plan} --collected {params.collected}"
         " --out {output} 2>&1 | tee {log}"
 
 
@@ -179,5 +179,5 @@ rule verdicts:
     message:
         "Judge the claims of the paper"
     shell:
-        "python -S workflows/start.py workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
+        "python -m workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
         " --published {params.published} --out {params.folder} 2>&1 | tee {log}"
