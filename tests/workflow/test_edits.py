@@ -17,6 +17,7 @@ from tests.workflow.tiny import (
     copied,
     draw,
     make,
+    with_own_data,
 )
 
 
@@ -77,6 +78,7 @@ def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
 
 
 def test_files_that_were_only_touched_train_nothing(tiny: Tiny) -> None:
+    tiny = with_own_data(tiny)
     before = tiny.models()
     for file in (tiny.data / "squares").iterdir():
         os.utime(file)
@@ -87,6 +89,7 @@ def test_files_that_were_only_touched_train_nothing(tiny: Tiny) -> None:
 
 
 def test_other_pixels_of_the_same_name_train_again(tiny: Tiny) -> None:
+    tiny = with_own_data(tiny)
     before = tiny.models()
     draw(tiny.data / "squares", "003.png", 1003)
     tiny.run()

@@ -170,9 +170,14 @@ def make(root: Path) -> Tiny:
 
 
 def copied(tiny: Tiny, root: Path, *without: str) -> Tiny:
-    """Another copy with its own data, without some of its files and folders."""
+    """Another copy that works on the same data, without some of its files and folders."""
     ignored = shutil.ignore_patterns(*without)
     shutil.copytree(tiny.root, root, symlinks=True, ignore=ignored)
-    other = Tiny(root, root.with_name(f"{root.name}-data"))
+    return Tiny(root, tiny.data)
+
+
+def with_own_data(tiny: Tiny) -> Tiny:
+    """The same with data of its own, at another path, hence prepared again by the next run."""
+    other = Tiny(tiny.root, tiny.root.with_name(f"{tiny.root.name}-data"))
     shutil.copytree(tiny.data, other.data)
     return other

@@ -30,7 +30,8 @@ def listing(paths: Iterable[Path]) -> str:
     """A digest of the paths, sizes and times of files, and of all files below folders."""
     lines = []
     for path in paths:
-        for file in sorted(_files(path)):
+        # Resolved, so that an environment that is reached by a link is the same environment.
+        for file in sorted(_files(path.resolve())):
             about = file.stat()
             lines.append(f"{file} {about.st_size} {about.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
