@@ -25,7 +25,7 @@ from workflows.verify import verify as verify_plan
 
 CELL = "mnist_5k/cvq_vae/default/seed0"
 FEATURES = "inception (route)"
-IMAGES = {"train": "da" * 32, "test": "7e" * 32}
+IMAGES = {"train": "da" * 32, "test": "7e" * 32, "labels": "1a" * 32}
 TODAY = Today({"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
 
 
@@ -69,6 +69,8 @@ def results(tmp_path: Path, grid: Grid) -> Path:
     (folder / "log.csv").write_text(f"{header}1,2,0.5,0.5,0.1,3,100,2.5\n")
     (folder / "codes.csv").write_text("code,count\n0,4\n")
     (folder / "model.safetensors").write_bytes(b"weights")
+    for name in ("reconstructions.png", "samples.png", "neighbours.png"):
+        (folder / name).touch()
     (folder / "metrics.csv").write_text(
         f"protocol,metric,value,images,features\nexact,l1,0.0625,10,\nexact,rFID,9.5,10,{FEATURES}\n"
     )
@@ -191,6 +193,8 @@ def test_another_setting_is_outdated_and_named(results: Path, grid: Grid) -> Non
 
 def test_another_way_of_sampling_is_outdated_and_named(results: Path, grid: Grid) -> None:
     name = "mnist_5k/ddpm/conditional/seed0"
+    # It is held against the cells' rows elsewhere.
+    (results / "measured.csv").unlink()
     knobs = dict(grid.cells[name].knobs)
     folder = results / "cells" / name
     shutil.copytree(results / "cells" / CELL, folder)
@@ -200,7 +204,7 @@ def test_another_way_of_sampling_is_outdated_and_named(results: Path, grid: Grid
     change(
         folder / "train.json",
         **{"cell": name, "knobs": trained, "versions": wanted["versions"]},
-        images=wanted["images"],
+        **{"images": wanted["images"], "labels_sha256": IMAGES["labels"]},
         progress_samples=wanted["evaluation"]["progress_samples"],
     )
     sign(folder)
@@ -235,6 +239,17 @@ def test_a_number_changed_in_measured_csv_is_altered(
     (finding,) = verify(grid, results, TODAY)
     assert finding.state == "altered"
     assert "measured.csv: its rows in table" in finding.why
+
+
+def test_a_finished_cell_that_measured_csv_lacks_is_altered(results: Path, grid: Grid) -> None:
+    file = results / "measured.csv"
+    measured = pd.read_csv(file, keep_default_na=False)
+    measured[measured["table"] != "anchors"].to_csv(file, index=False)
+    (finding,) = verify(grid, results, TODAY)
+    assert (finding.state, finding.why) == (
+        "altered",
+        "measured.csv: it has no rows in table 'anchors'",
+    )
 
 
 def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:

@@ -18,7 +18,7 @@ from workflows.schema import ConfigError, schema
 Row = dict[str, Any]
 # Hexadecimal digits of a digest in measured.csv; the cell's records have all of them.
 SHOWN = 12
-# Stage -> a cell's pictures, and what is added to the cell's name for them.
+# Stage -> a cell's pictures, records.PICTURES, and what is added to the cell's name for them.
 PICTURES = {
     1: {"reconstructions.png": ""},
     2: {"samples.png": "", "neighbours.png": "__neighbours"},

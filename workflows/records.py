@@ -15,14 +15,18 @@ from typing import Any
 
 from workflows.files import digest
 
+# What sampling a diffusion model reads.
+MODELS = ("model.safetensors", "progress.safetensors")
+# Stage -> the pictures that an evaluation leaves.
+PICTURES = {1: ("reconstructions.png",), 2: ("samples.png", "neighbours.png")}
 # A cell of the plan, as `planning.plan` has it.
 Planned = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Today:
-    """datasets: name -> split -> SHA-256 of its images. networks: SHA-256 of the metric networks'
-    weights. Both are of what is prepared here; what is not counts as the same.
+    """datasets: name -> split, or "labels" -> SHA-256 of its array. networks: SHA-256 of the metric
+    networks' weights. Both are of what is prepared here; what is not counts as the same.
     """
 
     datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -31,13 +35,17 @@ class Today:
     @classmethod
     def look(cls, cache: Path) -> Today:
         """What the prepared files below `cache` say; a damaged file says nothing."""
-        datasets = {
-            file.parent.name: {split: about[split]["sha256"] for split in ("train", "test")}
-            for file in cache.glob("datasets/*/dataset.json")
-            if (about := _read(file)) is not None
-        }
-        networks = [_read(file) for file in cache.glob("weights/*.json")]
-        return cls(datasets, frozenset(one["sha256"] for one in networks if one is not None))
+        datasets = {}
+        for file in cache.glob("datasets/*/dataset.json"):
+            about = _read(file) or {}
+            parts = {part: about.get(part) for part in ("train", "test", "labels")}
+            datasets[file.parent.name] = {
+                part: found["sha256"]
+                for part, found in parts.items()
+                if isinstance(found, dict) and "sha256" in found
+            }
+        networks = [_read(file) or {} for file in cache.glob("weights/*.json")]
+        return cls(datasets, frozenset(one["sha256"] for one in networks if "sha256" in one))
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def state(planned: Planned, today: Today) -> State:
     try:
         untrained = tuple(_training(planned, train, today))
         # A step that is run again deletes its files first, and leaves what later steps made.
-        if evaluation is None or not _whole(folder, evaluation):
+        if evaluation is None or not _whole(folder, evaluation, planned["stage"]):
             return State(untrained, ("not measured",))
         unmeasured = tuple(_evaluation(planned, folder, evaluation, today))
     except (KeyError, TypeError, AttributeError, OSError) as error:
@@ -84,20 +92,27 @@ def state(planned: Planned, today: Today) -> State:
 
 
 def states(cells: Mapping[str, Planned], today: Today) -> dict[str, State]:
-    """The state of every cell. What a diffusion model learned from an outdated first stage is
-    outdated with it.
+    """The state of every cell. What a diffusion model learned from a first stage that is outdated,
+    or was trained again to another model, is outdated with it.
     """
     found = {name: state(planned, today) for name, planned in cells.items()}
     for name, planned in cells.items():
-        below = found.get(planned["knobs"].get("first_stage"))
-        if below is not None and below.untrained:
-            because = tuple(f"first stage: {why}" for why in below.untrained)
-            found[name] = replace(found[name], untrained=found[name].untrained + because)
+        first_stage = planned["knobs"].get("first_stage")
+        if first_stage not in found:
+            continue
+        because = [f"first stage: {why}" for why in found[first_stage].untrained]
+        own, below = (
+            _read(Path(cells[one]["folder"], "train.json")) for one in (name, first_stage)
+        )
+        if not because and own and below and own.get("first_stage") != below.get("model_sha256"):
+            because = ["trained on another first stage"]
+        found[name] = replace(found[name], untrained=(*found[name].untrained, *because))
     return found
 
 
-def _whole(folder: Path, evaluation: Mapping[str, Any]) -> bool:
-    return all((folder / name).is_file() for name in ("log.csv", *evaluation["files"]))
+def _whole(folder: Path, evaluation: Mapping[str, Any], stage: int) -> bool:
+    names = ("log.csv", *PICTURES[stage], *evaluation["files"])
+    return all((folder / name).is_file() for name in names)
 
 
 def filled(planned: Planned, knobs: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +131,9 @@ def _training(planned: Planned, train: Mapping[str, Any], today: Today) -> Itera
         yield f"trained on {train['images']} images, is {planned['images']}"
     if images.get("train", train["dataset_sha256"]) != train["dataset_sha256"]:
         yield "trained on other images"
+    labels = images.get("labels") if planned["knobs"].get("conditional") else None
+    if labels is not None and train.get("labels_sha256") != labels:
+        yield "trained with other labels"
     if train.get("progress_samples") != planned["evaluation"].get("progress_samples"):
         yield f"looked at {train.get('progress_samples')} samples along the training"
     yield from _networks(train, today, "trained")
@@ -214,16 +232,18 @@ def to_make(
     evaluate = train | {name for name in here if not states[name].finished}
     train |= {name for name in evaluate if not _has_model(cells[name])}
     first_stages = set()
-    for name in tuple(evaluate):
+    for name in here:
         below = cells[name]["knobs"].get("first_stage")
-        if below is None:
+        if below is None or not {name, below} & evaluate:
             continue
-        first_stages.add(below)
-        if below in train or not _has_model(cells[below]):
+        if below in train or (name in evaluate and not _has_model(cells[below])):
             train |= {below, name}
-            evaluate |= {below}
+            evaluate |= {below, name}
+        if name in evaluate:
+            first_stages.add(below)
     return ToMake(frozenset(train), frozenset(evaluate), frozenset(first_stages))
 
 
 def _has_model(planned: Planned) -> bool:
-    return (Path(planned["folder"]) / "model.safetensors").is_file()
+    names = ("model.safetensors",) if planned["stage"] == 1 else MODELS
+    return all(Path(planned["folder"], name).is_file() for name in names)

@@ -148,6 +148,9 @@ def _misread(
         said = [_comparable(row) for row in part.drop(columns=["table", "row"]).to_dict("records")]
         if said != expected:
             yield "altered", f"measured.csv: its rows in table '{table}' are not its metrics.csv"
+    lacking = {row["table"] for row in plan["rows"] if row["cell"] == name} - {*rows["table"]}
+    if lacking:
+        yield "altered", f"measured.csv: it has no rows in table '{min(lacking)}'"
 
 
 def _comparable(row: Mapping[Any, Any]) -> dict[str, str]:

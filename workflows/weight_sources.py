@@ -111,7 +111,10 @@ def files_key() -> str:
 
 
 def changed(folder: Path) -> bool:
-    """Whether weights that were converted into `folder` would be converted otherwise today."""
+    """Whether weights that were converted into `folder` would be converted otherwise today.
+
+    False where none were.
+    """
     records = [folder / f"{network}.json" for network in NETWORKS]
     try:
         known = {json.loads(record.read_text(encoding="utf-8"))["key"] for record in records}

@@ -144,7 +144,7 @@ MADE = {
     "train.json": json.dumps(
         {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
         | {"device": "cpu", "commit": "abc", "dirty": False}
-        | {"threads": 1, "dataset_sha256": "da" * 32}
+        | {"threads": 1, "dataset_sha256": "da" * 32, "images": 900}
         | {"knobs": {"dataset": "mnist", "seed": 0, "epochs": 2}, "versions": {"method": 1}}
     ),
     "evaluation.json": json.dumps(
@@ -173,6 +173,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "stage": 1,
         "missing": None,
         "versions": {"method": 1},
+        "images": 900,
         "evaluation": {
             **{"protocols": ["exact"], "versions": {"exact": 1}},
             **{"fid_images": 64, "lpips_images": 64},

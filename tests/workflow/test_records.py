@@ -64,9 +64,10 @@ def recorded(
     train, evaluation = copy.deepcopy(TRAIN), copy.deepcopy(EVALUATION)
     change(train, evaluation)
     write_json(folder / "train.json", train)
-    for name in ("metrics.csv", "log.csv"):
+    for name in ("metrics.csv", "log.csv", "reconstructions.png", "samples.png", "neighbours.png"):
         (folder / name).write_text("protocol\n", encoding="utf-8")
-    (folder / "model.safetensors").write_text("", encoding="utf-8")
+    for name in ("model.safetensors", "progress.safetensors"):
+        (folder / name).touch()
     files = {name: digest(folder / name) for name in ("train.json", "metrics.csv")}
     write_json(folder / "evaluation.json", {"files": files, **evaluation})
     return {**PLANNED, "folder": str(folder)}
@@ -191,12 +192,31 @@ def test_a_diffusion_model_is_outdated_with_its_first_stage(tmp_path: Path) -> N
     assert made.train == {"first", "second"}
 
 
+def test_a_first_stage_that_was_trained_again_is_another(tmp_path: Path) -> None:
+    cells = diffusion(tmp_path)
+    write_json(tmp_path / "first/train.json", {**TRAIN, "model_sha256": "ff"})
+    found = states(cells, TODAY)
+    assert found["second"].untrained == ("trained on another first stage",)
+    assert "first" not in to_make(cells, found).train
+
+
+def test_labels_count_where_a_model_is_asked_for_a_class(tmp_path: Path) -> None:
+    planned = recorded(tmp_path, lambda train, _: train.update(labels_sha256="11"))
+    today = Today({"own": {**IMAGES["own"], "labels": "22"}}, NETWORKS)
+    assert state(planned, today).finished
+    asked = {**planned, "knobs": {**KNOBS, "conditional": True}}
+    asked["defaults"] = {**planned["defaults"], "conditional": True}
+    assert "trained with other labels" in state(asked, today).outdated
+
+
 def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:
     cells = diffusion(tmp_path)
     found = states(cells, TODAY)
     nothing = to_make(cells, found)
     assert (nothing.train, nothing.evaluate, nothing.first_stages) == (set(), set(), set())
-    assert to_make(cells, found, lambda name: name == "first").train == {"first"}
+    # A diffusion model is of the first stage that its latents come from.
+    assert to_make(cells, found, lambda name: name == "first").train == {"first", "second"}
+    assert to_make(cells, found, lambda name: name == "second").train == {"second"}
     # A new metric: a model that is here is measured again, and one that is gone trained again.
     (tmp_path / "second/evaluation.json").unlink()
     made = to_make(cells, states(cells, TODAY))

@@ -32,7 +32,8 @@ def listing(paths: Iterable[Path]) -> str:
     for path in paths:
         # Resolved, so that an environment that is reached by a link is the same environment.
         for file in sorted(_files(path.resolve())):
-            about = file.stat()
+            # Of a link to nothing the link's own.
+            about = file.stat() if file.exists() else file.lstat()
             lines.append(f"{file} {about.st_size} {about.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
@@ -56,7 +57,7 @@ def changed(dataset: Dataset, folder: Path) -> bool:
         return False
     except ValueError:
         return True
-    if record.get("settings") != settings_of(dataset):
+    if not isinstance(record, dict) or record.get("settings") != settings_of(dataset):
         return True
     found = first_on_disk(dataset)
     return found is not None and record.get("files") != listing(found.paths)

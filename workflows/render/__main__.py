@@ -20,7 +20,7 @@ from workflows.files import write_json
 from workflows.grid import Grid, load_grid
 from workflows.naming import known
 from workflows.planning import planned
-from workflows.reading import read_csv
+from workflows.reading import read_csv, read_plan
 from workflows.records import State, Today, states
 from workflows.render.plan import Plan
 from workflows.schema import ConfigError
@@ -52,8 +52,16 @@ def read(budget: str, cache: Path = Path(".cache")) -> Budget:
     """A budget as its records are now. Raises ConfigError and DataError."""
     datasets = {name: describe(name) for name in names()}
     grid = load_grid(budget, datasets)
-    plan = planned(budget, grid, datasets, {})
+    plan = planned(budget, grid, datasets, _missing(Path("results", budget, "plan.json")))
     return Budget(grid, plan, states(plan["cells"], Today.look(cache)))
+
+
+def _missing(plan: Path) -> dict[str, str]:
+    """Dataset -> what to do about it, of those that the last run could not have."""
+    if not plan.exists():
+        return {}
+    cells = read_plan(plan)["cells"].values()
+    return {cell["knobs"]["dataset"]: cell["missing"] for cell in cells if cell["missing"]}
 
 
 def draw(budget: Budget, only: Collection[str] | None = None) -> None:

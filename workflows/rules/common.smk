@@ -1,3 +1,4 @@
+import csv
 import functools
 import json
 import math
@@ -58,9 +59,18 @@ try:
     }
     PLAN = planned(BUDGET, GRID, DATASETS, ABSENT)
     if isinstance(RUN.retrain, str):
-        GRID.cell(RUN.retrain)
+        wanted = GRID.cell(RUN.retrain).knobs["dataset"]
+        if wanted in ABSENT:
+            raise ConfigError(f"config: retrain: {wanted}: {ABSENT[wanted]}")
 except (ConfigError, DataError) as error:
     raise WorkflowError(str(error)) from None
+
+
+def weight_files():
+    """What the metric networks' weights are converted to."""
+    networks = ["inception", "lpips_vgg", "lpips_alex"]
+    kinds = ["safetensors", "json"]
+    return expand(f"{WEIGHTS}/{{network}}.{{kind}}", network=networks, kind=kinds)
 
 
 def still_to_make():
@@ -73,30 +83,37 @@ def still_to_make():
 
 
 TODO, FOUND = still_to_make()
+KEPT = {name for name, state in FOUND.items() if state.finished}
 # What is prepared (again) by this run. Whether records fit it, which its digests tell, is not known
 # before that.
-STALE = [name for name in WANTED if changed(DATASETS[name], Path(DATA) / name)]
-NEW_WEIGHTS = weights_changed(Path(WEIGHTS))
+try:
+    STALE = {name for name in WANTED if changed(DATASETS[name], Path(DATA) / name)}
+except (DataError, OSError) as error:
+    raise WorkflowError(str(error)) from None
 FRESH = {
     GRID.cells[name].knobs["dataset"]
-    for name in TODO.train
+    for name in TODO.evaluate
     if not Path(DATA, GRID.cells[name].knobs["dataset"], "dataset.json").exists()
 }
 UNSURE = {
     cell.knobs["dataset"]
     for name, cell in GRID.cells.items()
-    if FOUND[name].finished and cell.knobs["dataset"] in {*STALE, *FRESH} - {*ABSENT}
+    if name not in TODO.train and cell.knobs["dataset"] in (STALE | FRESH) - {*ABSENT}
 }
+UNCONVERTED = not all(Path(file).exists() for file in weight_files())
+NEW_WEIGHTS = weights_changed(Path(WEIGHTS)) or bool(
+    UNCONVERTED and KEPT and TODO.evaluate
+)
 
 
 @functools.cache
-def todo():
-    """What this run is to make, once all that its records are held against is prepared."""
-    for name in sorted(UNSURE):
-        checkpoints.prepare.get(dataset=name)
+def todo(dataset):
+    """What this run is to make of a dataset's cells, once it is prepared, and the weights."""
+    if dataset in UNSURE:
+        checkpoints.prepare.get(dataset=dataset)
     if NEW_WEIGHTS:
         checkpoints.weights.get()
-    if not UNSURE and not NEW_WEIGHTS:
+    if dataset not in UNSURE and not NEW_WEIGHTS:
         return TODO
     return TODO | still_to_make()[0]
 
@@ -136,6 +153,7 @@ wildcard_constraints:
     cell=ANY_CELL,
     dataset=r"[A-Za-z0-9_-]+",
     protocol=r"exact|as_published",
+    version=r"v[0-9]+\.[0-9]+",
     table=r"[a-z0-9_]+",
     figure=r"[a-z0-9_]+",
 
@@ -272,6 +290,21 @@ def folder_of(wildcards):
     return CELL.format(cell=wildcards.cell)
 
 
+def collected_lacks(table=None):
+    """Whether the collected numbers, of a table or all, lack a finished cell that they should have.
+
+    A record that was copied here may be older than what was collected without it.
+    """
+    shown = {row.cell for row in GRID.rows if table in (None, row.table)}
+    folder = Path(RESULTS) if table is None else Path(RESULTS, "collected", table)
+    try:
+        with Path(folder, "measured.csv").open(encoding="utf-8", newline="") as lines:
+            known = {line["cell"] for line in csv.DictReader(lines)}
+    except (OSError, ValueError, KeyError):
+        return False
+    return not shown & KEPT <= known
+
+
 def plan_changed():
     """Whether the plan that is written down is another than today's."""
     try:
@@ -308,13 +341,6 @@ def spec_of(wildcards):
     return json.dumps(
         {"budget": BUDGET, "cell": cell.id, "knobs": dict(cell.knobs)}, sort_keys=True
     )
-
-
-def weight_files():
-    """What the metric networks' weights are converted to."""
-    networks = ["inception", "lpips_vgg", "lpips_alex"]
-    kinds = ["safetensors", "json"]
-    return expand(f"{WEIGHTS}/{{network}}.{{kind}}", network=networks, kind=kinds)
 
 
 def larger(wildcards):
@@ -366,7 +392,8 @@ def unless_finished(files, training=False):
         kind = "train" if training else "evaluate"
         # Known to be made, or else asked once it is known what the record is held against.
         if wildcards.cell not in getattr(TODO, kind):
-            if wildcards.cell not in getattr(todo(), kind):
+            dataset = cell_of(wildcards).knobs["dataset"]
+            if wildcards.cell not in getattr(todo(dataset), kind):
                 return {}
         return {**files(wildcards), "due": due_cell(wildcards)}
 
@@ -401,6 +428,13 @@ def as_json(versions):
 def protocol_versions(names):
     """Protocol -> its version."""
     return {name: load_protocol(name).version for name in names}
+
+
+def features_version(protocol):
+    """Of what features of images rest on: the protocol's version and that of distances of them."""
+    distance = {**metrics.OF_RECONSTRUCTIONS, **metrics.OF_SAMPLES}
+    name = "FID" if protocol == "samples" else "rFID"
+    return f"v{load_protocol(protocol).version}.{distance[name]}"
 
 
 def evaluation_versions_of(wildcards):
@@ -444,7 +478,7 @@ def references_of(wildcards):
     """Features of the test images of a cell's dataset, one file a protocol."""
     dataset = cell_of(wildcards).knobs["dataset"]
     return [
-        f".cache/reference/{dataset}/{protocol}-{fid_images()}.safetensors"
+        f".cache/reference/{dataset}/{protocol}-{features_version(protocol)}-{fid_images()}.safetensors"
         for protocol in protocols_of(wildcards)
     ]
 
@@ -452,7 +486,10 @@ def references_of(wildcards):
 def training_reference_of(wildcards):
     """Features of the training images that a cell's samples are compared with."""
     dataset = cell_of(wildcards).knobs["dataset"]
-    return f".cache/reference/{dataset}/train-{reference_images()}.safetensors"
+    version = features_version("samples")
+    return (
+        f".cache/reference/{dataset}/train-{version}-{reference_images()}.safetensors"
+    )
 
 
 config["report"] = about()

@@ -3,7 +3,8 @@ checkpoint prepare:
     input:
         due_dataset,
     output:
-        f"{DATA}/{{dataset}}/dataset.json",
+        # Kept if preparing fails: it says which images the cells here were trained on.
+        update(f"{DATA}/{{dataset}}/dataset.json"),
         f"{DATA}/{{dataset}}/train.npy",
         f"{DATA}/{{dataset}}/test.npy",
         f"{DATA}/{{dataset}}/labels.npy",
@@ -65,9 +66,9 @@ rule reference:
         data=lambda wildcards: prepared(wildcards.dataset),
         weights=weight_files(),
     output:
-        f".cache/reference/{{dataset}}/{{protocol}}-{fid_images()}.safetensors",
+        f".cache/reference/{{dataset}}/{{protocol}}-{{version}}-{fid_images()}.safetensors",
     log:
-        f"logs/reference/{{dataset}}-{{protocol}}-{fid_images()}.log",
+        f"logs/reference/{{dataset}}-{{protocol}}-{{version}}-{fid_images()}.log",
     conda:
         "../../environment.yml"
     threads: slots()
@@ -78,7 +79,6 @@ rule reference:
         data=lambda wildcards, input: Path(input.data[0]).parent,
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=fid_images(),
-        versions=lambda wildcards: as_json(protocol_versions([wildcards.protocol])),
     message:
         "Inception features of {wildcards.dataset}'s test images ({wildcards.protocol})"
     shell:

@@ -102,9 +102,9 @@ rule training_reference:
         data=lambda wildcards: prepared(wildcards.dataset),
         weights=weight_files(),
     output:
-        f".cache/reference/{{dataset}}/train-{reference_images()}.safetensors",
+        f".cache/reference/{{dataset}}/train-{{version}}-{reference_images()}.safetensors",
     log:
-        f"logs/reference/{{dataset}}-train-{reference_images()}.log",
+        f"logs/reference/{{dataset}}-train-{{version}}-{reference_images()}.log",
     conda:
         "../../environment.yml"
     threads: slots()
@@ -115,7 +115,6 @@ rule training_reference:
         data=lambda wildcards, input: Path(input.data[0]).parent,
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
         images=reference_images(),
-        versions=as_json(protocol_versions(["samples"])),
     message:
         "Inception features of {wildcards.dataset}'s training images"
     shell:

@@ -31,6 +31,10 @@ rule plan:
 rule collect:
     input:
         lambda wildcards: records_of(present_cells(table_asked(wildcards))),
+        due=lambda wildcards: due(
+            Path(".cache/due", BUDGET, "collected", wildcards.table),
+            collected_lacks(wildcards.table),
+        ),
         plan=rules.plan.output,
     output:
         measured=f"{RESULTS}/collected/{{table}}/measured.csv",
@@ -54,6 +58,7 @@ rule collect:
 use rule collect as collect_all with:
     input:
         records_of(present_cells()),
+        due=due(Path(".cache/due", BUDGET, "collected-all"), collected_lacks()),
         plan=rules.plan.output,
     output:
         measured=report(

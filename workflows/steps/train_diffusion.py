@@ -137,6 +137,7 @@ def run(
             "shape": list(points.points.shape[1:]),
             "first_stage": source["model"],
             "progress_samples": progress_samples,
+            "labels_sha256": source["labels"],
             "epochs": int(history[-1]["step"]) // steps if history else 0,
             "images": len(points.points),
             "steps": int(history[-1]["step"]) if history else 0,
@@ -186,8 +187,11 @@ def load_points(
     sha256 = loaded.record["train"]["sha256"]
     wanted = slice(knobs["train_images"])
     labels = load_labels(data)[: len(loaded.train)][wanted] if knobs["conditional"] else None
+    source = {"dataset": sha256, "model": "", "labels": ""}
+    if labels is not None:
+        source["labels"] = loaded.record["labels"]["sha256"]
     if knobs["method"] == "ddpm":
-        return Points(hold(loaded.train[wanted]), labels), {"dataset": sha256, "model": ""}
+        return Points(hold(loaded.train[wanted]), labels), source
     if latents is None:
         raise ConfigError("--latents: needed by a model of latents")
     about = {"dataset": sha256, "cell": knobs["first_stage"]}
@@ -196,7 +200,7 @@ def load_points(
         raise CheckpointError(
             f"{latents}: {len(found.points)} latents, must be {len(loaded.train)}, one an image"
         )
-    return Points(hold(found.points[wanted]), labels), {"dataset": sha256, "model": found.model}
+    return Points(hold(found.points[wanted]), labels), {**source, "model": found.model}
 
 
 def pack(learner: Learner) -> dict[str, torch.Tensor]:
