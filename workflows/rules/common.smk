@@ -29,8 +29,8 @@ from workflows.schema import ConfigError
 from workflows.weight_sources import changed as weights_changed
 
 # Jobs inherit both: they run with the interpreter that runs Snakemake, and keep memory that they free.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ.update(KEEPS_MEMORY)
+FIRST = f"{Path(sys.executable).parent}{os.pathsep}"
+os.environ.update(KEEPS_MEMORY, PATH=FIRST + os.environ.get("PATH", ""))
 
 
 try:
@@ -82,7 +82,7 @@ def still_to_make():
     )
 
 
-TODO, FOUND = still_to_make()
+NEEDED, FOUND = still_to_make()
 KEPT = {name for name, state in FOUND.items() if state.finished}
 # What is prepared (again) by this run. Whether records fit it, which its digests tell, is not known
 # before that.
@@ -92,30 +92,30 @@ except (DataError, OSError) as error:
     raise WorkflowError(str(error)) from None
 FRESH = {
     GRID.cells[name].knobs["dataset"]
-    for name in TODO.evaluate
+    for name in NEEDED.evaluate
     if not Path(DATA, GRID.cells[name].knobs["dataset"], "dataset.json").exists()
 }
 UNSURE = {
     cell.knobs["dataset"]
     for name, cell in GRID.cells.items()
-    if name not in TODO.train and cell.knobs["dataset"] in (STALE | FRESH) - {*ABSENT}
+    if name not in NEEDED.train and cell.knobs["dataset"] in (STALE | FRESH) - {*ABSENT}
 }
 UNCONVERTED = not all(Path(file).exists() for file in weight_files())
 NEW_WEIGHTS = weights_changed(Path(WEIGHTS)) or bool(
-    UNCONVERTED and KEPT and TODO.evaluate
+    UNCONVERTED and KEPT and NEEDED.evaluate
 )
 
 
 @functools.cache
-def todo(dataset):
+def still_needed(dataset):
     """What this run is to make of a dataset's cells, once it is prepared, and the weights."""
     if dataset in UNSURE:
         checkpoints.prepare.get(dataset=dataset)
     if NEW_WEIGHTS:
         checkpoints.weights.get()
     if dataset not in UNSURE and not NEW_WEIGHTS:
-        return TODO
-    return TODO | still_to_make()[0]
+        return NEEDED
+    return NEEDED | still_to_make()[0]
 
 
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
@@ -143,8 +143,8 @@ def of_stage(names, stage):
 
 # What rules can make. The files of a finished cell are no rule's output, so that nothing but its
 # records decides whether they are made again.
-TRAINED = makeable(TODO.train)
-MEASURED = makeable(TODO.evaluate)
+TRAINED = makeable(NEEDED.train)
+MEASURED = makeable(NEEDED.evaluate)
 FILMED = matching(name for name in TRAINED if filmed(GRID.cells[name].knobs))
 FINISHED = matching(name for name in GRID.cells if FOUND[name].finished)
 
@@ -174,17 +174,17 @@ def output_folders():
     may be read-only, as an archive is.
     """
     shared = [RESULTS, f"{RESULTS}/cells", f"figures/{BUDGET}", f"logs/{BUDGET}"]
-    unfinished = [CELL.format(cell=cell) for cell in TODO.evaluate]
+    unfinished = [CELL.format(cell=cell) for cell in NEEDED.evaluate]
     return [Path(folder) for folder in (*shared, ".cache", *unfinished)]
 
 
 def from_records():
     """How many of the budget's cells are taken from records and how many are not made, in a line."""
-    kept = [state for name, state in FOUND.items() if name not in TODO.evaluate]
+    kept = [state for name, state in FOUND.items() if name not in NEEDED.evaluate]
     kept = [state for state in kept if state.finished]
     here = [
         name
-        for name in TODO.evaluate
+        for name in NEEDED.evaluate
         if GRID.cells[name].knobs["dataset"] not in ABSENT
     ]
     of = f" ({made_by(state.commit for state in kept)})" if kept else ""
@@ -391,9 +391,9 @@ def unless_finished(files, training=False):
     def inputs(wildcards):
         kind = "train" if training else "evaluate"
         # Known to be made, or else asked once it is known what the record is held against.
-        if wildcards.cell not in getattr(TODO, kind):
+        if wildcards.cell not in getattr(NEEDED, kind):
             dataset = cell_of(wildcards).knobs["dataset"]
-            if wildcards.cell not in getattr(todo(dataset), kind):
+            if wildcards.cell not in getattr(still_needed(dataset), kind):
                 return {}
         return {**files(wildcards), "due": due_cell(wildcards)}
 
