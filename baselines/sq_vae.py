@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.quantiser import kernels
 from models.quantiser.distances import squared_euclidean
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
 from models.quantiser.refresh import Step
-from models.quantiser.selection import argmax
 from models.streams import Purpose, generator
 
 
@@ -63,7 +63,7 @@ class StochasticQuantiser(nn.Module):
         logits = squared_euclidean(flat, self.codebook) * precision
         log_probability = F.log_softmax(logits, dim=1)
         with torch.no_grad():
-            codes = argmax(logits)
+            codes = kernels.argmax(logits)
         if self.training:
             noise = self._gumbel(logits)
             chosen = F.softmax((logits + noise) / self.temperature, dim=1) @ self.codebook

@@ -12,10 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.distances import Similarity
-from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
-from models.quantiser.nearest import quantise
-from models.quantiser.selection import count
+from models.quantiser import kernels
+from models.quantiser.interface import (
+    Assignment,
+    Quantised,
+    Similarity,
+    check_codes,
+    check_latents,
+)
 
 
 class MovingAverageQuantiser(nn.Module):
@@ -49,7 +53,7 @@ class MovingAverageQuantiser(nn.Module):
         check_latents(latents, self.code_dim)
         b, _, h, w = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        nearest = quantise(flat, self.codebook, self.similarity)
+        nearest = kernels.quantise(flat, self.codebook, self.similarity)
         return Quantised(
             vectors=rearrange(nearest.vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
             codes=rearrange(nearest.codes, "(b h w) -> b h w", b=b, h=h, w=w),
@@ -65,7 +69,7 @@ class MovingAverageQuantiser(nn.Module):
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
         """Move counts, sums and with them the codebook towards one batch."""
-        counts = count(assignment.codes, self.codebook_size)
+        counts = kernels.count(assignment.codes, self.codebook_size)
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
         self.count.lerp_(counts.to(self.count.dtype), 1 - self.decay)
         self.total.lerp_(sums, 1 - self.decay)

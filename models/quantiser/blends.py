@@ -1,6 +1,6 @@
 """Blends: how far each codevector moves to its anchor, from the history of its usage.
 
-A blend has two methods: `observe(codes)` takes in one batch, `weights()` gives for each code the
+A blend has two methods. `observe(codes)` takes in one batch. `weights()` returns for each code the
 share of the anchor in its new value, in [0, 1].
 """
 
@@ -10,15 +10,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.quantiser.selection import count
+from models.quantiser.kernels import count
 
 
 class UsageDecay(nn.Module):
-    """The running average of the paper: little-used codes move, others stay (Equations 1 and 2).
+    """The running average of the paper: little-used codes move, others stay.
 
-    N_k is an exponential mean of the share of latents that received code k (decay gamma), and
-    alpha_k = exp(-N_k * K * 10 / (1 - gamma) - 1e-3). It acts almost as a switch: alpha is 0.999
-    for a code that was never used, 0.37 at a thousandth of uniform use and 5e-5 at a hundredth.
+    Equation 1: N_k <- gamma N_k + (1 - gamma) n_k / N, where n_k of the batch's N latents received
+    code k, and N_k starts at 0.
+    Equation 2: alpha_k = exp(-N_k K 10 / (1 - gamma) - 1e-3).
+
+    alpha is almost a switch: 0.999 for a code that was never used, 0.37 at a thousandth of uniform
+    use, and 5e-5 at a hundredth.
     """
 
     usage: Tensor
@@ -30,20 +33,20 @@ class UsageDecay(nn.Module):
         self.register_buffer("usage", torch.zeros(codebook_size))
 
     def observe(self, codes: Int[Tensor, " n"]) -> None:
-        """Take the share of each code in one batch into the running average."""
+        """Equation 1 for one batch."""
         counts = count(codes, len(self.usage))
         self.usage.mul_(self.decay).add_(counts / len(codes), alpha=1 - self.decay)
 
     def weights(self) -> Float[Tensor, " k"]:
-        """alpha_k, in [0, 0.999]."""
+        """Equation 2: alpha_k, in [0, 0.999]."""
         return torch.exp(-self.usage * len(self.usage) * 10 / (1 - self.decay) - 1e-3)
 
 
 class ReplaceDead(nn.Module):
-    """Jukebox's rule: a code whose running count a batch falls below a threshold is replaced.
+    """Jukebox's rule: a code is replaced while its running count per batch is below a threshold.
 
-    Counts start at 1, so nothing is replaced before the first batch has been seen. The count is not
-    reset, hence the code is redrawn every step until it is used again.
+    Counts start at 1, so nothing is replaced before the first batch. A replaced code keeps its
+    count, hence it is drawn again every step until it is used again.
     """
 
     count: Tensor
@@ -56,7 +59,7 @@ class ReplaceDead(nn.Module):
         self.register_buffer("count", torch.ones(codebook_size))
 
     def observe(self, codes: Int[Tensor, " n"]) -> None:
-        """Take the count of each code in one batch into the running count."""
+        """Take the counts of one batch into the running counts."""
         counts = count(codes, len(self.count))
         self.count.mul_(self.decay).add_(counts, alpha=1 - self.decay)
 

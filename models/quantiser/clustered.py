@@ -10,10 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.quantiser import kernels
 from models.quantiser.contrastive import ContrastiveTerm
-from models.quantiser.distances import Similarity
-from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
-from models.quantiser.nearest import quantise
+from models.quantiser.interface import (
+    Assignment,
+    Quantised,
+    Similarity,
+    check_codes,
+    check_latents,
+)
 
 
 @runtime_checkable
@@ -28,8 +33,10 @@ class Refresher(Protocol):
 class ClusteredQuantiser(nn.Module):
     """Nearest-codevector quantisation (VQ-VAE) with an optional refresh (CVQ-VAE).
 
-    Losses: `commitment`, mean (z - sg(e))^2, and `codebook`, mean (e - sg(z))^2, over all elements;
-    with a contrastive term also `contrastive`.
+    A latent z receives the code k = argmax_k s(z, e_k) and is replaced by e = e_k, through which
+    gradients pass straight: z + sg(e - z), where sg stops gradients. Losses: `commitment`, mean
+    (z - sg(e))^2, and `codebook`, mean (e - sg(z))^2, over all elements; with a contrastive term
+    also `contrastive`.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class ClusteredQuantiser(nn.Module):
         check_latents(latents, self.code_dim)
         b, _, h, w = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        nearest = quantise(flat, self.codebook, self.similarity)
+        nearest = kernels.quantise(flat, self.codebook, self.similarity)
         losses = {"commitment": nearest.commitment, "codebook": nearest.codebook}
         if self.contrastive is not None:
             losses["contrastive"] = self.contrastive(flat, self.codebook, self.similarity)

@@ -1,11 +1,11 @@
-"""What every quantiser takes and gives, so that encoders, loops and metrics need not know which.
+"""What every quantiser takes and returns, so that encoders, loops and metrics need not know which.
 
 Shapes: B images, an H x W grid, code dimension D, N = B * H * W latents, K codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,14 +14,34 @@ from torch import Tensor
 
 
 class ShapeError(ValueError):
-    """A tensor whose shape does not fit; the message names it and what was expected."""
+    """A tensor does not have the expected shape; the message names the tensor and the shape."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """`similarity(latents, codevectors)` is a matrix (n, k); a larger number means closer.
+
+    prepare: the part of the work that concerns one side alone, from (n, d) to (n, d). compare: the
+    matrix of two prepared sides. A kernel that goes through latents in chunks prepares the
+    codevectors once.
+    """
+
+    prepare: Callable[[Tensor], Tensor]
+    compare: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(
+        self, latents: Float[Tensor, "n d"], codevectors: Float[Tensor, "k d"]
+    ) -> Float[Tensor, "n k"]:
+        """The whole matrix."""
+        return self.compare(self.prepare(latents), self.prepare(codevectors))
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which code each latent of a batch received; detached, so reading it cannot train.
+    """Which code each latent of a batch received; detached, so that reading it cannot train.
 
-    latents: encoder outputs, one a row. codes: indices in [0, K); of q codes a latent q in a row.
+    latents: encoder outputs, one a row. codes: indices in [0, K). Where a latent has q codes, they
+    follow each other.
     """
 
     latents: Float[Tensor, "n d"]
@@ -32,9 +52,10 @@ class Assignment:
 class Quantised:
     """The outcome of one forward pass.
 
-    vectors: the chosen codevectors; their gradient goes to the encoder as the method defines it.
-    codes: indices in [0, K); of q codes a latent (q h, w) of them, all first ones on top. losses:
-    name -> unweighted scalar. assignment: what `adapt` needs.
+    vectors: the chosen codevectors; the method defines how their gradient reaches the encoder.
+    codes: indices in [0, K). Where a latent has q codes, their q grids are stacked along the
+    height, that of the first codes on top. losses: name -> unweighted scalar. assignment: the
+    argument of `adapt`.
     """
 
     vectors: Float[Tensor, "b d h w"]
@@ -45,17 +66,16 @@ class Quantised:
 
 @runtime_checkable
 class Quantiser(Protocol):
-    """Calling computes and changes nothing; `adapt` changes what gradients do not.
+    """A call computes and changes nothing; `adapt` changes what gradients do not.
 
-    All history (usage, schedule, temperature) is in the state dict, so a resumed run is the same
-    run. The loop calls `adapt` after `backward` and before the optimiser's step: gradients then
-    belong to the codebook that produced the outputs, and a code overwritten by its anchor still
-    receives its optimiser step, the order of the published implementation.
+    All history (usage, schedule, temperature) is in the state dict, so that a resumed run continues
+    the same run. The loop calls `adapt` after `backward` and before the optimiser's step. The
+    gradients then belong to the codebook that produced the outputs, and a code that was just
+    overwritten still receives its optimiser step, as in the published implementation.
     """
 
     codebook_size: int
     code_dim: int
-    # Codes of one place, where there are several, are stacked along the height of `codes`.
     codes_per_latent: int
 
     def __call__(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
@@ -72,7 +92,7 @@ class Quantiser(Protocol):
 
 
 def check_latents(latents: Tensor, code_dim: int) -> None:
-    """Refuse latents that are not (b, code_dim, h, w). Raises ShapeError."""
+    """Raise ShapeError unless latents are (b, code_dim, h, w)."""
     if latents.ndim != 4 or latents.shape[1] != code_dim:
         raise ShapeError(
             f"latents: expected shape (b, {code_dim}, h, w), got {tuple(latents.shape)}"
@@ -80,7 +100,7 @@ def check_latents(latents: Tensor, code_dim: int) -> None:
 
 
 def check_codes(codes: Tensor, codebook_size: int) -> None:
-    """Refuse codes that are not (b, h, w) integers in [0, codebook_size). Raises ShapeError."""
+    """Raise ShapeError unless codes are integers (b, h, w) in [0, codebook_size)."""
     if codes.ndim != 3 or codes.is_floating_point():
         raise ShapeError(
             f"codes: expected integers of shape (b, h, w), got {codes.dtype} {tuple(codes.shape)}"

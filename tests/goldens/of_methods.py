@@ -134,7 +134,7 @@ ONCE = Wrong(
 GOLDENS = [
     golden(
         "vq_vae",
-        Wrong("the codebook has no gradient", f"{Q}.clustered.quantise", untrained),
+        Wrong("the codebook has no gradient", f"{Q}.kernels.quantise", untrained),
         Wrong("similarity is cosine", f"{Q}.distances.squared_euclidean", lambda old: cosine),
     ),
     golden(
@@ -168,7 +168,7 @@ GOLDENS = [
     anchored("closest", "random", "cosine"),
     golden(
         "cvq_vae",
-        Wrong("positives are negatives", f"{Q}.contrastive._cross_entropy", swapped),
+        Wrong("positives are negatives", f"{Q}.kernels._cross_entropy", swapped),
         variant="contrastive",
         distance="cosine",
         contrastive=True,
