@@ -1,4 +1,4 @@
-"""Rows of the benchmark, and how a ratio is taken."""
+"""Rows of the benchmark, and how a ratio is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflows.allocator import KEEPS_MEMORY
 
 Clock = Callable[[], float]
 Work = Callable[[], object]
-# Makes what is timed, in the process that does it; a function of a module, to be found from there.
+# Prepares the work in the process that is timed, so it must be picklable.
 Side = Callable[[], Work]
 
 
@@ -45,54 +45,49 @@ class Row:
         return "reached" if enough else "short"
 
 
-@dataclass(frozen=True)
-class Seconds:
-    """Medians. peer: in a process as the system starts it. keeping: the same in one that keeps its
-    memory, as ours does in the workflow. ours: in such a one.
-    """
-
-    peer: float
-    keeping: float
-    ours: float
-
-    def row(self, work: str, peer: str, goal: float, note: str = "") -> Row:
-        """How many times faster ours is than the peer as its users run it, and beside it than the
-        peer in our surroundings, which is what is left without the page faults.
-        """
-        like = f"{self.keeping / self.ours:.3g} x where the peer's process keeps its memory too"
-        return Row(
-            work, peer, self.peer / self.ours, goal, note="; ".join(filter(None, (note, like)))
-        )
+def ratio(seconds: Mapping[str, float], work: str, peer: str, goal: float, note: str = "") -> Row:
+    """How many times faster ours is than the peer; the note has the ratio to `keeping`."""
+    keeping = seconds["keeping"] / seconds["ours"]
+    both = f"{keeping:.3g} x where the peer's process keeps its memory too"
+    note = "; ".join(filter(None, (note, both)))
+    return Row(work, peer, seconds["peer"] / seconds["ours"], goal, note=note)
 
 
-def side_by_side(peer: Side, ours: Side, rounds: int, clock: Clock = time.process_time) -> Seconds:
-    """Medians of runs that take turns, after one of each.
+def side_by_side(
+    peer: Side, ours: Side, rounds: int, clock: Clock = time.process_time
+) -> dict[str, float]:
+    """Median seconds of both sides, timed in turns in processes of their own.
 
-    Every side has a process of its own, as memory is handled the way a process was started with.
-    clock: CPU seconds for work of one thread, which others on the machine disturb least.
+    Returns `peer`, in a process as users start it; `keeping`, the peer in a process that keeps the
+    memory it frees, as the workflow's processes do; and `ours`, in such a process. clock: CPU
+    seconds for work of one thread, which other processes of the machine disturb least.
     """
     sides = {"peer": (peer, {}), "keeping": (peer, KEEPS_MEMORY), "ours": (ours, KEEPS_MEMORY)}
-    spent: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     with ExitStack() as stack:
         pools = {
-            name: stack.enter_context(_process(side, environment))
+            name: stack.enter_context(process(environment, _prepare, side))
             for name, (side, environment) in sides.items()
         }
-        for turn in range(rounds + 1):
+        for _ in range(rounds + 1):
             for name, pool in pools.items():
-                seconds = pool.submit(_timed, clock).result()
-                if turn:
-                    spent[name].append(seconds)
-    return Seconds(**{name: statistics.median(times) for name, times in spent.items()})
+                seconds[name].append(pool.submit(_timed, clock).result())
+    # The first round warms up.
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def _process(side: Side, environment: Mapping[str, str]) -> ProcessPoolExecutor:
-    """One process that has prepared its work."""
+def process(
+    environment: Mapping[str, str], prepare: Callable[..., None], *arguments: object
+) -> ProcessPoolExecutor:
+    """A pool of one new process, in which `prepare` has run.
+
+    environment: replaces the variables of KEEPS_MEMORY, which only a starting process reads.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in KEEPS_MEMORY}
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare, (side,))
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare, arguments)
     with mock.patch.dict(os.environ, {**kept, **environment}, clear=True):
         # A pool starts its process at its first task.
-        pool.submit(_timed, time.process_time, idle=True).result()
+        pool.submit(os.getpid).result()
     return pool
 
 
@@ -103,8 +98,7 @@ def _prepare(side: Side) -> None:
     _work.append(side())
 
 
-def _timed(clock: Clock, idle: bool = False) -> float:
+def _timed(clock: Clock) -> float:
     start = clock()
-    if not idle:
-        _work[0]()
+    _work[0]()
     return clock() - start

@@ -1,9 +1,9 @@
-"""The published procedure, restated plainly: what our speed is measured against.
+"""The published procedure, restated plainly: the peer of the quantiser and of a training step.
 
-Full sorts where a maximum would do, one-hot matrices and their products where a gather would do,
-the whole N x K matrix, single precision, and the statistics of a step read with `.item()`. The
-blend comes after the backward pass, as everywhere in this project, so that both can be compared
-number by number (tests/benchmarks does).
+It sorts where a maximum would do, multiplies by one-hot matrices where a gather would do, stores
+the whole N x K matrix, computes in single precision, and reads the statistics of a step with
+`.item()`. The blend comes after the backward pass, as everywhere in this project, so that the tests
+can compare both number by number.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from torch.nn import functional as F
 
 from models import convnet
 
-DECAY = 0.99
-EPSILON = 1e-3
-TEMPERATURE = 0.07
-BETA = 0.25
+DECAY, EPSILON, TEMPERATURE, BETA = 0.99, 1e-3, 0.07, 0.25
 
 
 @dataclass
 class Pass:
-    """What a forward pass leaves for the loss and the refresh."""
+    """What a forward pass leaves for the loss and for `adapt`."""
 
     vectors: Tensor
     codes: Tensor
@@ -33,6 +30,11 @@ class Pass:
     latents: Tensor
     shares: Tensor
     perplexity: float
+
+    @property
+    def assignment(self) -> Pass:
+        """The argument of `adapt`, under the name that our quantisers use."""
+        return self
 
 
 class PlainQuantiser(nn.Module):
@@ -67,11 +69,10 @@ class PlainQuantiser(nn.Module):
         return Pass(vectors, codes, losses, scores.detach(), flat.detach(), shares, perplexity)
 
     @torch.no_grad()
-    def refresh(self, seen: Pass) -> None:
+    def adapt(self, seen: Pass) -> None:
         """Move every codevector towards its closest latent."""
         self.usage.mul_(DECAY).add_(seen.shares, alpha=1 - DECAY)
-        order = seen.scores.sort(dim=0).indices
-        anchors = seen.latents[order[-1]]
+        anchors = seen.latents[seen.scores.sort(dim=0).indices[-1]]
         alpha = torch.exp(-self.usage * len(self.usage) * 10 / (1 - DECAY) - EPSILON)[:, None]
         self.codebook.data = self.codebook.data * (1 - alpha) + anchors * alpha
 
@@ -92,14 +93,11 @@ class PlainAutoencoder(nn.Module):
         super().__init__()
         self.encoder = convnet.encoder(channels, code_dim)
         self.quantiser = quantiser
-        self.decoder = nn.Sequential(
-            *(
-                nn.ConvTranspose2d(layer.in_channels, layer.out_channels, 4, stride=2, padding=1)
-                if isinstance(layer, convnet.Upsampling)
-                else layer
-                for layer in convnet.decoder(channels, code_dim)
-            )
-        )
+        self.decoder = convnet.decoder(channels, code_dim)
+        for index, layer in enumerate(self.decoder):
+            if isinstance(layer, convnet.Upsampling):
+                sizes = layer.in_channels, layer.out_channels
+                self.decoder[index] = nn.ConvTranspose2d(*sizes, 4, stride=2, padding=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Pass]:
         """Images (b, c, h, w) in [-1, 1]."""
@@ -112,13 +110,10 @@ def step(
 ) -> tuple[float, float]:
     """One training step on images (b, c, h, w) in [-1, 1]: loss and perplexity."""
     output, seen = model(images)
-    reconstruction = F.mse_loss(output, images) / variance
-    terms = seen.losses
-    loss = reconstruction + BETA * terms["commitment"] + terms["codebook"]
-    if "contrastive" in terms:
-        loss = loss + terms["contrastive"]
+    loss = F.mse_loss(output, images) / variance
+    loss = loss + BETA * seen.losses["commitment"] + seen.losses["codebook"]
     optimiser.zero_grad()
     loss.backward()
-    model.quantiser.refresh(seen)
+    model.quantiser.adapt(seen)
     optimiser.step()
     return loss.item(), seen.perplexity

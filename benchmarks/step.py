@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 from benchmarks import plain
-from benchmarks.measure import Row, Seconds, Work, side_by_side
+from benchmarks.measure import Row, Work, ratio, side_by_side
 from workflows.data import describe, names
 from workflows.grid import load_grid
 from workflows.registry import build_autoencoder, build_objective, loss_weights
 from workflows.training import Images, Losses, normalise, train_epoch
 
-BATCH, VARIANCE, THREADS = 1024, 0.063287, 2
+VARIANCE = 0.063287
 WORK = "training step, CIFAR10 shapes, batch 1024, closest anchors"
+PEER = "plain restatement"
 CPU = torch.device("cpu")
 
 
@@ -30,15 +31,15 @@ def knobs(precision: str) -> Mapping[str, Any]:
 
 
 def losses_of(settings: Mapping[str, Any]) -> Losses:
-    """What the step minimises: no critic."""
+    """The losses of a step without a critic."""
     return Losses(build_objective(settings, VARIANCE), loss_weights(settings, 3 * 32 * 32))
 
 
 def pictures() -> np.ndarray:
-    """Random, uint8 (1024, 3, 32, 32): what is in them changes no time."""
-    torch.set_num_threads(THREADS)
+    """Random, uint8 (1024, 3, 32, 32): no time depends on the values."""
+    torch.set_num_threads(2)
     torch.set_flush_denormal(True)
-    return np.random.default_rng(0).integers(0, 256, (BATCH, 3, 32, 32), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (1024, 3, 32, 32), np.uint8)
 
 
 def ours(precision: str) -> Work:
@@ -58,24 +59,19 @@ def restated() -> Work:
     return lambda: plain.step(model, optimiser, inputs, VARIANCE)
 
 
-def compare(precision: str, rounds: int) -> Seconds:
-    # Two threads wait for each other, and the waiting counts.
-    return side_by_side(restated, partial(ours, precision), rounds, clock=time.perf_counter)
+def compared(precision: str, goal: float, note: str = "") -> Row:
+    # Two threads wait for each other, and the waiting counts: hence not CPU seconds.
+    seconds = side_by_side(restated, partial(ours, precision), 3, time.perf_counter)
+    return ratio(seconds, f"{WORK}, {precision}", PEER, goal, note)
 
 
-def bfloat16_instructions() -> str | None:
-    """What of the processor multiplies bfloat16 faster than float32; None if nothing does."""
+def rows() -> Iterator[Row]:
+    """Two rows: bfloat16, if the processor has instructions for it, and float32."""
     if torch.cpu._is_amx_tile_supported():
-        return "AMX"
-    return "AVX512-BF16, no AMX" if torch.cpu._is_avx512_bf16_supported() else None
-
-
-def rows(rounds: int = 3) -> Iterator[Row]:
-    """Two rows: bfloat16, where the processor has it, and float32."""
-    has, peer = bfloat16_instructions(), "plain restatement"
-    if has:
-        yield compare("bf16", rounds).row(f"{WORK}, bf16", peer, 12, has)
+        yield compared("bf16", 12, "AMX")
+    elif torch.cpu._is_avx512_bf16_supported():
+        yield compared("bf16", 12, "AVX512-BF16, no AMX")
     else:
         note = "no bfloat16 instructions: bf16 is slower than fp32 here"
-        yield Row(f"{WORK}, bf16", peer, float("nan"), None, note=note)
-    yield compare("fp32", rounds).row(f"{WORK}, fp32", peer, 5)
+        yield Row(f"{WORK}, bf16", PEER, float("nan"), None, note=note)
+    yield compared("fp32", 5)

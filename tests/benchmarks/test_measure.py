@@ -1,27 +1,31 @@
-"""Each side of a ratio is in the surroundings that its column is of; nothing is timed here."""
+"""How ratios are measured, and that the long benchmarks start; nothing is timed here."""
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Work, side_by_side
+from benchmarks import embedded, gpu
+from benchmarks.measure import Row, Work, ratio, side_by_side
 from workflows.allocator import KEEPS_MEMORY
 
 spent = [0.0]
 
 
 def clock() -> float:
-    """What the works of this process have added to it."""
     return spent[0]
 
 
 def work(seconds: float) -> Work:
-    """A hundred times as long where the process keeps its memory; longer at its first run."""
+    """Work that takes `seconds` of `clock`.
+
+    A process that keeps its memory needs 100 times as long, and a first run 1,000 s more.
+    """
     keeps = all(os.environ.get(name) == value for name, value in KEEPS_MEMORY.items())
-    none = not any(name in os.environ for name in KEEPS_MEMORY)
-    assert keeps != none
+    assert keeps != (not any(name in os.environ for name in KEEPS_MEMORY))
 
     def add() -> None:
         spent[0] += seconds * (100 if keeps else 1) + (0 if spent[0] else 1000)
@@ -37,18 +41,39 @@ def ours() -> Work:
     return work(2.0)
 
 
-@pytest.mark.parametrize("inherited", [False, True])
-def test_the_peer_is_as_its_users_start_it(
-    inherited: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where whoever measures has set the variables."""
+def test_each_side_has_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the variables are set in the process that measures."""
     for name in KEEPS_MEMORY:
-        if inherited:
-            monkeypatch.setenv(name, "1")
-        else:
-            monkeypatch.delenv(name, raising=False)
-    found = side_by_side(theirs, ours, 2, clock)
-    assert (found.peer, found.keeping, found.ours) == (6.0, 600.0, 200.0)
-    row = found.row("work", "peer", 0.02, "here")
+        monkeypatch.setenv(name, "1")
+    seconds = side_by_side(theirs, ours, 2, clock)
+    assert seconds == {"peer": 6.0, "keeping": 600.0, "ours": 200.0}
+    row = ratio(seconds, "work", "peer", 0.02, "here")
     assert (row.value, row.verdict) == (0.03, "reached")
     assert row.note == "here; 3 x where the peer's process keeps its memory too"
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "at_most", "verdict"),
+    [
+        (3.0, 2.0, False, "reached"),
+        (3.0, 2.0, True, "short"),
+        (math.nan, 2.0, False, "not here"),
+        (3.0, None, False, "not here"),
+    ],
+)
+def test_verdicts(value: float, goal: float | None, at_most: bool, verdict: str) -> None:
+    assert Row("work", "peer", value, goal, at_most=at_most).verdict == verdict
+
+
+def test_the_copy_has_the_tracked_files_alone(tmp_path: Path) -> None:
+    embedded.copy_to(str(tmp_path))
+    assert (tmp_path / "Snakefile").exists()
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    rows = list(gpu.rows(cells=2, images=32, epochs=1))
+    assert [row.verdict for row in rows] == ["not here", "not here"]
+    assert all(row.value > 0 for row in rows)
