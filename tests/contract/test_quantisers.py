@@ -53,30 +53,26 @@ def test_every_method_is_asked() -> None:
     assert {knobs["method"] for knobs in VARIANTS.values()} == set(METHODS)
 
 
-def test_has_the_interface(knobs: dict[str, Any]) -> None:
+def test_forward_changes_no_state(knobs: dict[str, Any]) -> None:
+    for training in (True, False):
+        quantiser = quantiser_of(knobs).train(training)
+        before, batch = state_of(quantiser), latents()
+        random_state = torch.get_rng_state()
+        first, second = quantiser(batch), quantiser(batch)
+        assert_same(before, state_of(quantiser))
+        assert torch.equal(random_state, torch.get_rng_state()), "drew from the global generator"
+        assert torch.equal(first.vectors, second.vectors)
+
+
+def test_interface_and_shapes(knobs: dict[str, Any]) -> None:
     quantiser = quantiser_of(knobs)
     assert isinstance(quantiser, Quantiser)
     assert (quantiser.codebook_size, quantiser.code_dim) == (16, 8)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_forward_changes_no_state(knobs: dict[str, Any], training: bool) -> None:
-    quantiser = quantiser_of(knobs).train(training)
-    before, batch = state_of(quantiser), latents()
-    random_state = torch.get_rng_state()
-    first, second = quantiser(batch), quantiser(batch)
-    assert_same(before, state_of(quantiser))
-    assert torch.equal(random_state, torch.get_rng_state()), "drew from the global generator"
-    assert torch.equal(first.vectors, second.vectors)
-
-
-def test_shapes(knobs: dict[str, Any]) -> None:
-    quantiser = quantiser_of(knobs)
     output, deep = quantiser(latents()), quantiser.codes_per_latent
     assert deep == {"rq_vae": 4, "movq": 2}.get(knobs["method"], 1)
     assert output.vectors.shape == (4, 8, 3, 5)
     assert output.codes.shape == (4, deep * 3, 5)
-    # Of groups of channels each is a latent of its own.
+    # Every group of channels is a latent of its own.
     rows, width = (120, 4) if knobs["method"] == "movq" else (60, 8)
     assert output.assignment.latents.shape == (rows, width)
     assert output.assignment.codes.shape == (60 * deep,)
@@ -104,7 +100,7 @@ def test_resume_gives_the_same_codebook(knobs: dict[str, Any]) -> None:
     train_steps(straight, range(45))
     first = quantiser_of(knobs)
     train_steps(first, range(22))
-    resumed = quantiser_of({**knobs})
+    resumed = quantiser_of(knobs)
     with torch.no_grad():
         for value in resumed.state_dict().values():
             value.zero_()
@@ -115,15 +111,15 @@ def test_resume_gives_the_same_codebook(knobs: dict[str, Any]) -> None:
 
 @pytest.fixture
 def as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the type checks that only tests have, and that would refuse bad shapes first."""
+    """Switch off the type checks of the tests, which would refuse bad shapes first."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.mark.usefixtures("as_users_run")
-@pytest.mark.parametrize("shape", [(4, 7, 3, 5), (4, 8, 15), (60, 8)])
-def test_refuses_latents_of_another_shape(knobs: dict[str, Any], shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"latents: expected shape \(b, 8, h, w\)"):
-        quantiser_of(knobs)(torch.randn(shape))
+def test_refuses_latents_of_another_shape(knobs: dict[str, Any]) -> None:
+    for shape in ((4, 7, 3, 5), (60, 8)):
+        with pytest.raises(ShapeError, match=r"latents: expected shape \(b, 8, h, w\)"):
+            quantiser_of(knobs)(torch.randn(shape))
 
 
 def test_annotated_shapes_are_checked_under_test() -> None:

@@ -28,15 +28,7 @@ def test_inception_equals_the_torchscript_original(tensors) -> None:
     assert (found - expected).norm() / expected.norm() < 1e-3
 
 
-def test_inception_equals_pytorch_fid(tensors, package_inception) -> None:
-    x = photographs(2, 32)
-    with torch.inference_mode():
-        expected = package_inception(x)[0].flatten(1)
-        found = load_inception(tensors["inception"])(x)
-    assert (found - expected).norm() / expected.norm() < 1e-4
-
-
-@pytest.mark.parametrize(("net", "size"), [("alex", 32), ("vgg", 32), ("vgg", 28)])
+@pytest.mark.parametrize(("net", "size"), [("alex", 32), ("vgg", 28)])
 def test_lpips_equals_the_package(tensors, package_lpips, net: str, size: int) -> None:
     state = tensors[f"lpips_{net}"]
     theirs = package_lpips(net)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,8 @@ import pytest
 import torch
 
 from tests.conftest import VARIANTS
-from workflows.checkpoint import (
-    CheckpointError,
-    pack_training,
-    resume,
-    save_state,
-    unpack_training,
-)
-from workflows.registry import (
-    build_autoencoder,
-    build_objective,
-    loss_weights,
-)
+from workflows.checkpoint import pack_training, resume, save_state, unpack_training
+from workflows.registry import build_autoencoder, build_objective, loss_weights
 from workflows.training import (
     Diverged,
     Images,
@@ -82,8 +73,6 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
     first, optimiser = start(knobs)
 
     def save_then_die(history: list[dict[str, float]]) -> None:
-        import json
-
         metadata = {"identity": "same", "history": json.dumps(history)}
         save_state(state, pack_training(first, optimiser), metadata)
         if epochs_done(history, 5) == 2:
@@ -112,22 +101,6 @@ def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     state = tmp_path / "last.safetensors"
     save_state(state, pack_training(model, optimiser), {"identity": "a", "history": "[]"})
     assert resumed(state, "b", model, optimiser) == []
-
-
-def test_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
-    state = tmp_path / "last.safetensors"
-    state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00garbage")
-    with pytest.raises(CheckpointError, match=r"last.safetensors: damaged .* delete it"):
-        resumed(state, "a", *start(VARIANTS["cvq_vae"]))
-
-
-def test_divergence_is_said(tmp_path: Path) -> None:
-    knobs = {**VARIANTS["vq_vae"], "learning_rate": 1.0}
-    model, optimiser = start(knobs)
-    with torch.no_grad():
-        next(model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match="the loss became nan in epoch 1"):
-        train(model, optimiser, images(), losses_of(knobs), knobs, [], NOBODY, CPU)
 
 
 def test_training_lowers_the_loss() -> None:
@@ -192,7 +165,7 @@ def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
         with torch.no_grad():
             next(model.decoder.parameters()).fill_(float("nan"))
 
-    with pytest.raises(Diverged, match="in epoch 2"):
+    with pytest.raises(Diverged, match="the loss became nan in epoch 2"):
         train(
             model,
             optimiser,

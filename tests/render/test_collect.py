@@ -96,6 +96,13 @@ def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
     assert pictures == {f"{name.replace('/', '__')}.png" for name in (GOOD, BAD)}
 
 
+def test_an_infinite_value_is_kept(plan: dict, tmp_path: Path) -> None:
+    file = tmp_path / "cells" / GOOD / "metrics.csv"
+    file.write_text(file.read_text().replace("rFID,2.5", "PSNR,inf"))
+    run(plan, tmp_path / "out")
+    assert read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].max() == float("inf")
+
+
 def test_collecting_twice_gives_the_same_bytes_and_drops_stale_pictures(
     plan: dict, tmp_path: Path
 ) -> None:

@@ -73,30 +73,7 @@ def closest_anchors(matrix: Tensor, latents: Tensor) -> Tensor:
     return latents.detach()[first]
 
 
-def anchor_probabilities(matrix: Tensor) -> Tensor:
-    """(N, K): column k is code k's softmax over the latents, at temperature 1."""
-    weights = torch.exp(matrix.detach() - matrix.detach().max(dim=0).values)
-    return weights / weights.sum(dim=0)
-
-
 def blended(codebook: Tensor, anchors: Tensor, alpha: Tensor) -> Tensor:
     """Equation 3: e_k(t) = (1 - alpha_k) e_k(t-1) + alpha_k z_k(t)."""
     rows = [(1 - a) * e + a * z for e, z, a in zip(codebook.detach(), anchors, alpha, strict=True)]
     return torch.stack(rows)
-
-
-def contrastive(matrix: Tensor, temperature: float = 0.07) -> Tensor:
-    """The contrastive term, code by code.
-
-    Positive: the mean of the max(1, floor(N / K)) most similar latents. Negatives: the
-    floor(N / 2) least similar. Cross entropy at the temperature with the positive as target.
-    """
-    count, size = matrix.shape
-    terms = []
-    for k in range(size):
-        column = matrix[:, k].sort(descending=True).values
-        positive = column[: max(1, count // size)].mean()
-        negatives = column[count - count // 2 :]
-        logits = torch.cat([positive[None], negatives]) / temperature
-        terms.append(torch.logsumexp(logits, dim=0) - logits[0])
-    return torch.stack(terms).mean()

@@ -45,13 +45,6 @@ def continuous_kl(latents: Tensor, vectors: Tensor, phi: Tensor, images: int) ->
     return (latents - vectors).pow(2).sum() / (2 * variance(phi)) / images
 
 
-def log_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
-    """(D / 2) log S: S is the batch's squared error over B, D the numbers in one image."""
-    images = originals.shape[0]
-    numbers = math.prod(originals.shape[1:])
-    return numbers / 2 * torch.log((originals - reconstructions).pow(2).sum() / images)
-
-
 def temperature(step: int, decay: float = 1e-5) -> float:
     """Tau = max(exp(-decay step), 0), with steps counted in batches from 1."""
     return max(math.exp(-decay * step), 0.0)
