@@ -18,11 +18,12 @@ from models.quantiser.interface import Assignment, Quantised, check_codes, check
 class MultichannelQuantiser(nn.Module):
     """`groups` codes a latent, from one codebook of D / groups dimensions.
 
-    Codes of one place are stacked along the height: (b, groups h, w), all first groups on top.
+    The grids of codes are stacked along the height: (b, groups h, w), that of the first groups on
+    top.
     """
 
     def __init__(self, inner: Any, groups: int) -> None:
-        """inner: a quantiser of the groups. groups: how many make a latent."""
+        """inner: the quantiser of one group. groups: the number of groups in a latent."""
         super().__init__()
         self.inner = inner
         self.codebook_size = inner.codebook_size
@@ -33,8 +34,8 @@ class MultichannelQuantiser(nn.Module):
         """Quantise. Raises ShapeError for latents of another width."""
         check_latents(latents, self.code_dim)
         groups = rearrange(latents, "b (g d) h w -> b d (g h) w", g=self.codes_per_latent)
-        found = self.inner(groups)
-        return Quantised(self._joined(found.vectors), found.codes, found.losses, found.assignment)
+        inner = self.inner(groups)
+        return Quantised(self._joined(inner.vectors), inner.codes, inner.losses, inner.assignment)
 
     def decode(self, codes: Int[Tensor, "b gh w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of stacked codes. Raises ShapeError for codes outside [0, K)."""
@@ -42,7 +43,7 @@ class MultichannelQuantiser(nn.Module):
         return self._joined(self.inner.decode(codes))
 
     def adapt(self, assignment: Assignment) -> None:
-        """Of the inner quantiser."""
+        """Adapt the inner quantiser."""
         self.inner.adapt(assignment)
 
     def _joined(self, vectors: Float[Tensor, "b d gh w"]) -> Float[Tensor, "b gd h w"]:

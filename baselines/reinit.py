@@ -1,8 +1,8 @@
 """Reinitialisation rules of earlier work, compared with the running average in the paper.
 
-"Hard encoded features" (Jukebox) is `Refresh(unique, ReplaceDead, every_step)`; "near codevectors"
-(hierarchical quantised autoencoders) moves a code to another codevector, not to a latent, and so
-has its own rule here.
+"Hard encoded features" (Jukebox) is `Refresh(unique, ReplaceDead, every_step)`. "Near codevectors"
+(hierarchical quantised autoencoders) moves a code to another codevector and not to a latent, so
+this file has a rule for it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from models.streams import Purpose, generator
 
 
 class NearCodevectors(nn.Module):
-    """Every 20 steps, the least used code moves beside the most used one if it lags far behind.
+    """Every 20 steps, a code that is hardly used moves next to the most used one.
 
-    Counts run over the steps since the last check. If least / most < 0.03, the least used code
-    becomes the most used codevector plus 0.01 N(0, 1) a coordinate; at most one code a check.
-    Counts then start anew whether or not a code moved.
+    Codes are counted since the last check. If least / most < 0.03, the least used codevector
+    becomes the most used one plus 0.01 N(0, 1) for each coordinate. A check moves one code at most,
+    and counts then start again.
     """
 
     count: Tensor
@@ -34,7 +34,7 @@ class NearCodevectors(nn.Module):
         noise: float = 0.01,
         seed: int = 0,
     ) -> None:
-        """interval: steps a check. threshold: least / most. noise: standard deviation."""
+        """interval: steps between checks. threshold: of least / most. noise: standard deviation."""
         super().__init__()
         self.interval = interval
         self.threshold = threshold

@@ -1,8 +1,8 @@
 """Residual quantisation (RQ-VAE, Lee et al. 2022), by vector-quantize-pytorch.
 
-A latent is coded by several codes in turn, each for what the ones before have left over, from one
-codebook that they share and that moves by averages. The library's quantiser changes itself as it
-computes; here it computes with its codebook frozen, and `adapt` lets it change.
+A latent is coded by several codes in turn. Each codes the difference that the codes before it have
+left, and all share one codebook, which moves by averages. The library's quantiser changes while it
+computes; here it computes with its codebook frozen, and changes in `adapt`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ DECAY = 0.99
 
 
 class ResidualQuantiser(nn.Module):
-    """`depth` codes a latent. Loss: `commitment`, the mean over depths of mean (z - sg(z_d))^2,
-    where z_d is the sum of the first d codevectors.
+    """`depth` codes a latent.
 
-    Codes of one place are stacked along the height: (b, depth h, w), all first codes on top.
+    Loss: `commitment`, the mean over depths of mean (z - sg(z_d))^2, where z_d is the sum of the
+    first d codevectors. The grids of codes are stacked along the height: (b, depth h, w), that of
+    the first codes on top.
     """
 
     steps: Tensor
@@ -44,7 +45,7 @@ class ResidualQuantiser(nn.Module):
             # Unused codevectors are restarted at latents of the batch, as in the published code.
             threshold_ema_dead_code=1,
             rotation_trick=False,
-            # Several processes all show it the whole batch; it must not add them up.
+            # Each of several processes passes the whole batch, so the sums must not be added up.
             sync_codebook=False,
         )
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
@@ -60,16 +61,14 @@ class ResidualQuantiser(nn.Module):
         b, _, h, w = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d")
         with torch.no_grad():
-            codes = self._codes(flat)
+            codes = self.inner(flat[None], freeze_codebook=True)[1][0]
             sums = self.codebook[codes].cumsum(dim=1)
-        losses = (flat[:, None] - sums).square().mean()
-        # Exactly the codevectors' sum forward, and straight to the encoder backward.
         vectors = _Straight.apply(flat, sums[:, -1])
         stacked = rearrange(codes, "(b h w) q -> b (q h) w", b=b, h=h, w=w)
         return Quantised(
             vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
             codes=stacked,
-            losses={"commitment": losses},
+            losses={"commitment": (flat[:, None] - sums).square().mean()},
             assignment=Assignment(flat.detach(), rearrange(codes, "n q -> (n q)")),
         )
 
@@ -81,7 +80,7 @@ class ResidualQuantiser(nn.Module):
 
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
-        """Let the averages move with one batch; what is drawn depends on seed and step alone."""
+        """Move the averages with one batch; draws depend on seed and step alone."""
         self.steps += 1
         training = self.inner.training
         self.inner.train()
@@ -90,11 +89,10 @@ class ResidualQuantiser(nn.Module):
             self.inner(assignment.latents[None])
         self.inner.train(training)
 
-    def _codes(self, flat: Float[Tensor, "n d"]) -> Int[Tensor, "n q"]:
-        return self.inner(flat[None], freeze_codebook=True)[1][0]
-
 
 class _Straight(torch.autograd.Function):
+    """Forward exactly the codevectors, backward the gradient to the latents unchanged."""
+
     @staticmethod
     def forward(ctx: object, latents: Tensor, vectors: Tensor) -> Tensor:
         return vectors.clone()

@@ -18,15 +18,15 @@ from models.streams import Purpose, generator
 
 
 class StochasticQuantiser(nn.Module):
-    """Latents are soft samples of codevectors in training and the nearest codevector in evaluation.
+    """A soft sample of the codevectors in training, the nearest codevector in evaluation.
 
-    With logits -||z_i - b_k||^2 / (2 sigma^2), P = softmax over k and sigma^2 = 1 + exp(phi), phi
-    learned: a training pass returns softmax((logits + Gumbel noise) / tau) B, without hardening or
-    straight-through, so gradients reach encoder, codebook and phi.
+    The logits are -||z_i - b_k||^2 / (2 sigma^2), where sigma^2 = 1 + exp(phi) and phi is learned;
+    P is their softmax over k. A training pass returns softmax((logits + Gumbel noise) / tau) B. It
+    is neither hardened nor straight-through, so gradients reach encoder, codebook and phi.
 
-    Losses: `discrete_kl`, the sum over positions of sum_k P log P, averaged over images (the
-    constant log K a position is left out, hence it is negative); `continuous_kl`, the sum over
-    positions of ||z_i - z_q,i||^2 / (2 sigma^2), averaged over images.
+    Losses, both averaged over images: `discrete_kl`, the sum over positions of sum_k P log P, which
+    is negative because the constant log K of each position is left out; `continuous_kl`, the sum
+    over positions of ||z_i - z_q,i||^2 / (2 sigma^2).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class StochasticQuantiser(nn.Module):
         temperature_decay: float = 1e-5,
         seed: int = 0,
     ) -> None:
-        """initial_log_variance: phi. temperature_decay: a step, of tau = exp(-decay * step)."""
+        """initial_log_variance: of phi. temperature_decay: tau = exp(-temperature_decay * step)."""
         super().__init__()
         self.codebook_size = codebook_size
         self.codes_per_latent = 1
@@ -58,7 +58,7 @@ class StochasticQuantiser(nn.Module):
         check_latents(latents, self.code_dim)
         b, _, h, w = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        # Half a precision: 1 / (2 sigma^2).
+        # 1 / (2 sigma^2)
         precision = 0.5 / (1 + self.log_variance.exp())
         logits = squared_euclidean(flat, self.codebook) * precision
         log_probability = F.log_softmax(logits, dim=1)
@@ -93,6 +93,6 @@ class StochasticQuantiser(nn.Module):
     def _gumbel(self, logits: Tensor) -> Tensor:
         stream = generator(self.seed, Purpose.CODES, self.step.passed, logits.device)
         uniform = torch.rand(logits.shape, generator=stream, device=logits.device)
-        # Kept off 0 and 1, where the double logarithm is infinite.
+        # At 0 and 1 the double logarithm is infinite.
         tiny = torch.finfo(uniform.dtype).tiny
         return uniform.clamp_(tiny, 1 - 6e-8).log_().neg_().log_().neg_()

@@ -73,5 +73,5 @@ class MovingAverageQuantiser(nn.Module):
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
         self.count.lerp_(counts.to(self.count.dtype), 1 - self.decay)
         self.total.lerp_(sums, 1 - self.decay)
-        # Counts and sums of an unused code decay alike, so their ratio stays where it was.
+        # Count and sum of an unused code decay alike, so its codevector does not move.
         self.codebook.copy_(self.total / self.count.clamp(min=1e-30)[:, None])

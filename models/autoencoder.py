@@ -13,7 +13,7 @@ from models.quantiser.interface import Quantised
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """images: about [-1, 1], unbounded, the shape of the input. quantised: the middle."""
+    """images: shape of the input, about [-1, 1], unbounded. quantised: the quantiser's outcome."""
 
     images: Float[Tensor, "b c h w"]
     quantised: Quantised
@@ -35,10 +35,10 @@ class Autoencoder(nn.Module):
         return Reconstruction(self.decoder(quantised.vectors).float(), quantised)
 
     def quantise(self, images: Float[Tensor, "b c h w"]) -> Quantised:
-        """The first half, for whoever wants codes and no images.
+        """Encode and quantise without decoding.
 
-        Under autocast the networks run in low precision, the quantiser never does: a bfloat16
-        distance gives some latents another code.
+        Under autocast the encoder runs in low precision, but the quantiser never does: with
+        distances in bfloat16 some latents would receive another code.
         """
         latents = self.encoder(images)
         with torch.autocast(images.device.type, enabled=False):

@@ -1,8 +1,8 @@
 """Encoder and decoder of the published implementation for images of 28 to 64 pixels.
 
 Two strided convolutions and two residual blocks; no normalisation, no output activation. A 28-pixel
-image gives a 7 x 7 grid of latents, a 32-pixel one 8 x 8. (Table of settings: 500 epochs at batch
-1024; 691,393 parameters with one channel, 695,491 with three, at K = 512 and D = 64.)
+image gives a 7 x 7 grid of latents, a 32-pixel one 8 x 8. Published settings: 500 epochs at
+batch 1024. With K = 512 and D = 64 they have 691,393 parameters for one channel, 695,491 for three.
 """
 
 from __future__ import annotations
@@ -37,13 +37,12 @@ class ResidualBlock(nn.Module):
 class Upsampling(nn.ConvTranspose2d):
     """Transposed convolution of 4 x 4 and stride 2: (b, inputs, h, w) to (b, outputs, 2h, 2w).
 
-    The bias is added afterwards. oneDNN's gradient of a bias inside a transposed convolution takes
-    longer than that of its weights: a tenth of a whole training step in bfloat16, where a sum over
-    the same gradient is free.
+    The bias is added afterwards. Inside a transposed convolution, oneDNN's gradient of the bias
+    takes longer than that of the weights: a tenth of a training step in bfloat16.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        """Parameters are ConvTranspose2d's."""
+        """The parameters are those of ConvTranspose2d."""
         super().__init__(inputs, outputs, 4, stride=2, padding=1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d 2*h 2*w"]:  # type: ignore[override]
@@ -77,6 +76,6 @@ def decoder(channels: int, code_dim: int) -> nn.Sequential:
         nn.ReLU(),
         Upsampling(HIDDEN, HIDDEN // 2),
         nn.ReLU(),
-        # Of so few channels the gradient of a bias inside costs nothing.
+        # With so few channels the gradient of a bias inside costs nothing.
         nn.ConvTranspose2d(HIDDEN // 2, channels, 4, stride=2, padding=1),
     )

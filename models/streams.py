@@ -9,30 +9,30 @@ import torch
 
 
 class Purpose(IntEnum):
-    """What a stream is drawn for. The numbers are part of every result: append, never renumber."""
+    """The uses of random numbers. The values are part of every result: append, never renumber."""
 
     ENCODER = 1
     DECODER = 2
     QUANTISER = 3
     CRITIC = 4
     BACKBONE = 5
-    # Which images a batch has; the step is the epoch.
+    # The order of images; the step is the epoch.
     ORDER = 6
-    # What a quantiser draws while it trains: anchors, noise, restarted codevectors.
+    # Draws of a quantiser in training: anchors, noise, restarted codevectors.
     CODES = 7
     # Noise and times that a diffusion model learns from.
     DIFFUSION = 8
-    # The noise that a sample starts from and meets on its way; the step is the sample's number.
+    # All noise of one sample; the step is the number of the sample.
     SAMPLE = 9
     # Noise that is decoded without any training, for comparison.
     UNTRAINED = 10
 
 
 def word(seed: int, purpose: Purpose, step: int = 0) -> int:
-    """A 64-bit number that is as good as unique for seed, purpose and step.
+    """A 64-bit number that is practically unique for seed, purpose and step.
 
-    numpy's SeedSequence mixes the three, so no choice of seeds makes two streams follow each other
-    as the sum of a seed and a step does.
+    numpy's SeedSequence mixes the three. With a sum of seed and step, two runs could draw the same
+    numbers a few steps apart.
     """
     return int(np.random.SeedSequence([seed, purpose, step]).generate_state(1, np.uint64)[0])
 
@@ -42,7 +42,7 @@ def generator(
 ) -> torch.Generator:
     """A generator that depends on seed, purpose and step alone, so a resumed run draws the same.
 
-    On a processor torch keeps 32 of the 64 bits: two single steps draw alike by chance once in
-    four billion pairs, whole runs never.
+    On a processor torch keeps 32 of the 64 bits, so two single steps may draw alike by chance, once
+    in four billion pairs; whole runs do not.
     """
     return torch.Generator(device).manual_seed(word(seed, purpose, step))

@@ -1,8 +1,8 @@
 """Encoder and decoder of VQGAN (Esser et al. 2021), for images of 64 to 256 pixels.
 
-The blocks are diffusers'; widths by level and the 1 x 1 convolutions on either side of the codebook
-are those of the published configurations, f = 4 and 8 from latent diffusion, f = 16 from VQGAN. The
-lowest resolution attends.
+The blocks come from diffusers. The widths of the levels and the 1 x 1 convolutions on both sides of
+the codebook follow the published configurations: f = 4 and 8 of latent diffusion, f = 16 of VQGAN.
+Only the lowest resolution has attention.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from diffusers.models.autoencoders.vae import Decoder, Encoder
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Downsampling f -> multiples of the width, from the highest resolution down.
+# Downsampling f -> the width of each level in multiples, from the highest resolution down.
 MULTIPLES = {4: (1, 2, 4), 8: (1, 2, 2, 4), 16: (1, 1, 2, 2, 4)}
-# Of the group normalisation; the width must be a multiple.
+# Groups of the normalisation; widths must be multiples.
 GROUPS = 32
 
 
@@ -51,8 +51,8 @@ class VqganDecoder(nn.Module):
         blocks: int,
         modulated: bool = False,
     ) -> None:
-        """As `encoder`. modulated: each normalisation is scaled and shifted, place by place, by
-        what the codevectors there say (MoVQ, Zheng et al. 2022, section 3.2).
+        """The arguments of `encoder`, and modulated: the codevector of each place scales and
+        shifts every normalisation there (MoVQ, Zheng et al. 2022, section 3.2).
         """
         super().__init__()
         widths = _widths(downsampling, width)
@@ -69,7 +69,7 @@ class VqganDecoder(nn.Module):
             norm_type="spatial" if modulated else "group",
         )
         if modulated:
-            _modulate_by(self.blocks, code_dim)
+            _check_modulation(self.blocks, code_dim)
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -81,8 +81,8 @@ class VqganDecoder(nn.Module):
         return self.blocks(self.enter(vectors), vectors if self.modulated else None)
 
 
-def _modulate_by(blocks: Decoder, code_dim: int) -> None:
-    """diffusers takes the modulation's width for that of its input; see that it is so."""
+def _check_modulation(blocks: Decoder, code_dim: int) -> None:
+    """Check that diffusers modulates by `code_dim` channels, which it infers from its input."""
     width = blocks.conv_norm_out.conv_y.in_channels
     if width != code_dim:
         raise ValueError(f"the decoder is modulated by {width} channels, expected {code_dim}")

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 
 class Backbone(nn.Module):
-    """Noisy points, their times and perhaps their classes to the noise in them.
+    """Predicts the noise in noisy points from their times and, if it has classes, their labels.
 
-    diffusers' U-Net halves the grid at each level, so sides must be multiples of what that makes;
-    a 7 x 7 grid is padded with noughts to 8 x 8, and the answer cropped.
+    diffusers' U-Net halves the grid at each level, so a grid whose sides cannot be halved so often
+    is padded with zeros, and the prediction cropped: 7 x 7 becomes 8 x 8.
     """
 
     def __init__(
@@ -27,9 +27,9 @@ class Backbone(nn.Module):
         head_channels: int,
         classes: int | None = None,
     ) -> None:
-        """channels: of a point. widths: of the levels, outermost first. blocks: residual ones a
-        level. attention_levels: so many of the innermost levels attend. classes: how many labels
-        there are beside "none", which is number `classes`; None for a model without classes.
+        """channels: of a point. widths: of the levels, outermost first. blocks: residual blocks a
+        level. attention_levels: how many of the innermost levels have attention. classes: the
+        number of labels; label `classes` means "none". None for a model without classes.
         """
         super().__init__()
         self.classes = classes
@@ -55,10 +55,10 @@ class Backbone(nn.Module):
         times: Int[Tensor, " b"],
         labels: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, "b d h w"]:
-        """The predicted noise. labels: in [0, classes], where `classes` stands for none.
+        """The predicted noise. labels: in [0, classes], where `classes` means "none".
 
-        Raises ValueError for labels of a model without classes or none for one with classes, and
-        on a processor IndexError for a label beyond them.
+        Raises ValueError if a model without classes gets labels or one with classes gets none, and
+        on a processor IndexError for a label out of range.
         """
         if (labels is None) != (self.classes is None):
             raise ValueError("labels: needed by a model with classes, and refused by one without")
@@ -78,9 +78,9 @@ def with_guidance(
     labels: Int[Tensor, " b"] | None,
     guidance: float,
 ) -> Float[Tensor, "b d h w"]:
-    """Classifier-free guidance (Ho and Salimans 2021), e(none) + s (e(label) - e(none)).
+    """Classifier-free guidance (Ho and Salimans 2021): e(none) + s (e(label) - e(none)).
 
-    guidance: s; 1 asks for the class and no more, at the cost of one pass.
+    guidance: s. With s = 1 this is e(label), and the network runs once instead of twice.
     """
     if labels is None or guidance == 1:
         return backbone(points, times, labels)

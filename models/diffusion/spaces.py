@@ -1,8 +1,8 @@
 """What diffusion works on: the latents of a frozen first stage, or pixels.
 
-Rombach et al. 2022 with a vector-quantised first stage: the latent before quantisation is
-diffused, and the quantiser snaps to codevectors at the beginning of the decoder. A better codebook
-therefore acts through the latents that it was trained with, and through that snap.
+As in Rombach et al. 2022 with a vector-quantised first stage, the latent before quantisation is
+diffused, and the quantiser replaces it by a codevector when it is decoded. A codebook therefore
+acts through the latents of its encoder and through that replacement.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from models.autoencoder import Autoencoder
 
 @runtime_checkable
 class Space(Protocol):
-    """Images in [-1, 1] to what is diffused and back. Nothing in it is trained."""
+    """Maps images in [-1, 1] to points that are diffused, and back. Nothing in it is trained."""
 
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
-        """What diffusion learns of images in [-1, 1]."""
+        """The points of images in [-1, 1]."""
         ...
 
     def decode(self, points: Float[Tensor, "b d y x"]) -> Float[Tensor, "b c h w"]:
@@ -30,7 +30,7 @@ class Space(Protocol):
 
 
 class LatentSpace(nn.Module):
-    """Latents of a frozen autoencoder, times a measured factor so that their variance is one."""
+    """Latents of a frozen autoencoder, scaled to a variance of one."""
 
     scale: Tensor
 
@@ -50,13 +50,13 @@ class LatentSpace(nn.Module):
         return self.autoencoder.encoder(images).float() * self.scale
 
     def decode(self, points: Float[Tensor, "b d y x"]) -> Float[Tensor, "b c h w"]:
-        """Snap to codevectors, then decode."""
+        """Quantise, then decode."""
         quantised = self.autoencoder.quantiser(points / self.scale)
         return self.autoencoder.decoder(quantised.vectors).float()
 
 
 class PixelSpace(nn.Module):
-    """Pixels themselves: nothing is lost, and everything is to be learned."""
+    """The pixels themselves."""
 
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The images."""
