@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from workflows import data
-from workflows.data import archives, cache, databases, formats, images, sources
+from workflows.data import archives, cache, databases, formats, images, preparation, sources
 from workflows.data.registry import DataError
+from workflows.data.sources import Unavailable
 from workflows.schema import schema
 from workflows.steps import prepare as step
 
@@ -98,7 +99,7 @@ def test_embedded_datasets_are_decoded(embedded, name, train, test):
     assert len(loaded.validation) == 400
     assert len(data.load_test(embedded / name)[0]) == test
     assert loaded.record["variance"] == pytest.approx(np.var(loaded.train / 255.0), rel=1e-12)
-    assert isinstance(data.locate(name, embedded), data.Found)
+    assert preparation.is_prepared(embedded / name)
     data.verify(embedded / name)
     whole = np.load(embedded / name / "train.npy")
     assert (
@@ -137,13 +138,14 @@ def test_damaged_arrays_are_refused(embedded, tmp_path):
 
 def test_missing_dataset_gets_advice(monkeypatch, tmp_path):
     monkeypatch.delenv("CODEBOOK_DATA", raising=False)
-    missing = data.locate("ffhq_subset_64", tmp_path)
-    assert isinstance(missing, data.Missing)
-    assert "CODEBOOK_DATA" in missing.advice
-    assert "faces/ffhq_256_1100.tar.xz" in missing.advice
+    advice = data.absence(data.describe("ffhq_subset_64"))
+    assert advice
+    assert "CODEBOOK_DATA" in advice
+    assert "faces/ffhq_256_1100.tar.xz" in advice
+    assert data.absence(data.describe("mnist")) is None
     monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"CODEBOOK_DATA=.*nowhere: no such folder"):
-        data.locate("ffhq_subset_64", tmp_path)
+        data.absence(data.describe("ffhq_subset_64"))
 
 
 def test_step_fails_in_one_line(monkeypatch, tmp_path, capsys):
@@ -154,6 +156,13 @@ def test_step_fails_in_one_line(monkeypatch, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ffhq_subset_64: not found")
     assert error.count("\n") == 1
+    monkeypatch.setattr("sys.argv", [*command, "--note-missing"])
+    assert step.main() == 0
+    assert capsys.readouterr().err == error
+    assert not preparation.is_prepared(tmp_path / "x")
+    assert not preparation.changed(data.describe("ffhq_subset_64"), tmp_path / "x")
+    with pytest.raises(DataError, match=r"dataset\.json: ffhq_subset_64: not found; set CODEBOOK"):
+        data.load_train(tmp_path / "x")
 
 
 def test_bad_idx_files_are_refused(tmp_path):
@@ -401,20 +410,16 @@ def test_downloads_are_checked(server, tmp_path):
     (root / "a.gz").write_bytes(content)
     md5 = hashlib.md5(content).hexdigest()
 
-    def dataset(name, size, md5):
-        file = {"url": f"{base}/{name}", "bytes": size, "md5": md5}
-        return small(sources=({"kind": "url", "files": [file]},))
+    def dataset(name, md5):
+        return small(sources=({"kind": "url", "files": [{"url": f"{base}/{name}", "md5": md5}]},))
 
-    good = dataset("a.gz", 600, md5)
-    assert isinstance(sources.locate_source(good), data.Found)
-    found = sources.obtain(good, tmp_path / "downloads")
+    found = sources.obtain(dataset("a.gz", md5), tmp_path / "downloads")
     assert found.paths[0].read_bytes() == content
-    assert isinstance(sources.locate_source(dataset("a.gz", 601, md5)), data.Missing)
     (root / "page.gz").write_text("<html>" + "x" * 594)
-    with pytest.raises(DataError, match=r"download failed.*page\.gz"):
-        sources.obtain(dataset("page.gz", 600, md5), tmp_path / "downloads")
-    with pytest.raises(DataError, match="unreachable, or not the expected 9 bytes"):
-        sources.obtain(dataset("none.gz", 9, md5), tmp_path / "downloads")
+    with pytest.raises(Unavailable, match=r"download failed.*page\.gz"):
+        sources.obtain(dataset("page.gz", md5), tmp_path / "downloads")
+    with pytest.raises(Unavailable, match=r"none\.gz.*download failed: 404"):
+        sources.obtain(dataset("none.gz", md5), tmp_path / "downloads")
 
 
 @local

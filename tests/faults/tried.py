@@ -645,7 +645,7 @@ def archive() -> bytes:
 
 def describe(place: Place, content: bytes, address: str) -> None:
     """Give the copy a dataset `served` that is downloaded from there."""
-    source = {"url": address, "bytes": len(content), "md5": hashlib.md5(content).hexdigest()}
+    source = {"url": address, "md5": hashlib.md5(content).hexdigest()}
     about = {
         **{"name": "served", "title": "served", "stand_in_for": None, "image_size": 32},
         **{"channels": 3, "value_range": [0, 255], "licence": "none", "citation": "none"},

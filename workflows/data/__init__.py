@@ -1,23 +1,33 @@
 """Datasets by name: what they are, where they are, and their decoded uint8 arrays. Numpy only."""
 
-from workflows.data.cache import TrainData, load_labels, load_test, load_train, prepare, verify
+from workflows.data.cache import (
+    SMALL,
+    TrainData,
+    load_labels,
+    load_test,
+    load_train,
+    note_missing,
+    prepare,
+    verify,
+)
 from workflows.data.memory import hold
 from workflows.data.registry import DataError, Dataset, describe, names
-from workflows.data.sources import Found, Missing, locate
+from workflows.data.sources import Unavailable, absence
 
 __all__ = [
+    "SMALL",
     "DataError",
     "Dataset",
-    "Found",
-    "Missing",
     "TrainData",
+    "Unavailable",
+    "absence",
     "describe",
     "hold",
     "load_labels",
     "load_test",
     "load_train",
-    "locate",
     "names",
+    "note_missing",
     "prepare",
     "verify",
 ]

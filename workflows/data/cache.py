@@ -1,4 +1,4 @@
-"""Decoded datasets on disk: train.npy, test.npy and dataset.json in one folder, written once."""
+"""Decoded datasets on disk: train.npy, test.npy, labels.npy and dataset.json in one folder."""
 
 from __future__ import annotations
 
@@ -18,38 +18,24 @@ import numpy as np
 from workflows.data import databases, formats, images, preparation
 from workflows.data.registry import Allocate, DataError, Dataset, Decoded, describe
 from workflows.data.sources import obtain
-from workflows.files import write_json
+from workflows.files import digest, write_json
 
-# Bytes that are counted, or copied into a file, at a time.
+PARTS = ("train", "test", "labels")
+# Bytes whose pixels are counted at a time.
 BLOCK = 2**22
+# Arrays of up to so many bytes are hashed before every use, which takes a second or two. What is
+# larger was checked when the run began, and hashing hundreds of GB for every cell would cost more
+# than it finds.
+SMALL = 2**31
 
-Read = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
-
-
-def _small(read: Callable[[Dataset, tuple[Path, ...]], Decoded]) -> Read:
-    """A reader of a format that is small enough to be decoded in memory, and then copied."""
-
-    def reader(dataset: Dataset, paths: tuple[Path, ...], new: Allocate) -> Decoded:
-        decoded = read(dataset, paths)
-        arrays = []
-        for part, found in (("train", decoded.train), ("test", decoded.test)):
-            array = new(part, found.shape)
-            # Not cast: what is no uint8 is refused as it was read.
-            array = array if found.dtype == array.dtype else np.empty(found.shape, found.dtype)
-            array[:] = found
-            arrays.append(array)
-        return Decoded(arrays[0], arrays[1], decoded.labels)
-
-    return reader
-
-
-READS: dict[str, Read] = {
-    "mnist_csv": _small(formats.read_mnist_csv),
-    "idx": _small(formats.read_idx),
-    "cifar10": _small(formats.read_cifar10),
+# A reader either fills arrays that the third argument gives, or returns arrays of its own.
+READS: dict[str, Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]] = {
+    "mnist_csv": formats.read_mnist_csv,
+    "idx": formats.read_idx,
+    "cifar10": formats.read_cifar10,
     "image_folder": images.read_image_folder,
     "lmdb": databases.read_lmdb,
-    "photo_patches": _small(images.read_photo_patches),
+    "photo_patches": images.read_photo_patches,
 }
 
 
@@ -63,36 +49,34 @@ class TrainData:
 
 
 def prepare(name: str, out: Path) -> None:
-    """Find, check and decode `name` into `out`; DataError says which file is not as expected.
+    """Find, check and decode `name` into `out`.
 
     The training images are in a fixed, seeded order, and the last ones are the validation split.
-    They are decoded into the files themselves, so that memory holds a few images at a time however
-    many there are. What was prepared before stays until all is decoded and found to be right.
+    Large formats are decoded into the files themselves, so that memory holds a few images at a time
+    however many there are. What was prepared before stays until all is decoded and found to be
+    right. Raises Unavailable if no source has the dataset, and DataError naming the file that is
+    not as expected.
     """
     dataset = describe(name)
     found = obtain(dataset, out.parent / "downloads" / name)
-    # Listed before they are read: what changes meanwhile is noticed by the next run.
+    # Listed before the files are read, so that the next run notices a change in the meantime.
     files_read = preparation.listing(found.paths)
     kept = dataset.images["train"] - dataset.validation
     where = ", ".join(str(path) for path in found.paths)
     with _scratch(out) as scratch:
-        decoded = READS[dataset.reader](dataset, found.paths, _files_in(scratch))
-        arrays = {"train": decoded.train, "test": decoded.test}
-        for part, array in arrays.items():
+        decoded = READS[dataset.reader](
+            dataset, found.paths, lambda part, shape: _new_file(scratch / f"{part}.npy", shape)
+        )
+        labels = _checked_labels(dataset, decoded, where)
+        for part, array in (("train", decoded.train), ("test", decoded.test)):
             _check(dataset, part, array, where)
-        if dataset.classes:
-            labels = _checked_labels(dataset, decoded, where)
-            arrays["labels"] = np.lib.format.open_memmap(
-                scratch / "labels.npy", "w+", labels.dtype, labels.shape
-            )
-            arrays["labels"][:] = labels
-        spread = variance(arrays["train"][:kept])
+        spread = variance(decoded.train[:kept])
+        arrays = zip(PARTS, (decoded.train, decoded.test, labels), strict=True)
+        files = {part: _write(scratch / f"{part}.npy", array) for part, array in arrays}
         # dataset.json goes first and comes back last, so a folder that has it is whole.
         (out / "dataset.json").unlink(missing_ok=True)
-        files = {part: _move(scratch, out, part, array) for part, array in arrays.items()}
-        if not dataset.classes:
-            # The file is there for every dataset, so that one rule prepares them all.
-            np.save(out / "labels.npy", np.empty(0, np.int64))
+        for part in PARTS:
+            (scratch / f"{part}.npy").replace(out / f"{part}.npy")
     write_json(
         out / "dataset.json",
         {
@@ -102,7 +86,7 @@ def prepare(name: str, out: Path) -> None:
             "image_size": dataset.image_size,
             "channels": dataset.channels,
             "classes": dataset.classes,
-            **files,
+            **{part: files[part] for part in (PARTS if dataset.classes else PARTS[:2])},
             "validation": {
                 "indices": [kept, dataset.images["train"]],
                 "images": dataset.validation,
@@ -115,6 +99,17 @@ def prepare(name: str, out: Path) -> None:
             "citation": dataset.citation,
         },
     )
+
+
+def note_missing(name: str, out: Path, reason: str) -> None:
+    """Write down in `out` that no source has a dataset, so that its cells are left out.
+
+    The arrays are there and empty, because one rule of the workflow names all of these files.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        np.save(out / f"{part}.npy", np.empty(0, np.uint8))
+    write_json(out / "dataset.json", {"name": name, "missing": reason})
 
 
 def variance(pixels: np.ndarray) -> float:
@@ -137,6 +132,12 @@ def load_train(folder: Path) -> TrainData:
     return TrainData(array[:start], array[start:stop], record)
 
 
+def load_test(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Test images, uint8 (n, c, h, w), memory-mapped, and dataset.json's content."""
+    record = _record(folder)
+    return _open(folder, record, "test"), record
+
+
 def load_labels(folder: Path) -> np.ndarray:
     """Labels (n,) of all training images, those of the validation split last.
 
@@ -157,23 +158,17 @@ def load_labels(folder: Path) -> np.ndarray:
     return labels
 
 
-def load_test(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Test images, uint8 (n, c, h, w), memory-mapped, and dataset.json's content."""
-    record = _record(folder)
-    return _open(folder, record, "test"), record
-
-
-def verify(folder: Path, parts: tuple[str, ...] = ("train", "test", "labels")) -> None:
-    """Read arrays whole; DataError if one has not the sha256 that dataset.json gives."""
+def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
+    """Hash arrays of up to `largest` bytes. Raises DataError if dataset.json has another digest."""
     record = _record(folder)
     for part in parts:
         if part not in record:
             continue
         if part != "labels":
             _open(folder, record, part)
-        path = Path(folder) / record[part]["file"]
-        if _sha256(path) != record[part]["sha256"]:
-            raise DataError(f"{path}: sha256 is not {record[part]['sha256']}; prepare it again")
+        path, expected = Path(folder) / record[part]["file"], record[part]["sha256"]
+        if path.stat().st_size <= largest and digest(path) != expected:
+            raise DataError(f"{path}: sha256 is not {expected}; prepare it again")
 
 
 def _check(dataset: Dataset, part: str, array: np.ndarray, where: str) -> None:
@@ -190,7 +185,9 @@ def _check(dataset: Dataset, part: str, array: np.ndarray, where: str) -> None:
 
 
 def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarray:
-    assert dataset.classes is not None
+    """The labels as int64; empty for a dataset without classes."""
+    if not dataset.classes:
+        return np.empty(0, np.int64)
     images = dataset.images["train"]
     if decoded.labels is None:
         raise DataError(f"{where}: no label for each of the {images} images")
@@ -202,8 +199,9 @@ def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarra
 
 
 def _wrong_labels(labels: np.ndarray, images: int, kept: int, classes: int) -> str | None:
-    """What is not as it should be, if anything. kept: as many come before the validation split;
-    whoever samples asks for every class, so each must be among what is trained on.
+    """Say what is wrong with labels, if anything. kept: how many images are trained on.
+
+    Sampling asks for every class, so each must be among what is trained on.
     """
     if labels.shape != (images,) or labels.dtype.kind not in "iu":
         return f"labels are {labels.dtype} {labels.shape}, must be integers ({images},)"
@@ -222,7 +220,7 @@ def _wrong_labels(labels: np.ndarray, images: int, kept: int, classes: int) -> s
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """A folder below `out`, empty, and gone afterwards; one that was left behind is removed."""
+    """An empty folder below `out` that is gone afterwards; a killed run may have left one."""
     folder = out / ".decoding"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -232,55 +230,44 @@ def _scratch(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _files_in(folder: Path) -> Allocate:
-    """Arrays that are files in a folder. They raise DataError if the disk has no room for them."""
-
-    def new(part: str, shape: tuple[int, ...]) -> np.ndarray:
-        path = folder / f"{part}.npy"
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        size = path.stat().st_size
-        try:
-            # Taken now: a mapped file that runs out of disk later ends the process with SIGBUS.
-            with path.open("r+b") as handle:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(handle.fileno(), 0, size)
-        except OSError as error:
-            raise DataError(
-                f"{path}: no room for {size} bytes ({error.strerror}); make room and run again"
-            ) from None
-        return array
-
-    return new
+def _new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap[Any, Any]:
+    """An array that is a file. Raises DataError if the disk has no room for the file."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    size = path.stat().st_size
+    try:
+        # Taken now: a mapped file that runs out of disk later ends the process with SIGBUS.
+        with path.open("r+b") as handle:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle.fileno(), 0, size)
+    except OSError as error:
+        raise DataError(
+            f"{path}: no room for {size} bytes ({error.strerror}); make room and run again"
+        ) from None
+    return array
 
 
-def _move(scratch: Path, out: Path, part: str, array: np.ndarray) -> dict[str, Any]:
-    """Flush an array of the scratch folder to disk and give it its place."""
-    assert isinstance(array, np.memmap)
+def _write(file: Path, array: np.ndarray) -> dict[str, Any]:
+    """Bring an array to disk, as `file`; return what dataset.json says of the array."""
+    if not isinstance(array, np.memmap):
+        decoded = array
+        array = _new_file(file, decoded.shape, decoded.dtype)
+        array[...] = decoded
     array.flush()
-    path = out / f"{part}.npy"
-    file = scratch / path.name
     with file.open("rb+") as handle:
         os.fsync(handle.fileno())
-    file.replace(path)
-    return {
-        "file": path.name,
-        "images": len(array),
-        "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
-    }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    size = file.stat().st_size
+    return {"file": file.name, "images": len(array), "bytes": size, "sha256": digest(file)}
 
 
 def _record(folder: Path) -> dict[str, Any]:
     path = Path(folder) / "dataset.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {error}; run workflows.steps.prepare first") from None
+    if "missing" in record:
+        raise DataError(f"{path}: {record['missing']}")
+    return record
 
 
 def _open(folder: Path, record: dict[str, Any], part: str) -> np.ndarray:

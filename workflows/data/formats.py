@@ -1,4 +1,4 @@
-"""Readers of the fixed formats: (dataset, paths) in, decoded images out."""
+"""Readers of the fixed formats, which are small enough to be decoded in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from workflows.data import archives
-from workflows.data.registry import DataError, Dataset, Decoded
+from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
 
 _RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # where NumPy keeps it differs by version
 SEED = 20230727  # of every permutation; any fixed number would do
@@ -25,7 +25,7 @@ def permutation(count: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(SEED)).permutation(count)
 
 
-def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:
     """5,000 rows of 784 pixels and a label; each class has a tenth of the test images."""
     (path,) = paths
     # 785 numbers of three digits at most, and what stands behind each.
@@ -46,7 +46,7 @@ def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
     return Decoded(images[~test], images[test], labels[~test])
 
 
-def read_idx(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+def read_idx(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:
     """MNIST's format: two files of images, train then test, gzipped or not."""
     train, test = (
         _idx(path, dataset, part) for path, part in zip(paths, ("train", "test"), strict=True)
@@ -125,7 +125,7 @@ def unpickle_batch(raw: bytes, where: str) -> Batch:
     return Batch(data.reshape(-1, 3, 32, 32), labels)
 
 
-def read_cifar10(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+def read_cifar10(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:
     """The official archive, its repacked tar.xz or its unpacked folder."""
     (path,) = paths
     wanted = r"(cifar-10-batches-py/)?(data_batch_[1-5]|test_batch)"

@@ -185,7 +185,9 @@ def _partition(path: Path) -> dict[str, str]:
     return parts
 
 
-def read_photo_patches(dataset: Dataset, paths: tuple[Path, ...]) -> Decoded:
+def read_photo_patches(
+    dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory
+) -> Decoded:
     """Random 32 x 32 patches; training and test patches come from different photographs."""
     random = np.random.Generator(np.random.PCG64(SEED))
     sides: dict[bool, list[np.ndarray]] = {False: [], True: []}

@@ -1,7 +1,8 @@
-"""Whether what was prepared once would be prepared the same today. Reads file times, no content.
+"""Whether a dataset is prepared, and whether preparing it today would give something else.
 
 A dataset is prepared again when its reader's version, its settings or the files that it is read
-from change. Which finished cells that concerns is known afterwards, by the digests of its arrays.
+from change. File times are looked at, not contents. Which finished cells a new preparation concerns
+is known afterwards, by the digests of its arrays.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def listing(paths: Iterable[Path]) -> str:
     for path in paths:
         # Resolved, so that an environment that is reached by a link is the same environment.
         for file in sorted(_files(path.resolve())):
-            # Of a link to nothing the link's own.
+            # A broken link has a size and a time of its own.
             about = file.stat() if file.exists() else file.lstat()
             lines.append(f"{file} {about.st_size} {about.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
@@ -46,18 +47,36 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
+def missing(folder: Path) -> str:
+    """Why the last preparation in `folder` found no source; empty if it did, or there was none."""
+    return _said(folder).get("missing", "")
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether `folder` holds a prepared dataset."""
+    files = [folder / name for name in ("dataset.json", "train.npy", "test.npy")]
+    return all(file.is_file() for file in files) and not missing(folder)
+
+
 def changed(dataset: Dataset, folder: Path) -> bool:
     """Whether a dataset that was prepared in `folder` would be prepared otherwise today.
 
-    One whose files are gone stays as it was prepared. False for one that was never prepared.
+    False for a dataset that was never prepared. A dataset whose source files are gone stays as it
+    was prepared.
     """
-    try:
-        record: Mapping[str, Any] = json.loads((folder / "dataset.json").read_text("utf-8"))
-    except OSError:
+    if not (folder / "dataset.json").exists() or missing(folder):
         return False
-    except ValueError:
-        return True
-    if not isinstance(record, dict) or record.get("settings") != settings_of(dataset):
+    record = _said(folder)
+    if record.get("settings") != settings_of(dataset):
         return True
     found = first_on_disk(dataset)
     return found is not None and record.get("files") != listing(found.paths)
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """The content of dataset.json; empty if there is none or the file is damaged."""
+    try:
+        record = json.loads((folder / "dataset.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

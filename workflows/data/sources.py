@@ -1,68 +1,48 @@
-"""Where a dataset is: a local folder, a package, or its canonical URL, tried in order."""
+"""Where the files of a dataset are: in a local folder, a package, the system or at a URL."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pooch
 
-from workflows.data.registry import DataError, Dataset, describe
+from workflows.data.registry import DataError, Dataset
 
 VARIABLE = "CODEBOOK_DATA"
 
 
+class Unavailable(DataError):
+    """No source has the dataset: its files are not on this machine, and no download succeeded."""
+
+
 @dataclass(frozen=True)
 class Found:
-    """A dataset that can be prepared. kind: prepared, local, package, system or url.
+    """paths: the files of a dataset. detail: one line that says where they come from."""
 
-    paths: its files (empty for url). detail: one line saying which they are.
-    """
-
-    kind: str
     paths: tuple[Path, ...]
     detail: str
 
 
-@dataclass(frozen=True)
-class Missing:
-    """A dataset that no source has. advice: what to do about it, in one or two sentences."""
+def absence(dataset: Dataset) -> str | None:
+    """Return what to do if this machine cannot have `dataset`, and None if it can.
 
-    name: str
-    advice: str
-
-
-def locate(name: str, cache: Path = Path(".cache/datasets")) -> Found | Missing:
-    """Look for `name`, decoding nothing: prepared below `cache`, else in its sources in order.
-
-    A URL counts as found if the server answers within 3 s with the expected size.
+    This looks at local files and installed packages only. A dataset with a URL counts as available:
+    whether the download succeeds is known once `obtain` has tried.
     """
-    dataset = describe(name)
-    folder = cache / name
-    parts = [folder / part for part in ("dataset.json", "train.npy", "test.npy")]
-    if all(part.is_file() for part in parts):
-        return Found("prepared", tuple(parts), f"prepared in {folder}")
-    return locate_source(dataset)
-
-
-def locate_source(dataset: Dataset) -> Found | Missing:
-    """The first source of `dataset` that is present, else what to do."""
-    found = first_on_disk(dataset)
-    if found:
-        return found
-    for source in dataset.sources:
-        if source["kind"] == "url" and all(_answers(file) for file in source["files"]):
-            return Found("url", (), "download " + ", ".join(f["url"] for f in source["files"]))
-    return Missing(dataset.name, _advice(dataset))
+    if first_on_disk(dataset) or any(source["kind"] == "url" for source in dataset.sources):
+        return None
+    return _advice(dataset)
 
 
 def obtain(dataset: Dataset, downloads: Path) -> Found:
-    """Files of `dataset` on this disk, downloaded into `downloads` if need be; else DataError."""
+    """Return the files of `dataset` on this disk, and download them into `downloads` if need be.
+
+    Raises Unavailable, whose message says what was tried and what to do.
+    """
     found = first_on_disk(dataset)
     if found:
         return found
@@ -75,18 +55,18 @@ def obtain(dataset: Dataset, downloads: Path) -> Found:
                 failures.append(" ".join(str(error).split()))
             else:
                 urls = ", ".join(file["url"] for file in source["files"])
-                return Found("url", paths, f"downloaded from {urls}")
+                return Found(paths, f"downloaded from {urls}")
     tried = f" (download failed: {'; '.join(failures)})" if failures else ""
-    raise DataError(f"{dataset.name}: not found; {_advice(dataset)}{tried}")
+    raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{tried}")
 
 
 def first_on_disk(dataset: Dataset) -> Found | None:
-    """The first source whose files all exist here, looking at no URL."""
+    """Return the first source whose files all exist on this disk; URLs are left out."""
     for source in dataset.sources:
         paths = _paths(source)
         if paths and all(path.exists() for path in paths):
             # The record must not depend on where a user's folder happens to be.
-            return Found(source["kind"], paths, f"{source['kind']}: {', '.join(source['files'])}")
+            return Found(paths, f"{source['kind']}: {', '.join(source['files'])}")
     return None
 
 
@@ -111,29 +91,13 @@ def _package(name: str) -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
-def _answers(file: dict[str, Any]) -> bool:
-    for headers, method in (({}, "HEAD"), ({"Range": "bytes=0-0"}, "GET")):
-        request = urllib.request.Request(file["url"], headers=headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=3) as reply:
-                total = reply.headers.get("Content-Range", "").rpartition("/")[2]
-                return int(total or reply.headers.get("Content-Length") or -1) == file["bytes"]
-        except urllib.error.HTTPError:
-            continue  # some servers refuse HEAD
-        except (OSError, ValueError):
-            return False
-    return False
-
-
 def _download(file: dict[str, Any], folder: Path) -> Path:
     url = file["url"]
-    path = folder / url.rpartition("/")[2]
-    if not path.exists() and not _answers(file):
-        raise OSError(f"{url}: unreachable, or not the expected {file['bytes']} bytes")
-    known = {path.name: f"md5:{file['md5']}"}
-    store = pooch.create(folder, "", registry=known, urls={path.name: url}, retry_if_failed=2)
+    name = url.rpartition("/")[2]
+    known = {name: f"md5:{file['md5']}"}
+    store = pooch.create(folder, "", registry=known, urls={name: url}, retry_if_failed=2)
     fetch = pooch.HTTPDownloader(progressbar=True, timeout=30)
-    return Path(store.fetch(path.name, downloader=fetch))
+    return Path(store.fetch(name, downloader=fetch))
 
 
 def _advice(dataset: Dataset) -> str:

@@ -13,8 +13,8 @@ from snakemake.exceptions import WorkflowError
 
 from workflows import metrics, requests, run_config
 from workflows.allocator import KEEPS_MEMORY
-from workflows.data import DataError, Missing, describe, locate, names
-from workflows.data.preparation import changed
+from workflows.data import DataError, absence, describe, names
+from workflows.data.preparation import changed, is_prepared, missing
 from workflows.folders import unwritable
 from workflows.generation_grid import sampling
 from workflows.grid import load_grid
@@ -26,6 +26,7 @@ from workflows.provenance import made_by
 from workflows.reading import load_yaml
 from workflows.records import Today, states, to_make
 from workflows.schema import ConfigError
+from workflows.weight_sources import NETWORKS
 from workflows.weight_sources import changed as weights_changed
 
 # Jobs inherit both: they run with the interpreter that runs Snakemake, and keep memory that they free.
@@ -48,29 +49,30 @@ DATA = ".cache/datasets"
 WEIGHTS = ".cache/weights"
 PUBLISHED = "results/published"
 try:
-    # Looked up once: a dataset that this machine has not got is a row that says so, not a failure.
+    # A dataset that this machine cannot have is a row that says so, not a failure. The network is
+    # not asked here: whether a download succeeds is known once `prepare` has tried.
     DATASETS = {name: describe(name) for name in names()}
     GRID = load_grid(BUDGET, DATASETS)
     WANTED = sorted({cell.knobs["dataset"] for cell in GRID.cells.values()})
     ABSENT = {
-        name: place.advice
+        name: advice
         for name in WANTED
-        if isinstance(place := locate(name), Missing)
+        if not is_prepared(Path(DATA, name)) and (advice := absence(DATASETS[name]))
     }
+    STALE = {name for name in WANTED if changed(DATASETS[name], Path(DATA, name))}
     PLAN = planned(BUDGET, GRID, DATASETS, ABSENT)
     if isinstance(RUN.retrain, str):
         wanted = GRID.cell(RUN.retrain).knobs["dataset"]
         if wanted in ABSENT:
             raise ConfigError(f"config: retrain: {wanted}: {ABSENT[wanted]}")
-except (ConfigError, DataError) as error:
+except (ConfigError, DataError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
 
 def weight_files():
     """What the metric networks' weights are converted to."""
-    networks = ["inception", "lpips_vgg", "lpips_alex"]
     kinds = ["safetensors", "json"]
-    return expand(f"{WEIGHTS}/{{network}}.{{kind}}", network=networks, kind=kinds)
+    return expand(f"{WEIGHTS}/{{network}}.{{kind}}", network=NETWORKS, kind=kinds)
 
 
 def still_to_make():
@@ -84,21 +86,18 @@ def still_to_make():
 
 NEEDED, FOUND = still_to_make()
 KEPT = {name for name, state in FOUND.items() if state.finished}
-# What is prepared (again) by this run. Whether records fit it, which its digests tell, is not known
-# before that.
-try:
-    STALE = {name for name in WANTED if changed(DATASETS[name], Path(DATA) / name)}
-except (DataError, OSError) as error:
-    raise WorkflowError(str(error)) from None
 FRESH = {
     GRID.cells[name].knobs["dataset"]
     for name in NEEDED.evaluate
-    if not Path(DATA, GRID.cells[name].knobs["dataset"], "dataset.json").exists()
+    if not is_prepared(Path(DATA, GRID.cells[name].knobs["dataset"]))
 }
+# What is prepared (again) by this run. Whether records fit it, which its digests tell, is not known
+# before that.
+PREPARED_NOW = (STALE | FRESH) - {*ABSENT}
 UNSURE = {
     cell.knobs["dataset"]
     for name, cell in GRID.cells.items()
-    if name not in NEEDED.train and cell.knobs["dataset"] in (STALE | FRESH) - {*ABSENT}
+    if name not in NEEDED.train and cell.knobs["dataset"] in PREPARED_NOW
 }
 UNCONVERTED = not all(Path(file).exists() for file in weight_files())
 NEW_WEIGHTS = weights_changed(Path(WEIGHTS)) or bool(
@@ -193,21 +192,38 @@ def from_records():
     return f"Budget {BUDGET}: {len(kept)} {cells} from records{of}, {len(here)} to make{again}"
 
 
-def present_cells(table=None):
-    """Ids of the cells that are finished or can be made; with a table, of those that it shows."""
+def absent():
+    """Dataset -> why it cannot be had, also of those that this run tried in vain to download."""
+    noted = {name: missing(Path(DATA, name)) for name in PREPARED_NOW}
+    return ABSENT | {name: reason for name, reason in noted.items() if reason}
+
+
+def cells_of(table=None):
+    """Ids of all cells, or of those that a table shows."""
     shown = {row.cell for row in GRID.rows if table in (None, row.table)}
+    return [name for name in GRID.cells if name in shown]
+
+
+def files_of(cells, names):
+    """Files of those of these cells that are finished or can be made, by the datasets' leave.
+
+    The records of the datasets that this run prepares are among them, because Snakemake works the
+    inputs of a rule out again when a checkpoint that it depends on is done. The cells of a dataset
+    that turned out to be missing are then left out.
+    """
+    gone = absent()
+    datasets = {cell: GRID.cells[cell].knobs["dataset"] for cell in cells}
+    tried = sorted(PREPARED_NOW.intersection(datasets.values()))
+    made = [c for c in cells if FOUND[c].finished or datasets[c] not in gone]
     return [
-        name
-        for name, cell in GRID.cells.items()
-        if name in shown
-        and (FOUND[name].finished or cell.knobs["dataset"] not in ABSENT)
+        *expand(f"{DATA}/{{dataset}}/dataset.json", dataset=tried),
+        *expand(f"{CELL}/{{file}}", cell=made, file=names),
     ]
 
 
-def records_of(cells):
-    """What is collected of cells."""
-    files = ["metrics.csv", "train.json", "evaluation.json"]
-    return expand(f"{CELL}/{{record}}", cell=cells, record=files)
+def records_of(table=None):
+    """What is collected of all cells, or of those that a table shows."""
+    return files_of(cells_of(table), ["metrics.csv", "train.json", "evaluation.json"])
 
 
 def refused(wildcards):
@@ -219,8 +235,8 @@ def refused(wildcards):
 
 def films_of(table):
     """The films of a table's cells, of those that have one."""
-    cells = [c for c in present_cells(table) if filmed(GRID.cells[c].knobs)]
-    return expand(f"{CELL}/film.safetensors", cell=cells)
+    cells = [c for c in cells_of(table) if filmed(GRID.cells[c].knobs)]
+    return files_of(cells, ["film.safetensors"])
 
 
 def published_files(wildcards):
@@ -230,7 +246,9 @@ def published_files(wildcards):
 
 def datasets_to_train_on():
     """Names of the datasets of the cells that this run makes."""
-    return sorted({GRID.cells[name].knobs["dataset"] for name in MEASURED})
+    return sorted(
+        {GRID.cells[name].knobs["dataset"] for name in MEASURED} - {*absent()}
+    )
 
 
 def asked(name, allowed, kind):
@@ -295,14 +313,13 @@ def collected_lacks(table=None):
 
     A record that was copied here may be older than what was collected without it.
     """
-    shown = {row.cell for row in GRID.rows if table in (None, row.table)}
     folder = Path(RESULTS) if table is None else Path(RESULTS, "collected", table)
     try:
         with Path(folder, "measured.csv").open(encoding="utf-8", newline="") as lines:
             known = {line["cell"] for line in csv.DictReader(lines)}
     except (OSError, ValueError, KeyError):
         return False
-    return not shown & KEPT <= known
+    return not KEPT.intersection(cells_of(table)) <= known
 
 
 def plan_changed():
@@ -317,7 +334,8 @@ def plan_changed():
 def due_dataset(wildcards):
     """Tells whether what a dataset was prepared from has changed."""
     name = asked(wildcards.dataset, DATASETS, "dataset")
-    return due(Path(".cache/due/datasets", name), name in STALE)
+    now = name in STALE or not is_prepared(Path(DATA, name))
+    return due(Path(".cache/due/datasets", name), now)
 
 
 def due_cell(wildcards):

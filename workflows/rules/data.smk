@@ -1,4 +1,5 @@
-# A checkpoint, because which finished cells are of these images is known when they are there.
+# A checkpoint, because which finished cells are of these images is known when they are there, and
+# which cells can be made is known when the download has been tried.
 checkpoint prepare:
     input:
         due_dataset,
@@ -20,14 +21,16 @@ checkpoint prepare:
         "Prepare the images of {wildcards.dataset}"
     shell:
         "python -m workflows.steps.prepare --dataset {wildcards.dataset}"
-        " --out {params.folder} 2>&1 | tee {log}"
+        " --out {params.folder} --note-missing 2>&1 | tee {log}"
 
 
 checkpoint weights:
     input:
         due(Path(".cache/due/weights"), NEW_WEIGHTS),
     output:
-        weight_files(),
+        expand(f"{WEIGHTS}/{{network}}.safetensors", network=NETWORKS),
+        # Kept if converting fails: they say by which weights the cells here were measured.
+        update(expand(f"{WEIGHTS}/{{network}}.json", network=NETWORKS)),
     log:
         "logs/weights.log",
     conda:
@@ -43,7 +46,9 @@ checkpoint weights:
 # Every training waits for this, so that bad data or weights are refused before any has started.
 rule check:
     input:
-        datasets=[file for name in datasets_to_train_on() for file in prepared(name)],
+        datasets=lambda wildcards: [
+            file for name in datasets_to_train_on() for file in prepared(name)
+        ],
         weights=weight_files(),
     output:
         f".cache/checked/{BUDGET}.json",
@@ -52,7 +57,7 @@ rule check:
     conda:
         "../../environment.yml"
     params:
-        datasets=[f"{DATA}/{name}" for name in datasets_to_train_on()],
+        datasets=lambda wildcards: [f"{DATA}/{name}" for name in datasets_to_train_on()],
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
     message:
         "Check every dataset and weight file against its digest"

@@ -11,6 +11,7 @@ localrules:
 rule plan:
     input:
         due(Path(".cache/due", BUDGET, "plan"), plan_changed()),
+        lambda wildcards: files_of(GRID.cells, []),
     output:
         f"{RESULTS}/plan.json",
     log:
@@ -19,7 +20,7 @@ rule plan:
         "../../environment.yml"
     params:
         budget=BUDGET,
-        missing=as_json(ABSENT),
+        missing=lambda wildcards: as_json(absent()),
     message:
         "Write down what the tables show"
     shell:
@@ -30,7 +31,7 @@ rule plan:
 # Collected table by table, so that a cell that was run again renews only the tables it feeds.
 rule collect:
     input:
-        lambda wildcards: records_of(present_cells(table_asked(wildcards))),
+        lambda wildcards: records_of(table_asked(wildcards)),
         due=lambda wildcards: due(
             Path(".cache/due", BUDGET, "collected", wildcards.table),
             collected_lacks(wildcards.table),
@@ -57,7 +58,7 @@ rule collect:
 
 use rule collect as collect_all with:
     input:
-        records_of(present_cells()),
+        lambda wildcards: records_of(),
         due=due(Path(".cache/due", BUDGET, "collected-all"), collected_lacks()),
         plan=rules.plan.output,
     output:

@@ -36,7 +36,7 @@ def digests(datasets: list[Path], weights: Path) -> dict[str, dict[str, str]]:
 def main() -> int:
     """Parse the command line; 1 and one line on standard error for a file that was altered."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--datasets", type=Path, nargs="+", required=True, help="their folders")
+    parser.add_argument("--datasets", type=Path, nargs="*", required=True, help="their folders")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -86,14 +86,13 @@ def grid(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell."""
-    from workflows.data import load_test
-    from workflows.data.damage import verify_small
+    from workflows.data import SMALL, load_test, verify
 
     cell: Path = arguments.cell
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocols = [load_protocol(name) for name in arguments.protocols]
-    verify_small(arguments.data, "test")
+    verify(arguments.data, ("test",), SMALL)
     test, record = load_test(arguments.data)
     trained = load_trained(cell)
     finished = trained.record["status"] == "finished"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflows.data import DataError, load_train, prepare
+from workflows.data import DataError, Unavailable, load_train, note_missing, prepare
 
 
 def main() -> int:
@@ -14,10 +14,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument(
+        "--note-missing",
+        action="store_true",
+        help="where no source has the dataset, write that down in the folder and end well",
+    )
     arguments = parser.parse_args()
     try:
         prepare(arguments.dataset, arguments.out)
         record = load_train(arguments.out).record
+    except Unavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        if not arguments.note_missing:
+            return 1
+        note_missing(arguments.dataset, arguments.out, str(error))
+        print("The run goes on without this dataset, and its rows say why.")
+        return 0
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -24,8 +24,7 @@ from workflows.checkpoint import (
     save_tensors,
     unpack_training,
 )
-from workflows.data import DataError, hold, load_train
-from workflows.data.damage import verify_small
+from workflows.data import SMALL, DataError, hold, load_train, verify
 from workflows.devices import first_process
 from workflows.files import claim, digest, write_json, write_text
 from workflows.film import Film, moments
@@ -82,7 +81,7 @@ def run(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     devices.set_precision(knobs["precision"], device)
-    verify_small(data, "train")
+    verify(data, ("train",), SMALL)
     loaded = load_train(data)
     record = loaded.record
     # An epoch visits the images in random order: in memory, unless they are too many.

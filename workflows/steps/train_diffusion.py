@@ -26,8 +26,7 @@ from workflows.checkpoint import (
     save_tensors,
     unpack_training,
 )
-from workflows.data import DataError, hold, load_labels, load_train
-from workflows.data.damage import verify_small
+from workflows.data import SMALL, DataError, hold, load_labels, load_train, verify
 from workflows.devices import first_process
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
 from workflows.files import claim, digest, write_json, write_text
@@ -66,7 +65,7 @@ def run(
     os.environ.setdefault("ACCELERATE_TORCH_DEVICE", str(device))
     mixed = "bf16" if knobs["precision"] == "bf16" else "no"
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
-    verify_small(data, "train")
+    verify(data, ("train",), SMALL)
     record = load_train(data).record
     points, source = load_points(knobs, data, latents)
     classes = record.get("classes")

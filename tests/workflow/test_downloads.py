@@ -1,0 +1,129 @@
+"""Planning asks no network, and a dataset that cannot be downloaded is a row and not a failure."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.workflow.tiny import CELLS, DATASET, EXPERIMENT, SETTINGS, Tiny, make
+
+FAR = ("far/cvq_vae/default/seed0", "far/vq_vae/default/seed0")
+# Loaded by every Python that has it on its path. Only connections count: pairs of sockets are how
+# asyncio talks to itself.
+NO_NETWORK = """
+import os, socket
+def touched(*arguments, **options):
+    with open(os.environ["TOUCHED"], "a", encoding="utf-8") as file:
+        file.write(f"{arguments}\\n")
+    raise OSError("planning must not touch the network")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = touched
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of this machine on which nobody answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, port: int) -> Tiny:
+    """The tiny grid on two datasets, of which one must be downloaded."""
+    tiny = make(tmp_path / "copy")
+    (tmp_path / "www").mkdir()
+    archive = tmp_path / "www/squares.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(tiny.data / "squares", "squares")
+    file = {
+        "url": f"http://127.0.0.1:{port}/{archive.name}",
+        "md5": hashlib.md5(archive.read_bytes()).hexdigest(),
+    }
+    source = {"kind": "url", "files": [file]}
+    tiny.write("datasets/far.yaml", {**DATASET, "name": "far", "sources": [source]})
+    roles = {**SETTINGS["roles"], "natural": "far"}
+    tiny.write("budgets/tiny.yaml", {**SETTINGS, "roles": roles})
+    tiny.write("experiments/methods.yaml", {**EXPERIMENT, "roles": ["digits", "natural"]})
+    tiny.commit()
+    return tiny
+
+
+def test_planning_touches_no_network(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked/sitecustomize.py").write_text(NO_NETWORK, encoding="utf-8")
+    touched = tmp_path / "touched"
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--config", "budget=tiny", "--", "all_cells"],
+        cwd=tiny.root,
+        env={
+            **os.environ,
+            "CODEBOOK_DATA": str(tiny.data),
+            "PYTHONPATH": str(tmp_path / "blocked"),
+            "TOUCHED": str(touched),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert not touched.exists(), touched.read_text(encoding="utf-8")
+    for cell in (*CELLS, *FAR):
+        assert f"Train {cell}" in done.stdout
+    # The block is one.
+    code = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "blocked"), "TOUCHED": str(touched)}
+    subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    assert touched.exists()
+
+
+def test_a_failed_download_is_a_row_and_the_next_run_tries_again(
+    tiny: Tiny, tmp_path: Path, port: int
+) -> None:
+    tiny.run()
+    assert sorted(tiny.models()) == sorted(CELLS)
+    rows = pd.read_csv(tiny.root / "results/tiny/measured.csv")
+    gone = rows[rows["dataset"] == "far"]
+    assert set(gone["status"]) == {"dataset_missing"}
+    assert set(gone["cell"]) == set(FAR)
+    assert gone["note"].str.contains("squares.tar.gz.*download failed", regex=True).all()
+    assert set(rows[rows["dataset"] == "own"]["status"]) == {"ok"}
+
+    before = tiny.models()
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www")
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tiny.run()
+        server.shutdown()
+    after = tiny.models()
+    assert sorted(after) == sorted([*CELLS, *FAR])
+    assert {cell: after[cell] for cell in CELLS} == before
+    rows = pd.read_csv(tiny.root / "results/tiny/measured.csv")
+    assert set(rows["status"]) == {"ok"}
+    tiny.settled()
+
+
+def test_weights_that_cannot_be_converted_keep_what_is_said_of_the_last_ones(tiny: Tiny) -> None:
+    target = ".cache/weights/inception.json"
+    tiny.run(targets=(target,))
+    before = (tiny.root / target).read_text(encoding="utf-8")
+    tiny.edit("workflows/weight_sources.py", "VERSION = 1", "VERSION = 2")
+    tiny.edit("workflows/weight_sources.py", '"default_1.pt"', '"nowhere.pt"')
+    tiny.edit("workflows/weight_sources.py", "https://github.com/mseitzer", "http://127.0.0.1:9")
+    done = tiny.call(targets=(target,))
+    assert done.returncode == 1
+    assert "cannot be downloaded" in done.stdout
+    assert (tiny.root / target).read_text(encoding="utf-8") == before
