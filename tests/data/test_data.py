@@ -41,10 +41,8 @@ def tar(path, entries):
     with tarfile.open(path, "w") as archive:
         for name, content in entries:
             member = tarfile.TarInfo(name)
-            if content is None:
-                member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            member.size = len(content or b"")
-            archive.addfile(member, io.BytesIO(content or b""))
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return path
 
 
@@ -205,16 +203,7 @@ def test_cifar10_with_a_wrong_or_missing_batch_is_refused(tmp_path):
         formats.read_cifar10(dataset, (tmp_path / "empty",))
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png"])
-def test_archive_with_a_path_outside_is_refused(tmp_path, name):
-    path = tar(tmp_path / "a.tar", [("0.png", png()), (name, png())])
-    with pytest.raises(DataError, match=r"evil\.png' points outside"):
-        images.read_image_folder(small(), (path,))
-
-
-def test_archive_with_a_link_or_a_huge_member_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match=r"'1\.png' is a link"):
-        images.read_image_folder(small(), (tar(tmp_path / "a.tar", [("1.png", None)]),))
+def test_a_huge_member_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "LARGEST", 10)
     with pytest.raises(DataError, match=r"'1\.png' has \d+ bytes; at most 10"):
         images.read_image_folder(small(), (tar(tmp_path / "b.tar", [("1.png", png())]),))
@@ -327,13 +316,13 @@ def test_lmdb_is_read_in_a_fixed_order(tmp_path):
 def test_lmdb_that_is_cut_short_empty_or_none_is_refused(tmp_path):
     good = database(tmp_path / "a", range(200))
     test = database(tmp_path / "b", [1])
-    with pytest.raises(DataError, match="b: 1 images, must be at least 2"):
+    with pytest.raises(DataError, match="b: 1 images by its header, must be at least 2"):
         databases.read_lmdb(small(), (good, test))
-    with pytest.raises(DataError, match=r"b: 1 images, must be at least 4"):
+    with pytest.raises(DataError, match=r"b: 1 images by its header, must be at least 4"):
         databases.read_lmdb(small(), (test, good))
     file = good / "data.mdb"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"data\.mdb: has \d+ bytes, its header asks for \d+"):
+    with pytest.raises(DataError, match=r"a: has \d+ bytes, its header asks for \d+"):
         databases.read_lmdb(small(), (good, test))
     file.write_bytes(b"no database at all" * 1000)
     with pytest.raises(DataError, match="a: not a readable LMDB"):
@@ -380,7 +369,7 @@ def test_zip_with_a_password_is_refused(tmp_path):
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
     with pytest.raises(DataError, match=r"locked\.zip: unreadable: .*password"):
-        list(archives.members(path, r".*\.png", archives.Limits.of(small())))
+        list(archives.members(path, r".*\.png"))
 
 
 def test_image_too_large_to_decode_is_refused_in_one_clause(monkeypatch):

@@ -22,12 +22,8 @@ from PIL import Image
 
 from tests.data.test_data import database, png, small
 from workflows import data
-from workflows.data import archives, databases, formats, images
-from workflows.data.archives import Limits
+from workflows.data import databases, formats, images
 from workflows.data.registry import DataError
-
-PATTERN = images.ANY_IMAGE
-LIMITS = Limits.of(small())
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -82,21 +78,7 @@ GREY, RED = Image.new("L", (16, 16), 99), Image.new("RGB", (16, 16), "red")
             (254, 0, 0),
         ),
     ],
-    ids=[
-        *(
-            "grey",
-            "bits",
-            "palette",
-            "webp",
-            "bmp",
-            "cmyk",
-            "clear",
-            "thin",
-            "opaque",
-            "key",
-            "mpo",
-        ),
-    ],
+    ids=["grey", "bits", "palette", "webp", "bmp", "cmyk", "clear", "thin", "opaque", "key", "mpo"],
 )
 def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...], request: Any) -> None:
     pixels = images.decode(raw, "a", small())
@@ -113,22 +95,15 @@ def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...], request: A
     ("raw", "message"),
     [
         (b"", "not a readable image"),
-        (b"<html>no image</html>", "not a readable image"),
         (png()[: len(png()) // 2], "not a readable image"),
         (encoded(Image.new("I;16", (16, 16), 1000)), "has 16 bits a channel, must have 8"),
         (raw_png(16, 2, 16, 16, (b"\0" + bytes(96)) * 16), "has 16 bits a channel"),
-        (raw_png(8, 2, 50_000, 50_000, b""), r"\(50000, 50000\) is more than|not a readable image"),
         (raw_png(1, 0, 5_000, 5_000, bytes(626 * 5000)), r"\(5000, 5000\) is more than 16777216 p"),
         (encoded(GREY, "GIF"), "not a readable image"),
         (encoded(RED, "PNG", save_all=True, append_images=[GREY]), "has 2 frames, must have one"),
-        (encoded(RED, "WEBP", save_all=True, append_images=[GREY]), "has 2 frames"),
         (turned(6), r"is stored turned \(EXIF orientation 6\); say upright: true"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n", "not a readable image"),
     ],
-    ids=[
-        *("empty", "html", "cut", "grey16", "rgb16", "bomb", "large", "gif", "apng", "webp"),
-        *("exif", "postscript"),
-    ],
+    ids=["empty", "cut", "grey16", "rgb16", "large", "gif", "apng", "exif"],
 )
 def test_an_image_that_has_no_one_meaning_is_refused_by_name(raw: bytes, message: str) -> None:
     with pytest.raises(DataError, match=f"^folder/a\\.png: ({message})"):
@@ -157,60 +132,33 @@ def test_names_with_spaces_and_unicode_are_names(tmp_path: Path) -> None:
     assert len(decoded.train) + len(decoded.test) == 6
 
 
-@pytest.mark.parametrize("name", ["a\nb.png", "a\x1bb.png"])
-def test_an_unprintable_name_is_refused(tmp_path: Path, name: str) -> None:
-    six(tmp_path)
-    (tmp_path / name).write_bytes(png())
-    with pytest.raises(DataError, match=r"member 'a\\.*b\.png': unprintable character"):
-        images.read_image_folder(small(), (tmp_path,))
-
-
-def test_a_folder_is_no_image_whatever_it_is_called(tmp_path: Path) -> None:
-    decoded = images.read_image_folder(
-        small(), (six(tmp_path, ["x.jpg/0.png", "x.jpg/1.png", *(f"{k}.png" for k in range(4))]),)
-    )
-    assert len(decoded.train) == 4
-
-
-def test_a_link_within_the_folder_is_the_file(tmp_path: Path) -> None:
-    six(tmp_path)
-    (tmp_path / "5.png").unlink()
-    (tmp_path / "5.png").symlink_to("4.png")
-    assert list(images.read_image_folder(small(), (tmp_path,)).test[:, 0, 0, 0]) == [4, 4]
+def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
+    folder = six(tmp_path / "images")
+    (tmp_path / "outside.png").write_bytes(png(value=9))
+    for name, target in (("4.png", "3.png"), ("5.png", "../outside.png")):
+        (folder / name).unlink()
+        (folder / name).symlink_to(target)
     # The folder itself may be elsewhere.
-    link = tmp_path.parent / f"{tmp_path.name}-link"
-    link.symlink_to(tmp_path)
-    assert len(images.read_image_folder(small(), (link,)).test) == 2
+    (tmp_path / "link").symlink_to(folder)
+    decoded = images.read_image_folder(small(), (tmp_path / "link",))
+    assert list(decoded.test[:, 0, 0, 0]) == [3, 9]
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("../outside.png", r"'5\.png' is a link that leads out of the folder"),
-        ("/etc/hostname", r"'5\.png' is a link that leads out of the folder"),
-        ("nothing", r"'5\.png' is a link that leads nowhere"),
-        ("5.png", r"'5\.png' is a link that leads nowhere"),
-        ("..", r"'5\.png' is a link to a folder, which is not followed"),
-        (".", r"'5\.png' is a link to a folder, which is not followed"),
-    ],
-)
-def test_a_link_that_leads_elsewhere_is_refused(tmp_path: Path, target: str, message: str) -> None:
-    folder = tmp_path / "images"
-    six(folder)
-    (tmp_path / "outside.png").write_bytes(png())
-    (folder / "5.png").unlink()
-    (folder / "5.png").symlink_to(target)
-    with pytest.raises(DataError, match=message):
+def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
+    """Folders are passed over, also as links in a circle; pipes and broken links are refused."""
+    folder = six(tmp_path / "images", ["x.jpg/0.png", "x.jpg/1.png", *(f"{k}.png" for k in "2345")])
+    (folder / "y.png").symlink_to(".")
+    assert len(images.read_image_folder(small(), (folder,)).train) == 4
+    (folder / "6.png").symlink_to("nothing")
+    with pytest.raises(DataError, match=r"'6\.png' is a link or a device; must be a file"):
         images.read_image_folder(small(), (folder,))
-
-
-def test_a_pipe_in_a_folder_or_in_place_of_an_archive_is_not_waited_for(tmp_path: Path) -> None:
-    six(tmp_path)
-    os.mkfifo(tmp_path / "6.png")
-    assert len(images.read_image_folder(small(), (tmp_path,)).train) == 4
+    (folder / "6.png").unlink()
+    os.mkfifo(folder / "6.png")
+    with pytest.raises(DataError, match=r"'6\.png' is a link or a device"):
+        images.read_image_folder(small(), (folder,))
     for read in (formats.read_idx, images.read_image_folder):
         with pytest.raises(DataError, match=r"6\.png: no such file"):
-            read(small(), (tmp_path / "6.png",) * 2)
+            read(small(), (folder / "6.png",) * 2)
 
 
 @pytest.fixture(params=["tar", "tar.gz", "tar.xz", "tar.bz2"])
@@ -250,67 +198,24 @@ def test_good_archives_are_read_whatever_their_compression(pack: Callable[..., P
     ("member", "message"),
     [
         (special(tarfile.LNKTYPE, "0.png"), r"'5\.png' is a link or a device"),
-        (special(tarfile.LNKTYPE, "../../etc/passwd"), r"'5\.png' is a link or a device"),
         (special(tarfile.SYMTYPE, "/etc/passwd"), r"'5\.png' is a link or a device"),
-        (special(tarfile.CHRTYPE), r"'5\.png' is a link or a device"),
-        (special(tarfile.BLKTYPE, name="unwanted"), "'unwanted' is a link or a device"),
         (special(tarfile.FIFOTYPE), r"'5\.png' is a link or a device"),
         ("0.png", r"two members of the same name, 0\.png"),
-        ("../5.png", r"'\.\./5\.png' points outside"),
-        ("/5.png", "points outside"),
-        ("a/../../5.png", "points outside"),
-        ("x" * 300 + ".png", "has a name of 304 characters"),
-        ("a\nb.png", "unprintable character"),
     ],
 )
 def test_hostile_members_are_refused_by_name(
     pack: Callable[..., Path], member: tarfile.TarInfo | str, message: str
 ) -> None:
     path = pack(*GOOD[:5], (member, b""))
-    before = set(path.parent.rglob("*"))
     with pytest.raises(DataError, match=rf"a\.tar.*: .*{message}"):
         images.read_image_folder(small(), (path,))
-    assert set(path.parent.rglob("*")) == before
 
 
-def test_a_name_with_nul_is_refused(pack: Callable[..., Path]) -> None:
-    member = tarfile.TarInfo("5.png")
-    member.pax_headers = {"path": "5.png\0.txt"}
-    with pytest.raises(DataError, match=r"'5\.png\\x00\.txt': unprintable character"):
-        images.read_image_folder(small(), (pack(*GOOD[:5], (member, b"")),))
-
-
-def test_a_bomb_is_refused_before_it_is_unpacked(pack: Callable[..., Path]) -> None:
-    """Beside images of 16 pixels there is no room for three times ten million bytes."""
-    junk = bytes(10**7)
-    path = pack(*GOOD, ("junk0", junk), ("junk1", junk), ("junk2", junk))
-    with pytest.raises(DataError, match=rf"a\.tar.*: unpacks to more than {LIMITS.bytes} bytes"):
-        images.read_image_folder(small(), (path,))
-    # What is to be resized may be large.
-    resized = small(options={"resize": True})
-    assert len(images.read_image_folder(resized, (path,)).train) == 4
-
-
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
-def test_a_header_that_asks_for_gigabytes_gets_none(pack: Callable[..., Path], kind: bytes) -> None:
-    member = special(kind)
-    member.size = 2**33
-    with pytest.raises(DataError, match=r"a\.tar.*: (a header asks for \d{10} bytes|unreadable)"):
-        images.read_image_folder(small(), (pack(*GOOD, (member, b"")),))
-
-
-def test_members_are_counted(pack: Callable[..., Path]) -> None:
-    with pytest.raises(DataError, match=r"more than 5 members"):
-        archives.listing(pack(*GOOD), PATTERN, Limits(5, 2**30))
-    assert len(archives.listing(pack(*GOOD), PATTERN, Limits(6, 2**30))) == 6
-
-
-def test_limits_follow_the_dataset() -> None:
-    """What is published fits: 60,000 images of 3,073 bytes, and 1,100 of 256 pixels."""
-    assert Limits.of(data.describe("cifar10")).bytes > 60_000 * 3_073
-    assert Limits.of(data.describe("ffhq_subset_256")).bytes > 1_100 * 4 * 256**2
-    assert Limits.of(data.describe("tiny_imagenet")).members > 120_000 + 600
-    assert Limits.of(small()).bytes < 2**21
+def test_nothing_is_written_whatever_members_are_called(pack: Callable[..., Path]) -> None:
+    path = pack(*GOOD[:4], ("../4.png", png()), ("/5.png", png()))
+    before = set(path.parent.parent.rglob("*"))
+    assert len(images.read_image_folder(small(), (path,)).train) == 4
+    assert set(path.parent.parent.rglob("*")) == before
 
 
 def test_a_truncated_archive_is_refused(pack: Callable[..., Path]) -> None:
@@ -336,57 +241,16 @@ def zipped(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
     return path
 
 
-def mode(kind: int, name: str = "5.png") -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name)
-    member.create_system, member.external_attr = 3, (kind | 0o644) << 16
-    return member
-
-
-@pytest.mark.parametrize(
-    ("member", "message"),
-    [
-        (mode(stat.S_IFLNK), r"'5\.png' is a link or a device"),
-        (mode(stat.S_IFCHR), r"'5\.png' is a link or a device"),
-        (mode(stat.S_IFIFO), r"'5\.png' is a link or a device"),
-        ("../5.png", "points outside"),
-        ("/5.png", "points outside"),
-        ("a\tb.png", "unprintable character"),
-        ("x" * 300 + ".png", "has a name of 304 characters"),
-    ],
-)
-def test_hostile_members_of_a_zip_are_refused(
-    tmp_path: Path, member: zipfile.ZipInfo | str, message: str
-) -> None:
-    path = zipped(tmp_path / "a.zip", *GOOD[:5], (member, b"/etc/passwd"))
-    with pytest.raises(DataError, match=rf"a\.zip: .*{message}"):
-        images.read_image_folder(small(), (path,))
-
-
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_zip_with_a_name_twice_or_a_bomb_is_refused(tmp_path: Path) -> None:
+def test_hostile_members_of_a_zip_are_refused(tmp_path: Path) -> None:
     twice = zipped(tmp_path / "a.zip", *GOOD, GOOD[0])
     with pytest.raises(DataError, match=r"a\.zip: holds two members of the same name, 0\.png"):
         images.read_image_folder(small(), (twice,))
-    bomb = zipped(tmp_path / "b.zip", ("0.png", bytes(10**6)), ("1.png", bytes(10**6)))
-    with pytest.raises(DataError, match=rf"b\.zip: unpacks to more than {LIMITS.bytes} bytes"):
-        images.read_image_folder(small(), (bomb,))
-
-
-def test_a_bomb_in_place_of_digits_is_refused(tmp_path: Path) -> None:
-    """MNIST's images are known to the byte."""
-    bomb = tmp_path / "train-images-idx3-ubyte.gz"
-    with gzip.open(bomb, "wb") as handle:
-        handle.write(bytes(48_000_000))
-    with pytest.raises(DataError, match=r"ubyte\.gz: more than the 47040016 bytes unpacked"):
-        formats.read_idx(data.describe("mnist"), (bomb, bomb))
-
-
-def test_an_array_without_its_bytes_is_refused() -> None:
-    """`_reconstruct` takes any shape, and memory for it, from a few bytes."""
-    claims = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
-    claims += b"J\x40\x42\x0f\x00M\x00\x0c\x86U\x02u1\x87RU\x06labels]u."
-    with pytest.raises(DataError, match=r"batch: data: has 3072000000 bytes, the batch \d+"):
-        formats.unpickle_batch(claims, "batch")
+    link = zipfile.ZipInfo("5.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o644) << 16
+    linked = zipped(tmp_path / "b.zip", *GOOD[:5], (link, b"/etc/passwd"))
+    with pytest.raises(DataError, match=r"b\.zip: '5\.png' is a link or a device"):
+        images.read_image_folder(small(), (linked,))
 
 
 def test_nothing_is_left_of_a_dataset_that_was_refused(
@@ -434,7 +298,7 @@ def test_a_database_that_counts_more_than_it_has_room_for_is_refused(
         assert struct.unpack_from("<Q", raw, place)[0] in (0, 200)
         struct.pack_into("<Q", raw, place, 2**40)
     file.write_bytes(raw)
-    with pytest.raises(DataError, match=r"its header counts 1099511627776 images; it has room for"):
+    with pytest.raises(DataError, match=r"1099511627776 images by its header, must be at least 4"):
         databases.read_lmdb(small(), bedrooms)
 
 

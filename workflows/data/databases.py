@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import mmap
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,10 +22,10 @@ def read_lmdb(dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memo
     """Two databases of encoded images by key, those to train on and those to test on.
 
     Training images are taken in the order of their keys, then put into the fixed order; where the
-    dataset asks for fewer than there are, it is the first of that order. Raises DataError for a
-    database that is cut short, damaged, empty, too small or holds what is no image. new: gives the
-    arrays, shared with forked processes as mapped files are; beside them there is one image in
-    memory at a time, and two numbers an entry.
+    dataset asks for fewer than there are, it is the first of that order. new: gives the arrays,
+    which forked processes share; beside them there is one image in memory at a time, and two
+    numbers an entry. Raises DataError for a database that is cut short, damaged, empty, too small
+    or holds what is no image.
     """
     train, test = (
         _apart(dataset, path, part, new)
@@ -36,50 +35,40 @@ def read_lmdb(dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memo
 
 
 def _apart(dataset: Dataset, path: Path, part: str, new: Allocate) -> np.ndarray:
-    """What `_read` fills, in a process of its own: LMDB trusts the offsets within its file, so
-    damaged ones end the process that reads them.
+    """Return the images of a database, which a process of its own reads.
+
+    LMDB trusts the offsets within its file, so a damaged file can end the process that reads it.
     """
-    size = dataset.image_size
-    shape = (dataset.images[part], dataset.channels, size, size)
-    _check_size(path, shape[0])
-    images = _shared(path, shape) if new is in_memory else new(part, shape)
+    size, wanted = dataset.image_size, dataset.images[part]
+    room = _size(path) // SMALLEST
+    if room < wanted:  # Before memory for so many images is taken.
+        raise DataError(f"{path}: has room for {room} images, must have at least {wanted}")
+    images = new(part, (wanted, dataset.channels, size, size))
     forked = multiprocessing.get_context("fork")
-    here, there = forked.Pipe(duplex=False)
-    reader = forked.Process(target=_tell, args=(there, dataset, path, part, images))
+    ours, theirs = forked.Pipe(duplex=False)
+    reader = forked.Process(target=_report, args=(theirs, dataset, path, part, images))
     reader.start()
-    there.close()
-    try:
-        said = here.recv()
-    except EOFError:
-        said = f"{path}: damaged: reading it ended the process"
     reader.join()
-    if said:
-        raise DataError(said)
+    if ours.poll():
+        raise DataError(ours.recv())
+    if reader.exitcode:
+        raise DataError(f"{path}: damaged: reading it ended the process; get the database again")
     return images
 
 
-def _shared(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Shared with the other process, and given back when the array is."""
-    try:
-        memory = mmap.mmap(-1, int(np.prod(shape)))
-    except (OSError, OverflowError) as error:
-        raise DataError(f"{path}: no memory for images of shape {shape}: {error}") from None
-    return np.frombuffer(memory, np.uint8).reshape(shape)
-
-
-def _tell(there: Connection, dataset: Dataset, path: Path, part: str, images: np.ndarray) -> None:
-    """Send what is wrong, or nothing."""
-    # How this process ends is reported by the other, in one line.
+def _report(
+    theirs: Connection, dataset: Dataset, path: Path, part: str, images: np.ndarray
+) -> None:
+    """Read, and send what is wrong, if anything."""
+    # The other process reports in one line how this process ends.
     faulthandler.disable()
     try:
         _read(dataset, path, part, images)
     except DataError as error:
-        there.send(str(error))
-    # What is damaged may raise nearly anything.
+        theirs.send(str(error))
+    # A damaged database may raise nearly anything.
     except Exception as error:
-        there.send(f"{path}: not a readable LMDB ({error or type(error).__name__})")
-    else:
-        there.send("")
+        theirs.send(f"{path}: not a readable LMDB ({error or type(error).__name__})")
 
 
 def _read(dataset: Dataset, path: Path, part: str, images: np.ndarray) -> None:
@@ -88,13 +77,13 @@ def _read(dataset: Dataset, path: Path, part: str, images: np.ndarray) -> None:
     with lmdb.open(
         str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False
     ) as database:
-        _check_whole(database, path)
+        # Reading past the end of a file that was cut short would end this process with SIGBUS.
+        needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+        if _size(path) < needed:
+            raise DataError(f"{path}: has {_size(path)} bytes, its header asks for {needed}")
         count = database.stat()["entries"]
-        if count < wanted:
-            raise DataError(f"{path}: {count} images, must be at least {wanted}")
-        most = _file(path).stat().st_size // SMALLEST
-        if count > most:
-            raise DataError(f"{path}: its header counts {count} images; it has room for {most}")
+        if not wanted <= count <= _size(path) // SMALLEST:
+            raise DataError(f"{path}: {count} images by its header, must be at least {wanted}")
         # Slot of each entry, counted by key; -1 for those that are not wanted.
         slots = np.full(count, -1)
         order = permutation(count) if part == "train" else np.arange(count)
@@ -108,24 +97,8 @@ def _read(dataset: Dataset, path: Path, part: str, images: np.ndarray) -> None:
                     images[slot] = decode(bytes(raw), where, dataset)
 
 
-def _check_size(path: Path, wanted: int) -> None:
-    """Before memory for so many images is taken."""
+def _size(path: Path) -> int:
     try:
-        room = _file(path).stat().st_size // SMALLEST
+        return (path / "data.mdb" if path.is_dir() else path).stat().st_size
     except OSError as error:
         raise DataError(f"{path}: not a readable LMDB ({error.strerror})") from None
-    if room < wanted:
-        raise DataError(f"{path}: has room for {room} images, must have at least {wanted}")
-
-
-def _check_whole(database: lmdb.Environment, path: Path) -> None:
-    """Reading past the end of a file that was cut short would end this process with SIGBUS."""
-    pages = database.info()["last_pgno"] + 1
-    needed = pages * database.stat()["psize"]
-    file = _file(path)
-    if file.stat().st_size < needed:
-        raise DataError(f"{file}: has {file.stat().st_size} bytes, its header asks for {needed}")
-
-
-def _file(path: Path) -> Path:
-    return path / "data.mdb" if path.is_dir() else path

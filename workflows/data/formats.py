@@ -16,7 +16,8 @@ import numpy as np
 from workflows.data import archives
 from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
 
-_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # where NumPy keeps it differs by version
+# Where versions of numpy keep the function that arrays are rebuilt by.
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 SEED = 20230727  # of every permutation; any fixed number would do
 
 
@@ -28,9 +29,7 @@ def permutation(count: int) -> np.ndarray:
 def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:
     """5,000 rows of 784 pixels and a label; each class has a tenth of the test images."""
     (path,) = paths
-    # 785 numbers of three digits at most, and what stands behind each.
-    raw = _unzip(path, (dataset.images["train"] + dataset.images["test"]) * 785 * 5)
-    _check_md5(path, path.name.removesuffix(".gz"), raw, dataset)
+    raw = _unzip(path, dataset)
     try:
         rows = np.loadtxt(io.BytesIO(raw), delimiter=",", dtype=np.int64)
     except (ValueError, OverflowError) as error:
@@ -48,35 +47,31 @@ def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_m
 
 def read_idx(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:
     """MNIST's format: two files of images, train then test, gzipped or not."""
-    train, test = (
-        _idx(path, dataset, part) for path, part in zip(paths, ("train", "test"), strict=True)
-    )
+    train, test = (_idx(path, dataset) for path in paths)
     return Decoded(train[permutation(len(train))], test)
 
 
-def _idx(path: Path, dataset: Dataset, part: str) -> np.ndarray:
-    raw = _unzip(path, 16 + dataset.images[part] * dataset.image_size**2)
+def _idx(path: Path, dataset: Dataset) -> np.ndarray:
+    raw = _unzip(path, dataset)
     if len(raw) < 16 or raw[:4] != b"\x00\x00\x08\x03":
         raise DataError(f"{path}: not an idx file of images (magic number 00000803)")
     count, rows, columns = (int(n) for n in np.frombuffer(raw, ">u4", 3, offset=4))
     if len(raw) != 16 + count * rows * columns:
         expected = 16 + count * rows * columns
         raise DataError(f"{path}: has {len(raw)} bytes unpacked, its header asks for {expected}")
-    _check_md5(path, path.name.removesuffix(".gz"), raw, dataset)
     return np.frombuffer(raw, np.uint8, offset=16).reshape(count, 1, rows, columns)
 
 
-def _unzip(path: Path, limit: int) -> bytes:
-    """The file, if it has no more bytes than the dataset can have."""
+def _unzip(path: Path, dataset: Dataset) -> bytes:
+    """The content of a file, gzipped or not, whose MD5 is as the dataset says."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
-            raw = handle.read(limit + 1)
+            raw = handle.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: unreadable or cut short: {error}") from None
-    if len(raw) > limit:
-        raise DataError(f"{path}: more than the {limit} bytes unpacked that its images can have")
+    _check_md5(path, path.name.removesuffix(".gz"), raw, dataset)
     return raw
 
 
@@ -87,13 +82,13 @@ def _check_md5(path: Path, key: str, raw: bytes, dataset: Dataset) -> None:
         raise DataError(f"{path}: {key}: md5 is {actual}, must be {expected}")
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Admits what CIFAR-10's batches need, arrays of numbers, and refuses every other name."""
+class ArraysOnly(pickle.Unpickler):
+    """Reads pickles of plain values and numpy arrays, and refuses every other name in them."""
 
     def find_class(self, module: str, name: str) -> Any:
         """The one function and two types of an array; UnpicklingError for anything else."""
-        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
-            return _RECONSTRUCT
+        if name == "_reconstruct" and module in _MULTIARRAY:
+            return np.empty(0).__reduce__()[0]
         if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
             return getattr(np, name)
         raise pickle.UnpicklingError(f"'{module}.{name}' is not allowed")
@@ -110,14 +105,11 @@ class Batch:
 def unpickle_batch(raw: bytes, where: str) -> Batch:
     """One CIFAR-10 batch; DataError naming `where` if it is not one."""
     try:
-        content = _ArraysOnly(io.BytesIO(raw), encoding="latin1").load()
+        content = ArraysOnly(io.BytesIO(raw), encoding="latin1").load()
         data, labels = content["data"], np.asarray(content["labels"], np.int64)
     except Exception as error:
         # A broken pickle may raise nearly anything.
         raise DataError(f"{where}: not a CIFAR-10 batch: {error}") from None
-    # An array can be asked for without its bytes being there.
-    if isinstance(data, np.ndarray) and data.nbytes > len(raw):
-        raise DataError(f"{where}: data: has {data.nbytes} bytes, the batch {len(raw)}")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise DataError(f"{where}: data: must be uint8 of shape (n, 3072)")
     if labels.shape != (len(data),) or not np.isin(labels, range(10)).all():
@@ -130,7 +122,7 @@ def read_cifar10(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_mem
     (path,) = paths
     wanted = r"(cifar-10-batches-py/)?(data_batch_[1-5]|test_batch)"
     batches = {}
-    for name, raw in archives.members(path, wanted, archives.Limits.of(dataset)):
+    for name, raw in archives.members(path, wanted):
         key = name.rpartition("/")[2]
         _check_md5(path, key, raw, dataset)
         batches[key] = unpickle_batch(raw, f"{path}: {name}")

@@ -103,8 +103,7 @@ def read_image_folder(
     """
     path = paths[0]
     pattern = dataset.options.get("pattern", ANY_IMAGE)
-    limits = archives.Limits.of(dataset)
-    sides = _split(dataset, archives.listing(path, pattern, limits), paths)
+    sides = _split(dataset, archives.listing(path, pattern), paths)
     # Slot of each training image, and of each test image counted down from -1.
     slots: dict[str, int] = {}
     arrays = []
@@ -120,7 +119,7 @@ def read_image_folder(
         shape = (expected, dataset.channels, dataset.image_size, dataset.image_size)
         arrays.append(new(part, shape))
     train, test = arrays
-    for name, raw in archives.members(path, pattern, limits):
+    for name, raw in archives.members(path, pattern):
         if name in slots:
             slot = slots[name]
             pixels = decode(raw, f"{path}: {name}", dataset)
@@ -147,7 +146,7 @@ def _split(
     dataset: Dataset, found: list[str], paths: tuple[Path, ...]
 ) -> tuple[list[str], list[str]]:
     options = dataset.options
-    if "train" in options and "test" in options:
+    if "train" in options:
         train, test = (
             [name for name in found if re.fullmatch(options[part], name)]
             for part in ("train", "test")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import mmap
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,8 +50,8 @@ Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
 
 def in_memory(part: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of no file."""
-    return np.empty(shape, np.uint8)
+    """An array of no file, which this process shares with those that it forks."""
+    return np.frombuffer(mmap.mmap(-1, math.prod(shape)), np.uint8).reshape(shape)
 
 
 @dataclass(frozen=True)
