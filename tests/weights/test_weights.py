@@ -17,7 +17,7 @@ import pooch
 import pytest
 import torch
 
-from workflows import weight_files, weight_sources, weights
+from workflows import weight_sources, weights
 from workflows.steps import weights as step
 from workflows.weight_sources import WeightsError
 
@@ -181,11 +181,11 @@ class Hostile:
 def test_hostile_pickles_are_refused_and_not_run(tmp_path: Path) -> None:
     mark, file = tmp_path / "ran", tmp_path / "hostile.ckpt"
     file.write_bytes(pickle.dumps({"AlexNet_0": Hostile(mark), "array": np.zeros(2)}))
-    with pytest.raises(WeightsError, match="not admitted"):
-        weight_files.read_checkpoint(file, "lpips_alex")
+    with pytest.raises(WeightsError, match="not allowed"):
+        weights.read_lpips(file, "lpips_alex")
     torch.save({"weight": Hostile(mark)}, file)
     with pytest.raises(WeightsError, match="refused"):
-        weight_files.read_pth(file)
+        weights.read_pth(file)
     assert not mark.exists()
 
 
