@@ -34,9 +34,9 @@ def test_one_mode_of_two_is_precise_and_recalls_half() -> None:
     assert found.recall == 0.5
 
 
-@pytest.mark.parametrize("block", [7, 1024])
-def test_equals_a_plain_restatement(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(manifold, "BLOCK", block)
+@pytest.mark.parametrize("memory", [0.001, 256])
+def test_equals_a_plain_restatement(monkeypatch: pytest.MonkeyPatch, memory: float) -> None:
+    monkeypatch.setattr(manifold, "MEMORY", memory)
     rng = np.random.default_rng(1)
     real, made = rng.normal(size=(60, 3)), rng.normal(size=(45, 3)) * 1.5
     found = coverage(real, made)

@@ -7,15 +7,16 @@ share of real images within that of the samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
 
 # Of the paper.
 NEIGHBOURS = 3
-# Rows whose distances exist at a time, and to how many others: 134 MB, and 270 of their features.
-BLOCK, OTHERS = 1024, 16384
+# MiB of distances that exist at a time.
+MEMORY = 256
 
 
 @dataclass(frozen=True)
@@ -36,60 +37,27 @@ def coverage(real: np.ndarray, samples: np.ndarray, k: int = NEIGHBOURS) -> Cove
 
 
 def nearest(queries: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
-    """Rows of `among` nearest to each query, (n, k), nearest first; of equals the first."""
-    found = []
-    for start in range(0, len(queries), BLOCK):
-        rows = queries[start : start + BLOCK]
-        known: np.ndarray = np.empty((len(rows), 0))
-        numbers: np.ndarray = np.empty((len(rows), 0), np.int64)
-        for first, distances in _beside(rows, among):
-            fresh = np.broadcast_to(first + np.arange(distances.shape[1]), distances.shape)
-            known = np.concatenate([known, distances], axis=1)
-            numbers = np.concatenate([numbers, fresh], axis=1)
-            best = np.argsort(known, axis=1, kind="stable")[:, :k]
-            known = np.take_along_axis(known, best, axis=1)
-            numbers = np.take_along_axis(numbers, best, axis=1)
-        found.append(numbers)
-    return np.concatenate(found)
+    """Rows of `among` nearest to each query, (n, k), nearest first."""
+    return _index(among, k).kneighbors(queries, return_distance=False)
 
 
-def _within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
-    radii = _radii(manifold, k)
-    hits = 0
-    for start in range(0, len(points), BLOCK):
-        rows = points[start : start + BLOCK]
-        hit = np.zeros(len(rows), bool)
-        for first, distances in _beside(rows, manifold):
-            hit |= (distances <= radii[first : first + distances.shape[1]]).any(axis=1)
-        hits += int(hit.sum())
-    return hits / len(points)
+def _index(points: np.ndarray, k: int) -> NearestNeighbors:
+    # Compares blocks of rows, so that no matrix of all distances exists.
+    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points)
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each point to its k-th nearest other, (n,)."""
-    found = []
-    for start in range(0, len(points), BLOCK):
-        rows = points[start : start + BLOCK]
-        least = np.empty((len(rows), 0))
-        for first, distances in _beside(rows, points):
-            # A point is its own nearest neighbour, at distance nought, so the k-th other one is
-            # number k. Rounding would let it be a little apart from itself.
-            own = start + np.arange(len(rows)) - first
-            here = (own >= 0) & (own < distances.shape[1])
-            distances[np.flatnonzero(here), own[here]] = 0
-            both = np.concatenate([least, distances], axis=1)
-            least = np.partition(both, k, axis=1)[:, : k + 1] if both.shape[1] > k else both
-        found.append(least.max(axis=1))
-    return np.concatenate(found)
+    """Distance of each point to its k-th nearest other, (n,)."""
+    distances, _ = _index(points, k).kneighbors()
+    return distances[:, -1]
 
 
-def _beside(rows: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Squared distances of `rows` to some of `others` at a time, in float64, and the number of the
-    first of those: a million others would take 16 GB as float64, and the distances 8.
-    """
-    mine = rows.astype(np.float64)
-    squares = np.square(mine).sum(axis=1)[:, None]
-    for first in range(0, len(others), OTHERS):
-        part = others[first : first + OTHERS].astype(np.float64)
-        distances = squares + np.square(part).sum(axis=1) - 2 * mine @ part.T
-        yield first, np.maximum(distances, 0)
+def _within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
+    """The share of `points` that lie in a ball of the manifold."""
+    radii = _radii(manifold, k)
+
+    def hits(distances: np.ndarray, _: int) -> np.ndarray:
+        return (distances <= radii).any(axis=1)
+
+    parts = pairwise_distances_chunked(points, manifold, reduce_func=hits, working_memory=MEMORY)
+    return float(np.concatenate(list(parts)).mean())
