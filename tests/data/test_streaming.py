@@ -23,7 +23,6 @@ from tests.steps.conftest import ROOT, spec_of
 from workflows import data, evaluation, resident
 from workflows.data import cache, memory
 from workflows.data.registry import DataError
-from workflows.metrics import frechet, manifold
 from workflows.resident import Streamed, on_device
 from workflows.spaces import Spread, digest, read_latents
 from workflows.steps import latents, train, train_diffusion
@@ -349,32 +348,6 @@ def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
         open_rows(file, "points")
     with pytest.raises(ValueError, match=r"metadata of \d+ bytes"):
         write_rows(file, "points", (1,), lambda rows: {"a": "x" * 5000})
-
-
-def test_blocks_change_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    a, b = random.random((60, 8)), random.random((50, 8)) + 0.3
-    b[7] = b[3]
-
-    def found() -> list[Any]:
-        near = manifold.coverage(a, b)
-        numbers = manifold.nearest(a[:9], b, 4).tolist()
-        distances = [frechet.frechet_distance(a, b), frechet.kernel_distance(a, b)]
-        return [near.precision, near.recall, *distances, numbers]
-
-    whole = found()
-    monkeypatch.setattr(manifold, "BLOCK", 7)
-    monkeypatch.setattr(manifold, "OTHERS", 3)
-    monkeypatch.setattr(frechet, "BLOCK", 11)
-    parts = found()
-    assert parts[:4] == pytest.approx(whole[:4], rel=1e-9)
-    assert parts[4] == whole[4]
-    # Against the definition, written out.
-    apart = np.square(a[:, None] - b[None]).sum(2)
-    order = np.argsort(apart[:9], axis=1, kind="stable")[:, :4]
-    assert whole[4] == order.tolist()
-    radii = np.sort(np.square(a[:, None] - a[None]).sum(2), axis=1)[:, 3]
-    assert whole[0] == (radii >= apart.T).any(axis=1).mean()
 
 
 def test_blocks_change_no_evaluation() -> None:
