@@ -209,13 +209,7 @@ def _wrong_labels(labels: np.ndarray, images: int, kept: int, classes: int) -> s
     if least < 0 or most >= classes:
         return f"labels are {least} to {most}, must be 0 to {classes - 1}"
     absent = np.setdiff1d(np.arange(classes), labels[:kept])
-    if len(absent):
-        found = classes - len(absent)
-        return (
-            f"the {kept} images to train on are of {found} classes, must be of {classes}; "
-            f"{absent[0]} is not among them"
-        )
-    return None
+    return f"none of the {kept} images to train on has label {absent[0]}" if len(absent) else None
 
 
 @contextmanager

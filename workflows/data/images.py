@@ -170,17 +170,16 @@ def _split(
 
 
 def _partition(path: Path) -> dict[str, str]:
-    parts: dict[str, str] = {}
+    """Name -> 0 for training, 1 for validation, 2 for test, of the lines of a file."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: unreadable: {error}") from None
+    parts: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        words = line.split()
-        if len(words) != 2 or words[1] not in ("0", "1", "2"):
-            raise DataError(f"{path}: line {number}: must be 'name 0|1|2', is '{line[:60]}'")
-        if parts.setdefault(words[0], words[1]) != words[1]:
-            raise DataError(f"{path}: line {number}: {words[0]} is in part {parts[words[0]]}, too")
+        if len(line) != 2 or line[1] not in ("0", "1", "2") or line[0] in parts:
+            raise DataError(f"{path}: line {number}: must be 'name 0|1|2', each name once")
+        parts[line[0]] = line[1]
     return parts
 
 
@@ -198,11 +197,7 @@ def read_photo_patches(
         except Exception as error:
             raise DataError(f"{path}: not a readable image: {error}") from None
         if min(photograph.shape[:2]) < dataset.image_size * SCALES[-1]:
-            height, width = photograph.shape[:2]
-            raise DataError(
-                f"{path}: {width} x {height} pixels have no room for a patch of "
-                f"{dataset.image_size * SCALES[-1]}"
-            )
+            raise DataError(f"{path}: too small for a patch of {dataset.image_size * SCALES[-1]}")
         sides[path.name in TEST_PHOTOGRAPHS].append(photograph)
     for side, which in ((False, "training"), (True, "test")):
         if not sides[side]:

@@ -8,6 +8,7 @@ share of real images within that of the samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import pairwise_distances_chunked
@@ -56,7 +57,7 @@ def _within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
     """The share of `points` that lie in a ball of the manifold."""
     radii = _radii(manifold, k)
 
-    def hits(distances: np.ndarray, _: int) -> np.ndarray:
+    def hits(distances: np.ndarray, _: int) -> Any:
         return (distances <= radii).any(axis=1)
 
     parts = pairwise_distances_chunked(points, manifold, reduce_func=hits, working_memory=MEMORY)

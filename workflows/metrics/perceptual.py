@@ -34,10 +34,12 @@ def shapes(backbone: str) -> dict[str, torch.Size]:
 
 
 def _canonical(name: str) -> str:
-    """net.slice2.3.bias is features.3.bias, and lin0.model.0.weight is lin0.weight."""
+    """net.slice2.3.bias is features.3.bias; lin0.model.1.weight and lins.0... are lin0.weight."""
     parts = name.split(".")
     if parts[0] == "net":
         return f"features.{parts[2]}.{parts[3]}"
+    if parts[0] == "lins":  # The same layers as lin0 to lin4, by other names.
+        return f"lin{parts[1]}.weight"
     return f"{parts[0]}.weight"
 
 
@@ -61,14 +63,11 @@ def load_perceptual(backbone: str, state: Mapping[str, Tensor]) -> Perceptual:
     """
     network = empty(backbone)
     named = {name: _canonical(name) for name, _ in network.named_parameters(remove_duplicate=False)}
-    network.lins = nn.ModuleList()  # The same layers as lin0 to lin4, by other names.
-    wanted = {name: of for name, of in named.items() if not name.startswith("lins.")}
-    missing = sorted({*wanted.values()} - {*state})
+    missing = sorted({*named.values()} - {*state})
     if missing:
         raise RuntimeError(f"LPIPS on {backbone}: missing {', '.join(missing)}")
     constants = network.scaling_layer.state_dict(prefix="scaling_layer.")
-    tensors = {name: state[of] for name, of in wanted.items()}
+    tensors = {name: state[of] for name, of in named.items()}
     network.load_state_dict({**tensors, **constants}, assign=True)
-    network.lins = nn.ModuleList([getattr(network, f"lin{index}") for index in range(network.L)])
     network.requires_grad_(False)
     return Perceptual(network).eval().to(memory_format=torch.channels_last)

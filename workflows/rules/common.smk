@@ -99,9 +99,8 @@ UNSURE = {
     for name, cell in GRID.cells.items()
     if name not in NEEDED.train and cell.knobs["dataset"] in PREPARED_NOW
 }
-UNCONVERTED = not all(Path(file).exists() for file in weight_files())
 NEW_WEIGHTS = weights_changed(Path(WEIGHTS)) or bool(
-    UNCONVERTED and KEPT and NEEDED.evaluate
+    KEPT and NEEDED.evaluate and not all(map(os.path.exists, weight_files()))
 )
 
 
