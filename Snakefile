@@ -9,7 +9,6 @@ report: "workflows/report/workflow.rst"
 
 
 include: "workflows/rules/common.smk"
-include: "workflows/rules/requests.smk"
 include: "workflows/rules/inputs.smk"
 include: "workflows/rules/data.smk"
 include: "workflows/rules/cells.smk"

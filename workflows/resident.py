@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflows.data.memory import SHARE, gather
-from workflows.probe import memory_of
+from workflows.data.memory import SHARE, gather, memory_of
 
 
 @dataclass(frozen=True)

@@ -1,241 +1,256 @@
-"""What a budget costs, against torch's whole count, hand-made schedules and measured cells."""
+"""What steps take: for people, for a cluster, and for a training before it starts."""
 
 from __future__ import annotations
 
 import json
-import re
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from tests.conftest import LARGE, SMALL
-from workflows import registry
-from workflows.cost import __main__ as command
-from workflows.cost import check, counts
-from workflows.cost.devices import Work, seconds, settings
-from workflows.cost.jobs import Job, jobs
-from workflows.cost.schedule import bounds, longest_chain
+from workflows import cost, registry
+from workflows.cost import Budget, Step, Training
 from workflows.data import describe, names
 from workflows.grid import load_grid
-from workflows.probe import estimate
 from workflows.schema import ConfigError
 
-KNOBS: dict[str, Any] = {**SMALL, "method": "vq_vae", "distance": "l2", "code_dim": 64}
+KNOBS: dict[str, Any] = {**SMALL, "method": "vq_vae", "network": "convnet", "batch_size": 16}
+VQGAN: dict[str, Any] = {**KNOBS, **LARGE}
 UNET: dict[str, Any] = {
-    "unet_channels": 32, "unet_multipliers": [1, 2], "unet_blocks": 1, "attention_levels": 1,
-    "head_channels": 16, "conditional": True, "seed": 0,
+    "dataset": "made_up", "method": "ddpm", "unet_channels": 32, "unet_multipliers": [1, 2],
+    "unet_blocks": 1, "attention_levels": 1, "head_channels": 16, "conditional": False, "seed": 0,
+    "epochs": 2, "batch_size": 16, "precision": "fp32",
 }  # fmt: skip
-
-
-def test_the_small_network_costs_what_was_counted_by_hand() -> None:
-    """docs/performance.md: 0.198 and 0.264 GFLOP an image, both ways, with 512 codes."""
-    for channels, side, expected in ((1, 28, 0.198e9), (3, 32, 0.264e9)):
-        knobs = {**KNOBS, "codebook_size": 512}
-        network = counts.autoencoder(knobs, channels, side)
-        codes = counts.quantiser(knobs, network.latents)
-        assert network.latents == (side // 4) ** 2
-        assert network.whole.step + codes.step == pytest.approx(expected, rel=0.01)
-
-
-@pytest.mark.parametrize("size", [{}, LARGE])
-def test_a_step_is_what_torch_counts_of_the_real_one(size: dict[str, Any]) -> None:
-    """Forward, backward, critic: run on the processor, on noise, with the loop's own calls."""
-    from workflows.metrics.perceptual import Perceptual, empty
-
-    knobs = {**KNOBS, "adversarial_start": 0, **size} | {"adversarial_start": 0}
-    found = counts.autoencoder(knobs, 3, 32)
-    model = registry.build_autoencoder(knobs, 3, 1)
-    perceptual = None
-    if size:
-        perceptual = Perceptual(empty("vgg")).to_empty(device="cpu").requires_grad_(False)
-        for parameter in perceptual.parameters():
-            parameter.zero_()
-    objective = registry.build_objective(knobs, 1.0, perceptual)
-    adversary = registry.build_adversary(knobs, 3)
-    images = torch.rand(2, 3, 32, 32)
-    with counts.Counter() as counter:
-        output = model.decoder(model.encoder(images))
-        loss = objective(output, images)
-        if adversary is not None:
-            loss = loss + adversary(output, loss, model.decoder.last_layer)
-        loss.backward()
-        if adversary is not None:
-            adversary.adapt(images, output.detach())
-    assert 2 * found.whole.step == pytest.approx(counter.total, rel=0.02)
-    assert found.silent < found.whole.step or not size
-
-
-def test_memory_is_what_the_refusal_before_a_training_counts() -> None:
-    network = counts.backbone(UNET, 3, 16, 10)
-    model = registry.build_backbone(UNET, 3, 10)
-
-    def step(count: int) -> torch.Tensor:
-        times = torch.zeros(count, dtype=torch.long)
-        return model(torch.rand(count, 3, 16, 16), times, times).square().mean()
-
-    found = estimate(step, [model], 8, 1, averaged=True)
-    assert network.parameters == found.parameters
-    assert network.copies == found.state
-    # Kernels of a processor keep a little beside what the meta device says.
-    assert 8 * network.activations == pytest.approx(found.activations, rel=0.1)
-    with counts.Counter() as counter:
-        step(1).backward()
-    # Small as it is, the first layer, which has nothing to pass further back, is 2 % of it.
-    assert network.step == pytest.approx(counter.total, rel=0.05)
-
-
-def test_a_quantiser_is_counted_at_any_size() -> None:
-    """A product of N latents and K codevectors of D numbers is 2 N K D operations."""
-    knobs = {**KNOBS, "codebook_size": 100, "code_dim": 16}
-    found = counts.quantiser(knobs, 50)
-    assert found.operations == 2 * 50 * 100 * 16
-    assert found.pairs == 50 * 100
-    deep = counts.quantiser({**knobs, "method": "rq_vae", "residual_depth": 4}, 50)
-    assert deep.pairs == 4 * found.pairs
-    # SQ-VAE keeps matrices of all pairs for the way back, at least one of floats.
-    stochastic = counts.quantiser({**knobs, "method": "sq_vae"}, 50)
-    assert stochastic.activations > 4 * found.pairs
-    assert stochastic.step > 2 * stochastic.operations
-
-
-def job(name: str, *after: str, kind: str = "train") -> Job:
-    return Job(name, kind, Work(), after)
-
-
-def test_schedules_that_can_be_worked_out_by_hand() -> None:
-    graph = [job("a"), job("b", "a"), job("c"), job("d"), job("e")]
-    spent = {"a": 2.0, "b": 3.0, "c": 1.0, "d": 1.0, "e": 1.0}
-    assert longest_chain(graph, spent).names == ("a", "b")
-    one, two, many = (bounds(graph, spent, count, gpus=True) for count in (1, 2, 64))
-    assert (one.at_least, one.listed) == (8, 8)
-    assert (two.at_least, two.listed) == (5, 5)
-    assert (many.at_least, many.listed) == (5, 5)
-    # What needs no GPU waits for none, but whoever waits for it waits.
-    beside = [job("p", kind="prepare"), job("a", "p"), job("b"), job("c")]
-    spent = {"p": 4.0, "a": 1.0, "b": 3.0, "c": 1.0}
-    assert bounds(beside, spent, 1, gpus=True).listed == 5
-    assert bounds(beside, spent, 1, gpus=False).listed == 9
-    with pytest.raises(KeyError, match="nowhere"):
-        longest_chain([job("a", "nowhere")], {"a": 1.0})
+LOWER = "batch_size"
 
 
 @pytest.fixture(scope="module")
-def embedded() -> list[Job]:
+def embedded() -> Budget:
     datasets = {name: describe(name) for name in names()}
-    return jobs(load_grid("embedded", datasets), datasets)
+    return Budget(load_grid("embedded", datasets), datasets, "cpu", {})
 
 
-def test_every_step_of_every_cell_is_there(embedded: list[Job]) -> None:
+def record(folder: Path, seed: int, seconds: float, **changes: Any) -> None:
+    """Write train.json of a cell as the train step does, as far as estimates read it."""
+    knobs = {**KNOBS, "dataset": "cifar10"}
+    content = {
+        "status": "finished", "knobs": knobs, "epochs": 2, "images": 12_000, "threads": 1,
+        "processes": 1, "device": "cpu (AVX512)", "seconds": seconds, **changes,
+    }  # fmt: skip
+    file = folder / "lite/cells/cifar10/vq_vae/default" / f"seed{seed}" / "train.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def test_seconds_come_from_records_and_else_from_shipped_rates(tmp_path: Path) -> None:
+    work = Training(KNOBS, 32, 12_000)
+    shipped = cost.estimate("a", work, "cpu", cost.read_records(tmp_path))
+    # lite's 24,000 images took 70 to 120 seconds on a core.
+    assert 60 < shipped.seconds < 120
+    assert "by shipped rates" in str(shipped)
+    for seed, seconds in enumerate((500.0, 300.0, 400.0)):
+        record(tmp_path, seed, seconds)
+    records = cost.read_records(tmp_path)
+    found = cost.estimate("a", work, "cpu", records)
+    assert found.seconds == pytest.approx(400)
+    assert str(found).startswith("about 7 minutes by 3 finished trainings, ")
+    twice = cost.estimate("a", replace(work, knobs={**KNOBS, "epochs": 4}), "cpu", records)
+    assert twice.seconds == pytest.approx(800)
+    # Another method of the network is corrected alike; another network and device are not.
+    other = replace(work, knobs={**KNOBS, "method": "cvq_vae"})
+    assert cost.estimate("a", other, "cpu", records).seconds == pytest.approx(400)
+    assert cost.estimate("a", replace(work, knobs=VQGAN), "cpu", records).source == Step.source
+    assert cost.estimate("a", work, "gpu", records).source == Step.source
+
+
+def test_records_that_say_nothing_about_a_device_are_left_out(tmp_path: Path) -> None:
+    record(tmp_path, 0, 100.0, status="diverged")
+    record(tmp_path, 1, 100.0, threads=2)
+    record(tmp_path, 2, 100.0, processes=4)
+    record(tmp_path, 3, 100.0, images="many")
+    record(tmp_path, 4, 100.0, knobs={"dataset": "nowhere"})
+    damaged = tmp_path / "lite/cells/cifar10/vq_vae/default/seed5"
+    damaged.mkdir()
+    (damaged / "train.json").write_text("{")
+    assert cost.read_records(tmp_path) == {}
+    record(tmp_path, 6, 1.0, device="NVIDIA H100")
+    assert list(cost.read_records(tmp_path)) == [("gpu", "convnet", "vq_vae")]
+
+
+def test_shipped_rates_are_near_the_trainings_that_come_with_the_repository() -> None:
+    records = cost.read_records(Path(__file__).parents[2] / "results")
+    cells = [ratio for found in records.values() for ratio in found]
+    assert len(cells) > 100
+    near = [0.5 < ratio < 2 for ratio in cells]
+    assert sum(near) > 0.9 * len(near)
+
+
+def kept(modules: list[torch.nn.Module], loss: Any) -> int:
+    """Bytes that are kept for the pass backward, without the networks' own weights."""
+    own = {p.untyped_storage().data_ptr() for m in modules for p in m.parameters()}
+    found: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if (place := tensor.untyped_storage().data_ptr()) not in own:
+            found[place] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        # Held until the end, or memory would be given back and counted once for two tensors.
+        result = loss()
+    assert result.requires_grad
+    return sum(found.values())
+
+
+def test_memory_is_that_of_the_real_networks() -> None:
+    images = torch.rand(2, 3, 32, 32)
+    model = registry.build_autoencoder(KNOBS, 3, 1)
+    larger = registry.build_autoencoder(VQGAN, 3, 1)
+    diffusion = registry.build_backbone(UNET, 3, None)
+    times = torch.zeros(2, dtype=torch.long)
+    measured = {
+        "convnet": (KNOBS, model, lambda: model.decoder(model.encoder(images)).mean(), 4),
+        "vqgan": (VQGAN, larger, lambda: larger.decoder(larger.encoder(images)).mean(), 4),
+        "unet": (UNET, diffusion, lambda: diffusion(images, times, None).mean(), 5),
+    }
+    # The critic and the perceptual network are not among what is measured here.
+    besides = {"vqgan": 2 * 32**2 * cost.RATES["losses"]["bytes"]}
+    for name, (knobs, network, loss, copies) in measured.items():
+        losses = besides.get(name, 0)
+        size = sum(p.numel() for p in network.parameters())
+        assert cost.parameters(knobs) == pytest.approx(size, rel=0.35)
+        state = 4 * copies * size
+        work = Training({**knobs, "batch_size": 2}, 32, 100, parameters=size)
+        assert work.memory() - state - losses == pytest.approx(kept([network], loss), rel=1 / 3)
+        four = replace(work, knobs={**knobs, "batch_size": 8}, parts=4)
+        assert four.memory() == work.memory()
+
+
+def test_every_step_of_every_budget_has_an_estimate() -> None:
     datasets = {name: describe(name) for name in names()}
-    cells = load_grid("embedded", datasets).cells
-    found = {one.name for one in embedded}
-    assert len(found) == len(embedded)
-    assert {name for one in embedded for name in one.after} <= found
-    for name, cell in cells.items():
-        steps = (
-            ("train", "evaluate") if cell.stage == 1 else ("train", "sample", "evaluate_samples")
-        )
-        assert {f"{step} {name}" for step in steps} <= found
-        if cell.first_stage:
-            assert f"latents {cell.first_stage}" in found
-    assert all(seconds(one.work, "cpu") > 0 for one in embedded)
-    kept = sum(one.kept for one in embedded if one.kind == "prepare")
-    assert kept == 5000 * 28 * 28 + 4500 * 3 * 32 * 32
+    for name in ("smoke", "lite", "paper"):
+        grid = load_grid(name, datasets)
+        for device in ("cpu", "gpu"):
+            steps = cost.needed(Budget(grid, datasets, device, {}), list(grid.cells))
+            assert len(steps) > 2 * len(grid.cells)
+            assert all(0 < step.seconds < math.inf for step in steps)
 
 
-def test_a_cell_is_measured_in_the_protocols_of_its_tables(embedded: list[Job]) -> None:
-    datasets = {name: describe(name) for name in names()}
-    grid = load_grid("embedded", datasets)
-    evaluation = {"protocols": ["exact"], "table_protocols": {"methods": ["exact", "as_published"]}}
-    budget = {**grid.budget, "evaluation": {**grid.budget["evaluation"], **evaluation}}
-    grid = replace(grid, budget=budget)
-    found = {one.name: one for one in jobs(grid, datasets)}
-    before = {one.name: one for one in embedded}
-    shown = {row.cell for row in grid.rows if row.table == "methods"}
-    evaluated = [name for name, cell in grid.cells.items() if cell.stage == 1]
-    assert shown < {*evaluated}
-    for name in evaluated:
-        job, dataset = found[f"evaluate {name}"], grid.cells[name].knobs["dataset"]
-        protocols = ("exact", "as_published") if name in shown else ("exact",)
-        references = {f"reference {dataset} {protocol}" for protocol in protocols}
-        assert {*job.after} == {f"train {name}", *references}
-        assert {*job.after} <= found.keys()
-        less = job.work.inference < before[job.name].work.inference
-        assert less == (name not in shown)
-
-
-def test_twice_the_samples_cost_twice_the_sampling(embedded: list[Job]) -> None:
-    datasets = {name: describe(name) for name in names()}
-    grid = load_grid("embedded", datasets)
+def test_more_work_takes_longer(embedded: Budget) -> None:
     name = "mnist_5k/ddpm/conditional/seed0"
-    cell = grid.cells[name]
-    more = replace(cell, knobs={**cell.knobs, "samples": 2 * cell.knobs["samples"]})
-    grid = replace(grid, cells={**grid.cells, name: more})
-    before, after = (
-        next(one for one in found if one.name == f"sample {name}").work.inference
-        for found in (embedded, jobs(grid, datasets))
-    )
-    assert after == pytest.approx(2 * before)
-
-
-def test_predictions_are_near_the_cells_that_were_measured() -> None:
-    """None of those cells gave a rate. The machine was shared, so a cell may take twice as long."""
-    cells = list(check.timed(check.ROOT / "results" / "lite" / "cells"))
-    unseen = [c.ratio for c in cells if c.knobs["dataset"] != check.CALIBRATED]
-    assert len(unseen) >= 50
-    assert 0.8 < np.median(unseen) < 1.25
-    assert np.mean([0.5 < ratio < 2 for ratio in unseen]) > 0.9
-    about = settings()["devices"]["cpu"]
-    assert about["rates"]["fp32"]["training"] == pytest.approx(check.rate(cells), rel=0.1)
-    assert about["pair_nanoseconds"]["stochastic"] == pytest.approx(
-        check.stochastic(cells), rel=0.15
+    cell = embedded.grid.cells[name]
+    more = replace(cell, knobs={**cell.knobs, "samples": 10 * cell.knobs["samples"], "epochs": 20})
+    larger = replace(embedded, grid=replace(embedded.grid, cells={name: more}))
+    for before, after in zip(embedded.of_cell(name), larger.of_cell(name), strict=True):
+        assert after.seconds > 1.5 * before.seconds, before.kind
+    assert (
+        replace(embedded, device="gpu").of_cell(name)[0].seconds < embedded.of_cell(name)[0].seconds
     )
 
 
-def test_the_document_says_what_the_check_finds() -> None:
-    cells = list(check.timed(check.ROOT / "results" / "lite" / "cells"))
-    said = check.DOCUMENT.read_text(encoding="utf-8")
-    assert check.START in said
-    assert check.END in said
-    medians = [re.search(r"\| all .*", text) for text in (said, check.document(said, cells))]
-    assert all(medians)
-    theirs, ours = (float(found[0].split("|")[6]) for found in medians if found)
-    assert theirs == pytest.approx(ours, abs=0.1)
+def test_hours_on_more_devices(embedded: Budget) -> None:
+    cells = list(embedded.grid.cells)
+    work = sum(step.seconds for step in cost.needed(embedded, cells)) / 3600
+    assert cost.hours(embedded, cells, 1) == pytest.approx((work, work))
+    (eight, most), (many, _) = (cost.hours(embedded, cells, count) for count in (8, 10**6))
+    assert work / 8 <= eight <= most < work
+    # A diffusion model waits for its first stage, and that for its images.
+    last = next(c for c in embedded.grid.cells.values() if c.first_stage)
+    first = last.first_stage
+    assert first is not None
+    chain = [*embedded.of_cell(first)[:2], *embedded.of_cell(last.id)]
+    chain.append(embedded.step("prepare", last.knobs["dataset"]))
+    assert many >= sum(step.seconds for step in chain) / 3600
+    assert cost.hours(embedded, [], 8) == (0, 0)
 
 
-def test_a_precision_without_a_rate_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"devices\.yaml: devices\.cpu\.rates: no rate of 'tf32'"):
-        seconds(Work(training=1.0, precision="tf32"), "cpu")
-
-
-def test_the_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr("sys.argv", ["cost", "--budget", "embedded", "--jobs"])
-    assert command.main() == 0
-    said = capsys.readouterr().out
-    for word in ("On one H100", "On one core", "Longest chain", "evaluate_samples", "64"):
-        assert word in said
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["cost", "--budget", "embedded"])
+    assert cost.main() == 0
+    whole = capsys.readouterr().out
+    for word in ("On one H100", "On one core", "evaluate_samples", "64"):
+        assert word in whole
     # Where a training would be refused on a core, nobody means to run the budget there.
     monkeypatch.setenv("CODEBOOK_DAYS", "0.0000000001")
-    assert command.main() == 0
-    said = capsys.readouterr().out
-    assert "Refused as they are" in said
-    assert "On one core" not in said
-    monkeypatch.setattr("sys.argv", ["cost", "--budget", "papper"])
-    assert command.main() == 1
-    error = capsys.readouterr().err
-    assert error.startswith("cost: config: budget: 'papper' is unknown; allowed: embedded")
+    monkeypatch.setattr("sys.argv", ["cost", "--budget", "embedded", "--datasets", "mnist_5k"])
+    assert cost.main() == 0
+    part = capsys.readouterr().out
+    assert "Refused as they are" in part
+    assert "On one core" not in part
+    assert "photo_patches" not in part
+    for wrong in (["--budget", "papper"], ["--budget", "embedded", "--datasets", "nowhere"]):
+        monkeypatch.setattr("sys.argv", ["cost", *wrong])
+        assert cost.main() == 1
+        assert capsys.readouterr().err.startswith("cost: ")
 
 
-def test_a_record_of_another_device_is_no_evidence(tmp_path: Path) -> None:
-    source = check.ROOT / "results/lite/cells/mnist/vq_vae/default/seed0/train.json"
-    record = json.loads(source.read_text())
-    for folder, changes in (("a", {}), ("b", {"device": "NVIDIA"}), ("c", {"status": "diverged"})):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "train.json").write_text(json.dumps({**record, **changes}))
-    assert [cell.cell for cell in check.timed(tmp_path)] == [record["cell"]]
+def test_finished_cells_are_not_counted_as_work(embedded: Budget) -> None:
+    left = list(embedded.grid.cells)[:1]
+    lines = cost.report(embedded, left).splitlines()
+    eight = next(line for line in lines if line.split()[:1] == ["8"])
+    of_all, of_left = (float(eight.split()[place].replace(",", "")) for place in (1, 3))
+    assert of_left == pytest.approx(cost.hours(embedded, left, 8)[0], abs=0.006)
+    assert of_left < of_all
+
+
+def test_requests_grow_with_every_attempt_and_stop_at_the_longest() -> None:
+    step = Step("train", "a", 3600, 10e9)
+    first, second = (cost.minutes(step, attempt, 10_000) for attempt in (1, 2))
+    assert first == cost.START_MINUTES + cost.MARGIN * 60
+    assert second == 2 * first
+    assert cost.minutes(step, 3, 150) == 150
+    assert cost.megabytes(step, 2, "cpu") == 2 * cost.megabytes(step, 1, "cpu") == 2 * 14_500
+    # A training on a GPU has its own memory; what measures it works in the machine's.
+    assert cost.megabytes(step, 1, "gpu") < 6_000
+    assert cost.megabytes(replace(step, kind="evaluate"), 1, "gpu") == 14_500
+
+
+def started(found: Step, steps: int) -> tuple[torch.optim.Optimizer, list[str]]:
+    """Announce a training, and return its optimiser and what was said."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.ones(1)
+    optimiser = torch.optim.SGD([parameter], 0.1)
+    said: list[str] = []
+    cost.before_training(found, optimiser, steps, LOWER, said.append)
+    return optimiser, said
+
+
+def test_what_does_not_fit_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "memory_of", lambda device: 9e9)
+    monkeypatch.delenv("CODEBOOK_DAYS", raising=False)
+    _, said = started(Step("train", "a", 60, 11e9), 10)
+    assert said == ["about 1 minutes by shipped rates, 11.0 GB"]
+    with pytest.raises(ConfigError, match=r"about 13.0 GB, the device has 9.0 free; lower epochs"):
+        started(Step("train", "a", 60, 13e9), 10)
+    long = Step("train", "a", 200 * 86400)
+    with pytest.raises(ConfigError, match=r"200.0 days, more than CODEBOOK_DAYS=7; lower epochs o"):
+        started(long, 10)
+    monkeypatch.setenv("CODEBOOK_DAYS", "300")
+    assert "200.0 days" in started(long, 10)[1][0]
+
+
+def test_the_first_steps_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 100.0 + 5 * cost.TIMED] * 2)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setenv("CODEBOOK_DAYS", "1")
+    optimiser, said = started(Step("train", "a", 60), 12)
+    for _ in range(cost.WARM_UP + cost.TIMED + 5):
+        optimiser.step()
+    assert said[1:] == ["1 minutes at the pace of the first steps"]
+    # 5 seconds a step make 100,000 seconds.
+    optimiser, _ = started(Step("train", "a", 60), 20_000)
+    for _ in range(cost.WARM_UP + cost.TIMED - 1):
+        optimiser.step()
+    with pytest.raises(ConfigError, match=r"1.2 days, more than CODEBOOK_DAYS=1, at the pace of i"):
+        optimiser.step()
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "nan"])
+def test_days_that_are_none_are_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEBOOK_DAYS", given)
+    with pytest.raises(ConfigError, match=f"CODEBOOK_DAYS: .* above 0, got '{given}'"):
+        cost.allowed_days()

@@ -20,8 +20,8 @@ rule train:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(train_seconds),
-        mem_mb=memory(train_bytes),
+        runtime=limit("train"),
+        mem_mb=memory("train"),
         # That share each batch; no parameter, for the model is the same.
         processes=1,
     params:
@@ -73,8 +73,8 @@ rule evaluate:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(evaluate_seconds),
-        mem_mb=memory(evaluate_bytes),
+        runtime=limit("evaluate"),
+        mem_mb=memory("evaluate"),
     params:
         folder=folder_of,
         data=data_of,

@@ -11,7 +11,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows import metrics, requests, run_config
+from workflows import cost, metrics, run_config
 from workflows.allocator import KEEPS_MEMORY
 from workflows.data import DataError, absence, describe, names
 from workflows.data.preparation import changed, is_prepared, missing
@@ -41,7 +41,7 @@ except ConfigError as error:
 BUDGET = RUN.budget
 # What jobs ask a cluster for, beside what their own work makes of it. Without one nobody asks.
 GPU = {"gpu": 1} if RUN.gpu else {}
-PACE = requests.GPU if GPU else requests.PROCESSOR
+DEVICE = "gpu" if GPU else "cpu"
 MOST_MINUTES = 60 * RUN.hours
 RESULTS = f"results/{BUDGET}"
 CELL = f"{RESULTS}/cells/{{cell}}"
@@ -340,6 +340,33 @@ def due_dataset(wildcards):
 def due_cell(wildcards):
     """Tells that a cell is to be made, whatever the times of its files are."""
     return due(Path(".cache/due", BUDGET, cell_of(wildcards).id), True)
+
+
+@functools.cache
+def estimates():
+    """Estimates of every step of the budget, which clusters alone read."""
+    return cost.Budget(GRID, DATASETS, DEVICE, cost.read_records())
+
+
+def estimated(kind, wildcards):
+    """The estimate of a job on a cell or a dataset."""
+    of_cell = hasattr(wildcards, "cell")
+    name = cell_of(wildcards).id if of_cell else dataset_asked(wildcards).name
+    return estimates().step(kind, name)
+
+
+def limit(kind):
+    """A rule's `runtime`. kind: of step, as workflows/cost.py calls it."""
+    return lambda wildcards, attempt: cost.minutes(
+        estimated(kind, wildcards), attempt, MOST_MINUTES
+    )
+
+
+def memory(kind):
+    """A rule's `mem_mb`."""
+    return lambda wildcards, attempt: cost.megabytes(
+        estimated(kind, wildcards), attempt, DEVICE
+    )
 
 
 def slots():

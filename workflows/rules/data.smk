@@ -14,7 +14,7 @@ checkpoint prepare:
     conda:
         "../../environment.yml"
     resources:
-        runtime=limit(prepare_seconds),
+        runtime=limit("prepare"),
     params:
         folder=f"{DATA}/{{dataset}}",
     message:
@@ -79,7 +79,7 @@ rule reference:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(reference_seconds),
+        runtime=limit("reference"),
     params:
         data=lambda wildcards, input: Path(input.data[0]).parent,
         weights=lambda wildcards, input: Path(input.weights[0]).parent,

@@ -10,7 +10,7 @@ rule latents:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(latents_seconds),
+        runtime=limit("latents"),
     params:
         folder=folder_of,
         data=data_of,
@@ -39,8 +39,8 @@ rule train_diffusion:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(train_diffusion_seconds),
-        mem_mb=memory(train_bytes),
+        runtime=limit("train_diffusion"),
+        mem_mb=memory("train_diffusion"),
         processes=1,
     params:
         spec=training_spec_of,
@@ -78,8 +78,8 @@ rule sample:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(sample_seconds),
-        mem_mb=memory(samples_bytes),
+        runtime=limit("sample"),
+        mem_mb=memory("sample"),
     params:
         folder=folder_of,
         sampling=sampling_of,
@@ -110,7 +110,7 @@ rule training_reference:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(training_reference_seconds),
+        runtime=limit("training_reference"),
     params:
         data=lambda wildcards, input: Path(input.data[0]).parent,
         weights=lambda wildcards, input: Path(input.weights[0]).parent,
@@ -142,8 +142,8 @@ rule evaluate_samples:
     threads: slots()
     resources:
         **GPU,
-        runtime=limit(evaluate_samples_seconds),
-        mem_mb=memory(samples_bytes),
+        runtime=limit("evaluate_samples"),
+        mem_mb=memory("evaluate_samples"),
     params:
         folder=folder_of,
         data=data_of,

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workflows import devices, processes
+from workflows import cost, devices, processes
 from workflows.checkpoint import (
     CheckpointError,
     load_state,
@@ -29,7 +29,6 @@ from workflows.devices import first_process
 from workflows.files import claim, digest, write_json, write_text
 from workflows.film import Film, moments
 from workflows.metric_networks import Network, read_network
-from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import origin
 from workflows.registry import (
     build_adversary,
@@ -48,7 +47,6 @@ from workflows.training import (
     Losses,
     Observers,
     epochs_done,
-    normalise,
     steps_per_epoch,
     train,
 )
@@ -99,12 +97,6 @@ def run(
     losses = build_losses(knobs, record, perceptual, device)
     critic = losses.adversary
 
-    if network_of(knobs) == "vqgan":
-        found = probe(model, losses, images, knobs, device, together.count)
-        if together.main:
-            print(f"[{spec['cell']}] {found}", flush=True)
-        refuse_beyond(found, device, "batch_size, network_channels or network_blocks")
-
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, record["train"]["sha256"], versions, filmed], sort_keys=True)
 
@@ -131,6 +123,28 @@ def run(
         )
 
     resumed = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
+
+    def say(line: str) -> None:
+        if together.main:
+            print(f"[{spec['cell']}] {line}", flush=True)
+
+    trained = sum(p.numel() for p in model.parameters())
+    if critic is not None:
+        trained += sum(p.numel() for p in critic.parameters())
+    work = cost.Training(
+        knobs,
+        record["image_size"],
+        len(images.train),
+        parameters=trained,
+        parts=together.count,
+    )
+    cost.before_training(
+        cost.estimate(spec["cell"], work, device.type, cost.read_records()),
+        optimiser,
+        planned - int(resumed["step"]),
+        "batch_size or the network's size",
+        say,
+    )
 
     def after_record(record: dict[str, float]) -> None:
         if not together.main:
@@ -185,32 +199,6 @@ def run(
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )
-
-
-def probe(
-    model: torch.nn.Module,
-    losses: Losses,
-    images: Images,
-    knobs: dict[str, Any],
-    device: torch.device,
-    parts: int = 1,
-) -> Estimate:
-    """What this training will take of each process, of which each has one of so many parts.
-
-    The critic is part of it also where it starts later.
-    """
-
-    def step(count: int) -> torch.Tensor:
-        inputs = normalise(images.train[np.arange(count) % len(images.train)], device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=knobs["precision"] == "bf16"):
-            output = model(inputs)
-        term = critic(output.images).mean()
-        return losses.objective(output.images, inputs) - term
-
-    critic = losses.adversary.critic
-    images_seen = knobs["epochs"] * len(images.train)
-    largest = -(-knobs["batch_size"] // parts)
-    return estimate(step, [model, critic], largest, images_seen // parts)
 
 
 def read_perceptual(knobs: dict[str, Any], weights: Path | None) -> Network | None:

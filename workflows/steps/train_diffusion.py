@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
-from workflows import devices, processes
+from workflows import cost, devices, processes
 from workflows.checkpoint import (
     CheckpointError,
     load_state,
@@ -30,7 +30,6 @@ from workflows.data import SMALL, DataError, hold, load_labels, load_train, veri
 from workflows.devices import first_process
 from workflows.diffusion_training import LOG_COLUMNS, Learner, Observers, Points, train
 from workflows.files import claim, digest, write_json, write_text
-from workflows.probe import Estimate, estimate, refuse_beyond
 from workflows.provenance import origin
 from workflows.registry import build_backbone
 from workflows.schema import ConfigError, validate
@@ -74,10 +73,6 @@ def run(
     # The average starts at once and slows down: (1 + t) / (10 + t), up to the knob.
     learner = Learner(backbone, optimiser, EMAModel(backbone.parameters(), knobs["ema_decay"]))
 
-    found = probe(learner, points, knobs, device)
-    print(f"[{spec['cell']}] {found}", flush=True)
-    refuse_beyond(found, device, "batch_size, unet_channels or unet_multipliers")
-
     state = out / "state" / "last.safetensors"
     identity = json.dumps([spec, source, versions, progress_samples], sort_keys=True)
     history = resume(state, identity, lambda packed: unpack(packed, learner))
@@ -90,6 +85,26 @@ def run(
     steps = steps_per_epoch(len(points.points), knobs["batch_size"])
     planned = steps * knobs["epochs"]
     resumed = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
+
+    def say(line: str) -> None:
+        if accelerator.is_main_process:
+            print(f"[{spec['cell']}] {line}", flush=True)
+
+    work = cost.Training(
+        knobs,
+        points.points.shape[-1],
+        len(points.points),
+        progress_samples,
+        sum(p.numel() for p in backbone.parameters()),
+        accelerator.num_processes,
+    )
+    cost.before_training(
+        cost.estimate(spec["cell"], work, device.type, cost.read_records()),
+        optimiser,
+        planned - int(resumed["step"]),
+        "batch_size, unet_channels or unet_multipliers",
+        say,
+    )
 
     def after_record(found: dict[str, float]) -> None:
         if not accelerator.is_main_process:
@@ -151,27 +166,6 @@ def run(
             "parameters": sum(p.numel() for p in backbone.parameters()),
         },
     )
-
-
-def probe(
-    learner: Learner,
-    data: Points,
-    knobs: dict[str, Any],
-    device: torch.device,
-) -> Estimate:
-    """What this training will take."""
-
-    def step(count: int) -> torch.Tensor:
-        rows = torch.arange(count) % len(data.points)
-        times = torch.zeros(count, dtype=torch.long, device=device)
-        labels = times if knobs["conditional"] else None
-        mixed = knobs["precision"] == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            predicted = learner.backbone(data.batch(rows, device), times, labels)
-        return predicted.float().square().mean()
-
-    images = knobs["epochs"] * len(data.points)
-    return estimate(step, [learner.backbone], knobs["batch_size"], images, averaged=True)
 
 
 def load_points(

@@ -1,1 +1,0 @@
-"""What a budget's grid costs, worked out before any of it runs: see docs/cost.md."""
