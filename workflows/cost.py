@@ -202,12 +202,18 @@ def allowed_days() -> float:
     return days
 
 
-def too_much(step: Step, free: float) -> str:
-    """Say why a training cannot run on a device with so many bytes free; empty if it can."""
+def too_much(step: Step, free: float, lower: str) -> str:
+    """Say why a training cannot run on a device with so many bytes free; empty if it can.
+
+    lower: the knobs that make the training smaller.
+    """
     if step.memory > TOLERANCE * free:
-        return f"needs about {step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
-    if step.seconds > DAY * allowed_days():
-        return f"would take {step.seconds / DAY:,.1f} days, more than {VARIABLE}={allowed_days():g}"
+        sizes = f"{step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
+        return f"needs about {sizes}; lower {lower}"
+    days, allowed = step.seconds / DAY, allowed_days()
+    if days > allowed:
+        advice = f"lower epochs or {lower}, or set {VARIABLE}"
+        return f"would take {days:,.1f} days, more than {VARIABLE}={allowed:g}; {advice}"
     return ""
 
 
@@ -221,9 +227,8 @@ def before_training(
     """
     say(str(found))
     device = optimiser.param_groups[0]["params"][0].device
-    advice = f"lower epochs or {lower}, or set {VARIABLE}"
-    if against := too_much(found, memory_of(device)):
-        raise ConfigError(f"{against}; {advice}")
+    if against := too_much(found, memory_of(device), lower):
+        raise ConfigError(against)
     done, start = 0, 0.0
 
     def after_step(*_: Any) -> None:
@@ -240,8 +245,8 @@ def before_training(
             return
         seconds = steps * (time.perf_counter() - start) / TIMED
         say(f"{length(seconds)} at the pace of the first steps")
-        if against := too_much(replace(found, seconds=seconds, memory=0), math.inf):
-            raise ConfigError(f"{against}, at the pace of its first steps; {advice}")
+        if against := too_much(replace(found, seconds=seconds), math.inf, lower):
+            raise ConfigError(f"at the pace of its first steps {against}")
 
     optimiser.register_step_post_hook(after_step)
 
@@ -373,16 +378,19 @@ def hours(budget: Budget, cells: Sequence[str], devices: int) -> tuple[float, fl
     for name in cells:
         below = budget.grid.cells[name].first_stage
         steps = [budget.step("prepare", budget.grid.cells[name].knobs["dataset"])]
-        steps += budget.of_cell(name) + (budget.of_cell(below)[:2] if below in cells else [])
+        if below and below in cells:
+            steps += budget.of_cell(below)[:2]
+        steps += budget.of_cell(name)
         chain = max(chain, sum(step.seconds for step in steps) / 3600)
     return max(share, chain), share + chain * (1 - 1 / devices)
 
 
 def refused(budget: Budget) -> list[str]:
     """Return the trainings that would be refused, each with the reason."""
-    found = [budget.of_cell(name)[0] for name in budget.grid.cells]
     memory = RATES["devices"][budget.device].get("memory", math.inf)
-    return [f"{one.kind} {one.name}: {why}" for one in found if (why := too_much(one, memory))]
+    found = [budget.of_cell(name)[0] for name in budget.grid.cells]
+    reasons = {f"{one.kind} {one.name}": too_much(one, memory, "") for one in found}
+    return [f"{name}: {why.partition(';')[0]}" for name, why in reasons.items() if why]
 
 
 def report(budget: Budget, unfinished: Sequence[str]) -> str:

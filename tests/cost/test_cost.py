@@ -224,7 +224,7 @@ def test_what_does_not_fit_is_refused_before_it_starts(monkeypatch: pytest.Monke
     monkeypatch.delenv("CODEBOOK_DAYS", raising=False)
     _, said = started(Step("train", "a", 60, 11e9), 10)
     assert said == ["about 1 minutes by shipped rates, 11.0 GB"]
-    with pytest.raises(ConfigError, match=r"about 13.0 GB, the device has 9.0 free; lower epochs"):
+    with pytest.raises(ConfigError, match=r"about 13.0 GB, the device has 9.0 free; lower batch"):
         started(Step("train", "a", 60, 13e9), 10)
     long = Step("train", "a", 200 * 86400)
     with pytest.raises(ConfigError, match=r"200.0 days, more than CODEBOOK_DAYS=7; lower epochs o"):
@@ -245,7 +245,7 @@ def test_the_first_steps_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     optimiser, _ = started(Step("train", "a", 60), 20_000)
     for _ in range(cost.WARM_UP + cost.TIMED - 1):
         optimiser.step()
-    with pytest.raises(ConfigError, match=r"1.2 days, more than CODEBOOK_DAYS=1, at the pace of i"):
+    with pytest.raises(ConfigError, match=r"the pace of its first steps would take 1\.2 days"):
         optimiser.step()
 
 
