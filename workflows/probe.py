@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workflows.data.memory import available
+from workflows.devices import free_memory
 from workflows.schema import ConfigError
 
 # Days that a training may take without being asked for; the variable sets another number.
@@ -113,13 +113,6 @@ def _wait(loss: Tensor) -> None:
         torch.cuda.synchronize(loss.device)
 
 
-def memory_of(device: torch.device) -> int:
-    """Bytes that are free on a GPU, or available to this process on the machine."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return available()
-
-
 def allowed_days() -> float:
     """Days that a training may take. Raises ConfigError unless that is a positive number."""
     given = os.environ.get(VARIABLE, str(DAYS))
@@ -137,7 +130,7 @@ def refuse_beyond(found: Estimate, device: torch.device, lower: str) -> None:
 
     lower: the knobs that would make it smaller.
     """
-    free = memory_of(device)
+    free = free_memory(device)
     if found.memory > free:
         raise ConfigError(
             f"needs {found.memory / GIB:.1f} GiB, {device.type} has {free / GIB:.1f} free; "

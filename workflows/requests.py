@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Knobs = Mapping[str, Any]
@@ -32,6 +33,8 @@ STATE_BYTES = 4 * 5
 # Imports, reading arrays, a busy file system: minutes. An interpreter with torch: megabytes.
 START_MINUTES, START_MEGABYTES = 10, 2000
 FACTOR = 2.0
+# The variable that tells the processes of a run its setting `cells_per_gpu`.
+CELLS_PER_GPU = "CODEBOOK_CELLS_PER_GPU"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,17 @@ class Images:
     train: int
     test: int
     side: int
+
+
+def gpus_here(environment: Mapping[str, str], devices: Path = Path("/dev")) -> int:
+    """How many GPUs jobs on this machine may use: those in CUDA_VISIBLE_DEVICES, or else all.
+
+    devices: the folder of device files. This needs no torch, which Snakemake should not wait for.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return len(list(devices.glob("nvidia[0-9]*")))
+    return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
 
 
 def _levels(widths: tuple[int, ...], power: int) -> float:

@@ -36,7 +36,7 @@ def test_memory_and_time_follow_from_one_batch() -> None:
 
 
 def test_what_does_not_fit_is_refused_by_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "memory_of", lambda device: 8 * 2**30)
+    monkeypatch.setattr(probe, "free_memory", lambda device: 8 * 2**30)
     monkeypatch.delenv(probe.VARIABLE, raising=False)
     small = Estimate(10**6, 2**30, 2**30, 100.0, 10**6)
     refuse_beyond(small, CPU, "batch_size")
@@ -59,4 +59,4 @@ def test_days_that_are_none_are_refused(given: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_machine_has_memory() -> None:
-    assert probe.memory_of(CPU) > 2**28
+    assert probe.free_memory(CPU) > 2**28

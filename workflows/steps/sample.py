@@ -16,7 +16,7 @@ import torch
 
 from models.streams import Purpose, generator
 from workflows import devices
-from workflows.checkpoint import CheckpointError, check_model, read_tensors
+from workflows.checkpoint import load_model
 from workflows.files import digest, write_atomically, write_json
 from workflows.protocol import load_protocol
 from workflows.provenance import origin
@@ -24,6 +24,7 @@ from workflows.registry import build_backbone
 from workflows.sampling import sample_points, to_images
 from workflows.schema import ConfigError
 from workflows.spaces import space_of
+from workflows.tensor_files import CheckpointError, read_tensors
 
 # Samples that are kept together while sampling goes on; what an interruption costs at most.
 PART = 256
@@ -64,12 +65,7 @@ def run(
     space = space_of(knobs, stage1, latents)
     backbone = build_backbone(knobs, record["shape"][0], record["classes"])
     file = cell / "model.safetensors"
-    check_model(file, record)
-    tensors, _ = read_tensors(file)
-    try:
-        backbone.load_state_dict(tensors)
-    except Exception as error:
-        raise CheckpointError(f"{file}: not this cell's model ({error})") from error
+    load_model(file, record, backbone)
     backbone = backbone.to(device).requires_grad_(False)
     shape = tuple(record["shape"])
     parts = cell / "state" / "samples"
