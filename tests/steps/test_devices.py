@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +118,24 @@ def test_gpus_are_counted_without_torch(tmp_path: Path, variable: str | None, co
         (tmp_path / name).touch()
     environment = {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}
     assert requests.gpus_here(environment, tmp_path) == count
+
+
+def test_no_more_jobs_run_than_may_share_the_gpus() -> None:
+    """Two GPUs with three cells each: Snakemake runs six jobs on GPUs at a time, of --cores 64."""
+    cell = "results/smoke/cells/mnist_5k/cvq_vae/default/seed0/metrics.csv"
+    config = ["--config", "budget=smoke", "cells_per_gpu=3", "retrain=true"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.slurm.planned", "--cores", "64", *config, "--", cell],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "0,1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    jobs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert {job["gpu_limit"] for job in jobs} == {6}
+    asking = {job["message"].split()[0] for job in jobs if job["resources"].get("gpu") == 1}
+    assert asking == {"Inception", "Train", "Evaluate"}
 
 
 def test_tf32_is_for_gpus_and_never_for_distances(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,8 +38,15 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 BUDGET = RUN.budget
-# What jobs ask a cluster for, beside what their own work makes of it. Without one nobody asks.
-GPU = {"gpu": 1} if RUN.gpu else {}
+# Jobs that run on this machine share its GPUs, and Snakemake starts no more of them at a time than
+# may share. Jobs that are sent to a cluster ask the cluster for a GPU if the run says so.
+LOCAL = workflow.resource_settings.nodes is None
+GPUS_HERE = requests.gpus_here(os.environ) if LOCAL else 0
+GPU = {"gpu": 1} if RUN.gpu or GPUS_HERE else {}
+if GPUS_HERE and workflow.is_main_process:
+    os.environ[requests.CELLS_PER_GPU] = str(RUN.cells_per_gpu)
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", GPUS_HERE * RUN.cells_per_gpu)
 PACE = requests.GPU if GPU else requests.PROCESSOR
 MOST_MINUTES = 60 * RUN.hours
 RESULTS = f"results/{BUDGET}"
