@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +218,21 @@ def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
             Observers(lambda _: None, poison),
         )
     assert epochs_done(history, 5) == 1
+
+
+def test_a_training_imports_little() -> None:
+    """Each cell is a process of its own, and would wait for what it imports."""
+    unused = {
+        "pandas",
+        "jsonschema",
+        "diffusers",
+        "accelerate",
+        "matplotlib",
+        "torchvision",
+        "lpips",
+    }
+    code = "import sys, workflows.steps.train; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"torch", "numpy", "safetensors"} <= loaded
+    assert not unused & loaded
