@@ -75,10 +75,7 @@ def run(
     shown = moments(steps * knobs["epochs"]) if filmed else frozenset()
     film = Film(learner.model, images.validation, shown, device)
     if network_of(knobs) == "vqgan":
-        found = probe(learner, images, knobs, processes.count())
-        if processes.is_main():
-            print(f"[{spec['cell']}] {found}", flush=True)
-        refuse_beyond(found, device, "batch_size, network_channels or network_blocks")
+        refuse_too_large(learner, images, spec)
         share_work(learner)
     sha256 = loaded.record["train"]["sha256"]
     session = Session(
@@ -166,6 +163,14 @@ def read_perceptual(knobs: Mapping[str, Any], weights: Path | None) -> Network |
     if weights is None:
         raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
     return read_network(weights, f"lpips_{knobs['perceptual_network']}")
+
+
+def refuse_too_large(learner: Learner, images: Images, spec: Mapping[str, Any]) -> None:
+    """Print what this training will take. Raises ConfigError if that is too much."""
+    found = probe(learner, images, spec["knobs"], processes.count())
+    if processes.is_main():
+        print(f"[{spec['cell']}] {found}", flush=True)
+    refuse_beyond(found, learner.device, "batch_size, network_channels or network_blocks")
 
 
 def share_work(learner: Learner) -> None:
