@@ -15,7 +15,7 @@ from benchmarks.measure import Row, Work, ratio, side_by_side
 from workflows.data import describe, names
 from workflows.grid import load_grid
 from workflows.registry import build_autoencoder, build_objective, loss_weights
-from workflows.training import Images, Losses, normalise, train_epoch
+from workflows.training import Learner, Losses, normalise, train_epoch
 
 VARIANCE = 0.063287
 WORK = "training step, CIFAR10 shapes, batch 1024, closest anchors"
@@ -44,11 +44,11 @@ def pictures() -> np.ndarray:
 
 def ours(precision: str) -> Work:
     pixels, settings = pictures(), knobs(precision)
-    images = Images(pixels, pixels[:16], VARIANCE)
+    images = torch.from_numpy(pixels)
     model = build_autoencoder(settings, 3, 1).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(model.parameters(), 3e-4, fused=True)
-    losses = losses_of(settings)
-    return lambda: list(train_epoch(model, optimiser, images, losses, settings, 0, CPU))
+    learner = Learner(model, optimiser, losses_of(settings))
+    return lambda: list(train_epoch(learner, images, settings, 0))
 
 
 def restated() -> Work:

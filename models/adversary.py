@@ -10,8 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.division import UNDIVIDED, Division
-
 # Of the published configurations.
 WIDTH, LAYERS = 64, 3
 SLOPE = 0.2
@@ -64,21 +62,19 @@ class Adversary(nn.Module):
         images: Float[Tensor, "b c h w"],
         others: Float[Tensor, ""],
         last_layer: Tensor,
-        division: Division = UNDIVIDED,
     ) -> Float[Tensor, ""]:
         """What the decoder loses to the critic, weighted so that it pulls as much as `others`.
 
         images: the decoder's, with their graph. others: the loss they have otherwise. last_layer:
-        the decoder's last weight, where both are compared (eq. 6 and 7). division: where `images`
-        are a part of a batch; `others` and what is returned are of the whole.
+        the decoder's last weight, where both are compared (eq. 6 and 7).
         """
         if int(self.steps) < self.start:
             return images.new_zeros(())
-        term = -self.critic(division.gather(images)).mean()
+        term = -self.critic(images).mean()
         # Once back through the critic, and not to its weights, whose gradients nobody wants here.
         (pull,) = torch.autograd.grad(term, images)
         pulls = [
-            division.average(torch.autograd.grad(one, last_layer, of, retain_graph=True)[0]).norm()
+            torch.autograd.grad(one, last_layer, of, retain_graph=True)[0].norm()
             for one, of in ((others, None), (images, pull))
         ]
         balance = (pulls[0] / (pulls[1] + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
@@ -89,10 +85,7 @@ class Adversary(nn.Module):
     def adapt(
         self, images: Float[Tensor, "b c h w"], reconstructions: Float[Tensor, "b c h w"]
     ) -> None:
-        """Train the critic to tell them apart, by hinge loss, and count the step.
-
-        Of a divided batch it wants all images: its normalisation takes its mean over them.
-        """
+        """Train the critic to tell them apart, by hinge loss, and count the step."""
         self.steps += 1
         if int(self.steps) <= self.start:
             return

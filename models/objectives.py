@@ -1,7 +1,4 @@
-"""Reconstruction terms: how far an output is from its image. All take images in [-1, 1].
-
-They are of the whole batch, also where the images at hand are a part of it (`division`).
-"""
+"""Reconstruction terms: how far an output is from its image. All take images in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -12,10 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.division import UNDIVIDED, Division
-
-# Of output and images, (b, c, h, w) both, and a division if there is one: a scalar.
-Objective = Callable[..., Float[Tensor, ""]]
+# Of output and images, (b, c, h, w) both: a scalar.
+Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def mse_over_variance(variance: float) -> Objective:
@@ -28,8 +23,8 @@ def mse_over_variance(variance: float) -> Objective:
     if not variance > 0:
         raise ValueError(f"variance: expected a positive number, got {variance}")
 
-    def objective(output: Tensor, images: Tensor, division: Division = UNDIVIDED) -> Tensor:
-        return division.whole(F.mse_loss(output, images)) / variance
+    def objective(output: Tensor, images: Tensor) -> Tensor:
+        return F.mse_loss(output, images) / variance
 
     return objective
 
@@ -37,33 +32,30 @@ def mse_over_variance(variance: float) -> Objective:
 def log_mse(
     output: Float[Tensor, "b c h w"],
     images: Float[Tensor, "b c h w"],
-    division: Division = UNDIVIDED,
 ) -> Tensor:
     """SQ-VAE's (D / 2) log S: the Gaussian likelihood at its best decoder variance.
 
     D is the number of values of one image, S the squared error of one image, averaged over the
     batch. S is not divided by D; that would only add a constant.
     """
-    error = division.whole((output - images).square().sum() / len(images))
+    error = (output - images).square().sum() / len(images)
     return images[0].numel() / 2 * torch.log(error)
 
 
 def log_likelihood(
     output: Float[Tensor, "b c h w"],
     images: Float[Tensor, "b c h w"],
-    division: Division = UNDIVIDED,
 ) -> Tensor:
     """`log_mse` for one value of an image, log(S) / 2, to be weighed against terms of that size."""
-    return log_mse(output, images, division) / images[0].numel()
+    return log_mse(output, images) / images[0].numel()
 
 
 def l1(
     output: Float[Tensor, "b c h w"],
     images: Float[Tensor, "b c h w"],
-    division: Division = UNDIVIDED,
 ) -> Tensor:
     """Mean absolute error."""
-    return division.whole(F.l1_loss(output, images))
+    return F.l1_loss(output, images)
 
 
 def with_perceptual(
@@ -74,8 +66,8 @@ def with_perceptual(
     distance: of two batches (n, 3, h, w) in [-1, 1], (n,); grey images are tiled for it.
     """
 
-    def objective(output: Tensor, images: Tensor, division: Division = UNDIVIDED) -> Tensor:
+    def objective(output: Tensor, images: Tensor) -> Tensor:
         pair = (x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (images, output))
-        return base(output, images, division) + weight * division.whole(distance(*pair).mean())
+        return base(output, images) + weight * distance(*pair).mean()
 
     return objective

@@ -59,6 +59,9 @@ def measurements(cell: str, planned: Row, budget: str, found: State) -> list[Row
         note = f"last good step {record['steps']}" + (f"; {message}" if message else "")
         return [{**known, **_nothing("diverged", note)}]
     evaluation = _evaluation(folder)
+    # Evaluations of earlier releases have no status; they failed where they met such a model.
+    if evaluation.get("status") == "diverged":
+        return [{**known, **_nothing("diverged", f"evaluation: {evaluation['message']}")}]
     metrics = read_csv(folder / "metrics.csv", "metrics")
     if metrics.empty:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")

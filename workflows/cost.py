@@ -20,7 +20,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workflows.data import DataError, Dataset, describe, names
-from workflows.data.memory import memory_of
 from workflows.reading import load_yaml
 from workflows.schema import ConfigError
 
@@ -225,9 +224,11 @@ def before_training(
     The first steps are timed. If all `steps` would take too long at their pace, the optimiser's
     step raises. lower: the knobs that make the training smaller. Raises ConfigError.
     """
+    from workflows.devices import free_memory
+
     say(str(found))
     device = optimiser.param_groups[0]["params"][0].device
-    if against := too_much(found, memory_of(device), lower):
+    if against := too_much(found, free_memory(device), lower):
         raise ConfigError(against)
     done, start = 0, 0.0
 

@@ -1,4 +1,4 @@
-"""Which device a process works on."""
+"""The device that a process works on, and how much of its memory the process may take."""
 
 from __future__ import annotations
 
@@ -6,57 +6,92 @@ import fcntl
 import itertools
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 import torch
 
+from workflows.allocator import CELLS_PER_GPU
+from workflows.data.memory import available
 from workflows.schema import ConfigError
 
-# Leases of this process, held open until it ends; the system then gives them back, come what may.
+# Lock files of this process. The system releases the locks when the process ends, however it ends.
 _HELD: list[IO[str]] = []
 
 
 def choose(folder: Path | None = None) -> torch.device:
-    """A GPU if there is one, the least busy if there are several, else the processor.
+    """The least busy of the GPUs that this process may use, or the processor if there is none.
 
-    Where CUDA_VISIBLE_DEVICES is set, a scheduler or the user has chosen already.
-    folder: of the leases; by default one that all processes of this user on this machine share.
+    folder: where the lock files are; by default all processes of this user on this machine share a
+    folder. Each process that torchrun started gets the GPU of its own number.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    gpus = torch.cuda.device_count()
-    if gpus == 1 or "CUDA_VISIBLE_DEVICES" in os.environ:
-        return torch.device("cuda", 0)
+    names = visible(torch.cuda.device_count(), os.environ)
+    if "LOCAL_RANK" in os.environ:
+        number = int(os.environ["LOCAL_RANK"])
+        names = {number: names[number]}
     shared = Path(tempfile.gettempdir()) / f"codebook-gpus-{os.getuid()}"
-    return torch.device("cuda", lease(gpus, folder or shared))
+    return torch.device("cuda", lease(names, folder or shared))
 
 
-def lease(gpus: int, folder: Path) -> int:
-    """A GPU in [0, gpus) that no more processes hold than any other; held until this one ends."""
+def visible(count: int, environment: Mapping[str, str]) -> dict[int, str]:
+    """torch's number of each GPU -> its name on this machine.
+
+    torch numbers only the GPUs in CUDA_VISIBLE_DEVICES, from 0 on. Two processes that see different
+    GPUs must not take them for the same ones.
+    """
+    listed = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    names = listed if any(listed) else [str(number) for number in range(count)]
+    return dict(zip(range(count), names, strict=False))
+
+
+def lease(names: Mapping[int, str], folder: Path) -> int:
+    """The number of a GPU that no more processes hold than any other, held until this one ends.
+
+    names: of the GPUs to choose from, by number. There is one lock file for each GPU and place: the
+    first places of all GPUs are taken before the second place of any.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for place in itertools.count():
-        for gpu in range(gpus):
-            file = (folder / f"gpu{gpu}-{place}").open("w")
+        for number, name in names.items():
+            file = (folder / f"{name}.{place}").open("w")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.close()
                 continue
             _HELD.append(file)
-            return gpu
+            return number
     raise AssertionError("there is always another place")
 
 
-def first_process() -> bool:
-    """Whether this is the only process of a training, or the one of several that writes."""
-    return os.environ.get("RANK", "0") == "0"
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take, on a GPU or of the machine's memory."""
+    if device.type != "cuda":
+        return available()
+    free, total = torch.cuda.mem_get_info(device)
+    own = torch.cuda.memory_allocated(device)
+    # torch keeps memory that it no longer needs, and the driver counts this memory as used. A
+    # process that no run started may take a whole GPU.
+    unused = torch.cuda.memory_reserved(device) - own
+    return share_of_memory(free + unused, total, own, int(os.environ.get(CELLS_PER_GPU, "1")))
+
+
+def share_of_memory(free: int, total: int, own: int, cells: int) -> int:
+    """Bytes that one of `cells` processes may still take of a GPU.
+
+    free: bytes that nobody holds now. own: bytes that this process holds. Cells that start at the
+    same time all see the same free memory, so each is limited to its part of the total.
+    """
+    return max(0, min(free, total // cells - own))
 
 
 def out_of_memory(error: Exception) -> str:
-    """What to tell whose training ran out of the machine's memory or a GPU's.
+    """The message for a training that ran out of the memory of the machine or of a GPU.
 
-    Raises the error itself if it is of anything else.
+    Raises `error` itself if it has another cause.
     """
     said = " ".join(str(error).split())
     if not isinstance(error, MemoryError | torch.OutOfMemoryError) and (
@@ -72,8 +107,8 @@ def out_of_memory(error: Exception) -> str:
 def set_precision(precision: str, device: torch.device) -> None:
     """Let convolutions on a GPU use TF32 if `precision` is "tf32", and only then.
 
-    Matrix products, the quantiser's distances, are never shortened: that gives latents other codes.
-    Raises ConfigError for "tf32" on a processor, which has none.
+    Matrix products, which the quantiser's distances are made of, never use TF32: it would give some
+    latents another code. Raises ConfigError for "tf32" on a processor, which has no TF32.
     """
     if precision == "tf32" and device.type != "cuda":
         raise ConfigError("precision: tf32 needs a GPU; allowed on this machine: fp32, bf16")
@@ -82,7 +117,7 @@ def set_precision(precision: str, device: torch.device) -> None:
 
 
 def name(device: torch.device) -> str:
-    """What results call it."""
+    """The name of a device in results."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({torch.backends.cpu.get_cpu_capability()})"

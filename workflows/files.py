@@ -12,63 +12,77 @@ from pathlib import Path
 from typing import Any
 
 
+class NotWritten(OSError):
+    """A file that could not be written; the message names the file and says what to do."""
+
+
+class Held(OSError):
+    """Another process has claimed a file; the message names the file and the process."""
+
+
 def digest(file: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-class NotWritten(OSError):
-    """A file that could not be written; the message names it and says what to do."""
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` with a temporary path beside `path`, flush the file to disk and rename it.
 
-
-def write_atomically(
-    path: Path, write: Callable[[Path], None], before: Callable[[], None] = lambda: None
-) -> None:
-    """Call `write` with a temporary path beside `path`, flush it to disk and rename it.
-
-    before: called when the new file is whole on disk and the old one still has its name. Raises
-    NotWritten where `write` or the disk raises OSError; the old file is then as it was.
+    Raises NotWritten where `write` or the disk raises OSError; the old file is then as it was.
     """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _write_atomically(path, write, before)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        if error.filename and not Path(error.filename).name.startswith(f".{path.name}."):
-            # What it was to be copied from, for one.
+        if error.filename and Path(error.filename).name != temporary.name:
+            # The file that `write` could not read, for example.
             reason += f": {error.filename}"
         raise NotWritten(
             f"{path}: could not be written ({reason}); nothing finished is lost, run again once "
             "there is room and leave to write"
         ) from error
-
-
-def _write_atomically(
-    path: Path, write: Callable[[Path], None], before: Callable[[], None]
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        before()
-        temporary.replace(path)
-        _flush_names(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-class Held(OSError):
-    """Another process works on it; the message names the file and, if it can, the process."""
+def _flush_folder(folder: Path) -> None:
+    """Keep a power cut from undoing a rename. Not every file system allows this."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text`, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 @contextmanager
 def claim(file: Path) -> Iterator[None]:
-    """Claim a file, so that no other process does what is done meanwhile. Raises Held at once.
+    """Hold a lock file, so that no other process works on the same cell. Raises Held at once.
 
-    The system lets go of it when the process ends, however it ends. File systems that know no
-    locks let everyone have it.
+    The system releases the lock when this process ends, however it ends. A file system without
+    locks lets every process go on.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as handle:
@@ -87,28 +101,3 @@ def claim(file: Path) -> Iterator[None]:
         handle.write(str(os.getpid()))
         handle.flush()
         yield
-
-
-def _flush_names(folder: Path) -> None:
-    """Without it a power cut can undo a rename. Not every file system lets a folder be flushed."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON, atomically."""
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text`, atomically."""
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -1,239 +1,159 @@
-"""The processes that a training is divided over: how they start, and what each does for the others.
+"""Several processes for one training, each on a device of its own.
 
-torchrun or `accelerate launch` starts them, or `--processes` does. Each computes its part of every
-batch. What depends on the whole of a batch, a codebook's choices and statistics, losses that are no
-means over images, a critic's normalisation, every process computes alike from what all of them
-have gathered, in the order of the images, so that nothing depends on how many there are but the
-order of sums. See docs/decisions/0019-processes-gather-what-depends-on-the-batch.md.
+VQGAN and diffusion models can be trained this way. `--processes 4` starts four copies of a step
+with torchrun. Every copy runs the same loop on the same whole batches. Only the modules that are
+handed to `divide` share the work: each process computes its own part of the batch, and all
+processes then exchange the results. Everything outside these modules (quantiser, losses, critic)
+sees the whole batch and needs no change. The numbers are those of one process, up to the order of
+sums. See docs/decisions/0019-processes-gather-what-depends-on-the-batch.md.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor, distributed, nn
 
-from workflows import devices
 from workflows.schema import ConfigError
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
-# prctl's number for "send me this signal when my parent has gone".
-PARENT_GONE = 1
-
-
-def started() -> int:
-    """How many processes torchrun has started this one among; 1 without it."""
+def count() -> int:
+    """How many processes train together; 1 unless torchrun started this one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def ensure(wanted: int, batch_size: int, module: str, threads: int) -> None:
-    """Be one of `wanted` processes: unless they have been started, become what starts them.
+def is_main() -> bool:
+    """Whether this process is the one that reports and writes files."""
+    return os.environ.get("RANK", "0") == "0"
 
-    module: the step, which is run with this process's arguments. threads: of each process. Raises
-    ConfigError for more processes than images of a batch or GPUs, or other than were started.
+
+def say(line: str) -> None:
+    """Print a line once, however many processes there are."""
+    if is_main():
+        print(line, flush=True)
+
+
+def start(wanted: int, most: int, module: str) -> None:
+    """Replace this process by `wanted` processes, unless torchrun has started it already.
+
+    most: how many processes this training may have. module: the step, which each process runs with
+    the arguments of this one. Raises ConfigError for fewer than one process, for more than `most`,
+    or for more than this machine has GPUs.
     """
-    launched = "LOCAL_RANK" in os.environ
-    count = started() if launched and wanted == 1 else wanted
-    if launched and count != started():
-        raise ConfigError(f"--processes: {wanted}, but {started()} were started; leave it out")
-    if not 1 <= count <= batch_size:
-        raise ConfigError(f"--processes: {count}; allowed: 1 to batch_size, which is {batch_size}")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
-    if here > 1 and torch.cuda.is_available() and here > torch.cuda.device_count():
-        gpus = torch.cuda.device_count()
-        raise ConfigError(f"--processes: {here}; allowed: 1 to {gpus}, the GPUs of this machine")
-    if launched and sys.platform == "linux":
-        # A launcher that is killed cannot end them, and two runs would write to one folder.
-        ctypes.CDLL(None).prctl(PARENT_GONE, signal.SIGKILL)
-    if launched or count == 1:
+    if not 1 <= wanted <= most:
+        raise ConfigError(f"--processes: {wanted}; allowed: 1 to {most} for this model")
+    if "LOCAL_RANK" in os.environ or wanted == 1:
         return
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else wanted
+    if wanted > gpus:
+        raise ConfigError(f"--processes: {wanted}; this machine has {gpus} GPUs")
+    # Without a number torchrun gives each process one thread and prints a warning.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={wanted}"]
     os.execv(sys.executable, [sys.executable, *launcher, "-m", module, *sys.argv[1:]])
 
 
-def device() -> torch.device:
-    """This process's: of several on GPUs each has the one of its own number."""
-    if started() > 1 and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return devices.choose()
+def divide(modules: list[nn.Module | None], alike: list[nn.Module | None], root: nn.Module) -> None:
+    """Let all processes share the work of `modules`; does nothing where there is one process.
 
-
-@dataclass(frozen=True)
-class Part:
-    """rows: of a batch, those of one process. share: its images over an even part's.
-
-    The average over processes of their own means, each times its share, is the mean over the batch.
+    modules: each maps tensors (b, ...) to one tensor (b, ...), image by image. Each process
+    computes a part of the batch, and the gradients of their weights are summed over processes.
+    alike: modules that every process computes in full. Rounding on a GPU may differ between
+    processes, so all processes take over the main one's weights before each training step.
+    root: the model whose call begins a training step. None stands for a module that the training
+    does without. Must be called on the device that the modules are on.
     """
+    if count() == 1:
+        return
+    if not distributed.is_initialized():
+        device = next(root.parameters()).device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    for module in filter(None, modules):
+        parts = _Parts()
+        module.register_forward_pre_hook(parts.take)
+        module.register_forward_hook(parts.join)
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                # Also called for torch.autograd.grad, so a critic sees the whole gradient.
+                parameter.register_hook(_summed)
 
-    rows: slice
-    share: float
+    def agree(_: nn.Module, __: Any) -> None:
+        for module in filter(None, alike if root.training else []):
+            for tensor in (*module.parameters(), *module.buffers()):
+                distributed.broadcast(tensor.detach(), 0)
+
+    root.register_forward_pre_hook(agree)
 
 
-def part_of(images: int, process: int, processes: int) -> Part:
-    """What a process has of a batch: the images from its own number on, in steps of `processes`.
+class _Parts:
+    """The hooks of one module: take this process's part of its inputs, and join all outputs."""
 
-    One that is left without any has the first one, for nothing: all processes must take part.
+    images = 0  # of the whole batch
+
+    def take(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.images = len(inputs[0])
+        return tuple(_Take.apply(x) if isinstance(x, Tensor) else x for x in inputs)
+
+    def join(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return _Join.apply(output, self.images)
+
+
+def own_rows(images: int, process: int, processes: int) -> Tensor:
+    """The rows of a batch that a process computes: equally many for each, in one run.
+
+    Numbers from `images` on stand for rows that another process computes, too. They are there
+    because every process must take part in each exchange with as many rows as the others.
     """
-    rows = slice(process, None, processes)
-    own = len(range(images)[rows])
-    return Part(rows, own * processes / images) if own else Part(slice(1), 0.0)
+    each = -(-images // processes)
+    return torch.arange(process * each, (process + 1) * each)
 
 
-class Alone:
-    """One process, which has every batch whole and nobody to wait for."""
-
-    count = 1
-    main = True
-
-    def prepare(self, model: nn.Module) -> None:
-        """Nothing to do."""
-
-    def part(self, batch: Tensor) -> Tensor:
-        """All of it."""
-        return batch
-
-    def compute(self, model: nn.Module, images: Tensor) -> Any:
-        """The model's output."""
-        return model(images)
-
-    def whole(self, mean: Tensor) -> Tensor:
-        """As it is."""
-        return mean
-
-    def average(self, gradient: Tensor) -> Tensor:
-        """As it is."""
-        return gradient
-
-    def gather(self, part: Tensor) -> Tensor:
-        """As it is."""
-        return part
-
-    def agree(self, *modules: nn.Module | None) -> None:
-        """Nobody to agree with."""
+def _own_rows(whole: Tensor) -> Tensor:
+    rows = own_rows(len(whole), distributed.get_rank(), distributed.get_world_size())
+    return rows.to(whole.device)
 
 
-class Several:
-    """One of several processes; `models.division.Division` for what it has of a batch.
-
-    Every process has the loss of the whole batch, hence the gradients that come back to what was
-    gathered are summed over processes; DistributedDataParallel averages them, once, at the weights.
-    """
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        """accelerator: of all processes, already connected."""
-        self.accelerator = accelerator
-        self.count = accelerator.num_processes
-        self.main = accelerator.is_main_process
-        self._images = 0
-        self._network: nn.Module | None = None
-
-    @property
-    def _part(self) -> Part:
-        return part_of(self._images, self.accelerator.process_index, self.count)
-
-    def prepare(self, model: nn.Module) -> None:
-        """Let `compute` average gradients, and show the quantiser all latents while it trains."""
-        self._network = self.accelerator.prepare(model)
-        quantiser: nn.Module = model.quantiser  # type: ignore[assignment]
-        quantiser.register_forward_pre_hook(self._all_latents)
-        quantiser.register_forward_hook(self._own_vectors)
-
-    def part(self, batch: Tensor) -> Tensor:
-        """This process's images of a batch, (b, c, h, w); what follows is of this batch."""
-        self._images = len(batch)
-        return batch[self._part.rows]
-
-    def compute(self, model: nn.Module, images: Tensor) -> Any:
-        """The output of the model that was prepared, for a part's images."""
-        assert self._network is not None, "prepare comes first"
-        return self._network(images)
-
-    def whole(self, mean: Tensor) -> Tensor:
-        """The mean over the images of the batch, from that over the part; with a graph."""
-        return _Average.apply(mean * self._part.share, self.accelerator)
-
-    def average(self, gradient: Tensor) -> Tensor:
-        """Over processes, without a graph."""
-        return self.accelerator.reduce(gradient.contiguous(), "mean")
-
-    def gather(self, part: Tensor) -> Tensor:
-        """Values of all images of the batch, in its order, from those of the part; with a graph."""
-        return _Gather.apply(part, self._images, self.accelerator)
-
-    def agree(self, *modules: nn.Module | None) -> None:
-        """Give all processes the main one's numbers: a GPU does not sum twice in the same order."""
-        for module in modules:
-            if module is not None:
-                for tensor in (*module.parameters(), *module.buffers()):
-                    torch.distributed.broadcast(tensor.detach(), 0)
-
-    def _all_latents(self, quantiser: nn.Module, latents: tuple[Tensor]) -> tuple[Tensor] | None:
-        return (self.gather(latents[0]),) if quantiser.training else None
-
-    def _own_vectors(self, quantiser: nn.Module, _: Any, found: Any) -> Any:
-        """The vectors and codes of the part; losses and assignment stay those of the batch."""
-        if not quantiser.training:
-            return None
-        rows = self._part.rows
-        return replace(found, vectors=found.vectors[rows], codes=found.codes[rows])
+def _gathered(part: Tensor) -> Tensor:
+    part = part.contiguous()
+    parts = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, part)
+    return torch.cat(parts)
 
 
-Processes = Alone | Several
-ALONE = Alone()
+def _summed(gradient: Tensor) -> Tensor:
+    total = gradient.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total
 
 
-def join(own: torch.device) -> Processes:
-    """Connect the processes that were started, this one on its device; alone there is no other."""
-    if started() == 1:
-        return ALONE
-    # Half a second of imports, which most trainings do without.
-    from accelerate import Accelerator
-
-    # accelerate would take the first GPU of each process, not the one that it has.
-    os.environ.setdefault("ACCELERATE_TORCH_DEVICE", str(own))
-    return Several(Accelerator(cpu=own.type == "cpu", mixed_precision="no"))
-
-
-class _Average(torch.autograd.Function):
-    """The average over processes of a tensor of one shape, to each of them."""
+class _Take(torch.autograd.Function):
+    """A whole batch to this process's part; backward, all parts' gradients to the batch's."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, accelerator: Accelerator) -> Tensor:
-        ctx.accelerator = accelerator
-        return accelerator.reduce(own, "mean")
+    def forward(ctx: Any, whole: Tensor) -> Tensor:
+        ctx.images = len(whole)
+        return whole[_own_rows(whole) % len(whole)]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _gathered(gradient)[: ctx.images]
+
+
+class _Join(torch.autograd.Function):
+    """All processes' parts to the whole batch; backward, the batch's gradient to one's part."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, images: int) -> Tensor:
+        return _gathered(part)[:images]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return ctx.accelerator.reduce(gradient, "mean"), None
-
-
-class _Gather(torch.autograd.Function):
-    """Parts of a batch to the batch, in the order of `part_of`, to each process."""
-
-    @staticmethod
-    def forward(ctx: Any, part: Tensor, images: int, accelerator: Accelerator) -> Tensor:
-        ctx.accelerator, ctx.own = accelerator, len(part)
-        processes = accelerator.num_processes
-        longest = -(-images // processes)
-        padded = F.pad(part, (0, 0) * (part.ndim - 1) + (0, longest - len(part)))
-        found = accelerator.gather(padded).unflatten(0, (processes, longest))
-        # Image i is number i // processes of process i % processes; padding comes last.
-        return found.transpose(0, 1).flatten(0, 1)[:images]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        accelerator = ctx.accelerator
-        total = accelerator.reduce(gradient.contiguous(), "sum")
-        own = total[accelerator.process_index :: accelerator.num_processes]
-        # A process without images of its own has one that leads nowhere.
-        return F.pad(own, (0, 0) * (own.ndim - 1) + (0, ctx.own - len(own))), None, None
+        rows = _own_rows(gradient)
+        part = gradient[rows % len(gradient)]
+        part[rows >= len(gradient)] = 0
+        return part, None

@@ -14,6 +14,17 @@ from workflows.schema import ConfigError, load_yaml
 PROTOCOLS = Path(__file__).parent / "protocols"
 
 
+class NotFinite(ValueError):
+    """A model gave values that are no finite numbers, so that it cannot be measured."""
+
+
+def check_finite(values: np.ndarray, what: str) -> None:
+    """Raise NotFinite if a value is not finite. what: the values' name in the message."""
+    wrong = np.count_nonzero(~np.isfinite(values))
+    if wrong:
+        raise NotFinite(f"{what} hold values that are not finite ({wrong} of {values.size})")
+
+
 @dataclass(frozen=True)
 class Protocol:
     """rounding: "nearest" or "truncate". jpeg_quality, fid_resize: None to leave the step out.
@@ -30,9 +41,8 @@ class Protocol:
     version: int
 
     def quantise(self, pictures: np.ndarray) -> np.ndarray:
-        """Floats of any shape, clipped to [0, 1], to uint8. Raises ValueError if not finite."""
-        if not np.isfinite(pictures).all():
-            raise ValueError("reconstructions hold values that are not finite")
+        """Floats of any shape, clipped to [0, 1], to uint8. Raises NotFinite."""
+        check_finite(pictures, "the model's images")
         scaled = np.clip(pictures, 0, 1) * 255
         return (np.rint(scaled) if self.rounding == "nearest" else scaled).astype(np.uint8)
 

@@ -12,25 +12,33 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-import jsonschema
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from workflows import schema as schemas
 from workflows import strict_yaml
 from workflows.schema import ConfigError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
-# For JSON Schema 2.0 is an integer; for range(), a shape or a cell's name it is none.
-_Strict: Any = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+
+
+@cache
+def _strict() -> Any:
+    """The validator's class. For JSON Schema 2.0 is an integer; for range() or a shape it is not.
+
+    A training imports this module and should not wait for a library that it does not use.
+    """
+    import jsonschema
+
+    types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    ),
-)
+    )
+    return jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=types)
 
 
 def load_yaml(path: Path, schema_name: str | None) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def validate_some(content: Any, schema_name: str, where: str) -> None:
 
 
 def _check(content: Any, rules: Mapping[str, Any], where: str) -> None:
-    wrong = schemas._first(_Strict(rules), content)
+    wrong = schemas._first(_strict()(rules), content)
     if wrong is not None:
         raise ConfigError(f"{where}: {schemas._explain(wrong)}")
 

@@ -149,7 +149,9 @@ def _evaluation(
         if file in found["files"] and digest(folder / file) != found["files"][file]:
             yield f"measured before the present {file} was made"
     sampled = _read(folder / "sampling.json") or {}
-    if wanted.get("sampling") and sampled.get("status") == "finished":
+    # A model that diverged while it was trained has not been sampled, and its record says nothing
+    # of sampling.
+    if wanted.get("sampling") and (sampled.get("status") == "finished" or "versions" in sampled):
         yield from _differences(wanted["sampling"], filled(planned, sampled), ())
         yield from _versions(wanted["sampling_versions"], sampled)
     yield from _versions(wanted["versions"], found)

@@ -1,4 +1,4 @@
-"""Training images on the device, or near it where they do not fit."""
+"""Training images on the device, or beside it where they do not fit."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflows.data.memory import SHARE, gather, memory_of
+from workflows.data.memory import SHARE, gather
+from workflows.devices import free_memory
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """uint8 (n, c, h, w) in main memory or in a file, of which rows are read as they are asked for.
+    """uint8 images (n, c, h, w) in main memory or in a file; rows are read when asked for.
 
-    It is indexed as a tensor of the processor is, by a tensor of rows, and gives the same numbers.
+    A tensor of row numbers indexes it, as it would index a tensor on the processor.
     """
 
     images: np.ndarray
     device: ClassVar[torch.device] = torch.device("cpu")
 
     def __len__(self) -> int:
-        """How many images."""
+        """The number of images."""
         return len(self.images)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Those rows, in that order."""
+        """These rows, in this order."""
         return torch.from_numpy(gather(self.images, rows.numpy()))
 
 
 def on_device(images: np.ndarray, device: torch.device) -> Tensor | Streamed:
-    """uint8 images (n, c, h, w), whole on `device`, so that nothing is copied while it trains.
+    """uint8 images (n, c, h, w) as a tensor on `device`, so that training copies nothing to it.
 
-    Those of a memory-mapped file, and on a GPU those that would take more than a share of what is
-    free there, are streamed.
+    Memory-mapped images are streamed instead, and so are images that would take more than a SHARE
+    of the memory that is free on a GPU.
     """
     if isinstance(images, np.memmap):
         return Streamed(images)
-    if device.type != "cpu" and images.nbytes > SHARE * memory_of(device):
+    if device.type != "cpu" and images.nbytes > SHARE * free_memory(device):
         return Streamed(images)
     return torch.from_numpy(images).to(device)

@@ -8,9 +8,10 @@ from typing import Any
 
 from workflows.schema import ConfigError, refuse_unknown
 
-KEYS = ("budget", "retrain", "gpu", "hours")
+KEYS = ("budget", "retrain", "gpu", "cells_per_gpu", "hours")
 WEEK = 7 * 24
 MOST_HOURS = 24 * 365 * 100
+MOST_CELLS = 1000
 # As Snakemake reads them: `True` is a boolean by then, `true` is still text.
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -20,14 +21,15 @@ class RunConfig:
     """budget: the name of one. retrain: True for all cells, False for none that is finished, or the
     id of the cell that is to be trained again.
 
-    gpu: whether a job asks a cluster for one. hours: the most that a job asks for, as a partition
-    has it.
+    gpu: whether a job asks a cluster for a GPU. hours: the longest time limit that a job asks a
+    cluster for. cells_per_gpu: how many jobs of this machine share a GPU at the same time.
     """
 
     budget: str
     retrain: bool | str
     gpu: bool
     hours: int
+    cells_per_gpu: int = 1
 
 
 def read(config: Mapping[str, Any]) -> RunConfig:
@@ -45,7 +47,8 @@ def read(config: Mapping[str, Any]) -> RunConfig:
         )
     gpu = _number(config, "gpu", 0, (0, 1), "0 or 1")
     hours = _number(config, "hours", WEEK, (1, MOST_HOURS), "a whole number of hours, 1 or more")
-    return RunConfig(str(budget), retrain, bool(gpu), hours)
+    cells = _number(config, "cells_per_gpu", 1, (1, MOST_CELLS), "a whole number, 1 or more")
+    return RunConfig(str(budget), retrain, bool(gpu), hours, cells)
 
 
 def _number(

@@ -6,11 +6,15 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
-import pandas as pd
 import yaml
+
+# A training needs this module's errors, and should not wait for libraries that it does not use.
+# The functions that need them import them.
+if TYPE_CHECKING:
+    import jsonschema
+    import pandas as pd
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
@@ -42,6 +46,8 @@ def load_yaml(path: Path, schema_name: str | None) -> dict[str, Any]:
 
 def validate(content: Any, schema_name: str, where: str) -> None:
     """Check `content` against a schema. where: what the message begins with. Raises ConfigError."""
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(schema(schema_name))
     wrong = _first(validator, content)
     if wrong is not None:
@@ -63,6 +69,9 @@ def read_csv(path: Path, schema_name: str) -> pd.DataFrame:
     Columns of type string stay text, with the digits of the source; empty cells are empty strings
     in text columns and NaN in numeric ones.
     """
+    import jsonschema
+    import pandas as pd
+
     columns = schema(schema_name)["properties"]
     text = {name: str for name, rule in columns.items() if rule.get("type", "string") == "string"}
     try:
@@ -92,6 +101,8 @@ def read_csv(path: Path, schema_name: str) -> pd.DataFrame:
 
 def _first(validator: Any, content: Any) -> jsonschema.ValidationError | None:
     """The error to report: a value that is wrong in itself before one that another forbids."""
+    import jsonschema
+
     errors = list(validator.iter_errors(content))
     plain = [e for e in errors if not {"then", "else"} & set(e.absolute_schema_path)]
     return jsonschema.exceptions.best_match(plain or errors)

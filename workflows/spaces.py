@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from workflows.checkpoint import CheckpointError, Trained, load_trained
+from workflows.checkpoint import Trained, load_trained
 from workflows.files import digest
 from workflows.registry import build_space
-from workflows.tensor_files import open_rows, write_rows
+from workflows.tensor_files import CheckpointError, open_rows, write_rows
 
 BATCH = 64
 

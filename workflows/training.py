@@ -1,7 +1,9 @@
-"""The training loop: one function in plain sight."""
+"""The training loop of autoencoders."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +16,11 @@ from torch import Tensor, nn
 
 from models.streams import Purpose, generator
 from workflows.metrics.usage import perplexity, usage
-from workflows.processes import ALONE, Processes
 from workflows.resident import Streamed, on_device
 
-# Records of a run at least, so that its curves have a shape even when it has few epochs.
+# A run has about as many records, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
-# Validation images that usage and perplexity of a record are counted over: some 30,000 latents.
+# Usage and perplexity of a record are counted over so many validation images: some 30,000 latents.
 WATCHED = 500
 WATCHED_BATCH = 50
 LOG_COLUMNS = [
@@ -35,7 +36,7 @@ LOG_COLUMNS = [
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a number; the message says at which epoch."""
+    """The loss is no longer a finite number; the message names the epoch."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,40 @@ class Images:
 
 @dataclass(frozen=True)
 class Losses:
-    """objective: the reconstruction term. weights: of the quantiser's losses. adversary: a critic
-    that the decoder is trained against, which changes when it is told to `adapt`; or none.
+    """What a model is trained to minimise.
+
+    objective: the reconstruction term. weights: of each of the quantiser's losses. adversary: the
+    critic that the decoder is trained against, which learns when its `adapt` is called; or None.
+    perceptual: the network that the objective measures distances with, or None.
     """
 
-    objective: Callable[..., Tensor]
+    objective: Callable[[Tensor, Tensor], Tensor]
     weights: Mapping[str, float]
     adversary: Any = None
+    perceptual: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model, what it minimises and the optimiser that changes it."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    losses: Losses
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
 
 
 @dataclass(frozen=True)
 class Observers:
-    """after_record: called with every new record, to report. after_epoch: with the whole history
-    once an epoch is over, to save. after_step: with the number of steps done, 0 before the first.
+    """Functions that the loop calls.
+
+    after_record: gets every new record, to report progress. after_epoch: gets the whole history
+    once an epoch is over, to save a state. after_step: gets the number of steps done, beginning
+    with 0 before the first step.
     """
 
     after_record: Callable[[dict[str, float]], None]
@@ -76,7 +98,7 @@ def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
 
 
 def batches(images: Tensor | Streamed, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """One epoch's batches, uint8; the order depends on seed and epoch alone. None is dropped."""
+    """One epoch's batches, uint8; the order depends on seed and epoch alone. The last is short."""
     stream = generator(seed, Purpose.ORDER, epoch)
     order = torch.randperm(len(images), generator=stream).to(images.device)
     for rows in order.split(batch_size):
@@ -89,62 +111,37 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def record_marks(steps: int, epochs: int) -> frozenset[int]:
-    """The steps of an epoch, counted from 1, after which it is looked at; the last one always is.
+    """The steps of an epoch, counted from 1, after which a record is taken; always the last.
 
-    Once an epoch in long runs; in short ones so often that a run has about RECORDS records.
+    Long runs have one record an epoch. Short runs have more, so that a run has about RECORDS.
     """
     times = min(steps, math.ceil(RECORDS / epochs))
     return frozenset(round(steps * part / times) for part in range(1, times + 1))
 
 
 def train_epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    images: Images,
-    losses: Losses,
+    learner: Learner,
+    images: Tensor | Streamed,
     knobs: Mapping[str, Any],
     epoch: int,
-    device: torch.device,
     after_step: Callable[[int], None] = lambda _: None,
-    processes: Processes = ALONE,
 ) -> Iterator[dict[str, float]]:
     """Train for one epoch, yielding a record after each of its `record_marks`.
 
-    A record: step (of the epoch, from 1), loss and reconstruction (means over the images since the
-    last record), images_per_second. after_step: called with the steps since the first epoch; it
-    leaves the model as it is. processes: that each batch is divided over, with the model prepared.
-    Raises Diverged when a mean loss is not finite.
+    images: uint8 (n, c, h, w), as `on_device` gives them. A record holds step (of the epoch, from
+    1), loss and reconstruction (means over the images since the last record) and
+    images_per_second. after_step: gets the steps since the first epoch and must not change the
+    model. Raises Diverged when a mean loss is not finite.
     """
-    # Bytes on the device where they fit, so that nothing is copied to it in the loop.
-    resident = on_device(images.train, device)
-    steps = steps_per_epoch(len(resident), knobs["batch_size"])
+    steps = steps_per_epoch(len(images), knobs["batch_size"])
     marks = record_marks(steps, knobs["epochs"])
-    # Summed on the device: reading a loss every step would wait for it.
-    sums, seen, start = torch.zeros(2, device=device), 0, time.perf_counter()
-    model.train()
-    for step, batch in enumerate(
-        batches(resident, knobs["batch_size"], knobs["seed"], epoch), start=1
-    ):
-        inputs = normalise(processes.part(batch), device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=knobs["precision"] == "bf16"):
-            output = processes.compute(model, inputs)
-        # Losses are of the whole batch, whatever part of it is here.
-        reconstruction = losses.objective(output.images, inputs, processes)
-        loss = reconstruction + sum(
-            losses.weights[name] * value for name, value in output.quantised.losses.items()
-        )
-        if losses.adversary is not None:
-            last_layer = model.decoder.last_layer  # type: ignore[union-attr]
-            loss = loss + losses.adversary(output.images, reconstruction, last_layer, processes)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        model.quantiser.adapt(output.quantised.assignment)  # type: ignore[operator, union-attr]
-        if losses.adversary is not None:
-            pair = (processes.gather(x) for x in (inputs, output.images.detach()))
-            losses.adversary.adapt(*pair)
-        processes.agree(model.quantiser, losses.adversary)  # type: ignore[arg-type]
-        optimiser.step()
-        sums += torch.stack([loss.detach(), reconstruction.detach()]) * len(batch)
+    # Losses are summed on the device: reading one at every step would wait for the device.
+    sums, seen, start = torch.zeros(2, device=learner.device), 0, time.perf_counter()
+    learner.model.train()
+    ordered = batches(images, knobs["batch_size"], knobs["seed"], epoch)
+    for step, batch in enumerate(ordered, start=1):
+        inputs = normalise(batch, learner.device)
+        sums += train_step(learner, inputs, knobs["precision"] == "bf16") * len(batch)
         seen += len(batch)
         paused = time.perf_counter()
         after_step(epoch * steps + step)
@@ -159,20 +156,44 @@ def train_epoch(
                 "reconstruction": reconstruction_mean,
                 "images_per_second": seen / (time.perf_counter() - start),
             }
-            # Whoever took the record may have looked at the model in evaluation mode.
-            model.train()
-            sums, seen, start = torch.zeros(2, device=device), 0, time.perf_counter()
+            # The caller may have put the model into evaluation mode to measure it.
+            learner.model.train()
+            sums, seen, start = torch.zeros(2, device=learner.device), 0, time.perf_counter()
+
+
+def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
+    """Train on one batch (b, c, h, w) in [-1, 1]; returns its loss and reconstruction term, (2,).
+
+    mixed: whether the networks compute in bfloat16.
+    """
+    model, losses = learner.model, learner.losses
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
+        output = model(inputs)
+    reconstruction = losses.objective(output.images, inputs)
+    loss = reconstruction + sum(
+        losses.weights[name] * value for name, value in output.quantised.losses.items()
+    )
+    if losses.adversary is not None:
+        last_layer = model.decoder.last_layer  # type: ignore[union-attr]
+        loss = loss + losses.adversary(output.images, reconstruction, last_layer)
+    learner.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    model.quantiser.adapt(output.quantised.assignment)  # type: ignore[operator, union-attr]
+    if losses.adversary is not None:
+        losses.adversary.adapt(inputs, output.images.detach())
+    learner.optimiser.step()
+    return torch.stack([loss.detach(), reconstruction.detach()])
 
 
 @torch.inference_mode()
-def count_codes(
-    model: nn.Module, images: np.ndarray, codebook_size: int, device: torch.device
-) -> np.ndarray:
-    """How often each code is hit over `images`, shape (K,); the model is in evaluation mode.
+def count_codes(model: nn.Module, images: np.ndarray, codebook_size: int) -> np.ndarray:
+    """How often each code is hit over `images`, shape (K,).
 
-    Images are not decoded for it, which would cost as much again.
+    Puts the model into evaluation mode. Decoding the images would cost as much again, so only the
+    encoder and the quantiser run.
     """
     model.eval()
+    device = next(model.parameters()).device
     counts = torch.zeros(codebook_size, dtype=torch.long, device=device)
     for start in range(0, len(images), WATCHED_BATCH):
         batch = normalise(images[start : start + WATCHED_BATCH], device)
@@ -182,35 +203,30 @@ def count_codes(
 
 
 def train(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    learner: Learner,
     images: Images,
-    losses: Losses,
     knobs: Mapping[str, Any],
     history: list[dict[str, float]],
     observers: Observers,
-    device: torch.device,
-    processes: Processes = ALONE,
 ) -> None:
     """Train from where `history` ends, the end of an epoch, to the last epoch.
 
-    history: the records, LOG_COLUMNS each; those of an epoch are appended once it is whole, so
-    that a run that diverges ends with its last whole epoch. Raises Diverged.
+    history: the records, LOG_COLUMNS each. Records of an epoch are appended once the epoch is
+    over, so that the history of a run that diverges ends with a whole epoch. Raises Diverged.
     """
     steps = steps_per_epoch(len(images.train), knobs["batch_size"])
     before = history[-1]["seconds"] if history else 0.0
     done = epochs_done(history, steps)
-    processes.prepare(model)
+    # Once for all epochs: an upload takes time, and memory that torch keeps for itself would make
+    # a later one look too large for the device.
+    resident = on_device(images.train, learner.device)
     start = time.perf_counter()
     if not done:
         observers.after_step(0)
     for epoch in range(done, knobs["epochs"]):
         fresh: list[dict[str, float]] = []
-        after_step = observers.after_step
-        for found in train_epoch(
-            model, optimiser, images, losses, knobs, epoch, device, after_step, processes
-        ):
-            counts = count_codes(model, images.validation[:WATCHED], knobs["codebook_size"], device)
+        for found in train_epoch(learner, resident, knobs, epoch, observers.after_step):
+            counts = count_codes(learner.model, images.validation[:WATCHED], knobs["codebook_size"])
             step = epoch * steps + int(found["step"])
             record = {
                 **found,
@@ -229,3 +245,12 @@ def train(
 def epochs_done(history: list[dict[str, float]], steps: int) -> int:
     """Whole epochs behind a history. steps: of an epoch."""
     return int(history[-1]["step"]) // steps if history else 0
+
+
+def log_text(history: list[dict[str, float]], columns: list[str]) -> str:
+    """The records of a history as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import plain, quantiser, step
 from workflows.registry import build_autoencoder
-from workflows.training import Images, normalise, train_epoch
+from workflows.training import Learner, normalise, train_epoch
 
 CPU = torch.device("cpu")
 
@@ -50,17 +50,19 @@ def test_training_steps_agree() -> None:
     """Three steps of the whole model: the same losses from the same weights."""
     settings = {**step.knobs("fp32"), "batch_size": 16}
     pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32), np.uint8)
-    images, losses = Images(pixels, pixels, step.VARIANCE), step.losses_of(settings)
+    images = torch.from_numpy(pixels)
     mine = build_autoencoder(settings, 3, 3).to(memory_format=torch.channels_last)
     theirs = plain.PlainAutoencoder(3, plain.PlainQuantiser(512, 64), 64)
     state = mine.state_dict()
     renamed = {"quantiser.usage": "quantiser.refresh.blend.usage"}
     theirs.load_state_dict({key: state[renamed.get(key, key)] for key in theirs.state_dict()})
-    first, second = (torch.optim.Adam(model.parameters(), 3e-4) for model in (mine, theirs))
-    inputs = normalise(pixels, CPU).contiguous()
-    for _ in range(3):
-        (record,) = train_epoch(mine, first, images, losses, settings, 0, CPU)
-        # The order within the batch differs; no sum depends on it beyond rounding.
-        loss, perplexity = plain.step(theirs, second, inputs, step.VARIANCE)
-        assert record["loss"] == pytest.approx(loss, rel=1e-4)
+    optimisers = [torch.optim.Adam(model.parameters(), 3e-4) for model in (mine, theirs)]
+    learner = Learner(mine, optimisers[0], step.losses_of(settings))
+    for turn in range(3):
+        (record,) = train_epoch(learner, images, settings, 0)
+        # The order within the batch is another one; no sum depends on it beyond rounding.
+        loss, perplexity = plain.step(
+            theirs, optimisers[1], normalise(pixels, CPU).contiguous(), step.VARIANCE
+        )
+        assert record["loss"] == pytest.approx(loss, rel=1e-4), turn
         assert perplexity >= 1

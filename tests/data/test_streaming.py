@@ -231,9 +231,9 @@ def test_rows_are_gathered_in_any_order() -> None:
 
 def test_a_gpu_that_is_too_small_reads_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     images, device = np.zeros((4, 1, 2, 2), np.uint8), torch.device("meta")
-    monkeypatch.setattr(resident, "memory_of", lambda device: 64)
+    monkeypatch.setattr(resident, "free_memory", lambda device: 64)
     assert isinstance(on_device(images, device), torch.Tensor)
-    monkeypatch.setattr(resident, "memory_of", lambda device: 63)
+    monkeypatch.setattr(resident, "free_memory", lambda device: 63)
     source = on_device(images, device)
     assert isinstance(source, Streamed)
     assert [len(batch) for batch in batches(source, 3, 0, 0)] == [3, 1]
@@ -280,7 +280,7 @@ def test_an_autoencoder_does_not_depend_on_where_its_images_are(
 
     monkeypatch.setattr("workflows.training.on_device", spied)
     spec = json.loads(spec_of())
-    both_ways(monkeypatch, tmp_path, lambda out: train.run(spec, digits, out, 1))
+    both_ways(monkeypatch, tmp_path, lambda out: train.run(spec, digits, out))
     assert {type(source) for source in sources} == {torch.Tensor, Streamed}
 
 
@@ -288,7 +288,7 @@ def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
     digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stage1 = tmp_path / "stage1"
-    train.run(json.loads(spec_of()), digits, stage1, 1, versions=VERSIONS)
+    train.run(json.loads(spec_of()), digits, stage1, VERSIONS)
     torch.set_flush_denormal(False)
     file = stage1 / "latents.safetensors"
     latents.run(stage1, digits, VERSIONS, file)
@@ -298,7 +298,7 @@ def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
             monkeypatch,
             tmp_path / method,
             lambda out, spec=spec, points=points: train_diffusion.run(
-                spec, digits, out, 1, points, {}, 2
+                spec, digits, out, points, {}, 2
             ),
         )
     # Latents are those of all images at once, and of unit variance.

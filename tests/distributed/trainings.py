@@ -1,120 +1,120 @@
-"""Small trainings, one of every kind, that a test computes alone and `ranks` with several."""
+"""Small trainings that a test computes alone and that two processes compute together.
+
+`torchrun ... -m tests.distributed.trainings OUT` writes what each process ends with.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers.training_utils import EMAModel
+from safetensors.torch import save_file
 from torch import Tensor
 
-from models.autoencoder import Autoencoder, Reconstruction
-from models.division import UNDIVIDED, Division
-from models.quantiser.interface import Quantised
 from tests.conftest import LARGE, VARIANTS
-from workflows.processes import Processes
+from workflows import diffusion_training, processes, training
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
+    build_backbone,
     build_objective,
     loss_weights,
 )
-from workflows.training import Images, Losses, Observers, steps_per_epoch, train
+from workflows.steps.train import share_work
+from workflows.training import Images, Learner, Losses, Observers
 
-CPU = torch.device("cpu")
-# Batches of 7, 7 and 2: four processes have parts of 2 and 1, and two of them none of the last.
-IMAGES, BATCH = 16, 7
-RATE = 0.01
-# Validation images of a record of the whole step.
-WATCHED = 20
-# Codevectors are moved near others every 20 steps; the second one shall be such.
-PASSED = {"near_codevectors": 18}
-
-
-def _cases() -> dict[str, dict[str, Any]]:
-    small = {name: knobs for name, knobs in VARIANTS.items() if "network" not in knobs}
-    # Against the critic from step 1 on; SQ-VAE's term is the logarithm of a mean.
-    large = {
-        f"vqgan-{method}": {**VARIANTS[method], **LARGE, "adversarial_start": 1}
-        for method in ("sq_vae", "movq")
-    }
-    # As many codes as the last batch has latents: codevectors are never drawn twice, which would
-    # leave it to rounding which of two equal ones a latent is nearest to.
-    same = {"batch_size": BATCH, "epochs": 1, "codebook_size": 8}
-    return {name: {**knobs, **same} for name, knobs in (small | large).items()}
+# Batches of 7 and 1 images: parts of unequal size, and a batch with fewer images than processes.
+IMAGES, BATCH = 8, 7
+# More steps would enlarge differences of rounding, which the critic's weight multiplies.
+SAME = {"batch_size": BATCH, "epochs": 1, "adversarial_start": 1, "precision": "fp32"}
+# A quantiser whose objective is the logarithm of a mean, one whose decoder sees the vectors twice,
+# and one that draws anchors from all latents of a batch.
+METHODS = ("sq_vae", "movq", "cvq_vae")
+UNET = {
+    **{"method": "ddpm", "seed": 1, "conditional": True, "label_dropout": 0.3},
+    **{"unet_channels": 8, "unet_multipliers": [1, 1], "unet_blocks": 1, "attention_levels": 1},
+    **{"head_channels": 8, "noise_steps": 50, "noise_schedule": "linear", "noise_start": 0.001},
+    **{"noise_end": 0.02, "diffusion_loss": "l2", "learning_rate": 0.01, "warmup_steps": 1},
+}
+NOBODY = Observers(lambda _: None, lambda _: None)
 
 
-CASES = _cases()
+class Distance(torch.nn.Module):
+    """Stands in for the perceptual network: (n, 3, h, w) twice to (n,)."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).square().mean(dim=(1, 2, 3))
 
 
-class Exact(Autoencoder):
-    """The same in double precision.
-
-    Codevectors that share an anchor differ by a thousandth, and rounding in single precision
-    decides which of them a latent is nearest to.
-    """
-
-    def forward(self, images: Tensor) -> Reconstruction:
-        quantised = self.quantise(images)
-        return Reconstruction(self.decoder(quantised.vectors), quantised)
-
-    def quantise(self, images: Tensor) -> Quantised:
-        return self.quantiser(self.encoder(images.double()))
+def pictures(side: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (IMAGES, 1, side, side), dtype=np.uint8)
 
 
-def exact(knobs: dict[str, Any]) -> bool:
-    """Whether the training is in double precision; RQ-VAE's library is not, and VQGAN is slow."""
-    return knobs["method"] != "rq_vae" and "network" not in knobs
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """tensors: of the model's state and the critic's. history: LOG_COLUMNS but for time."""
-
-    tensors: dict[str, Tensor]
-    history: list[dict[str, float]]
-
-
-def _images(side: int) -> Images:
-    array = np.random.default_rng(0).integers(0, 256, (IMAGES + 8, 1, side, side), dtype=np.uint8)
-    return Images(array[:IMAGES], array[IMAGES:], 0.08)
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """In place of the perceptual one."""
-    return (a - b).square().mean(dim=(1, 2, 3))
-
-
-def outcome(knobs: dict[str, Any], processes: Processes) -> Outcome:
-    """Train with knobs, from their seed."""
+def autoencoder(method: str) -> dict[str, Tensor]:
+    """The weights of a VQGAN and its critic after an epoch, and the losses of its history."""
+    knobs = {**VARIANTS[method], **LARGE, **SAME, "codebook_size": 8}
+    model = build_autoencoder(knobs, 1, 4).to(memory_format=torch.channels_last)
     critic = build_adversary(knobs, 1)
-    # The critic's patches want as many pixels.
-    images = _images(24 if critic is not None else 8)
-    planned = steps_per_epoch(IMAGES, BATCH) * knobs["epochs"]
-    model = build_autoencoder(knobs, 1, planned).to(memory_format=torch.channels_last)
-    objective = build_objective(knobs, 0.08, _distance)
-    if knobs["method"] in PASSED:
-        model.quantiser.refresh.step.passed = PASSED[knobs["method"]]
-    if exact(knobs):
-        model.double().__class__ = Exact
-
-    def loss(output: Tensor, images: Tensor, division: Division = UNDIVIDED) -> Tensor:
-        return objective(output, images.to(output.dtype), division)
-
-    losses = Losses(loss, loss_weights(knobs, images.train[0].size), critic)
+    distance = Distance()
+    objective = build_objective(knobs, 0.08, distance)
+    losses = Losses(objective, loss_weights(knobs, 24**2), critic, distance)
+    # Adam would make a whole step of a gradient that is zero but for rounding.
+    critic.optimiser = torch.optim.SGD(critic.critic.parameters(), 0.01)
+    learner = Learner(model, torch.optim.SGD(model.parameters(), 0.01), losses)
+    share_work(learner)
     history: list[dict[str, float]] = []
-    nobody = Observers(lambda _: None, lambda _: None)
-    # Adam makes a step of any gradient, also of what is zero but for rounding.
-    optimiser = torch.optim.SGD(model.parameters(), RATE)
-    if critic is not None:
-        critic.optimiser = torch.optim.SGD(critic.critic.parameters(), RATE)
-    train(model, optimiser, images, losses, knobs, history, nobody, CPU, processes)
-    timed = ("images_per_second", "seconds")
-    tensors = model.state_dict()
-    if critic is not None:
-        tensors |= {f"critic.{name}": value for name, value in critic.state_dict().items()}
-    return Outcome(
-        {name: value.clone().contiguous() for name, value in tensors.items()},
-        [{k: v for k, v in record.items() if k not in timed} for record in history],
-    )
+    images = Images(pictures(24), pictures(24), 0.08)
+    training.train(learner, images, knobs, history, NOBODY)
+    return ended(history, {**model.state_dict(), **critic.state_dict(prefix="critic.")})
+
+
+def diffusion() -> dict[str, Tensor]:
+    """The same of a diffusion model, with its average and the samples along the way."""
+    knobs = {**UNET, **SAME}
+    network = build_backbone(knobs, 1, 3)
+    average = EMAModel(network.parameters(), 0.9)
+    optimiser = torch.optim.SGD(network.parameters(), 0.01)
+    learner = diffusion_training.Learner(network, optimiser, average, samples=3)
+    processes.divide([network], [], network)
+    history: list[dict[str, float]] = []
+    data = diffusion_training.Points(pictures(8), np.arange(IMAGES) % 3, 3)
+    diffusion_training.train(learner, data, knobs, history, NOBODY)
+    averages = {f"average.{i}": value for i, value in enumerate(average.shadow_params)}
+    samples = {f"samples.{epoch}": value for epoch, value in learner.kept.items()}
+    return ended(history, {**network.state_dict(), **averages, **samples})
+
+
+def ended(history: list[dict[str, float]], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    losses = torch.tensor([record["loss"] for record in history])
+    copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+    return {"losses": losses, **copies}
+
+
+CASES: dict[str, Any] = {
+    **{method: lambda method=method: autoencoder(method) for method in METHODS},
+    "diffusion": diffusion,
+}
+
+
+def agreed() -> dict[str, Tensor]:
+    """A weight that differs between processes, after a step of the model that it is part of."""
+    layer = torch.nn.Linear(2, 2)
+    torch.nn.init.constant_(layer.weight, float(os.environ["RANK"]))
+    processes.divide([], [layer, None], layer)
+    layer(torch.zeros(1, 2))
+    return {"weight": layer.weight.detach()}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, rank = Path(sys.argv[1]), os.environ["RANK"]
+    for name, case in {**CASES, "agreed": agreed}.items():
+        save_file(case(), out / f"{name}.{rank}.safetensors")
+    (out / f"main.{rank}.json").write_text(json.dumps(processes.is_main()))
+    torch.distributed.destroy_process_group()

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("generation")
     found = Made(root / "mnist_5k", root / "stage1", root / "stage1" / "latents.safetensors")
     prepare("mnist_5k", found.data)
-    train.run(json.loads(spec_of()), found.data, found.stage1, threads=1, versions=VERSIONS)
+    train.run(json.loads(spec_of()), found.data, found.stage1, VERSIONS)
     latents.run(found.stage1, found.data, VERSIONS, found.latents)
     torch.set_flush_denormal(False)
     return found
@@ -68,6 +68,6 @@ def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a diffusion model into `out`; its weights."""
     spec = diffusion_spec(**changes)
     file = made.latents if spec["knobs"]["method"] == "ldm" else None
-    train_diffusion.run(spec, made.data, out, 1, file, {"method": 3}, progress_samples=5)
+    train_diffusion.run(spec, made.data, out, file, {"method": 3}, progress_samples=5)
     torch.set_flush_denormal(False)
     return load_file(out / "model.safetensors")

@@ -15,10 +15,13 @@ from tests.generation.conftest import SAMPLING, Made, trained
 from tests.steps.conftest import Command, Refused, command, refused
 from workflows.collecting import collect
 from workflows.evaluation import COLUMNS
+from workflows.files import digest, write_json
 from workflows.metrics.manifold import NEIGHBOURS
 from workflows.records import State
 from workflows.schema import schema
+from workflows.steps import evaluate_samples, sample
 from workflows.steps.evaluate_samples import SHOWN
+from workflows.tensor_files import read_tensors, save_tensors
 
 __all__ = ["command", "refused"]
 
@@ -83,6 +86,46 @@ def test_pictures_show_samples_and_their_neighbours(chain: Chain) -> None:
     assert any(np.array_equal(picture[28:56, 28:56, 1], image) for image in train)
 
 
+def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) -> None:
+    """They are measured and collected as those of a training that diverged are."""
+    for file in chain.cell.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    tensors, about = read_tensors(tmp_path / "model.safetensors")
+    spoilt = {name: value * np.nan for name, value in tensors.items()}
+    save_tensors(tmp_path / "model.safetensors", spoilt, about)
+    record = json.loads((tmp_path / "train.json").read_text())
+    record["model_sha256"] = digest(tmp_path / "model.safetensors")
+    write_json(tmp_path / "train.json", record)
+    sampling = {**SAMPLING, "samples": 20}
+    sample.run(tmp_path, sampling, chain.made.stage1, chain.made.latents, {"sampling": 1})
+    sampled = json.loads((tmp_path / "sampling.json").read_text())
+    message = "the model's points hold values that are not finite (7840 of 7840)"
+    assert (sampled["status"], sampled["message"]) == ("diverged", message)
+    # Other settings or versions are a reason to sample it again.
+    assert sampled.items() >= {**sampling, "versions": {"sampling": 1}}.items()
+    evaluate_samples.run(tmp_path, chain.made.data, chain.weights, chain.reference)
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert (found["status"], found["message"]) == ("diverged", message)
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 0
+    measured = collected(tmp_path, tmp_path / "collected")
+    assert list(measured["status"]) == ["diverged"]
+    assert list(measured["note"]) == [f"evaluation: {message}"]
+
+
+def collected(cell: Path, out: Path) -> pd.DataFrame:
+    """Collect a cell; its lines of measured.csv."""
+    knobs = {**json.loads((cell / "train.json").read_text())["knobs"], **SAMPLING}
+    name = "mnist_5k/ldm/default/seed0"
+    plan = {
+        "budget": "smoke",
+        "cells": {name: {"folder": str(cell), "knobs": knobs, "missing": None, "stage": 2}},
+        "rows": [{"table": "one", "row": "LDM", "cell": name}],
+        "tables": {"one": {"protocols": ["samples"]}},
+    }
+    collect(plan, {name: State(recorded=True)}, out)
+    return pd.read_csv(out / "measured.csv")
+
+
 def test_samples_equal_to_training_images_are_found_out(
     chain: Chain, command: Command, tmp_path: Path
 ) -> None:
@@ -122,24 +165,15 @@ def test_the_fewest_that_may_be_asked_for_can_be_measured(
 
 
 def test_collected_curves_hold_loss_and_distance(chain: Chain, tmp_path: Path) -> None:
-    knobs = {**json.loads((chain.cell / "train.json").read_text())["knobs"], **SAMPLING}
-    cell = "mnist_5k/ldm/default/seed0"
-    plan = {
-        "budget": "smoke",
-        "cells": {cell: {"folder": str(chain.cell), "knobs": knobs, "missing": None, "stage": 2}},
-        "rows": [{"table": "one", "row": "LDM", "cell": cell}],
-        "tables": {"one": {"protocols": ["samples"]}},
-    }
-    collect(plan, {cell: State(recorded=True)}, tmp_path)
+    measured = collected(chain.cell, tmp_path)
     curves = pd.read_csv(tmp_path / "curves.csv")
     assert list(curves.loc[curves["FID"].notna(), "epoch"]) == [0, 1, 2, 3]
     assert curves["loss"].notna().sum() == 12
     assert curves["usage"].isna().all()
     assert len(pd.read_csv(tmp_path / "codes.csv")) == 0
     names = {path.name for path in (tmp_path / "reconstructions").iterdir()}
-    stem = cell.replace("/", "__")
+    stem = "mnist_5k__ldm__default__seed0"
     assert names == {f"{stem}.png", f"{stem}__neighbours.png"}
-    measured = pd.read_csv(tmp_path / "measured.csv")
     assert list(measured["metric"]) == ["FID", "KID", "precision", "recall"]
 
 

@@ -16,12 +16,12 @@ from tests.generation.conftest import SAMPLING, VERSIONS, Made, diffusion_spec, 
 from tests.steps.conftest import Command, python
 from tests.steps.conftest import command as command
 from workflows import diffusion_training
-from workflows.checkpoint import CheckpointError, read_tensors, save_tensors
 from workflows.data import DataError, prepare
 from workflows.diffusion_training import Points, draws, moments
 from workflows.schema import ConfigError
 from workflows.spaces import digest, read_latents
 from workflows.steps import latents, sample, train_diffusion
+from workflows.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
 def test_latents_have_unit_variance_and_say_what_they_are_of(made: Made) -> None:
@@ -84,14 +84,14 @@ def test_a_resumed_training_is_the_same_training(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, epoch: int
 ) -> None:
     straight = trained(made, tmp_path / "straight", method=method)
-    whole = diffusion_training._epoch
+    whole = diffusion_training.train_epoch
 
     def dying(*arguments: Any) -> Any:
-        if arguments[6] == epoch:
+        if arguments[3] == epoch:
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    monkeypatch.setattr(diffusion_training, "_epoch", dying)
+    monkeypatch.setattr(diffusion_training, "train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
         trained(made, tmp_path / "resumed", method=method)
     monkeypatch.undo()
@@ -185,13 +185,13 @@ def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) ->
         latents.run(made.stage1, tmp_path / "photo_patches", VERSIONS, tmp_path / "l")
     with pytest.raises(CheckpointError, match=r"dataset: is .*must be"):
         train_diffusion.run(
-            diffusion_spec(), tmp_path / "photo_patches", tmp_path / "o", 1, made.latents
+            diffusion_spec(), tmp_path / "photo_patches", tmp_path / "o", made.latents
         )
     spec = diffusion_spec(method="ddpm", conditional=True)
     with pytest.raises(DataError, match="photo_patches has no classes"):
-        train_diffusion.run(spec, tmp_path / "photo_patches", tmp_path / "o", 1)
+        train_diffusion.run(spec, tmp_path / "photo_patches", tmp_path / "o")
     with pytest.raises(ConfigError, match="--latents: needed by a model of latents"):
-        train_diffusion.run(diffusion_spec(), made.data, tmp_path / "o", 1)
+        train_diffusion.run(diffusion_spec(), made.data, tmp_path / "o")
     record = json.loads((made.stage1 / "train.json").read_text())
     broken = tmp_path / "broken"
     broken.mkdir()

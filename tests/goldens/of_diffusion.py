@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,15 +79,14 @@ def trained() -> Numbers:
     """Losses, averaged weights and samples along a training of six steps."""
     network = build_backbone(DIFFUSION, 2, CLASSES)
     optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION["learning_rate"])
-    learner = diffusion_training.Learner(network, optimiser, EMAModel(network.parameters(), 0.9))
-    data = diffusion_training.Points(points(10, 2, 4, 4).numpy(), np.arange(10) % CLASSES)
+    average = EMAModel(network.parameters(), 0.9)
+    learner = diffusion_training.Learner(network, optimiser, average, samples=3)
+    labels = np.arange(10) % CLASSES
+    data = diffusion_training.Points(points(10, 2, 4, 4).numpy(), labels, CLASSES)
     history: list[dict[str, float]] = []
     nobody = diffusion_training.Observers(lambda record: None, lambda records: None)
-    # Its settings are the whole process's, which runs other tests before this one and after.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=True, mixed_precision="no")
-    diffusion_training.train(learner, data, DIFFUSION, CLASSES, 3, history, nobody, accelerator)
-    AcceleratorState._reset_state(reset_partial_state=True)
+    knobs = {**DIFFUSION, "precision": "fp32"}
+    diffusion_training.train(learner, data, knobs, history, nobody)
     weights = torch.cat([weight.flatten() for weight in learner.ema.shadow_params])
     kept = torch.stack([learner.kept[epoch] for epoch in sorted(learner.kept)])
     losses = [record["loss"] for record in history]

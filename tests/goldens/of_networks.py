@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from models import convnet, vqgan
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong
-from tests.goldens.made import CPU, KNOBS, inputs, pictures, slope, summary
+from tests.goldens.made import KNOBS, inputs, pictures, slope, summary
 from workflows import training
 from workflows.registry import (
     build_adversary,
@@ -64,15 +64,13 @@ def trained(count: int, side: int, method: str, network: str, **changes: Any) ->
     model, adversary = build_autoencoder(knobs, 1, steps), build_adversary(knobs, 1)
     objective = build_objective(knobs, VARIANCE, distance)
     history: list[dict[str, float]] = []
+    losses = training.Losses(objective, loss_weights(knobs, side**2), adversary)
     training.train(
-        model,
-        build_optimiser(knobs, model),
+        training.Learner(model, build_optimiser(knobs, model), losses),
         training.Images(images[:count], images[count:], VARIANCE),
-        training.Losses(objective, loss_weights(knobs, side**2), adversary),
         knobs,
         history,
         training.Observers(lambda record: None, lambda records: None),
-        CPU,
     )
     # A critic's lessons differ by rounding enough to give a latent another code.
     codes = ("usage", "perplexity") if adversary is None else ()

@@ -162,7 +162,7 @@ def test_bad_input_is_refused_before_any_network_runs(pictures, networks: Networ
     for value in (np.nan, np.inf):
         holed = made.copy()
         holed[7, 1, 2, 3] = value
-        refused("reconstructions hold values that are not finite", made=holed)
+        refused("the model's images hold values that are not finite", made=holed)
         refused("reference features hold values", reference=np.full_like(reference, value))
     refused("reference holds 7 images' features, 12 are needed", reference=reference[:7])
     refused(

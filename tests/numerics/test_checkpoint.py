@@ -16,18 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from workflows import checkpoint
-from workflows.checkpoint import (
-    PREVIOUS,
-    CheckpointError,
-    check_model,
-    load_state,
-    read_tensors,
-    resume,
-    save_state,
-    save_tensors,
-)
+from workflows import tensor_files
+from workflows.checkpoint import PREVIOUS, load_model, load_state, resume, save_state
 from workflows.files import NotWritten, digest, write_atomically
+from workflows.tensor_files import CheckpointError, read_tensors, save_tensors
 
 TENSORS = {
     "weight": torch.arange(600.0).view(20, 30),
@@ -131,11 +123,11 @@ def test_a_state_that_the_model_does_not_fit_is_not_taken(tmp_path: Path) -> Non
         resume(state, "this", take)
 
 
-@pytest.mark.parametrize("moment", ["writing", "flushing", "keeping", "renaming"])
+@pytest.mark.parametrize("moment", ["writing", "keeping", "flushing", "renaming"])
 def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At whatever moment: the last state is there, under its name, and whole."""
+    """At whatever moment: the state before it is there and whole."""
     state = state_after(tmp_path, 1, 2)
 
     def interrupt(*_: object, **__: object) -> None:
@@ -146,18 +138,17 @@ def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
         raise KeyboardInterrupt
 
     replace = Path.replace
+    stops = {"keeping": tmp_path / PREVIOUS, "renaming": state}.get(moment)
     with monkeypatch.context() as patched:
         if moment == "writing":
-            patched.setattr(checkpoint, "save_file", half)
+            patched.setattr(tensor_files, "save_file", half)
         elif moment == "flushing":
             patched.setattr(os, "fsync", interrupt)
-        elif moment == "keeping":
-            patched.setattr(os, "link", interrupt)
         else:
             patched.setattr(
                 Path,
                 "replace",
-                lambda self, to: interrupt() if to == state else replace(self, to),
+                lambda self, to: interrupt() if to == stops else replace(self, to),
             )
         with pytest.raises(KeyboardInterrupt):
             state_after(tmp_path, 3)
@@ -167,36 +158,23 @@ def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
     assert epochs_of(state) == [3]
 
 
-def test_a_file_system_without_second_names_keeps_a_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError("no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    state = state_after(tmp_path, 1, 2)
-    cut(state, 9)
-    assert epochs_of(state) == [1]
-
-
-def test_the_state_before_is_another_file(tmp_path: Path) -> None:
-    """A second name of the same bytes would be damaged with them."""
-    state = state_after(tmp_path, 1, 2)
-    assert not state.samefile(tmp_path / PREVIOUS)
-
-
 def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
-    file = tmp_path / "model.safetensors"
-    save_tensors(file, TENSORS, {"cell": "a"})
+    file, model = tmp_path / "model.safetensors", torch.nn.Linear(2, 2)
+    save_tensors(file, model.state_dict(), {"cell": "a"})
     record = {"model_sha256": digest(file)}
-    check_model(file, record)
-    check_model(file, {})
-    save_tensors(file, {**TENSORS, "steps": torch.tensor(8)}, {"cell": "a"})
+    other = torch.nn.Linear(2, 2)
+    for known in (record, {}):
+        torch.nn.init.zeros_(other.weight)
+        load_model(file, known, other)
+        assert torch.equal(other.weight, model.weight)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not this cell's model"):
+        load_model(file, record, torch.nn.Linear(3, 2))
+    save_tensors(file, torch.nn.Linear(2, 2).state_dict(), {"cell": "a"})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged.*train this cell"):
-        check_model(file, record)
+        load_model(file, record, other)
     file.unlink()
     with pytest.raises(CheckpointError, match=r"cannot be read"):
-        check_model(file, record)
+        load_model(file, record, other)
 
 
 def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.conftest import VARIANTS
 from tests.numerics.test_training import CPU, images, losses_of, start
 from workflows import film as films
 from workflows.film import EARLY, FRAMES, Film, moments, picture
-from workflows.training import Observers, count_codes, train
+from workflows.training import Learner, Observers, count_codes, train
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
 STEPS = 15
@@ -22,7 +22,8 @@ def filmed(knobs: dict[str, Any], shown: frozenset[int]) -> tuple[Film, torch.op
     model, optimiser = start(knobs)
     film = Film(model, images().validation, shown, CPU)
     observers = Observers(lambda _: None, lambda _: None, film.after_step)
-    train(model, optimiser, images(), losses_of(knobs), knobs, [], observers, CPU)
+    learner = Learner(model, optimiser, losses_of(knobs))
+    train(learner, images(), knobs, [], observers)
     return film, optimiser
 
 
@@ -67,7 +68,7 @@ def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> No
     assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
     assert torch.equal(last["codebook"], film.model.quantiser.codebook)
     watched = images().validation
-    expected = count_codes(film.model, watched, knobs["codebook_size"], CPU)
+    expected = count_codes(film.model, watched, knobs["codebook_size"])
     assert last["counts"].tolist() == expected.tolist()
     # Every latent of these few images, in an order of its own; each counted once.
     nearest = torch.cdist(last["latents"], last["codebook"]).argmin(1)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from tests.conftest import VARIANTS
 from workflows.checkpoint import pack_training, resume, save_state, unpack_training
-from workflows.registry import build_autoencoder, build_objective, loss_weights
+from workflows.registry import (
+    build_autoencoder,
+    build_objective,
+    loss_weights,
+)
+from workflows.tensor_files import CheckpointError
 from workflows.training import (
     Diverged,
     Images,
+    Learner,
     Losses,
     Observers,
     batches,
     epochs_done,
+    log_text,
     record_marks,
     steps_per_epoch,
     train,
@@ -64,7 +73,7 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
     knobs = {**knobs, "epochs": 4}
     whole, optimiser = start(knobs)
     uninterrupted: list[dict[str, float]] = []
-    train(whole, optimiser, images(), losses_of(knobs), knobs, uninterrupted, NOBODY, CPU)
+    train(Learner(whole, optimiser, losses_of(knobs)), images(), knobs, uninterrupted, NOBODY)
 
     class Killed(Exception):
         pass
@@ -80,12 +89,12 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
 
     observers = Observers(lambda _: None, save_then_die)
     with pytest.raises(Killed):
-        train(first, optimiser, images(), losses_of(knobs), knobs, [], observers, CPU)
+        train(Learner(first, optimiser, losses_of(knobs)), images(), knobs, [], observers)
 
     second, optimiser = start({**knobs, "seed": knobs["seed"]})
     history = resumed(state, "same", second, optimiser)
     assert epochs_done(history, 5) == 2
-    train(second, optimiser, images(), losses_of(knobs), knobs, history, NOBODY, CPU)
+    train(Learner(second, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     timing = {"images_per_second", "seconds"}
@@ -103,21 +112,54 @@ def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     assert resumed(state, "b", model, optimiser) == []
 
 
+def test_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
+    state = tmp_path / "last.safetensors"
+    state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00garbage")
+    with pytest.raises(CheckpointError, match=r"last.safetensors: damaged .* delete it"):
+        resumed(state, "a", *start(VARIANTS["cvq_vae"]))
+
+
+def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the memory is that torch leaves free after the first epoch."""
+    uploads = []
+
+    def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
+        uploads.append(array)
+        return torch.from_numpy(array) if len(uploads) == 1 else pytest.fail("uploaded again")
+
+    monkeypatch.setattr("workflows.training.on_device", upload)
+    knobs = {**VARIANTS["vq_vae"], "epochs": 3}
+    train(Learner(*start(knobs), losses_of(knobs)), images(), knobs, [], NOBODY)
+    assert len(uploads) == 1
+
+
+def test_a_log_is_what_pandas_would_write() -> None:
+    records = [
+        {"epoch": 0.3333, "step": 1, "loss": 1e-7, "seconds": 0.1 + 0.2},
+        {"epoch": 1.0, "step": 3, "loss": float("inf"), "seconds": 1e17},
+    ]
+    columns = list(records[0])
+    for history in (records, []):
+        expected = pd.DataFrame(history, columns=columns).to_csv(index=False)
+        assert log_text(history, columns) == expected
+
+
+def test_divergence_is_said(tmp_path: Path) -> None:
+    knobs = {**VARIANTS["vq_vae"], "learning_rate": 1.0}
+    model, optimiser = start(knobs)
+    with torch.no_grad():
+        next(model.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(Diverged, match="the loss became nan in epoch 1"):
+        train(Learner(model, optimiser, losses_of(knobs)), images(), knobs, [], NOBODY)
+
+
 def test_training_lowers_the_loss() -> None:
     knobs = {**VARIANTS["cvq_vae"], "epochs": 15, "learning_rate": 5e-4}
     model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
-    train(
-        model,
-        optimiser,
-        Images(flat, flat[:8], 0.08),
-        losses_of(knobs),
-        knobs,
-        history,
-        NOBODY,
-        CPU,
-    )
+    learner = Learner(model, optimiser, losses_of(knobs))
+    train(learner, Images(flat, flat[:8], 0.08), knobs, history, NOBODY)
     assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
     assert [record["epoch"] for record in history] == list(range(1, 16))
     assert [record["step"] for record in history] == list(range(5, 80, 5))
@@ -148,7 +190,7 @@ def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr("workflows.training.RECORDS", records)
         model, optimiser = start(knobs)
         history: list[dict[str, float]] = []
-        train(model, optimiser, images(), losses_of(knobs), knobs, history, NOBODY, CPU)
+        train(Learner(model, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
         ends.append((len(history), model.state_dict()))
     (few, one), (many, other) = ends
     assert few == 2
@@ -167,13 +209,28 @@ def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
 
     with pytest.raises(Diverged, match="the loss became nan in epoch 2"):
         train(
-            model,
-            optimiser,
+            Learner(model, optimiser, losses_of(knobs)),
             images(),
-            losses_of(knobs),
             knobs,
             history,
             Observers(lambda _: None, poison),
-            CPU,
         )
     assert epochs_done(history, 5) == 1
+
+
+def test_a_training_imports_little() -> None:
+    """Each cell is a process of its own, and would wait for what it imports."""
+    unused = {
+        "pandas",
+        "jsonschema",
+        "diffusers",
+        "accelerate",
+        "matplotlib",
+        "torchvision",
+        "lpips",
+    }
+    code = "import sys, workflows.steps.train; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"torch", "numpy", "safetensors"} <= loaded
+    assert not unused & loaded

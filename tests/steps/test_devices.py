@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from workflows import devices
+from workflows import allocator, devices
 from workflows.schema import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +19,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from workflows import devices
-print(devices.lease(2, Path(sys.argv[1])), flush=True)
+print(devices.lease({0: "0", 1: "1"}, Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
 
@@ -47,27 +49,93 @@ def test_processes_spread_over_gpus_and_give_them_back(tmp_path: Path) -> None:
         process.communicate()
 
 
-@pytest.mark.parametrize(
-    ("gpus", "visible", "expected"), [(0, None, "cpu"), (1, None, "cuda:0"), (4, "2,3", "cuda:0")]
-)
-def test_without_a_choice_nothing_is_leased(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: int, visible: str | None, expected: str
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert str(devices.choose(tmp_path / "leases")) == expected
-    assert not (tmp_path / "leases").exists()
-
-
-def test_several_gpus_are_leased(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that torch sees two GPUs, and that this process holds none yet."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(devices, "_HELD", [])
+
+
+@pytest.mark.usefixtures("gpus")
+def test_jobs_spread_over_the_gpus_that_are_visible(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where a cluster has set CUDA_VISIBLE_DEVICES, and other jobs see other GPUs."""
     assert [devices.choose(tmp_path).index for _ in range(3)] == [0, 1, 0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert [devices.choose(tmp_path).index for _ in range(3)] == [0, 1, 0]
+    # GPU 3 is held once, and GPU 1 once.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    assert devices.choose(tmp_path).index == 1
+
+
+@pytest.mark.usefixtures("gpus")
+def test_each_of_several_processes_has_the_gpu_of_its_number(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert [devices.choose(tmp_path).index for _ in range(2)] == [1, 1]
+
+
+def test_without_a_gpu_the_processor_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.choose(tmp_path / "locks") == torch.device("cpu")
+    assert not (tmp_path / "locks").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "variable", "names"),
+    [
+        (2, None, {0: "0", 1: "1"}),
+        (2, "2, 3", {0: "2", 1: "3"}),
+        (1, "GPU-1a2b", {0: "GPU-1a2b"}),
+        # torch leaves out what follows a GPU that is not there.
+        (1, "0,9", {0: "0"}),
+    ],
+)
+def test_gpus_have_the_names_that_the_machine_gives_them(
+    count: int, variable: str | None, names: dict[int, str]
+) -> None:
+    environment = {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}
+    assert devices.visible(count, environment) == names
+
+
+def test_cells_that_share_a_gpu_cannot_count_on_the_same_memory() -> None:
+    """Four start at once and all find the GPU empty; together they fit."""
+    assert 4 * devices.share_of_memory(80, 80, 0, 4) <= 80
+    assert devices.share_of_memory(free=80, total=80, own=0, cells=1) == 80
+    assert devices.share_of_memory(free=5, total=80, own=0, cells=4) == 5
+    assert devices.share_of_memory(free=60, total=80, own=15, cells=4) == 5
+
+
+@pytest.mark.parametrize(("variable", "count"), [(None, 2), ("", 0), ("-1", 0), ("0,3,5", 3)])
+def test_gpus_are_counted_without_torch(tmp_path: Path, variable: str | None, count: int) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    environment = {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}
+    assert allocator.gpus_here(environment, tmp_path) == count
+
+
+def test_no_more_jobs_run_than_may_share_the_gpus() -> None:
+    """Two GPUs with three cells each: Snakemake runs six jobs on GPUs at a time, of --cores 64."""
+    cell = "results/smoke/cells/mnist_5k/cvq_vae/default/seed0/metrics.csv"
+    config = ["--config", "budget=smoke", "cells_per_gpu=3", "retrain=true"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.slurm.planned", "--cores", "64", *config, "--", cell],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "0,1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    jobs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert {job["gpu_limit"] for job in jobs} == {6}
+    asking = {job["message"].split()[0] for job in jobs if job["resources"].get("gpu") == 1}
+    assert asking == {"Inception", "Train", "Evaluate"}
 
 
 def test_tf32_is_for_gpus_and_never_for_distances(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,13 @@ from PIL import Image
 
 from tests.conftest import LARGE
 from tests.steps.conftest import Chain, Refused, spec_of
+from workflows.collecting import collect
 from workflows.evaluation import COLUMNS
-from workflows.files import claim
-from workflows.schema import schema
-from workflows.tensor_files import open_rows, write_rows
+from workflows.files import claim, digest, write_json
+from workflows.records import State
+from workflows.schema import read_csv, schema
+from workflows.steps import evaluate
+from workflows.tensor_files import open_rows, read_tensors, save_tensors, write_rows
 from workflows.training import LOG_COLUMNS
 from workflows.weight_sources import DOWNLOADS, NETWORKS
 
@@ -89,6 +92,40 @@ def cut(file: Path, copy: Path) -> Path:
     content = file.read_bytes()
     copy.write_bytes(content[: len(content) - len(content) // 3])
     return copy
+
+
+def test_a_model_of_values_that_are_not_finite_is_a_result(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is measured, collected and shown as a training that diverged is."""
+    cell = tmp_path / "cell"
+    shutil.copytree(chain.cell, cell)
+    tensors, about = read_tensors(cell / "model.safetensors")
+    name = next(name for name in tensors if name.startswith("decoder"))
+    save_tensors(cell / "model.safetensors", {**tensors, name: tensors[name] * np.nan}, about)
+    record = json.loads((cell / "train.json").read_text())
+    record["model_sha256"] = digest(cell / "model.safetensors")
+    write_json(cell / "train.json", record)
+    monkeypatch.setattr("sys.argv", ["evaluate", *map(str, chain.evaluate("--cell", cell))])
+    assert evaluate.main() == 0
+    found = json.loads((cell / "evaluation.json").read_text())
+    message = "the model's images hold values that are not finite (39200 of 39200)"
+    assert (found["status"], found["message"]) == ("diverged", message)
+    assert (cell / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
+    assert pd.read_csv(cell / "codes.csv")["count"].sum() == 1000 * 7 * 7
+    assert Image.open(cell / "reconstructions.png").size == (8 * 28, 2 * 28)
+
+    planned = {"folder": str(cell), "knobs": record["knobs"], "missing": None, "stage": 1}
+    plan = {
+        "budget": "smoke",
+        "cells": {record["cell"]: planned},
+        "rows": [{"table": "methods", "row": "CVQ-VAE", "cell": record["cell"]}],
+        "tables": {"methods": {"protocols": ["exact"]}},
+    }
+    collect(plan, {record["cell"]: State(recorded=True)}, tmp_path)
+    (line,) = read_csv(tmp_path / "measured.csv", "measured").to_dict("records")
+    assert (line["status"], line["note"]) == ("diverged", f"evaluation: {message}")
+    assert line["value"] != line["value"]
 
 
 def test_a_truncated_model_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:

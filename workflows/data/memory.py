@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,15 +37,6 @@ def available() -> int:
         except (OSError, ValueError):
             continue  # no such group, or one without a limit
     return max(0, min(free))
-
-
-def memory_of(device: Any) -> int:
-    """Return the bytes that are free on a torch device: on a GPU, or for this process."""
-    if device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info(device)[0])
-    return available()
 
 
 def _of_machine() -> int:

@@ -12,7 +12,7 @@ sys.path.insert(0, workflow.basedir)
 from snakemake.exceptions import WorkflowError
 
 from workflows import cost, metrics, run_config
-from workflows.allocator import KEEPS_MEMORY
+from workflows.allocator import CELLS_PER_GPU, KEEPS_MEMORY, gpus_here
 from workflows.data import DataError, absence, describe, names
 from workflows.data.preparation import changed, is_prepared, missing
 from workflows.folders import unwritable
@@ -39,8 +39,15 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 BUDGET = RUN.budget
-# What jobs ask a cluster for, beside what their own work makes of it. Without one nobody asks.
-GPU = {"gpu": 1} if RUN.gpu else {}
+# Jobs that run on this machine share its GPUs, and Snakemake starts no more of them at a time than
+# may share. Jobs that are sent to a cluster ask the cluster for a GPU if the run says so.
+LOCAL = workflow.resource_settings.nodes is None
+GPUS_HERE = gpus_here(os.environ) if LOCAL else 0
+GPU = {"gpu": 1} if RUN.gpu or GPUS_HERE else {}
+if GPUS_HERE and workflow.is_main_process:
+    os.environ[CELLS_PER_GPU] = str(RUN.cells_per_gpu)
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", GPUS_HERE * RUN.cells_per_gpu)
 DEVICE = "gpu" if GPU else "cpu"
 MOST_MINUTES = 60 * RUN.hours
 RESULTS = f"results/{BUDGET}"

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,19 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from workflows import devices
-from workflows.checkpoint import load_trained
+from workflows.checkpoint import Trained, load_trained
 from workflows.evaluation import (
     BATCH,
     BLOCK,
     COLUMNS,
     Measurement,
+    Row,
     check_reference,
     code_rows,
 )
 from workflows.files import digest, write_atomically, write_json, write_text
-from workflows.metric_networks import load_networks
-from workflows.protocol import load_protocol, rgb
+from workflows.metric_networks import Networks, load_networks
+from workflows.protocol import NotFinite, load_protocol, rgb
 from workflows.provenance import origin
 from workflows.tensor_files import open_rows
 
@@ -84,75 +86,118 @@ def grid(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image:
     return Image.fromarray(np.concatenate(rows, axis=1).transpose(1, 2, 0).copy())
 
 
+@dataclass
+class Looked:
+    """What a model did with the test images.
+
+    counts: how often each code was hit, (K,). picture: some reconstructions. message: which values
+    were not finite, or empty.
+    """
+
+    counts: np.ndarray
+    picture: Image.Image | None = None
+    message: str = ""
+
+
+def look(
+    trained: Trained, test: np.ndarray, measurements: list[Measurement], device: torch.device
+) -> Looked:
+    """Reconstruct all test images, uint8 (N, C, H, W), and hand them to the measurements.
+
+    A model whose values are not finite is not measured, but its codes are counted all the same.
+    """
+    model = trained.model.to(device)
+    found = Looked(np.zeros(trained.codebook_size, dtype=np.int64))
+    for first in range(0, len(test), BLOCK):
+        images = np.asarray(test[first : first + BLOCK])
+        made, hit = reconstruct(model, images, trained.codebook_size, device)
+        found.counts += hit
+        found.picture = found.picture or grid(images, np.nan_to_num(made))
+        if found.message:
+            continue
+        try:
+            for measurement in measurements:
+                measurement.add(images, made)
+        except NotFinite as error:
+            found.message = str(error)
+    return found
+
+
+def prepare(
+    arguments: argparse.Namespace, test: np.ndarray, sha256: str, networks: Networks
+) -> list[Measurement]:
+    """A measurement for each protocol, whose reference features have been read and checked.
+
+    sha256: of the test images.
+    """
+    limits = (arguments.fid_images or None, arguments.lpips_images or None)
+    found = []
+    for protocol in map(load_protocol, arguments.protocols):
+        files = arguments.reference
+        reference = read_reference(files, protocol.name, sha256, networks.features)
+        check_reference(reference, len(test[: limits[0]]))
+        found.append(Measurement(protocol, networks, reference, *limits))
+    return found
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell."""
     from workflows.data import SMALL, load_test, verify
 
-    cell: Path = arguments.cell
     device = devices.choose()
     devices.set_precision("fp32", device)
-    protocols = [load_protocol(name) for name in arguments.protocols]
+    for name in arguments.protocols:
+        load_protocol(name)
     verify(arguments.data, ("test",), SMALL)
     test, record = load_test(arguments.data)
-    trained = load_trained(cell)
-    finished = trained.record["status"] == "finished"
-    measured: list[Measurement] = []
+    trained = load_trained(arguments.cell)
     # Everything is read before the work starts, so that a bad file is refused at once.
-    if finished:
+    networks, measurements = None, []
+    if trained.record["status"] == "finished":
         networks = load_networks(arguments.weights, device)
-        sha256 = record["test"]["sha256"]
-        limits = (arguments.fid_images or None, arguments.lpips_images or None)
-        for protocol in protocols:
-            reference = read_reference(
-                arguments.reference, protocol.name, sha256, networks.features
-            )
-            check_reference(reference, len(test[: limits[0]]))
-            measured.append(Measurement(protocol, networks, reference, *limits))
+        measurements = prepare(arguments, test, record["test"]["sha256"], networks)
     start = time.perf_counter()
-    model = trained.model.to(device)
-    counts = np.zeros(trained.codebook_size, dtype=np.int64)
-    picture = None
-    for first in range(0, len(test), BLOCK):
-        images = np.asarray(test[first : first + BLOCK])
-        made, hit = reconstruct(model, images, trained.codebook_size, device)
-        counts += hit
-        picture = picture or grid(images, np.nan_to_num(made))
-        for one in measured:
-            one.add(images, made)
-    assert picture is not None
+    found = look(trained, test, measurements, device)
     rows = []
-    for protocol, one in zip(protocols, measured, strict=bool(measured)):
-        rows += one.rows()
-        rows += code_rows(counts, protocol, len(test))
-    print(
-        f"[{trained.record['cell']}] evaluated in {time.perf_counter() - start:.1f} s", flush=True
-    )
-    codes = pd.DataFrame({"code": np.arange(len(counts)), "count": counts})
-    write_atomically(cell / "reconstructions.png", functools.partial(picture.save, format="PNG"))
-    write_text(cell / "codes.csv", codes.to_csv(index=False))
-    write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
-    sources = {
+    for measurement in measurements if not found.message else []:
+        rows += measurement.rows()
+        rows += code_rows(found.counts, measurement.protocol, len(test))
+    seconds = time.perf_counter() - start
+    print(f"[{trained.record['cell']}] evaluated in {seconds:.1f} s  {found.message}", flush=True)
+    write_results(arguments.cell, found, rows)
+    about = {
+        **origin(devices.name(device), arguments.threads),
+        "status": "diverged" if found.message else "finished",
+        "message": found.message,
         "dataset_sha256": record["test"]["sha256"],
         "versions": json.loads(arguments.versions),
         "protocols": arguments.protocols,
         "fid_images": arguments.fid_images,
         "lpips_images": arguments.lpips_images,
+        "features": networks.digests if networks else {},
     }
-    digests = networks.digests if finished else {}
-    maker = origin(devices.name(device), arguments.threads)
-    about = {**maker, **sources, "features": digests}
-    write_evaluation(cell, about, ["train.json", "codes.csv", "metrics.csv"])
-    if finished:
+    write_evaluation(arguments.cell, about, ["train.json", "codes.csv", "metrics.csv"])
+    if trained.record["status"] == "finished":
         # Whoever runs a finished cell again wants it trained again, not read back.
-        shutil.rmtree(cell / "state", ignore_errors=True)
+        shutil.rmtree(arguments.cell / "state", ignore_errors=True)
+
+
+def write_results(cell: Path, found: Looked, rows: list[Row]) -> None:
+    """Write reconstructions.png, codes.csv and metrics.csv."""
+    assert found.picture is not None, "a test split has images"
+    codes = pd.DataFrame({"code": np.arange(len(found.counts)), "count": found.counts})
+    save = functools.partial(found.picture.save, format="PNG")
+    write_atomically(cell / "reconstructions.png", save)
+    write_text(cell / "codes.csv", codes.to_csv(index=False))
+    write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
 
 
 def write_evaluation(cell: Path, about: dict[str, Any], files: list[str]) -> None:
-    """Write evaluation.json: of what a cell's numbers were made, and the digests of them.
+    """Write evaluation.json: what a cell's numbers were made of, and the digests of its files.
 
-    about: its maker, `dataset_sha256` of the images that the cell's were compared with, `versions`
-    and `features`, names of metric networks -> SHA-256 of their weights. files: names in the
-    folder.
+    about: its maker, `status` and `message` of the evaluation, `dataset_sha256` of the images that
+    the cell's were compared with, `versions` and `features` (names of metric networks -> SHA-256 of
+    their weights). files: names in the folder.
     """
     digests = {name: digest(cell / name) for name in files}
     write_json(cell / "evaluation.json", {**about, "files": digests})

@@ -53,12 +53,14 @@ def run(
     protocol = load_protocol(PROTOCOL)
     maker = {**origin(devices.name(device), threads), "versions": dict(versions or {})}
     maker |= {"protocols": [PROTOCOL]}
+    # What the sample step says: whether there are samples, and why not.
     about = json.loads((cell / "sampling.json").read_text(encoding="utf-8"))
     if about["status"] != "finished":
         for name in ("samples.png", "neighbours.png"):
             _picture(cell / name, np.zeros((3, 8, 8), np.uint8))
         _write_rows(cell, [], [])
-        write_evaluation(cell, {**maker, "features": {}}, FILES)
+        reason = {"status": about["status"], "message": about.get("message", "")}
+        write_evaluation(cell, {**maker, **reason, "features": {}}, FILES)
         return
     loaded = load_train(data)
     network = read_network(weights, "inception")
@@ -84,6 +86,7 @@ def run(
     lines = [samples[:SHOWN], *(loaded.train[closest[:, k]] for k in range(LOOKALIKES))]
     _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
     _write_rows(cell, rows, progress)
+    maker |= {"status": "finished", "message": ""}
     maker |= {"dataset_sha256": loaded.record["train"]["sha256"], "reference_images": len(real)}
     write_evaluation(cell, {**maker, "features": {network.features: network.sha256}}, FILES)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from workflows import devices
-from workflows.checkpoint import CheckpointError
 from workflows.data import DataError, load_train
 from workflows.files import digest
 from workflows.schema import ConfigError
 from workflows.spaces import first_stage, write_latents
+from workflows.tensor_files import CheckpointError
 
 
 def run(cell: Path, data: Path, versions: Mapping[str, int], out: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ import torch
 
 from models.streams import Purpose, generator
 from workflows import devices
-from workflows.checkpoint import CheckpointError, check_model, read_tensors
+from workflows.checkpoint import load_model
 from workflows.files import digest, write_atomically, write_json
-from workflows.protocol import load_protocol
+from workflows.protocol import NotFinite, check_finite, load_protocol
 from workflows.provenance import origin
 from workflows.registry import build_backbone
 from workflows.sampling import sample_points, to_images
 from workflows.schema import ConfigError
 from workflows.spaces import space_of
+from workflows.tensor_files import CheckpointError, read_tensors
 
 # Samples that are kept together while sampling goes on; what an interruption costs at most.
 PART = 256
@@ -40,78 +42,129 @@ def run(
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
     sampling: the knobs that sampling reads. stage1, latents: folder of the first stage and the file
-    of its latents, None for pixels. noise.npy: as many images decoded from noise as there are
-    samples along the training, for comparison; progress.npy has those, (moments, n, c, h, w).
-    versions: of what samples.
-    Parts that an interrupted run left are taken over if model, knobs and versions are the same.
+    of its latents, None for pixels. versions: of what samples. progress.npy has the samples along
+    the training, (moments, n, c, h, w). noise.npy has as many images decoded from noise as there
+    are samples at each moment, for comparison. A model that diverged, or whose samples are not
+    finite, has none of these images, and sampling.json says why.
     """
     device = devices.choose()
     devices.set_precision("fp32", device)
     record = json.loads((cell / "train.json").read_text(encoding="utf-8"))
-    knobs = {**record["knobs"], **sampling}
     if record["status"] != "finished":
-        # A model that diverged has no samples; its row says why.
-        write_json(cell / "sampling.json", {"status": record["status"]})
-        _write(cell / "samples.npy", np.empty((0, 1, 1, 1), np.uint8))
-        _write(cell / "noise.npy", np.empty((0, 1, 1, 1), np.uint8))
-        _write(cell / "progress.npy", np.empty((0, 0, 1, 1, 1), np.uint8))
+        _write_nothing(cell, {"status": record["status"], "message": record.get("message", "")})
         return
+    start = time.perf_counter()
+    sampler = load_sampler(cell, sampling, stage1, latents, device)
+    identity = json.dumps([digest(cell / "model.safetensors"), sampling, versions], sort_keys=True)
+    about = {**sampling, "versions": dict(versions or {})}
+    try:
+        files = _sample(sampler, cell / "state" / "samples", identity)
+        epochs = _compare(sampler, cell)
+    except NotFinite as error:
+        _write_nothing(cell, {**about, "status": "diverged", "message": str(error)})
+        return
+    _join(cell / "samples.npy", files, sampler.knobs["samples"])
+    about |= {
+        "status": "finished",
+        "epochs": epochs,
+        "seconds": time.perf_counter() - start,
+        **origin(devices.name(device), threads),
+    }
+    write_json(cell / "sampling.json", about)
+    shutil.rmtree(cell / "state", ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A trained diffusion model. record: the content of train.json. space: from points to images.
+    knobs: of the training and of sampling.
+    """
+
+    record: Mapping[str, Any]
+    knobs: Mapping[str, Any]
+    backbone: torch.nn.Module
+    space: torch.nn.Module
+    device: torch.device
+
+    def images(self, points: torch.Tensor) -> np.ndarray:
+        """Points (n, d, h, w) to images, uint8 (n, c, h, w). Raises NotFinite."""
+        # A first stage would decode them to some codevector, whose image is finite.
+        check_finite(points.numpy(), "the model's points")
+        return _stored(to_images(self.space, points, self.device))
+
+
+def load_sampler(
+    cell: Path,
+    sampling: Mapping[str, Any],
+    stage1: Path | None,
+    latents: Path | None,
+    device: torch.device,
+) -> Sampler:
+    """The diffusion model of a cell's folder. Raises CheckpointError, also for a first stage that
+    is not the one that the model was trained on.
+    """
+    record = json.loads((cell / "train.json").read_text(encoding="utf-8"))
+    knobs = {**record["knobs"], **sampling}
     if stage1 is not None and digest(stage1 / "model.safetensors") != record["first_stage"]:
         raise CheckpointError(
             f"{stage1 / 'model.safetensors'}: not the first stage that {cell / 'train.json'} was "
             "trained on; train the diffusion model again"
         )
-    space = space_of(knobs, stage1, latents)
     backbone = build_backbone(knobs, record["shape"][0], record["classes"])
-    file = cell / "model.safetensors"
-    check_model(file, record)
-    tensors, _ = read_tensors(file)
-    try:
-        backbone.load_state_dict(tensors)
-    except Exception as error:
-        raise CheckpointError(f"{file}: not this cell's model ({error})") from error
+    load_model(cell / "model.safetensors", record, backbone)
     backbone = backbone.to(device).requires_grad_(False)
-    shape = tuple(record["shape"])
-    parts = cell / "state" / "samples"
-    identity = json.dumps([digest(file), sampling, versions], sort_keys=True)
-    if not (parts / "of.json").exists() or json.loads((parts / "of.json").read_text()) != identity:
-        shutil.rmtree(parts, ignore_errors=True)
-        write_json(parts / "of.json", identity)
-    start = time.perf_counter()
+    return Sampler(record, knobs, backbone, space_of(knobs, stage1, latents), device)
+
+
+def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
+    """Make the samples by parts and return the parts' files.
+
+    identity: of model, knobs and versions. Parts that an interrupted run of the same identity left
+    in `folder` are used again.
+    """
+    about = folder / "of.json"
+    if not about.exists() or json.loads(about.read_text()) != identity:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(about, identity)
+    start, count = time.perf_counter(), sampler.knobs["samples"]
+    shape, classes = tuple(sampler.record["shape"]), sampler.record["classes"]
     files = []
-    for first in range(0, knobs["samples"], PART):
-        numbers = range(first, min(first + PART, knobs["samples"]))
-        part = parts / f"{first:08d}.npy"
-        if not part.exists():
-            points = sample_points(backbone, knobs, shape, record["classes"], numbers, device)
-            _write(part, _stored(to_images(space, points, device)))
-            done = numbers[-1] + 1
-            left = (time.perf_counter() - start) / (done - first) * (knobs["samples"] - done)
-            print(
-                f"[{record['cell']}] {done}/{knobs['samples']} samples  "
-                f"{int(left // 60)}:{int(left % 60):02d} left",
-                flush=True,
-            )
-        files.append(part)
+    for first in range(0, count, PART):
+        numbers = range(first, min(first + PART, count))
+        files.append(folder / f"{first:08d}.npy")
+        if files[-1].exists():
+            continue
+        points = sample_points(
+            sampler.backbone, sampler.knobs, shape, classes, numbers, sampler.device
+        )
+        _write(files[-1], sampler.images(points))
+        done = numbers[-1] + 1
+        left = (time.perf_counter() - start) / (done - first) * (count - done)
+        print(
+            f"[{sampler.record['cell']}] {done}/{count} samples  "
+            f"{int(left // 60)}:{int(left % 60):02d} left",
+            flush=True,
+        )
+    return files
+
+
+def _compare(sampler: Sampler, cell: Path) -> list[int]:
+    """Write progress.npy and noise.npy; returns the epochs that progress.npy has samples of."""
     kept, _ = read_tensors(cell / "progress.safetensors")
-    along = [_stored(to_images(space, kept[name], device)) for name in sorted(kept)]
-    stream = generator(knobs["seed"], Purpose.UNTRAINED)
-    noise = torch.randn((len(along[-1]), *shape), generator=stream)
+    along = [sampler.images(kept[name]) for name in sorted(kept)]
+    stream = generator(sampler.knobs["seed"], Purpose.UNTRAINED)
+    noise = torch.randn((len(along[-1]), *sampler.record["shape"]), generator=stream)
     _write(cell / "progress.npy", np.stack(along))
-    _write(cell / "noise.npy", _stored(to_images(space, noise, device)))
-    _join(cell / "samples.npy", files, knobs["samples"])
-    write_json(
-        cell / "sampling.json",
-        {
-            "status": "finished",
-            **sampling,
-            "epochs": [int(name) for name in sorted(kept)],
-            "seconds": time.perf_counter() - start,
-            **origin(devices.name(device), threads),
-            "versions": dict(versions or {}),
-        },
-    )
-    shutil.rmtree(cell / "state", ignore_errors=True)
+    _write(cell / "noise.npy", sampler.images(noise))
+    return [int(name) for name in sorted(kept)]
+
+
+def _write_nothing(cell: Path, about: Mapping[str, Any]) -> None:
+    """Write the files of a model that has no samples. about: the content of sampling.json."""
+    for name in ("samples.npy", "noise.npy"):
+        _write(cell / name, np.empty((0, 1, 1, 1), np.uint8))
+    _write(cell / "progress.npy", np.empty((0, 0, 1, 1, 1), np.uint8))
+    write_json(cell / "sampling.json", about)
 
 
 def _stored(images: torch.Tensor) -> np.ndarray:

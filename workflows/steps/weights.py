@@ -7,8 +7,8 @@ import hashlib
 import sys
 from pathlib import Path
 
-from workflows.checkpoint import save_tensors
 from workflows.files import write_json
+from workflows.tensor_files import save_tensors
 from workflows.weight_sources import NETWORKS, WeightsError, files_key
 from workflows.weights import load_weights
 
