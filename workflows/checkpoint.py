@@ -65,14 +65,13 @@ def check_model(file: Path, record: Mapping[str, Any]) -> None:
 
     record: the content of train.json; one that was written before models had digests says nothing.
     """
+    again = f"train this cell again with --config retrain={record.get('cell')}"
     try:
         found = digest(file)
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); train this cell again") from error
+        raise CheckpointError(f"{file}: cannot be read ({error}); {again}") from error
     if record.get("model_sha256", found) != found:
-        raise CheckpointError(
-            f"{file}: damaged, its SHA-256 is not the one in train.json; train this cell again"
-        )
+        raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in train.json; {again}")
 
 
 def save_tensors(

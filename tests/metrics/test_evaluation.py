@@ -206,6 +206,8 @@ def test_an_infinite_ratio_is_collected_and_printed(
         "knobs": known,
         "versions": {"method": 1},
         "images": 9,
+        "cell": name,
+        "budget": "smoke",
     }
     (cell / "train.json").write_text(json.dumps(record))
     measured_by = {"protocols": ["exact"], "versions": {"PSNR": 1}}
@@ -213,6 +215,7 @@ def test_an_infinite_ratio_is_collected_and_printed(
     (cell / "evaluation.json").write_text(json.dumps(made))
     planned = {"folder": str(cell), "knobs": known, "missing": None, "defaults": {}, "stage": 1}
     planned |= {"versions": {"method": 1}, "images": 9, "evaluation": measured_by}
+    planned |= {"cell": name, "budget": "smoke"}
     plan = {
         "budget": "smoke",
         "title": "",

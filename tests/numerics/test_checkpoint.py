@@ -188,11 +188,12 @@ def test_the_state_before_is_another_file(tmp_path: Path) -> None:
 def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_tensors(file, TENSORS, {"cell": "a"})
-    record = {"model_sha256": digest(file)}
+    record = {"model_sha256": digest(file), "cell": "own/vq_vae/default/seed0"}
     check_model(file, record)
     check_model(file, {})
     save_tensors(file, {**TENSORS, "steps": torch.tensor(8)}, {"cell": "a"})
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged.*train this cell"):
+    command = "train this cell again with --config retrain=own/vq_vae/default/seed0"
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: damaged.*; {command}$"):
         check_model(file, record)
     file.unlink()
     with pytest.raises(CheckpointError, match=r"cannot be read"):

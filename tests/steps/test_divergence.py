@@ -75,6 +75,7 @@ def test_divergence_is_a_result(
         "evaluation": {"protocols": ["exact"], "versions": {}},
     }
     name = json.loads(spec)["cell"]
+    planned |= {"cell": name, "budget": "smoke"}
     row = {"table": "methods", "row": "SQ-VAE", "cell": name}
     plan = tmp_path / "plan.json"
     content = {"budget": "smoke", "title": "", "cells": {name: planned}, "rows": [row]}
