@@ -21,10 +21,10 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-# Make things go wrong for real and write docs/faults.md; three quarters of an hour. Faults of disk
-# and memory need the right to mount a file system and to make a cgroup.
+# Runs that are killed, disturbed and given damaged files (docs/reliability.md). The test of a full
+# disk needs the right to mount a file system.
 faults: .venv/ready
-	$(BIN)/python -m tests.faults --out docs/faults.md
+	$(BIN)/python -m pytest tests/reliability -q
 
 # Which results are what their records say, and what would be made today.
 verify: .venv/ready

@@ -142,34 +142,12 @@ def retrained(**values: Any) -> Callable[[Path], None]:
         (lambda cell: (cell / "model.safetensors").write_bytes(b"w"), "altered", "model.safet"),
         (lambda cell: (cell / "codes.csv").unlink(), "altered", "codes.csv is missing"),
         (lambda cell: (cell / "train.json").write_text("{"), "altered", "cannot be read"),
-        (lambda cell: (cell / "train.json").write_text("[]"), "altered", "cannot be read"),
         (retrained(cell="mnist_5k/vq_vae/default/seed0"), "foreign", "is of mnist_5k/vq_vae"),
         (retrained(budget="lite"), "foreign", "at lite"),
-        (
-            retrained(versions={"method": 9, "network": 1, "objective": 1, "training": 1}),
-            "outdated",
-            "version of method was 9, is 1",
-        ),
         (retrained(versions=None), "outdated", "made before there were versions"),
-        (retrained(dataset_sha256="0" * 64), "outdated", "trained on other images"),
         (retrained(lock_sha256="0" * 64), "ok", ""),
         (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
         (lambda cell: (cell / "evaluation.json").unlink(), "outdated", "not measured"),
-        (
-            lambda cell: change(cell / "evaluation.json", features={FEATURES: "0" * 64}),
-            "outdated",
-            "measured with other metric networks",
-        ),
-        (
-            lambda cell: change(cell / "evaluation.json", versions={"l1": 9}),
-            "outdated",
-            "version of l1 was 9, is 1",
-        ),
-        (
-            lambda cell: change(cell / "evaluation.json", dataset_sha256="0" * 64),
-            "outdated",
-            "compared with other test images",
-        ),
     ],
 )
 def test_what_differs_is_named(
@@ -181,14 +159,6 @@ def test_what_differs_is_named(
     (finding,) = verify(grid, results, TODAY)
     assert finding.state == state
     assert why in finding.why
-
-
-def test_another_setting_is_outdated_and_named(results: Path, grid: Grid) -> None:
-    knobs = {**grid.cells[CELL].knobs, "learning_rate": 0.5}
-    retrained(knobs=knobs)(results / "cells" / CELL)
-    (finding,) = verify(grid, results, TODAY)
-    assert finding.state == "outdated"
-    assert finding.why.startswith("learning_rate was 0.5, is 0.")
 
 
 def test_another_way_of_sampling_is_outdated_and_named(results: Path, grid: Grid) -> None:
@@ -226,9 +196,7 @@ def test_another_way_of_sampling_is_outdated_and_named(results: Path, grid: Grid
     assert (name, "ok", "") in verify(grid, results, TODAY)
 
 
-@pytest.mark.parametrize(
-    ("column", "value"), [("value", 9.25), ("seconds", 2.0), ("commit", "other"), ("images", 11)]
-)
+@pytest.mark.parametrize(("column", "value"), [("value", 9.25), ("commit", "other")])
 def test_a_number_changed_in_measured_csv_is_altered(
     results: Path, grid: Grid, column: str, value: Any
 ) -> None:

@@ -50,19 +50,18 @@ def load_model(file: Path, record: Mapping[str, Any], model: nn.Module) -> None:
     Raises CheckpointError for a file that is damaged or of another model. Records of the first
     release have no digest; their models have a checksum of their own.
     """
+    again = f"train this cell again with --config retrain={record.get('cell')}"
     try:
         found = digest(file)
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); train this cell again") from error
+        raise CheckpointError(f"{file}: cannot be read ({error}); {again}") from error
     if record.get("model_sha256", found) != found:
-        raise CheckpointError(
-            f"{file}: damaged, its SHA-256 is not the one in train.json; train this cell again"
-        )
+        raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in train.json; {again}")
     tensors, _ = read_tensors(file)
     try:
         model.load_state_dict(tensors)
     except Exception as error:
-        raise CheckpointError(f"{file}: not this cell's model ({error})") from error
+        raise CheckpointError(f"{file}: not this cell's model ({error}); {again}") from error
 
 
 def save_state(state: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:

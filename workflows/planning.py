@@ -94,6 +94,8 @@ def plan(
         "title": grid.budget["title"],
         "cells": {
             name: {
+                "cell": name,
+                "budget": grid.name,
                 "folder": folder.format(cell=name),
                 "knobs": dict(cell.knobs),
                 "defaults": {k: v for k, v in cell.defaults.items() if k in cell.knobs},

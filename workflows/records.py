@@ -121,6 +121,10 @@ def filled(planned: Planned, knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _training(planned: Planned, train: Mapping[str, Any], today: Today) -> Iterator[str]:
+    # A folder that was copied or renamed holds the record of another cell, or of another budget.
+    for key in ("cell", "budget"):
+        if train[key] != planned[key]:
+            yield f"{key} was {train[key]}, is {planned[key]}"
     sampled = planned["evaluation"].get("sampling", {})
     wanted = {k: v for k, v in planned["knobs"].items() if k not in sampled}
     yield from _differences(wanted, filled(planned, train["knobs"]), sampled)

@@ -171,13 +171,10 @@ def test_run_configuration(config: dict[str, Any]) -> None:
     [
         ({"bugdet": "lite"}, "config: unknown key 'bugdet'; did you mean 'budget'"),
         ({"budget": None}, "config: budget: None is not the name of a budget"),
-        ({"budget": True}, "config: budget: True is not the name"),
         (
             {"retrain": "perhaps"},
             "config: retrain: 'perhaps' is not allowed; allowed: true, false, the name of a cell",
         ),
-        ({"retrain": ""}, "config: retrain: '' is not allowed"),
-        ({"retrain": 2}, "config: retrain: '2' is not allowed"),
     ],
 )
 def test_a_wrong_run_configuration_is_refused(config: dict[str, Any], message: str) -> None:
@@ -199,24 +196,13 @@ def test_retrain_is_what_is_said() -> None:
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", r"key 'a' is there twice in .* line 3, column 1"),
-        ("a: {b: 1, b: 2}", "key 'b' is there twice"),
         ("1: a", "key 1 is not text"),
-        ("[a]: b", "not text"),
         ("a: &x 1\nb: *x", r"alias \*x is not allowed"),
-        ("a: &x [*x]", r"alias \*x is not allowed"),
         ("a: !!python/object/apply:os.system [b]", "tag tag:yaml.org,2002:python/.* not allowed"),
-        ("a: !!str b", "tag tag:yaml.org,2002:str is not allowed"),
-        ("a: ! b", "tag ! is not allowed"),
         ("[" * 100_000, "nested deeper than 24"),
         ("a: .nan", r"\.nan is no finite number"),
-        ("a: -.inf", r"-\.inf is no finite number"),
-        ("a: 1.0e+999", "is no finite number"),
         ("a: 9223372036854775808", "does not fit 64 bits"),
-        ("a: " + "9" * 5000, "not YAML"),
-        ('a: "\\x00"', "unprintable character"),
         ('a: "\\ud800"', "unprintable character"),
-        ('a: "\\UFFFFFFFF"', "not YAML"),
-        ("a: 0b_", "not YAML"),
         ("a: [1", "not YAML"),
     ],
 )
@@ -257,7 +243,6 @@ def spoil(file: Path, change: dict[str, Any]) -> None:
 
 
 ROW = {"row": "a", "method": "cvq_vae"}
-LITE = yaml.safe_load((ROOM / "budgets/lite.yaml").read_text())
 
 
 @pytest.mark.parametrize(
@@ -265,33 +250,16 @@ LITE = yaml.safe_load((ROOM / "budgets/lite.yaml").read_text())
     [
         ("experiments/anchors.yaml", {"rows": [ROW, ROW]}, "rows: there are two called 'a'"),
         ("experiments/anchors.yaml", {"rows": [{**ROW, "dataset": "x"}]}, "unknown key 'dataset'"),
-        ("experiments/anchors.yaml", {"rows": [{**ROW, "seed": 9}]}, "unknown key 'seed'"),
         ("experiments/anchors.yaml", {"rows": [{**ROW, "method": ["x"]}]}, "'a': method: "),
-        ("experiments/anchors.yaml", {"rows": [{**ROW, "network": ["x"]}]}, "'a': network: "),
         ("experiments/anchors.yaml", {"rows": [{**ROW, "row": "a\nb"}]}, "rows.0.row: "),
-        ("experiments/anchors.yaml", {"metrics": ["l1", "l1"]}, "metrics: "),
-        ("experiments/generation_lsun.yaml", {"rows": [{**ROW, "method": ["x"]}]}, "method: "),
-        (
-            "experiments/generation_lsun.yaml",
-            {"rows": [{"row": "a", "method": "ldm", "first_stage": ["x"]}]},
-            "'a': first_stage: ",
-        ),
         (
             "experiments/generation_lsun.yaml",
             {"rows": [{"row": "a", "method": "ddpm", "conditional": True}]},
             "conditional: dataset 'buildings_64' has no classes",
         ),
-        ("budgets/lite.yaml", {"knobs": {"network": ["x"]}}, "knobs: network: "),
-        ("budgets/lite.yaml", {"knobs": {"seed": 3}}, "knobs: unknown key 'seed'"),
         ("budgets/lite.yaml", {"knobs": {"epochs": 2.0}}, "knobs: epochs: 2.0 is not of type int"),
         ("budgets/lite.yaml", {"seeds": [10**6 + 1]}, "seeds.0: "),
-        ("budgets/lite.yaml", {"seeds": [1.0]}, "seeds.0: 1.0 is not of type integer"),
         ("budgets/lite.yaml", {"sweeps": {"code_dim": [4, 4]}}, "sweeps.code_dim: "),
-        (
-            "budgets/lite.yaml",
-            {"generation": {**LITE["generation"], "first_stage": {"network": ["x"]}}},
-            "generation.first_stage: network: ",
-        ),
         ("defaults.yaml", {"networks": {"convnet": {}}}, "networks: missing key 'vqgan'"),
         ("defaults.yaml", {"colour": {"epoch": 3}}, "colour: unknown key 'epoch'"),
         ("defaults.yaml", {"methods": {"sq_vae": {"epochs": -1}}}, "methods.sq_vae: epochs: -1 "),
@@ -351,19 +319,15 @@ def test_a_claim_on_too_many_or_too_few_rows_is_refused(
     ("name", "change", "message"),
     [
         ("mnist", {"channels": 1.0}, r"channels: 1\.0 is not of type integer"),
-        ("mnist", {"title": "a\nb"}, "title: "),
         ("mnist", {"sources": [{"kind": "local", "files": ["a"]}]}, "files: 1 given.* takes 2"),
-        ("mnist", {"sources": [{"kind": "local", "files": ["/a", "b"]}]}, "sources.0"),
         ("mnist", {"sources": [{"kind": "local", "files": ["a/../../b", "c"]}]}, "sources.0"),
         ("imagenet", {"options": {"pattern": "("}}, "options.pattern: not a regular expression"),
-        ("imagenet", {"options": {"pattern": "a{99999999999}"}}, "options.pattern: not a reg"),
         (
             "lsun_churches",
             {"options": {"resize": True, "resample": "bicubik"}},
             "options.resample: 'bicubik' is not allowed; did you mean 'bicubic'.* lanczos, bicubic",
         ),
         ("ffhq", {"options": {"resample": "bicubic"}}, "options.resample: goes with options.res"),
-        ("imagenet", {"options": {"train": "a"}}, "options.train: goes with options.test"),
         ("ffhq", {"options": {"labels": "folder"}}, "options.labels: goes with 'classes'"),
         ("ffhq", {"options": {"partition": "a.txt"}}, "files: 1 given, .*'image_folder' takes 2"),
     ],

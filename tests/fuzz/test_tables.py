@@ -142,7 +142,8 @@ def test_a_line_of_the_fixture_is_right(tmp_path: Path) -> None:
 CELL = "mnist/m/default/seed0"
 MADE = {
     "train.json": json.dumps(
-        {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
+        {"cell": CELL, "budget": "made_up"}
+        | {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
         | {"device": "cpu", "commit": "abc", "dirty": False}
         | {"threads": 1, "dataset_sha256": "da" * 32, "images": 900}
         | {"knobs": {"dataset": "mnist", "seed": 0, "epochs": 2}, "versions": {"method": 1}}
@@ -167,6 +168,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         (folder / name).write_text(text)
     Image.new("L", (8, 2)).save(folder / "reconstructions.png")
     planned = {
+        "cell": CELL,
+        "budget": "made_up",
         "folder": str(folder),
         "knobs": {"dataset": "mnist", "seed": 0, "epochs": 2},
         "defaults": {},

@@ -16,7 +16,6 @@ ROWS = ["random, offline", "random, online", "closest, online"]
         ("mnst", ["mnist", "ffhq"], "", "no such 'mnst'; did you mean mnist? allowed: mnist, ffhq"),
         ("zzz", ["mnist", "ffhq"], "", "no such 'zzz'; allowed: mnist, ffhq"),
         ("mnst", ["mnist"], "look there", "no such 'mnst'; did you mean mnist? (look there)"),
-        ("zzz", ["mnist"], "look there", "no such 'zzz' (look there)"),
         ("", ROWS, "", "no such ''; allowed: random, offline; random, online; closest, online"),
         ("zzz", [], "", "no such 'zzz'; allowed: none"),
     ],

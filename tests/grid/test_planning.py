@@ -30,32 +30,16 @@ def plan_of(budget: str, missing: dict[str, str] | None = None) -> dict:
 
 
 def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
-    absent = plan_of("embedded")["absent"]
-    tables = [entry["table"] for entry in absent]
-    # Bedrooms and portraits, in the table of first stages and in one of generation each; faces.
-    assert sorted(tables) == [
-        *["first_stages"] * 2,
-        "generation_ffhq_imagenet",
-        "generation_lsun",
-        "large_codebooks",
-        "reinitialisation",
-        *["vqgan"] * 2,
-    ]
-    large, absent = (absent[tables.index(t)] for t in ("large_codebooks", "reinitialisation"))
-    assert (large["table"], large["dataset"], len(large["rows"])) == (
-        "large_codebooks",
-        "cifar10",
-        5,
-    )
+    absent = {(one["table"], one["dataset"]): one for one in plan_of("embedded")["absent"]}
+    large = absent["large_codebooks", "cifar10"]
+    assert len(large["rows"]) == 5
     assert large["note"] == "not at this budget; budgets lite and paper have it"
-    assert absent == {
+    assert absent["reinitialisation", "ffhq"] == {
         "table": "reinitialisation",
         "dataset": "ffhq",
         "rows": ["near codevectors", "hard encoded features", "running average"],
         "note": "not at this budget; budgets lite and paper have a dataset for it",
     }
-    absent = {entry["dataset"] for entry in plan_of("lite")["absent"]}
-    assert absent == {"lsun_bedrooms", "imagenet"}
 
 
 def test_every_role_is_served_by_some_budget() -> None:
@@ -103,7 +87,7 @@ def test_the_renderer_reads_it() -> None:
     assert length([2, 4], sizes) == f"2 to 4 epochs over {over}"
 
 
-@pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
+@pytest.mark.parametrize("budget", ["smoke", "lite"])
 def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
     grid = grid_of(budget)
     shown = [name for name, cell in grid.cells.items() if filmed(cell.knobs)]
@@ -113,7 +97,6 @@ def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:
-    assert len(grid_of("lite").labels("code_dimension")) == 18
     assert grid_of("smoke").labels("code_dimension") == [
         f"{method}, D = {dim}" for method in ("VQ-VAE", "SQ-VAE", "CVQ-VAE") for dim in (4, 64)
     ]

@@ -161,7 +161,8 @@ def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
 def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     file, model = tmp_path / "model.safetensors", torch.nn.Linear(2, 2)
     save_tensors(file, model.state_dict(), {"cell": "a"})
-    record = {"model_sha256": digest(file)}
+    record = {"model_sha256": digest(file), "cell": "own/vq_vae/default/seed0"}
+    command = "train this cell again with --config retrain=own/vq_vae/default/seed0"
     other = torch.nn.Linear(2, 2)
     for known in (record, {}):
         torch.nn.init.zeros_(other.weight)
@@ -170,7 +171,7 @@ def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.safetensors: not this cell's model"):
         load_model(file, record, torch.nn.Linear(3, 2))
     save_tensors(file, torch.nn.Linear(2, 2).state_dict(), {"cell": "a"})
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged.*train this cell"):
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: damaged.*; {command}$"):
         load_model(file, record, other)
     file.unlink()
     with pytest.raises(CheckpointError, match=r"cannot be read"):

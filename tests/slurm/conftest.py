@@ -1,4 +1,4 @@
-"""A Slurm cluster of this machine alone, and copies of the repository to run on it."""
+"""A Slurm cluster of this machine alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +21,6 @@ ADVICE = (
 )
 # Daemons are in /usr/sbin, which is not on everybody's path.
 PATH = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}:/usr/sbin"
-
-
-def find_slurm(
-    environment: Mapping[str, str], which: Callable[[str], str | None] | None = None
-) -> None:
-    """Skip the test where Slurm is missing; fail where CI_REQUIRES_SLURM=1 promises it."""
-    look = which or (lambda name: shutil.which(name, path=PATH))
-    missing = [name for name in COMMANDS if look(name) is None]
-    if not missing:
-        return
-    reason = f"{ADVICE}; missing: {', '.join(missing)}"
-    if environment.get("CI_REQUIRES_SLURM") == "1":
-        pytest.fail(f"CI_REQUIRES_SLURM=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
 
 
 def environment_of(**more: str) -> dict[str, str]:
@@ -63,7 +49,8 @@ def cluster() -> Iterator[Cluster]:
     """A node that is idle; all of it ends with the tests of a module."""
     if os.environ.get("CI_REQUIRES_SLURM") != "1":
         pytest.skip("a Slurm cluster takes five minutes: make slurm-test")
-    find_slurm(os.environ)
+    missing = [name for name in COMMANDS if shutil.which(name, path=PATH) is None]
+    assert not missing, f"{ADVICE}; missing: {', '.join(missing)}"
     # Not pytest's folders, whose names are too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     settings = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{folder / 'bin'}:{PATH}"}
@@ -76,25 +63,3 @@ def cluster() -> Iterator[Cluster]:
     finally:
         subprocess.run([SCRIPT, "down", folder], env=environment_of(), check=False)
         shutil.rmtree(folder)
-
-
-def copy_repository(folder: Path) -> Path:
-    """The files of the working tree that git knows or would, without results of other budgets."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    outputs = ("results/lite/", "results/paper/", "figures/lite/", "figures/paper/")
-    for name in filter(None, listed):
-        source, target = ROOT / name, folder / name
-        if name.startswith(outputs) or not (source.is_file() or source.is_symlink()):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
-    # The environment that runs the tests; nothing is installed into it.
-    if not (folder / ".venv").exists():
-        (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder

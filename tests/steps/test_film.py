@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.steps import killing
+from tests.reliability import killing
 from tests.steps.conftest import Command, spec_of
 from workflows.steps import prepare
 
@@ -34,7 +34,7 @@ def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
     command("train", *options, "--out", whole, "--film")
     command("train", *options, "--out", plain)
     train = killing.command("train", *options, "--out", killed, "--film")
-    assert killing.lived(train, DEATH) in killing.DEATHS
+    assert killing.exit_status(train, DEATH) in killing.DEATHS
     kept = load_file(killed / "state" / "last.safetensors")
     assert kept["film.step"].tolist() == [0, 1, 2]
     done = command("train", *options, "--out", killed, "--film")
@@ -61,7 +61,7 @@ def test_a_state_without_a_film_is_not_gone_on_from(
     digits: Path, command: Command, tmp_path: Path
 ) -> None:
     options = ["--spec", spec_of(**PLANE), "--data", digits, "--out", tmp_path, "--threads", 1]
-    assert killing.lived(killing.command("train", *options), DEATH) in killing.DEATHS
+    assert killing.exit_status(killing.command("train", *options), DEATH) in killing.DEATHS
     assert "starting anew" in command("train", *options, "--film").stdout
     assert load_file(tmp_path / "film.safetensors")["step"].tolist() == [0, 1, 2, 3, 4]
 

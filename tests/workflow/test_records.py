@@ -23,7 +23,9 @@ IMAGES = {"own": {"train": "aa", "test": "bb"}}
 NETWORKS = frozenset({"cc", "dd"})
 TODAY = Today(IMAGES, NETWORKS)
 KNOBS = {"dataset": "own", "method": "cvq_vae", "seed": 0, "epochs": 8, "new_knob": 1.5}
+NAME = {"cell": "own/cvq_vae/default/seed0", "budget": "lite"}
 PLANNED: dict[str, Any] = {
+    **NAME,
     "knobs": KNOBS,
     "defaults": {"epochs": 500, "new_knob": 1.5},
     "stage": 1,
@@ -38,6 +40,7 @@ PLANNED: dict[str, Any] = {
     },
 }
 TRAIN: dict[str, Any] = {
+    **NAME,
     "knobs": KNOBS,
     "versions": {"method": 1, "network": 2},
     "dataset_sha256": "aa",
@@ -84,6 +87,8 @@ def test_a_record_of_today_is_finished(tmp_path: Path) -> None:
     ("change", "why"),
     [
         (lambda train, _: train["knobs"].update(epochs=2), "epochs was 2, is 8"),
+        (lambda train, _: train.update(budget="paper"), "budget was paper, is lite"),
+        (lambda train, _: train.update(cell="another"), "cell was another, is own/cvq_vae"),
         (lambda train, _: train["versions"].update(method=0), "version of method was 0, is 1"),
         (lambda train, _: train.pop("versions"), "made before there were versions"),
         (lambda train, _: train.update(dataset_sha256="ee"), "trained on other images"),

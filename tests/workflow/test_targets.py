@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.place import Done, Place, copy_tree
+from tests.workflow.tiny import Tiny, copy_tree
 
 BUDGET = "smoke"
 # Made of all tables, figures and verdicts.
@@ -17,25 +17,24 @@ SITE = f"results/{BUDGET}/site"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A copy of the repository without results."""
-    root = tmp_path_factory.mktemp("workflow") / "copy"
-    copy_tree(root)
-    return Place(root)
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """A copy of the repository without results, and an empty folder of data."""
+    root = tmp_path_factory.mktemp("workflow")
+    copy_tree(root / "copy")
+    return Tiny(root / "copy", root)
 
 
-def ask(place: Place, *targets: str) -> Done:
+def ask(copy: Tiny, module: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Snakemake's answer to a request for files of the smoke budget; nothing is run."""
-    command = [str(place.root / ".venv/bin/snakemake"), "--cores", "1", "--dry-run"]
-    return place.command_here([*command, "--config", f"budget={BUDGET}", "--", *targets])
+    config = ("--cores", "1", "--config", f"budget={BUDGET}")
+    return copy.python("-m", module, *config, *options)
 
 
-def jobs(place: Place, *targets: str) -> dict[str, dict[str, Any]]:
+def jobs(copy: Tiny, *targets: str) -> dict[str, dict[str, Any]]:
     """What runs for those files where nothing is made yet, by its message."""
-    command = [sys.executable, "-m", "tests.slurm.planned", "--cores", "1", "--forceall"]
-    done = place.command_here([*command, "--config", f"budget={BUDGET}", "--", *targets])
-    assert done.status == 0, done.said
-    found = [json.loads(line) for line in done.said.splitlines() if line.startswith("{")]
+    done = ask(copy, "tests.slurm.planned", "--forceall", "--", *targets)
+    assert done.returncode == 0, done.stdout
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return {job["message"]: job for job in found}
 
 
@@ -51,17 +50,17 @@ def jobs(place: Place, *targets: str) -> dict[str, dict[str, Any]]:
         (".cache/datasets/mnst/dataset.json", "no dataset 'mnst'; did you mean mnist, "),
     ],
 )
-def test_a_mistyped_target_is_refused_by_name(place: Place, target: str, said: str) -> None:
-    done = ask(place, target)
-    assert done.status == 1
-    assert done.says(said, "allowed: ")
-    assert "KeyError" not in done.said
+def test_a_mistyped_target_is_refused_by_name(copy: Tiny, target: str, said: str) -> None:
+    done = ask(copy, "snakemake", "--dry-run", "--", target)
+    assert done.returncode == 1
+    assert any(said in line and "allowed: " in line for line in done.stdout.splitlines())
+    assert "KeyError" not in done.stdout
 
 
-def test_rules_name_what_their_steps_read(place: Place) -> None:
-    found = jobs(place, SITE)
-    files = (place.root / "results" / "published").glob("*.csv")
-    published = {str(file.relative_to(place.root)) for file in files}
+def test_rules_name_what_their_steps_read(copy: Tiny) -> None:
+    found = jobs(copy, SITE)
+    files = (copy.root / "results" / "published").glob("*.csv")
+    published = {str(file.relative_to(copy.root)) for file in files}
     assert len(published) > 4
     showing = {m: job for m, job in found.items() if m.startswith(("Table", "Judge", "Site"))}
     assert len(showing) == 12 + 1 + 1

@@ -16,8 +16,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.faults.place import copy_tree
-
+ROOT = Path(__file__).parents[2]
 BUDGET = "tiny"
 CELLS = ("own/cvq_vae/default/seed0", "own/vq_vae/default/seed0")
 TARGETS = ("all_cells", f"results/{BUDGET}/measured.csv")
@@ -100,25 +99,25 @@ class Tiny:
         self, *options: str, targets: tuple[str, ...] = TARGETS, config: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake."""
-        return self.python(
-            *("-m", "snakemake", "--cores", "1", *options),
-            *("--config", f"budget={BUDGET}", *config, "--", *targets),
-        )
+        return self.python(*snakemake(*options, targets=targets, config=config))
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in the copy, on the processor and with its data alone."""
-        unset = ("CODEBOOK_WEIGHTS", "CODEBOOK_PRELOADED")
-        kept = {name: value for name, value in os.environ.items() if name not in unset}
-        path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{kept.get('PATH', '')}"
-        more = {"PATH": path, "CODEBOOK_DATA": str(self.data), "CUDA_VISIBLE_DEVICES": ""}
+        """Run Python in the copy."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.root,
-            env={**kept, **more},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def environment(self) -> dict[str, str]:
+        """This process's, but on the processor and with no data or weights beside the copy's."""
+        kept = {name: value for name, value in os.environ.items() if name != "CODEBOOK_WEIGHTS"}
+        path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{kept.get('PATH', '')}"
+        more = {"PATH": path, "CODEBOOK_DATA": str(self.data), "CUDA_VISIBLE_DEVICES": ""}
+        return {**kept, **more}
 
     def settled(self) -> None:
         """Nothing is left to do, and every cell is what its records say."""
@@ -139,6 +138,35 @@ class Tiny:
             name = file.parent.relative_to(self.root / f"results/{BUDGET}/cells").as_posix()
             found[name] = (sha, file.stat().st_mtime_ns)
         return found
+
+
+def snakemake(
+    *options: str, targets: tuple[str, ...] = TARGETS, config: tuple[str, ...] = ()
+) -> list[str]:
+    """Python's arguments that run Snakemake."""
+    return [
+        *("-m", "snakemake", "--cores", "1", *options),
+        *("--config", f"budget={BUDGET}", *config, "--", *targets),
+    ]
+
+
+def copy_tree(root: Path) -> None:
+    """Copy what git knows or would add into `root`; of results only the published ones."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    for name in filter(None, listed.split("\0")):
+        source = ROOT / name
+        made_here = name.startswith(("results/", "figures/")) and "/published/" not in name
+        if made_here or name == ".venv" or not (source.is_file() or source.is_symlink()):
+            continue
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        # Snakemake finds its profile through a symbolic link, so links are copied as links.
+        shutil.copy2(source, root / name, follow_symlinks=False)
+    (root / ".venv").symlink_to(Path(sys.prefix))
 
 
 def draw(folder: Path, name: str, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Steps in processes of their own that are killed at a moment of choice."""
+"""Run a step in a process of its own that is killed at a chosen moment."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from workflows import training
 
-# Killed outright, and killed for a file that grew too large.
+# Exit statuses of a process that was killed, by us or by the system for writing too large a file.
 DEATHS = (-signal.SIGKILL, -signal.SIGXFSZ)
-PATIENCE = 300.0
-# Validation images of a record, here, where usage is not what is looked at: for the larger network
-# all 400 digits would take twice as long as its steps.
+PATIENCE_S = 300.0
+# Usage is measured on this many validation images. All 400 digits would take the larger network
+# twice as long as its training steps.
 WATCHED = 40
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-# The larger network's blocks take seconds to import.
+# Processes are forked from one that has these modules, which take seconds to import.
 _PROCESSES.set_forkserver_preload(
     [
         "workflows.steps.train",
@@ -40,12 +40,13 @@ _PROCESSES.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Death:
-    """When a process dies.
+    """When a process is killed.
 
-    event: 'step' of the model's optimiser, 'pass' forward through any module, 'rename' of a file
-    (just before it), or 'start'. count: how many of them it lives to see, but for the start at
-    least one. byte: None to die there and then; else in the middle of the next file that has more
-    bytes than so many, whose first bytes are on disk by then.
+    event: what to count: a 'step' of the model's optimiser, a forward 'pass' through any module, or
+    the 'rename' of a file (counted just before it). With 'start' nothing is counted. count: the
+    number of the event that kills. byte: None to be killed at that event; otherwise the process is
+    killed while it writes the next file that is larger than this, and the file then has its first
+    `byte` bytes.
     """
 
     event: str
@@ -53,19 +54,19 @@ class Death:
     byte: int | None = None
 
     def prepare(self) -> None:
-        """Let this process die so."""
+        """Arrange for this process to be killed."""
         seen = 0
 
         def happened(*_: object) -> None:
             nonlocal seen
             seen += 1
             if seen == self.count:
-                self._come()
+                self._kill()
 
         first: list[object] = []
 
         def stepped(optimiser: object, *_: object) -> None:
-            # A critic's comes after the model's.
+            # The critic has an optimiser of its own, whose steps come after the model's.
             first.append(optimiser)
             if optimiser is first[0]:
                 happened()
@@ -78,25 +79,25 @@ class Death:
             case "rename":
                 sys.addaudithook(lambda name, _: happened() if name == "os.rename" else None)
             case "start":
-                self._come()
+                self._kill()
 
-    def _come(self) -> None:
+    def _kill(self) -> None:
         if self.byte is None:
             os.kill(os.getpid(), signal.SIGKILL)
             return
-        # The system writes up to the limit and then sends a signal, which Python ignores by
-        # default; nothing of the process runs after it.
+        # The system writes up to the limit and then sends SIGXFSZ. Python ignores that signal by
+        # default; with the system's default nothing of the process runs after it.
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.byte, self.byte))
 
 
-def lived(call: Callable[[], Any], death: Death | None = None) -> int:
-    """Call it in another process; its exit status, negative for a signal."""
-    process = _PROCESSES.Process(target=_live, args=(call, death))
+def exit_status(call: Callable[[], Any], death: Death | None = None) -> int:
+    """Call a function in another process. Returns the exit status, negative for a signal."""
+    process = _PROCESSES.Process(target=_run, args=(call, death))
     process.start()
-    process.join(PATIENCE)
-    assert process.exitcode is not None, f"no end within {PATIENCE:.0f} s"
+    process.join(PATIENCE_S)
+    assert process.exitcode is not None, f"no end within {PATIENCE_S:.0f} s"
     return process.exitcode
 
 
@@ -110,7 +111,7 @@ def _main(step: str, arguments: list[str]) -> None:
     sys.exit(importlib.import_module(f"workflows.steps.{step}").main())
 
 
-def _live(call: Callable[[], Any], death: Death | None) -> None:
+def _run(call: Callable[[], Any], death: Death | None) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
     training.WATCHED = WATCHED

@@ -1,1 +1,0 @@
-"""Faults, tried for real: `python -m tests.faults` (`make faults`) writes docs/faults.md."""
