@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import LARGE, SMALL
-from workflows import cost, registry
+from workflows import cost, devices, registry
 from workflows.cost import Budget, Step, Training
 from workflows.data import describe, names
 from workflows.grid import load_grid
@@ -220,7 +220,7 @@ def started(found: Step, steps: int) -> tuple[torch.optim.Optimizer, list[str]]:
 
 
 def test_what_does_not_fit_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "memory_of", lambda device: 9e9)
+    monkeypatch.setattr(devices, "free_memory", lambda device: 9e9)
     monkeypatch.delenv("CODEBOOK_DAYS", raising=False)
     _, said = started(Step("train", "a", 60, 11e9), 10)
     assert said == ["about 1 minutes by shipped rates, 11.0 GB"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,6 @@ from workflows.registry import (
     build_objective,
     loss_weights,
 )
-from workflows.tensor_files import CheckpointError
 from workflows.training import (
     Diverged,
     Images,
@@ -112,13 +112,6 @@ def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     assert resumed(state, "b", model, optimiser) == []
 
 
-def test_damaged_state_is_refused_by_name(tmp_path: Path) -> None:
-    state = tmp_path / "last.safetensors"
-    state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00garbage")
-    with pytest.raises(CheckpointError, match=r"last.safetensors: damaged .* delete it"):
-        resumed(state, "a", *start(VARIANTS["cvq_vae"]))
-
-
 def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the memory is that torch leaves free after the first epoch."""
     uploads = []
@@ -142,15 +135,6 @@ def test_a_log_is_what_pandas_would_write() -> None:
     for history in (records, []):
         expected = pd.DataFrame(history, columns=columns).to_csv(index=False)
         assert log_text(history, columns) == expected
-
-
-def test_divergence_is_said(tmp_path: Path) -> None:
-    knobs = {**VARIANTS["vq_vae"], "learning_rate": 1.0}
-    model, optimiser = start(knobs)
-    with torch.no_grad():
-        next(model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(Diverged, match="the loss became nan in epoch 1"):
-        train(Learner(model, optimiser, losses_of(knobs)), images(), knobs, [], NOBODY)
 
 
 def test_training_lowers_the_loss() -> None:
