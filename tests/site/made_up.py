@@ -59,7 +59,7 @@ def results(
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
     (folder / "plan.json").write_text(json.dumps(content))
-    frames = _frames(content, grid.budget["evaluation"]["protocols"], said)
+    frames = _frames(content, said)
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
         for table in content["tables"]:
@@ -82,7 +82,7 @@ def results(
     return folder, figures
 
 
-def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[str, pd.DataFrame]:
+def _frames(content: dict[str, Any], said: str) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
     found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
     values = {}
@@ -107,7 +107,7 @@ def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[st
             found["measured"] += [
                 base | {"protocol": protocol, "metric": metric, "value": value, "images": 64}
                 | {"status": "ok"}
-                for protocol in (["samples"] if planned_stage(content, line) == 2 else protocols)
+                for protocol in measured_by(content, line)
                 for metric, value in values[line["cell"]].items()
             ]  # fmt: skip
     frames = {
@@ -118,8 +118,12 @@ def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[st
     return frames
 
 
-def planned_stage(content: dict[str, Any], line: dict[str, str]) -> int:
-    return content["cells"][line["cell"]]["stage"]
+def measured_by(content: dict[str, Any], line: dict[str, str]) -> list[str]:
+    """The protocols of a row's cell that its table shows, as `collecting.gather` chooses them."""
+    shown = content["tables"][line["table"]]["protocols"]
+    return [
+        name for name in content["cells"][line["cell"]]["evaluation"]["protocols"] if name in shown
+    ]
 
 
 def _train(
