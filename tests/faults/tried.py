@@ -214,25 +214,24 @@ def line(process: Any) -> str:
 def kill_collect(place: Place, wanted: Numbers) -> str:
     place.completes(wanted)
     out = place.root / f"results/{BUDGET}"
-    plan = f"results/{BUDGET}/plan.json"
-    collect = ("collect", "--plan", plan, "--so-far", "--out", out)
-    for done in (place.run(plan), place.step(*collect)):
+    render = [sys.executable, "-m", "workflows.render", "--budget", BUDGET, "--cell", CELL]
+    for done in (place.run(f"results/{BUDGET}/plan.json"), place.command_here(render)):
         if done.status:
             raise Broken(done.said)
     before = (out / "measured.csv").read_text()
     killer = (
-        "import os, sys, signal, pandas as pd; from workflows.steps import collect;"
+        "import os, sys, signal, pandas as pd; from workflows.render.__main__ import main;"
         "write = pd.DataFrame.to_csv;"
         "pd.DataFrame.to_csv = lambda self, path, **k: (write(self.head(1), path, **k),"
         " os.kill(os.getpid(), signal.SIGKILL));"
-        f"sys.argv = {[*map(str, collect)]!r}; collect.main()"
+        f"sys.argv = {render[2:]!r}; main()"
     )
     done = place.command_here([sys.executable, "-c", killer])
     if done.status != -9:
         raise Broken(f"was not killed: {done.said}")
     if (out / "measured.csv").read_text() != before:
         raise Broken("half of measured.csv took the place of the whole")
-    place.step(*collect)
+    place.command_here(render)
     if (out / "measured.csv").read_text() != before:
         raise Broken("measured.csv is another after the next run")
     return "measured.csv stays the old one, whole; the next run writes the same"
@@ -496,14 +495,11 @@ def cut_csv(place: Place, wanted: Numbers) -> str:
     if done.status == 0:
         raise Broken("verify found nothing wrong with half a metrics.csv")
     done.says("altered", "metrics.csv")
-    plan = f"results/{BUDGET}/plan.json"
-    if (made := place.run(plan)).status:
-        raise Broken(made.said)
-    out = place.root / f"results/{BUDGET}"
-    done = place.step("collect", "--plan", plan, "--so-far", "--out", out)
+    render = ["-m", "workflows.render", "--budget", BUDGET, "--cell", CELL]
+    done = place.command_here([sys.executable, *render])
     if done.status == 0:
         raise Broken("half a metrics.csv was collected")
-    said = done.says("collect:", "metrics.csv", "damaged")
+    said = done.says("render:", "metrics.csv", "damaged")
     (place.cell / "metrics.csv").unlink()
     return f"{quoted(said)}; that done, {place.completes(wanted)}"
 

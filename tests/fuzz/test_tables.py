@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,27 +276,3 @@ def test_a_plan_that_shows_a_cell_it_lacks_is_refused(tmp_path: Path, plan: dict
         file.write_text(json.dumps({**plan, key: {}}))
         with pytest.raises(ConfigError, match=r"rows\.0\.(cell|table): '.*' is not in the plan"):
             read_plan(file)
-
-
-@pytest.mark.parametrize("name", ["plan.json", "measured.csv"])
-def test_steps_refuse_a_damaged_file_in_one_line(
-    tmp_path: Path,
-    plan: dict[str, Any],
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from workflows.steps import tables, verdicts
-
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    shutil.copy(FILES["measured"], tmp_path)
-    (tmp_path / name).write_bytes(b'{"a": \xff')
-    arguments = ["--plan", tmp_path / "plan.json", "--measured", tmp_path / "measured.csv"]
-    arguments += ["--published", ROOT / "results/published", "--out", tmp_path / "out"]
-    for step, more in ((tables, ["--table", "one"]), (verdicts, [])):
-        monkeypatch.setattr("sys.argv", ["step", *map(str, arguments), *more])
-        assert step.main() == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert name in error
-    assert not (tmp_path / "out").exists()

@@ -15,12 +15,12 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from workflows import data
+from workflows.collecting import collect
 from workflows.evaluation import COLUMNS, code_rows, evaluate, inception_features
 from workflows.metric_networks import Networks, load_networks
 from workflows.protocol import Protocol, load_protocol
+from workflows.records import Today, states
 from workflows.render.numbers import shown
-from workflows.schema import read_csv
-from workflows.steps import collect
 
 EXACT = load_protocol("exact")
 PUBLISHED = load_protocol("as_published")
@@ -221,11 +221,8 @@ def test_an_infinite_ratio_is_collected_and_printed(
         "cells": {name: planned},
         "rows": [{"table": "methods", "row": "VQ-VAE", "cell": name}],
     }
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    command = ["collect", "--plan", str(tmp_path / "plan.json"), "--out", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", command)
-    assert collect.main() == 0
-    measured = read_csv(tmp_path / "measured.csv", "measured").set_index("metric")["value"]
+    measured = collect(plan, states(plan["cells"], Today()), tmp_path)["measured"]
+    measured = measured.set_index("metric")["value"]
     assert measured["PSNR"] == np.inf
     assert shown("PSNR", measured["PSNR"]) == "inf"
     assert np.isfinite(measured.drop("PSNR")).all()

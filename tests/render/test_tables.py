@@ -14,12 +14,12 @@ from tests.conftest import LARGE, SMALL
 from workflows import planning
 from workflows.data import describe, names
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
+from workflows.published import read_published
 from workflows.render.blocks import blocks
 from workflows.render.numbers import parse, shown
 from workflows.render.plan import Plan, described
 from workflows.render.tables import caption, latex, markdown, printed, tidy
 from workflows.schema import ConfigError, read_csv, schema
-from workflows.steps.tables import read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 DATASETS = {name: describe(name) for name in names()}

@@ -11,9 +11,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.steps.conftest import LIMITS, Command, spec_of
+from workflows.collecting import collect
 from workflows.evaluation import COLUMNS
-from workflows.schema import read_csv
-from workflows.steps import collect, evaluate, prepare
+from workflows.records import Today, states
+from workflows.steps import evaluate, prepare
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +77,10 @@ def test_divergence_is_a_result(
     }
     name = json.loads(spec)["cell"]
     row = {"table": "methods", "row": "SQ-VAE", "cell": name}
-    plan = tmp_path / "plan.json"
-    content = {"budget": "smoke", "title": "", "cells": {name: planned}, "rows": [row]}
-    tables = {"methods": {"protocols": ["exact"]}}
-    plan.write_text(json.dumps({**content, "tables": tables, "datasets": {}}))
-    monkeypatch.setattr("sys.argv", ["collect", "--plan", str(plan), "--out", str(tmp_path)])
-    assert collect.main() == 0
-    (line,) = read_csv(tmp_path / "measured.csv", "measured").to_dict("records")
+    plan = {"budget": "smoke", "cells": {name: planned}, "rows": [row]}
+    plan |= {"tables": {"methods": {"protocols": ["exact"]}}}
+    measured = collect(plan, states(plan["cells"], Today()), tmp_path)["measured"]
+    (line,) = measured.to_dict("records")
     assert line["status"] == "diverged"
     assert line["note"] == f"last good step {2 * epochs_kept}; {record['message']}"
     assert line["value"] != line["value"]
