@@ -92,23 +92,6 @@ def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
     assert len(read_csv(out / "codes.csv", "codes")) == 4
 
 
-def test_collecting_twice_gives_the_same_bytes(plan: dict, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run(plan, out)
-    before = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-    run(plan, out)
-    assert before == {path.name: path.read_bytes() for path in out.glob("*.csv")}
-
-
-def test_nothing_measured_is_three_empty_files(plan: dict, tmp_path: Path) -> None:
-    for cell in plan["cells"].values():
-        cell["missing"] = "put it there"
-    run(plan, tmp_path / "out", good=MISSING, bad=MISSING)
-    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].isna()) == {True}
-    assert len(read_csv(tmp_path / "out" / "curves.csv", "curves")) == 0
-    assert len(read_csv(tmp_path / "out" / "codes.csv", "codes")) == 0
-
-
 def test_a_file_that_is_not_the_recorded_one_is_not_collected(plan: dict, tmp_path: Path) -> None:
     folder = Path(plan["cells"][GOOD]["folder"])
     metrics = folder / "metrics.csv"

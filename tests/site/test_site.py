@@ -21,7 +21,6 @@ KINDS = (
     "figures.html",
     "cells.html",
     "tables/methods.html",
-    "tables/reinitialisation.html",
     "cells/cifar10/cvq_vae/contrastive/seed1.html",
     f"cells/{made_up.DIVERGED}.html",
     f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html",
