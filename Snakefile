@@ -14,7 +14,6 @@ include: "workflows/rules/data.smk"
 include: "workflows/rules/cells.smk"
 include: "workflows/rules/generation.smk"
 include: "workflows/rules/tables.smk"
-include: "workflows/rules/site.smk"
 
 
 rule all_tables:
@@ -25,6 +24,4 @@ rule all_tables:
         f"{RESULTS}/measured.csv",
         f"{RESULTS}/verdicts.csv",
         expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),
-        expand(f"figures/{BUDGET}/{{figure}}.svg", figure=FIGURES),
-        expand(f"figures/{BUDGET}/{{figure}}.gif", figure=ANIMATIONS),
         f"{RESULTS}/site",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from workflows.files import digest, write_atomically
+from workflows.files import digest, write_atomically, write_text
 from workflows.reading import read_csv, read_json
 from workflows.records import State
 from workflows.schema import ConfigError, schema
@@ -18,11 +16,6 @@ from workflows.schema import ConfigError, schema
 Row = dict[str, Any]
 # Hexadecimal digits of a digest in measured.csv; the cell's records have all of them.
 SHOWN = 12
-# Stage -> a cell's pictures, records.PICTURES, and what is added to the cell's name for them.
-PICTURES = {
-    1: {"reconstructions.png": ""},
-    2: {"samples.png": "", "neighbours.png": "__neighbours"},
-}
 
 
 def measurements(cell: str, planned: Row, budget: str, found: State) -> list[Row]:
@@ -150,40 +143,32 @@ def of_table(plan: Row, table: str) -> Row:
     return {**plan, "rows": rows, "cells": cells}
 
 
-def collect(plan: Row, found: Mapping[str, State], out: Path) -> None:
-    """Write measured.csv, curves.csv, codes.csv and reconstructions/ below `out`, atomically."""
-    for kind, frame in gather(plan, found).items():
-        _write(frame, kind, out / f"{kind}.csv")
-    pictures = out / "reconstructions"
-    pictures.mkdir(parents=True, exist_ok=True)
-    wanted = set()
-    for name, planned in plan["cells"].items():
-        if not found[name].finished:
-            continue
-        for file, ending in PICTURES[_stage(planned)].items():
-            target = pictures / f"{name.replace('/', '__')}{ending}.png"
-            wanted.add(target)
-            source = Path(planned["folder"]) / file
-            write_atomically(target, partial(shutil.copyfile, source))
-    for stale in set(pictures.glob("*.png")) - wanted:
-        stale.unlink()
+def collect(plan: Row, found: Mapping[str, State], out: Path) -> dict[str, pd.DataFrame]:
+    """Write measured.csv, curves.csv and codes.csv below `out`, and return them by these names.
 
-
-def _write(frame: pd.DataFrame, kind: str, file: Path) -> None:
-    """Measurements are checked before the file takes the name that others read; the lines of curves
-    and codes were, when the cells' own files were read.
+    Nothing is written if the measurements do not fit their schema. Raises ConfigError and OSError.
     """
+    frames = gather(plan, found)
+    frames["measured"] = _checked(frames["measured"], out / "measured.csv")
+    for kind in ("curves", "codes"):
+        # Their lines were checked when the cells' own files were read.
+        write_text(out / f"{kind}.csv", frames[kind].to_csv(index=False, lineterminator="\n"))
+    return frames
+
+
+def _checked(measured: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The measurements as they are read from the file, which is written if they fit the schema."""
+    read: list[pd.DataFrame] = []
 
     def write(path: Path) -> None:
-        frame.to_csv(path, index=False, lineterminator="\n")
-        if kind != "measured":
-            return
+        measured.to_csv(path, index=False, lineterminator="\n")
         try:
-            read_csv(path, kind)
+            read.append(read_csv(path, "measured"))
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(path), str(file))) from None
 
     write_atomically(file, write)
+    return read[0]
 
 
 def _nothing(status: str, note: str) -> Row:

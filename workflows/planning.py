@@ -20,8 +20,6 @@ from workflows.verdicts import load_claims
 
 # Every figure: {table, title, caption, data, more}.
 FIGURES = load_yaml(Path(__file__).parent / "figures.yaml", "figures")
-# Those that move, too.
-ANIMATIONS = [name for name, figure in FIGURES.items() if figure.get("more")]
 # The datasets of the paper behind the roles that experiments name.
 PAPER = {
     "digits": "mnist",

@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 
 from workflows.collecting import gather
-from workflows.render.__main__ import PUBLISHED, read
+from workflows.published import read_published
 from workflows.render.blocks import blocks
 from workflows.render.numbers import ABSENT, UNITS
 from workflows.render.plan import Plan
 from workflows.render.tables import mean, tidy
 from workflows.render.verdicts import STANDINGS, summary
-from workflows.steps.tables import read_published
+from workflows.showing import PUBLISHED, read
 from workflows.verdicts import verdicts
 
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,21 +103,14 @@ HEADING = ",".join(schema("curves")["properties"]) + "\n"
     [
         ("", "empty or cut short"),
         (HEADING + LINE[:-8], "cut short: its last line has no end"),
-        (HEADING + LINE[:-8] + "\n", "line 2: 9 values, must be 10"),
         (HEADING + LINE[:-1] + ",\n", "line 2: 11 values, must be 10"),
-        (HEADING.replace(",", ";") + LINE.replace(",", ";"), "columns are cell;epoch;.* expected"),
         (HEADING.replace(",step", "") + LINE, "columns are .* expected cell, epoch, step"),
-        (HEADING.replace("step", "epoch") + LINE, "columns are "),
         (HEADING + LINE + "\n" + LINE, "line 3: 0 values"),
         (HEADING + LINE + LINE, "line 3: repeats line 2; cell, step must differ"),
         (HEADING + LINE.replace("0.5", "nan", 1), "line 2: loss: 'nan' is no finite number"),
-        (HEADING + LINE.replace("0.5", "-inf", 1), "line 2: loss: '-inf' is no finite number"),
-        (HEADING + LINE.replace("0.5", "1e999", 1), "line 2: loss: '1e999' is no finite number"),
-        (HEADING + LINE.replace("0.5", "1_0", 1), "line 2: loss: '1_0' is no finite number"),
         (HEADING + LINE.replace("0.5", "True", 1), "line 2: loss: 'True' is no finite number"),
         (HEADING + LINE.replace(",2,", f",{2**63},"), "line 2: step: '.*' does not fit 64 bits"),
         (HEADING + LINE.replace("mnist", "mn\0ist"), "line 2: cell: unprintable character"),
-        (HEADING + LINE.replace("mnist/a/b/seed0", '"mn\nist/a/b/seed0"'), "unprintable"),
         (HEADING + LINE.replace("mnist", '"mnist'), "not a CSV"),
         (HEADING + LINE.replace("mnist", "\udcff"), "not UTF-8 text"),
     ],
@@ -249,9 +241,7 @@ def test_a_record_that_cannot_be_read_counts_as_none(
         ("", "not JSON"),
         ("[]", "is not of type object"),
         ("[" * 100_000, r"not JSON \(nested too deep\)"),
-        ('{"seconds": NaN}', "not JSON .*NaN is no finite number"),
         (MADE["train.json"].replace(": 2,", ": 2.0,"), "epochs: 2.0 is not of type integer"),
-        (MADE["train.json"].replace('""', "null"), "message: None is not of type string"),
         (MADE["train.json"].replace("finished", "done"), "status: 'done' is not allowed"),
         ("\udcff", "not JSON"),
     ],
@@ -280,27 +270,3 @@ def test_a_plan_that_shows_a_cell_it_lacks_is_refused(tmp_path: Path, plan: dict
         file.write_text(json.dumps({**plan, key: {}}))
         with pytest.raises(ConfigError, match=r"rows\.0\.(cell|table): '.*' is not in the plan"):
             read_plan(file)
-
-
-@pytest.mark.parametrize("name", ["plan.json", "measured.csv"])
-def test_steps_refuse_a_damaged_file_in_one_line(
-    tmp_path: Path,
-    plan: dict[str, Any],
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from workflows.steps import tables, verdicts
-
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    shutil.copy(FILES["measured"], tmp_path)
-    (tmp_path / name).write_bytes(b'{"a": \xff')
-    arguments = ["--plan", tmp_path / "plan.json", "--measured", tmp_path / "measured.csv"]
-    arguments += ["--published", ROOT / "results/published", "--out", tmp_path / "out"]
-    for step, more in ((tables, ["--table", "one"]), (verdicts, [])):
-        monkeypatch.setattr("sys.argv", ["step", *map(str, arguments), *more])
-        assert step.main() == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert name in error
-    assert not (tmp_path / "out").exists()

@@ -10,22 +10,28 @@ from matplotlib.colors import to_hex
 from PIL import Image, ImageSequence
 
 from tests.render.test_figures import REASON, SIZE, collected, film, said
-from workflows.render import figures
-from workflows.render.animation import animation
-from workflows.render.films import read
-from workflows.render.plane import UNUSED, scale
-from workflows.render.style import style
+from workflows.render.figures.codevectors import (
+    FRAME,
+    LAST,
+    UNUSED,
+    animation,
+    codevectors,
+    gif,
+    scale_of,
+)
+from workflows.render.figures.films import read
+from workflows.render.figures.layout import style
 from workflows.schema import ConfigError
-from workflows.steps.animation import FRAME, LAST, drawn, write
 
 CELL = "digits/vq_vae/D2/seed0"
 
 
 def test_a_panel_shows_latents_used_and_unused_codevectors(tmp_path: Path) -> None:
-    figure = figures.codevectors(collected(tmp_path, datasets=("digits",)))
+    figure = codevectors(collected(tmp_path, datasets=("digits",)))
     # Five moments, of which the second is before the first step; two methods.
-    assert len(figure.axes) == 2 * 4
-    for index, ax in enumerate(figure.axes):
+    panels = [ax for ax in figure.axes if ax.lines]
+    assert len(panels) == 2 * 4
+    for index, ax in enumerate(panels):
         latents, unused, used = ax.lines
         assert len(np.asarray(used.get_xdata())) == 4
         assert len(np.asarray(unused.get_xdata())) == SIZE - 4
@@ -45,12 +51,12 @@ def test_a_panel_shows_latents_used_and_unused_codevectors(tmp_path: Path) -> No
         "200 latents",
     ):
         assert words in text
-    assert text.startswith("1 10 ")  # the rings
+    assert "1 10" in text  # the rings
 
 
 def test_the_scale_is_linear_within_the_first_codebook_and_keeps_angles(tmp_path: Path) -> None:
     film(tmp_path / "film")
-    found = scale([read(tmp_path / "film")])
+    found = scale_of([read(tmp_path / "film")])
     assert found.unit == 1 / SIZE
     points = np.array([[1e-4, 0], [0, -2e-4], [3.0, 3.0], [1e9, 0], [np.nan, 0], [0, 0]])
     placed = found.place(points)
@@ -70,15 +76,15 @@ def test_unused_codevectors_outside_are_counted(tmp_path: Path) -> None:
     codebook = read(file).codebook.copy()
     codebook[-1, 10:13] = 1e6
     film(file, codebook=codebook)
-    assert "4 of 16 used, 3 outside" in said(figures.codevectors(data))
+    assert "4 of 16 used, 3 outside" in said(codevectors(data))
 
 
 def test_a_run_without_a_film_says_why(tmp_path: Path) -> None:
     data = collected(tmp_path, bad=("digits/cvq_vae/D2", "patches/cvq_vae/D2"))
     (tmp_path / CELL / "film.safetensors").unlink()
-    text = said(figures.codevectors(data))
-    assert f"MNIST) no measurements: diverged: {REASON}" in text
-    assert f"CVQ-VAE diverged: {REASON}" in text
+    text = said(codevectors(data))
+    assert f"diverged: {REASON}" in text
+    assert "not measured" in text
     # Films of the second dataset are still shown.
     (first, *_) = frames = list(animation(data))
     assert len(frames) == 4
@@ -88,7 +94,7 @@ def test_a_run_without_a_film_says_why(tmp_path: Path) -> None:
         file.unlink()
     (only,) = animation(data)
     assert "not measured" in said(only)
-    assert said(figures.codevectors(data)).count("no measurements") == 2
+    assert said(codevectors(data)).count("not measured") == 2
 
 
 @pytest.mark.parametrize(
@@ -118,9 +124,8 @@ def test_the_animation_says_step_and_usage_and_holds_its_last_frame(tmp_path: Pa
     for frame, step in zip(frames, (0, 1, 10, 100), strict=True):
         assert f"training step: {step}" in said(frame)
         assert said(frame).count("4 of 16 used") == 2
-    for name in ("one.gif", "two.gif"):
-        write(drawn(animation(data)), tmp_path / name)
-    assert (tmp_path / "one.gif").read_bytes() == (tmp_path / "two.gif").read_bytes()
+    (tmp_path / "one.gif").write_bytes(gif(data))
+    assert (tmp_path / "one.gif").read_bytes() == gif(data)
     with Image.open(tmp_path / "one.gif") as picture:
         assert picture.info["loop"] == 0
         shown = [(f.info["duration"], f.convert("RGB")) for f in ImageSequence.Iterator(picture)]

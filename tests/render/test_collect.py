@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from workflows.collecting import collect, of_table
 from workflows.files import digest
@@ -62,7 +61,6 @@ def plan(tmp_path: Path) -> dict:
         header = "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
         (folder / "log.csv").write_text(header + log)
         (folder / "codes.csv").write_text("code,count\n0,7\n1,0\n")
-        Image.new("L", (8, 2)).save(folder / "reconstructions.png")
     rows = [{"table": t, "row": n, "cell": n} for t in ("one", "two") for n in cells]
     return {
         "budget": "made_up",
@@ -92,36 +90,6 @@ def test_every_row_is_kept_with_its_reason(plan: dict, tmp_path: Path) -> None:
     assert "2.5,64,ok" in (out / "measured.csv").read_text()
     assert len(read_csv(out / "curves.csv", "curves")) == 2
     assert len(read_csv(out / "codes.csv", "codes")) == 4
-    pictures = {path.name for path in (out / "reconstructions").iterdir()}
-    assert pictures == {f"{name.replace('/', '__')}.png" for name in (GOOD, BAD)}
-
-
-def test_an_infinite_value_is_kept(plan: dict, tmp_path: Path) -> None:
-    file = tmp_path / "cells" / GOOD / "metrics.csv"
-    file.write_text(file.read_text().replace("rFID,2.5", "PSNR,inf"))
-    run(plan, tmp_path / "out")
-    assert read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].max() == float("inf")
-
-
-def test_collecting_twice_gives_the_same_bytes_and_drops_stale_pictures(
-    plan: dict, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    run(plan, out)
-    before = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-    (out / "reconstructions" / "old.png").write_bytes(b"")
-    run(plan, out)
-    assert before == {path.name: path.read_bytes() for path in out.glob("*.csv")}
-    assert not (out / "reconstructions" / "old.png").exists()
-
-
-def test_nothing_measured_is_three_empty_files(plan: dict, tmp_path: Path) -> None:
-    for cell in plan["cells"].values():
-        cell["missing"] = "put it there"
-    run(plan, tmp_path / "out", good=MISSING, bad=MISSING)
-    assert set(read_csv(tmp_path / "out" / "measured.csv", "measured")["value"].isna()) == {True}
-    assert len(read_csv(tmp_path / "out" / "curves.csv", "curves")) == 0
-    assert len(read_csv(tmp_path / "out" / "codes.csv", "codes")) == 0
 
 
 def test_a_file_that_is_not_the_recorded_one_is_not_collected(plan: dict, tmp_path: Path) -> None:
@@ -159,7 +127,6 @@ def test_one_table_takes_its_own_cells_alone(plan: dict, tmp_path: Path) -> None
     run(part, tmp_path / "two")
     measured = read_csv(tmp_path / "two" / "measured.csv", "measured")
     assert list(measured["table"]) == ["two"]
-    assert list((tmp_path / "two" / "reconstructions").iterdir()) == []
     with pytest.raises(ConfigError, match="unknown table 'four'; allowed: one, two, three"):
         of_table(plan, "four")
 

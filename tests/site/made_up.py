@@ -11,13 +11,18 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from workflows import showing
 from workflows.data import describe, names
+from workflows.files import write_text
 from workflows.grid import budgets_by_role, budgets_by_table, load_grid
 from workflows.planning import plan
+from workflows.published import read_published
+from workflows.reading import read_csv, read_json
+from workflows.render.collected import Collected
 from workflows.render.plan import Plan
-from workflows.schema import read_csv, schema
-from workflows.steps import tables, verdicts
-from workflows.verdicts import load_claims
+from workflows.render.site.gallery import Gallery
+from workflows.schema import schema
+from workflows.verdicts import load_claims, verdicts
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results" / "published"
@@ -28,61 +33,60 @@ MISSING, DIVERGED = "ffhq_subset_64", "mnist/vq_vae/cosine/seed1"
 DRAWN = ("default", "contrastive")
 
 
-def results(
+def site(
     out: Path,
     budget: str = "lite",
     change: Callable[[dict[str, Any]], dict[str, Any]] = lambda content: content,
     published: Path = PUBLISHED,
     said: str = "",
-) -> tuple[Path, Path]:
-    """The folders of results and figures of a budget, with all its seeds and protocols.
+) -> Path:
+    """Build the site of a budget with all its seeds and protocols; returns its folder.
 
-    The faces cannot be had, one run of `lite` has diverged, most runs of stage 1 have no records
-    of their training, and names hold a script. change: what becomes of the plan. said: what records
-    and measurements say in texts of their own.
+    Its parent has the budget's tables and numbers. The faces cannot be had, one run of `lite` has
+    diverged, most runs of stage 1 have no records of their training, and names hold a script.
+    change: what becomes of the plan. said: what records and measurements say in texts of their own.
     """
     about = {name: describe(name) for name in names()}
     grid = load_grid(budget, about)
-    folder = out / "results"
-    missing = {MISSING: f"put the faces there {SCRIPT}"}
-    content = plan(
-        grid,
-        f"{folder}/cells/{{cell}}",
-        about,
-        missing,
-        budgets_by_role(),
-        budgets_by_table(),
-        load_claims(grid),
+    folder, figures = out / "results", out / "figures"
+    content = change(
+        plan(
+            grid,
+            f"{folder}/cells/{{cell}}",
+            about,
+            {MISSING: f"put the faces there {SCRIPT}"},
+            budgets_by_role(),
+            budgets_by_table(),
+            load_claims(grid),
+        )
     )
-    content = change(content)
     first = content["roles"]["digits"]
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
+    figures.mkdir()
     (folder / "plan.json").write_text(json.dumps(content))
-    frames = _frames(content, grid.budget["evaluation"]["protocols"], said)
+    frames = _frames(content, said)
+    known = Plan.of(content)
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
-        for table in content["tables"]:
-            (folder / "collected" / table).mkdir(parents=True, exist_ok=True)
-            frame.to_csv(folder / "collected" / table / f"{name}.csv", index=False)
-    known = Plan.of(content)
-    measured, published = (
-        read_csv(folder / "measured.csv", "measured"),
-        tables.read_published(published, known),
-    )
+    frames["measured"] = read_csv(folder / "measured.csv", "measured")
+    data = Collected(known, **frames)
+    numbers = read_published(published, known)
     for table in known.tables:
-        tables.run(known, measured, published, table, folder / "tables")
-    verdicts.run(known, measured, published, folder)
-    figures = out / "figures"
-    figures.mkdir()
+        for kind, text in showing.texts(data, numbers, table).items():
+            write_text(folder / "tables" / f"{table}.{kind}", text)
+    found = verdicts(known.claims, known.roles, data.measured, numbers, known.published_dataset)
+    found.to_csv(folder / "verdicts.csv", index=False)
     for name, figure in known.figures.items():
         for file in (f"{name}.png", *figure["more"]):
             Image.new("RGB", (8, 4)).save(figures / file)
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    return folder, figures
+    files = {cell: Path(of["folder"], "train.json") for cell, of in content["cells"].items()}
+    records = {cell: read_json(file, "record") for cell, file in files.items() if file.exists()}
+    return showing.draw_site(Gallery(data, numbers, found, records), folder, figures).parent
 
 
-def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[str, pd.DataFrame]:
+def _frames(content: dict[str, Any], said: str) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
     found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
     values = {}
@@ -107,7 +111,7 @@ def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[st
             found["measured"] += [
                 base | {"protocol": protocol, "metric": metric, "value": value, "images": 64}
                 | {"status": "ok"}
-                for protocol in (["samples"] if planned_stage(content, line) == 2 else protocols)
+                for protocol in measured_by(content, line)
                 for metric, value in values[line["cell"]].items()
             ]  # fmt: skip
     frames = {
@@ -118,8 +122,12 @@ def _frames(content: dict[str, Any], protocols: list[str], said: str) -> dict[st
     return frames
 
 
-def planned_stage(content: dict[str, Any], line: dict[str, str]) -> int:
-    return content["cells"][line["cell"]]["stage"]
+def measured_by(content: dict[str, Any], line: dict[str, str]) -> list[str]:
+    """The protocols of a row's cell that its table shows, as `collecting.gather` chooses them."""
+    shown = content["tables"][line["table"]]["protocols"]
+    return [
+        name for name in content["cells"][line["cell"]]["evaluation"]["protocols"] if name in shown
+    ]
 
 
 def _train(
@@ -140,14 +148,13 @@ def _train(
         "dataset_sha256": "0" * 64, "parameters": 7,
     }  # fmt: skip
     (folder / "train.json").write_text(json.dumps(record))
-    pictures = folder.parents[4] / "reconstructions"
-    pictures.mkdir(exist_ok=True)
-    Image.new("L", (64, 16), 128).save(pictures / f"{cell.replace('/', '__')}.png")
+    picture = "samples.png" if planned["stage"] == 2 else "reconstructions.png"
+    Image.new("L", (64, 16), 128).save(folder / picture)
     if cell == DIVERGED:
         return {}
     noise = 0.01 * random.random()
     if planned["stage"] == 2:
-        Image.new("L", (64, 32), 128).save(pictures / f"{cell.replace('/', '__')}__neighbours.png")
+        Image.new("L", (64, 32), 128).save(folder / "neighbours.png")
         found["curves"] += [
             {"cell": cell, "epoch": n, "step": n, "loss": 1 / (n + 1), "FID": 400 - 100 * n}
             | {"images_per_second": 5.0, "seconds": n}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from playwright.sync_api import Page
 
 from tests.site import made_up
 from workflows.render import escape
-from workflows.render.pages import page as rendered
-from workflows.steps import figures, site
 
 SAID = (
     "<script>window.pwned=1</script>",
@@ -105,10 +102,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for line in lines:
             texts = ("row", "source", "evidence", "note")
             writer.writerow(line | {key: line[key] + PAYLOAD for key in texts})
-    folder, drawn = made_up.results(out, "lite", spoilt, published, PAYLOAD)
-    (folder / "site").mkdir()
-    site.build(site.read(folder, published), folder, drawn, folder / "site")
-    return folder
+    return made_up.site(out, "lite", spoilt, published, PAYLOAD).parent
 
 
 def shows(page: Page, selector: str) -> str:
@@ -170,38 +164,6 @@ def test_the_page_of_a_cell_is_found_by_its_links(
     quiet(page, complaints)
 
 
-@pytest.mark.parametrize("file", [f"tables/{TABLE}.html", "verdicts.html"])
-def test_a_document_shows_names_and_runs_none(
-    results: Path, page: Page, complaints: list[str], file: str
-) -> None:
-    page.goto((results / file).as_uri())
-    quiet(page, complaints)
-    shows(page, "body")
-    # What Markdown makes of its own: no element comes from a name.
-    assert page.locator("script, img, iframe, svg, a, em, code, del, b, i").count() == 0
-    numbers = re.compile(r"[-+\d.n/a ±\[\],%]+")
-    for strong in page.locator("strong").all_text_contents():
-        assert numbers.fullmatch(strong)
-    if file != "verdicts.html":
-        assert page.title().startswith("Methods<script>")
-        # An edge within a name would move the columns behind it.
-        widths = page.evaluate(
-            "[...document.querySelectorAll('table')].map(table => "
-            "new Set([...table.rows].map(row => row.cells.length)).size)"
-        )
-        assert widths
-        assert set(widths) == {1}
-
-
-def test_a_picture_that_gets_into_a_document_is_not_asked_for(
-    tmp_path: Path, page: Page, complaints: list[str]
-) -> None:
-    (tmp_path / "a.html").write_text(rendered("# A\n\n![p](http://example.invalid/p.png)\n"))
-    page.goto((tmp_path / "a.html").as_uri())
-    quiet(page, complaints)
-    assert page.locator("img").count() == 0
-
-
 def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
     text = (results / "tables" / f"{TABLE}.tex").read_text()
     ours = {"begin", "end", "caption", "label", "toprule", "midrule", "bottomrule", "textbf"}
@@ -250,17 +212,3 @@ def test_escapes(text: str, markdown: str, latex: str) -> None:
     assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
     assert {part.type for part in tokens[1].children or ()} <= {"text", "text_special"}
     assert "".join(part.content for part in tokens[1].children or ()) == " ".join(text.split())
-
-
-def test_a_figure_shows_a_formula_as_it_is_written(results: Path, tmp_path: Path) -> None:
-    """Names as long as the payload have no room in a figure; the schemas refuse them."""
-    plan = (results / "plan.json").read_text().replace(json.dumps(PAYLOAD)[1:-1], " $a_$")
-    (tmp_path / "plan.json").write_text(plan)
-    for name in ("measured", "curves", "codes"):
-        csv_of = (results / f"{name}.csv").read_text().replace(PAYLOAD.replace('"', '""'), " $a_$")
-        (tmp_path / f"{name}.csv").write_text(csv_of)
-    data = figures.read(tmp_path / "plan.json", tmp_path)
-    drawn = figures.FIGURES["training_curves"](data)
-    drawn.savefig(tmp_path / "a.svg")
-    labels = [text.get_text() for text in drawn.findobj(lambda part: hasattr(part, "get_text"))]
-    assert any(r"\$a_\$" in label for label in labels)

@@ -11,7 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.site import made_up
-from workflows.steps import site
+from workflows import showing
+from workflows.reading import read_plan
+from workflows.render.plan import Plan
 
 KINDS = (
     "index.html",
@@ -19,7 +21,6 @@ KINDS = (
     "figures.html",
     "cells.html",
     "tables/methods.html",
-    "tables/reinitialisation.html",
     "cells/cifar10/cvq_vae/contrastive/seed1.html",
     f"cells/{made_up.DIVERGED}.html",
     f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html",
@@ -29,7 +30,7 @@ KINDS = (
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of made-up results."""
-    return build(tmp_path_factory.mktemp("made up"), "lite")
+    return made_up.site(tmp_path_factory.mktemp("made up"), "lite")
 
 
 class Found(HTMLParser):
@@ -62,14 +63,6 @@ def opened(page: Page, file: Path, anchor: str = "") -> Page:
     return page
 
 
-def build(out: Path, budget: str) -> Path:
-    """The site of made-up results of a budget."""
-    results, figures = made_up.results(out, budget)
-    (out / "site").mkdir()
-    site.build(site.read(results, made_up.PUBLISHED), results, figures, out / "site")
-    return out / "site"
-
-
 def check_links(gallery: Path) -> int:
     """That every link leads to a file and an anchor of the site; the number of its pages."""
     every = {file: read(file) for file in gallery.rglob("*.html")}
@@ -92,7 +85,7 @@ def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(gallery: Path) -> 
 
 
 def test_a_budget_with_one_protocol_that_leaves_a_table_out_has_a_site(tmp_path: Path) -> None:
-    assert check_links(build(tmp_path, "smoke")) > 40
+    assert check_links(made_up.site(tmp_path, "smoke")) > 40
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,10 +147,12 @@ def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page
     assert cells[5] == "23.32"
     assert cells[6].startswith("+")
     assert "[+" in cells[6]
-    length = "Trained: 2 epochs over 12,000 images at batch 16."
-    assert length in (answer.text_content() or "")
+    plan = Plan.of(read_plan(gallery.parent / "plan.json"))
+    lengths = {plan.trained("methods", dataset) for dataset in ("mnist", "cifar10")}
+    assert all(length in (answer.text_content() or "") for length in lengths)
     opened(page, gallery / "verdicts.html")
-    assert length in (page.locator("section#cvq_better_than_vq").text_content() or "")
+    judged = page.locator("section#cvq_better_than_vq").text_content() or ""
+    assert all(length in judged for length in lengths)
     opened(page, gallery / "index.html")
     command = "make cell BUDGET=lite CELL=mnist/cvq_vae/contrastive/seed0"
     assert page.get_by_text(command).count() == 1
@@ -187,18 +182,14 @@ def test_the_site_follows_the_system_into_the_dark(gallery: Path, page: Page) ->
     assert backgrounds[1] != backgrounds[0]
 
 
-def test_a_damaged_verdict_is_refused_by_name_and_the_old_site_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_error_leaves_the_site_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results, figures = made_up.results(tmp_path, "smoke")
-    file = results / "verdicts.csv"
-    file.write_text(file.read_text().replace("undecided", "proved"))
-    old = results / "site" / "index.html"
-    old.parent.mkdir()
-    old.write_text("old")
-    arguments = ["--results", results, "--published", made_up.PUBLISHED, "--figures", figures]
-    monkeypatch.setattr("sys.argv", ["site", *map(str, arguments), "--out", str(old.parent)])
-    assert site.main() == 1
-    assert "verdicts.csv: line" in capsys.readouterr().err
-    assert old.read_text() == "old"
-    assert [path.name for path in results.glob(".site*")] == []
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("old")
+    made = [("index.html", "new"), ("measured.csv", tmp_path / "missing.csv")]
+    monkeypatch.setattr(showing, "contents", lambda *_: iter(made))
+    with pytest.raises(FileNotFoundError):
+        showing.draw_site(None, tmp_path, tmp_path)  # type: ignore[arg-type]
+    assert (tmp_path / "site" / "index.html").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]

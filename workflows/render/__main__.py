@@ -1,108 +1,26 @@
 """Draw what there is, from records alone: `python -m workflows.render --budget lite`.
 
-Tables, figures, verdicts and pages of the cells that are finished, also while a run goes on; the
-rest is printed as not measured, and records of other settings or versions as outdated. Nothing is
-trained and no image is read. The workflow's rules call the same steps.
+Cells that are finished give their numbers, also while a run goes on; the rest is printed as not
+measured, and records of other settings or versions as outdated. The rules call this command too.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-from workflows.collecting import collect, of_table
-from workflows.data import DataError, describe, names
-from workflows.files import write_json
-from workflows.grid import Grid, load_grid
+from workflows.data import DataError
 from workflows.naming import known
-from workflows.planning import planned
-from workflows.reading import read_csv, read_plan
-from workflows.records import State, Today, states
-from workflows.render.plan import Plan
+from workflows.records import State
 from workflows.schema import ConfigError
-from workflows.steps import animation, figures, site, tables, verdicts
-
-PUBLISHED = Path("results/published")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a budget's tables show: its grid, the content of plan.json and the cells' states."""
-
-    grid: Grid
-    plan: dict[str, Any]
-    found: Mapping[str, State]
-
-    @property
-    def results(self) -> Path:
-        """The folder of its records and tables."""
-        return Path("results") / self.grid.name
-
-    @property
-    def figures(self) -> Path:
-        """The folder of its figures."""
-        return Path("figures") / self.grid.name
-
-
-def read(budget: str, cache: Path = Path(".cache")) -> Budget:
-    """A budget as its records are now. Raises ConfigError and DataError."""
-    datasets = {name: describe(name) for name in names()}
-    grid = load_grid(budget, datasets)
-    plan = planned(budget, grid, datasets, _missing(Path("results", budget, "plan.json")))
-    return Budget(grid, plan, states(plan["cells"], Today.look(cache)))
-
-
-def _missing(plan: Path) -> dict[str, str]:
-    """Dataset -> what to do about it, of those that the last run could not have."""
-    if not plan.exists():
-        return {}
-    cells = read_plan(plan)["cells"].values()
-    return {cell["knobs"]["dataset"]: cell["missing"] for cell in cells if cell["missing"]}
-
-
-def draw(budget: Budget, only: Collection[str] | None = None) -> None:
-    """Write tables, their figures, and of the whole budget numbers, verdicts and pages.
-
-    only: these tables, without pages. Raises ConfigError and OSError.
-    """
-    wanted = [name for name in budget.grid.tables if only is None or name in only]
-    write_json(budget.results / "plan.json", budget.plan)
-    plan = Plan.of(budget.plan)
-    published = tables.read_published(PUBLISHED, plan)
-    collect(budget.plan, budget.found, budget.results)
-    for table in wanted:
-        folder = budget.results / "collected" / table
-        collect(of_table(budget.plan, table), budget.found, folder)
-        measured = read_csv(folder / "measured.csv", "measured")
-        tables.run(plan, measured, published, table, budget.results / "tables")
-        _draw_figures(budget, table, folder)
-    measured = read_csv(budget.results / "measured.csv", "measured")
-    verdicts.run(plan, measured, published, budget.results)
-    if only is None:
-        pages = budget.results / "site"
-        site.run(budget.results, PUBLISHED, budget.figures, pages)
-        print(f"Open {pages / 'index.html'}")
-
-
-def _draw_figures(budget: Budget, table: str, collected: Path) -> None:
-    of = {name: about for name, about in budget.plan["figures"].items() if about["table"] == table}
-    if not of:
-        return
-    data = figures.read(budget.results / "plan.json", collected)
-    for name, about in of.items():
-        figures.run(data, name, budget.figures)
-        if about["more"]:
-            animation.run(data, budget.figures / f"{name}.gif")
+from workflows.showing import draw_site, draw_table, draw_verdicts, read
 
 
 def summary(found: Mapping[str, State]) -> str:
     """How many cells there are of each kind, and the first that are outdated, with the reason."""
-    finished = sum(one.finished for one in found.values())
-    outdated = {name: one.outdated for name, one in found.items() if one.outdated}
+    finished = sum(state.finished for state in found.values())
+    outdated = {name: state.outdated for name, state in found.items() if state.outdated}
     lines = [f"{finished} of {len(found)} cells are finished, {len(outdated)} outdated"]
     lines += [f"  outdated: {name}: {why}" for name, why in list(outdated.items())[:5]]
     return "\n".join(lines)
@@ -114,17 +32,28 @@ def main() -> int:
     parser.add_argument("--budget", default="embedded")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--table", help="only this table and its figures")
-    which.add_argument("--cell", help="only the tables and figures that show this cell")
+    which.add_argument(
+        "--cell", help="only the tables and figures that show this cell, numbers and verdicts"
+    )
+    which.add_argument("--site", action="store_true", help="only numbers, verdicts and pages")
     arguments = parser.parse_args()
     try:
         budget = read(arguments.budget)
-        only = None
+        tables = list(budget.grid.tables)
         if arguments.table:
-            only = [known(arguments.table, budget.grid.tables, "no table")]
-        if arguments.cell:
-            only = budget.grid.tables_of(budget.grid.cell(arguments.cell).id)
-        print(summary(budget.found))
-        draw(budget, only)
+            tables = [known(arguments.table, tables, "no table")]
+        elif arguments.cell:
+            tables = budget.grid.tables_of(budget.grid.cell(arguments.cell).id)
+        elif arguments.site:
+            tables = []
+        if not arguments.table:
+            print(summary(budget.found))
+        for table in tables:
+            draw_table(budget, table)
+        if not arguments.table:
+            gallery = draw_verdicts(budget)
+            if not arguments.cell:
+                print(f"Open {draw_site(gallery, budget.results, budget.figures)}")
     except (ConfigError, DataError, OSError) as error:
         print(f"render: {error}", file=sys.stderr)
         return 1

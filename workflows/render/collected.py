@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ MISSING = "no measurements"
 class Runs:
     """A row's cells, one a seed: those that finished, and why the others did not.
 
-    Of a grid that is rendered before all of it has run, `finished` also holds cells that have
-    neither a number nor a failure yet; `Collected.rows_measured` tells them apart.
+    `finished` also holds cells that have not run yet, which have neither a number nor a failure;
+    `Collected.rows_measured` tells them apart.
     """
 
     row: str
@@ -39,13 +40,15 @@ class Runs:
 
 @dataclass(frozen=True)
 class Collected:
-    """A plan, its collected CSVs, and the folder of reconstructions."""
+    """A plan and its collected numbers, data frames of the schemas of these names.
+
+    Pictures and films are read from the folders of their cells.
+    """
 
     plan: Plan
     measured: pd.DataFrame
     curves: pd.DataFrame
     codes: pd.DataFrame
-    pictures: Path
 
     def knobs(self, cell: str) -> Mapping[str, Any]:
         """The settings of a cell."""
@@ -85,14 +88,34 @@ class Collected:
         reasons = list(self.failed(table, dataset).values())
         return f"{MISSING}: {reasons[0]}" if reasons else MISSING
 
+    def first_files(
+        self, table: str, dataset: str, find: Callable[[str], Path | None]
+    ) -> dict[str, Path | str]:
+        """Row -> the file of its first seed's run, or in words why there is none.
+
+        find: `picture` or `film`.
+        """
+        bad = self.failed(table, dataset)
+        rows = self.plan.rows_of(table, dataset)
+        return {
+            row: bad.get(cells[0]) or find(cells[0]) or "not measured"
+            for row, cells in rows.items()
+        }
+
+    @cached_property
+    def _trained(self) -> frozenset[str]:
+        """Cells whose records are today's, whether the training finished or diverged."""
+        fits = self.measured["status"].isin(["ok", "diverged"])
+        return frozenset(self.measured.loc[fits, "cell"])
+
     def picture(self, cell: str, kind: str = "") -> Path | None:
         """The file of a cell's reconstructions, or of its samples; None if there is none.
 
         kind: "neighbours" for samples above the training images nearest to them.
         """
-        ending = f"__{kind}" if kind else ""
-        path = self.pictures / f"{cell.replace('/', '__')}{ending}.png"
-        return path if path.is_file() else None
+        name = kind or ("samples" if self.plan.stage_of(cell) == 2 else "reconstructions")
+        path = Path(self.plan.cells[cell]["folder"], f"{name}.png")
+        return path if cell in self._trained and path.is_file() else None
 
     def film(self, cell: str) -> Path | None:
         """The film of a cell's training in the cell's folder, if there is one."""

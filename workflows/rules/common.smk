@@ -21,9 +21,8 @@ from workflows.grid import load_grid
 from workflows.naming import known
 from workflows.protocol import load_protocol
 from workflows.registry import network_of, sampling_versions, training_versions
-from workflows.planning import ANIMATIONS, FIGURES, due, filmed, planned
+from workflows.planning import FIGURES, due, filmed, planned
 from workflows.provenance import made_by
-from workflows.reading import load_yaml
 from workflows.records import Today, states, to_make
 from workflows.schema import ConfigError
 from workflows.weight_sources import NETWORKS
@@ -159,8 +158,6 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9_-]+",
     protocol=r"exact|as_published",
     version=r"v[0-9]+\.[0-9]+",
-    table=r"[a-z0-9_]+",
-    figure=r"[a-z0-9_]+",
 
 
 onstart:
@@ -245,6 +242,11 @@ def films_of(table):
     return files_of(cells, ["film.safetensors"])
 
 
+def figures_of(table):
+    """The figures that show a table's runs."""
+    return [name for name, figure in FIGURES.items() if figure["table"] == table]
+
+
 def published_files(wildcards):
     """The CSVs of published numbers. A folder's time does not change with a file in it."""
     return sorted(Path(PUBLISHED).glob("*.csv"))
@@ -268,21 +270,6 @@ def asked(name, allowed, kind):
 def dataset_asked(wildcards):
     """The description of a rule's dataset."""
     return DATASETS[asked(wildcards.dataset, DATASETS, "dataset")]
-
-
-def table_asked(wildcards):
-    """The name of a rule's table."""
-    return asked(wildcards.table, GRID.tables, "table")
-
-
-def figure_asked(wildcards):
-    """What figures.yaml says of a rule's figure."""
-    return FIGURES[asked(wildcards.figure, FIGURES, "figure")]
-
-
-def animation_asked(wildcards):
-    """The same of a figure that moves."""
-    return FIGURES[asked(wildcards.figure, ANIMATIONS, "animation")]
 
 
 def cell_of(wildcards):
@@ -497,34 +484,6 @@ def evaluation_versions_of(wildcards):
     )
 
 
-def table_behind(wildcards):
-    """The title of the table whose runs a figure draws."""
-    return GRID.tables[figure_asked(wildcards)["table"]]["title"]
-
-
-def numbers_behind(figure):
-    """The collected numbers that a figure draws. figure: as figures.yaml has it."""
-    return f"{RESULTS}/collected/{figure['table']}/measured.csv"
-
-
-def about():
-    """What the texts of `workflows/report` say of this budget; they see the configuration."""
-    folder = Path(workflow.basedir) / "workflows" / "protocols"
-    return {
-        "title": GRID.budget["title"],
-        "protocols": [
-            load_yaml(folder / f"{name}.yaml", "protocol")["title"]
-            for name in GRID.budget["evaluation"]["protocols"]
-        ],
-        "fid_images": fid_images(),
-        "tables": {
-            name: {key: table[key] for key in ("title", "caption")}
-            for name, table in GRID.tables.items()
-        },
-        "figures": FIGURES,
-    }
-
-
 def references_of(wildcards):
     """Features of the test images of a cell's dataset, one file a protocol."""
     dataset = cell_of(wildcards).knobs["dataset"]
@@ -541,6 +500,3 @@ def training_reference_of(wildcards):
     return (
         f".cache/reference/{dataset}/train-{version}-{reference_images()}.safetensors"
     )
-
-
-config["report"] = about()

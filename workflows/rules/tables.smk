@@ -1,13 +1,3 @@
-localrules:
-    plan,
-    collect,
-    collect_all,
-    table,
-    figure,
-    animation,
-    verdicts,
-
-
 rule plan:
     input:
         due(Path(".cache/due", BUDGET, "plan"), plan_changed()),
@@ -16,6 +6,7 @@ rule plan:
         f"{RESULTS}/plan.json",
     log:
         f"logs/{BUDGET}/plan.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -28,162 +19,103 @@ rule plan:
         " --out {output} 2>&1 | tee {log}"
 
 
-# Collected table by table, so that a cell that was run again renews only the tables it feeds.
-rule collect:
-    input:
-        lambda wildcards: records_of(table_asked(wildcards)),
-        due=lambda wildcards: due(
-            Path(".cache/due", BUDGET, "collected", wildcards.table),
-            collected_lacks(wildcards.table),
-        ),
-        plan=rules.plan.output,
-    output:
-        measured=f"{RESULTS}/collected/{{table}}/measured.csv",
-        curves=f"{RESULTS}/collected/{{table}}/curves.csv",
-        codes=f"{RESULTS}/collected/{{table}}/codes.csv",
-        pictures=directory(f"{RESULTS}/collected/{{table}}/reconstructions"),
-    log:
-        f"logs/{BUDGET}/collect/{{table}}.log",
-    conda:
-        "../../environment.yml"
-    params:
-        table=lambda wildcards: f"--table {wildcards.table}",
-        folder=subpath(output.measured, parent=True),
-    message:
-        "Collect the numbers of table {wildcards.table}"
-    shell:
-        "python -m workflows.steps.collect --plan {input.plan} {params.table}"
-        " --out {params.folder} 2>&1 | tee {log}"
+# A rule for each table with its figures, so that a cell that was run again renews what shows it and
+# nothing else. Snakemake deletes the outputs of a job before it runs, and puts those that are marked
+# with update() back if the job fails: they may be the published ones.
+for TABLE in GRID.tables:
+
+    rule:
+        name:
+            f"table_{TABLE}"
+        input:
+            lambda wildcards, table=TABLE: [*records_of(table), *films_of(table)],
+            due(
+                Path(".cache/due", BUDGET, "collected", TABLE),
+                collected_lacks(TABLE),
+            ),
+            plan=rules.plan.output,
+            published=published_files,
+        output:
+            update(
+                expand(
+                    f"figures/{BUDGET}/{{file}}",
+                    file=[
+                        file
+                        for figure in figures_of(TABLE)
+                        for file in (f"{figure}.png", *FIGURES[figure].get("more", []))
+                    ],
+                )
+            ),
+            expand(
+                f"{RESULTS}/collected/{TABLE}/{{kind}}.csv",
+                kind=["measured", "curves", "codes"],
+            ),
+            report(
+                update(
+                    expand(
+                        f"{RESULTS}/tables/{TABLE}.{{kind}}", kind=["md", "csv", "tex"]
+                    )
+                ),
+                caption="../report/table.rst",
+                category="Tables",
+                subcategory=GRID.tables[TABLE]["title"],
+            ),
+            report(
+                update(
+                    expand(
+                        f"figures/{BUDGET}/{{figure}}.svg", figure=figures_of(TABLE)
+                    )
+                ),
+                caption="../report/figure.rst",
+                category="Figures",
+                subcategory=GRID.tables[TABLE]["title"],
+            ),
+        log:
+            f"logs/{BUDGET}/tables/{TABLE}.log",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            budget=BUDGET,
+            table=TABLE,
+        message:
+            f"Table {TABLE}"
+        shell:
+            "python -m workflows.render --budget {params.budget} --table {params.table}"
+            " 2>&1 | tee {log}"
 
 
-use rule collect as collect_all with:
+rule site:
     input:
         lambda wildcards: records_of(),
-        due=due(Path(".cache/due", BUDGET, "collected-all"), collected_lacks()),
+        due(Path(".cache/due", BUDGET, "collected-all"), collected_lacks()),
         plan=rules.plan.output,
+        published=published_files,
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),
     output:
-        measured=report(
-            f"{RESULTS}/measured.csv",
+        update(f"{RESULTS}/curves.csv"),
+        f"{RESULTS}/codes.csv",
+        directory(f"{RESULTS}/site"),
+        report(
+            update(f"{RESULTS}/measured.csv"),
             caption="../report/measured.rst",
             category="Numbers",
-            labels={"file": "measured.csv"},
         ),
-        curves=f"{RESULTS}/curves.csv",
-        codes=f"{RESULTS}/codes.csv",
-        pictures=directory(f"{RESULTS}/reconstructions"),
-    log:
-        f"logs/{BUDGET}/collect.log",
-    params:
-        table="",
-        folder=subpath(output.measured, parent=True),
-    message:
-        "Collect every cell's numbers"
-
-
-rule table:
-    input:
-        plan=rules.plan.output,
-        measured=rules.collect.output.measured,
-        published=published_files,
-    output:
-        f"{RESULTS}/tables/{{table}}.md",
-        f"{RESULTS}/tables/{{table}}.csv",
-        f"{RESULTS}/tables/{{table}}.tex",
         report(
-            f"{RESULTS}/tables/{{table}}.html",
-            caption="../report/table.rst",
-            category="Tables",
-            labels=lambda wildcards: {
-                "table": GRID.tables[table_asked(wildcards)]["title"]
-            },
-        ),
-    log:
-        f"logs/{BUDGET}/tables/{{table}}.log",
-    conda:
-        "../../environment.yml"
-    params:
-        folder=subpath(output[0], parent=True),
-        published=PUBLISHED,
-    message:
-        "Table {wildcards.table}"
-    shell:
-        "python -m workflows.steps.tables --plan {input.plan} --measured {input.measured}"
-        " --published {params.published} --table {wildcards.table} --out {params.folder}"
-        " 2>&1 | tee {log}"
-
-
-rule figure:
-    input:
-        plan=rules.plan.output,
-        measured=lambda wildcards: numbers_behind(figure_asked(wildcards)),
-        films=lambda wildcards: films_of(figure_asked(wildcards)["table"]),
-    output:
-        report(
-            f"figures/{BUDGET}/{{figure}}.svg",
-            caption="../report/figure.rst",
-            category="Figures",
-            subcategory=table_behind,
-            labels=lambda wildcards: {"figure": figure_asked(wildcards)["title"]},
-        ),
-        f"figures/{BUDGET}/{{figure}}.png",
-    log:
-        f"logs/{BUDGET}/figures/{{figure}}.log",
-    conda:
-        "../../environment.yml"
-    params:
-        collected=subpath(input.measured, parent=True),
-        folder=subpath(output[0], parent=True),
-    message:
-        "Figure {wildcards.figure}"
-    shell:
-        "python -m workflows.steps.figures --plan {input.plan} --collected {params.collected}"
-        " --figure {wildcards.figure}"
-        " --out {params.folder} 2>&1 | tee {log}"
-
-
-rule animation:
-    input:
-        plan=rules.plan.output,
-        measured=lambda wildcards: numbers_behind(animation_asked(wildcards)),
-        films=lambda wildcards: films_of(animation_asked(wildcards)["table"]),
-    output:
-        f"figures/{BUDGET}/{{figure}}.gif",
-    log:
-        f"logs/{BUDGET}/figures/{{figure}}-animation.log",
-    conda:
-        "../../environment.yml"
-    params:
-        collected=subpath(input.measured, parent=True),
-    message:
-        "Animation {wildcards.figure}"
-    shell:
-        "python -m workflows.steps.animation --plan {input.plan} --collected {params.collected}"
-        " --out {output} 2>&1 | tee {log}"
-
-
-rule verdicts:
-    input:
-        plan=rules.plan.output,
-        measured=rules.collect_all.output.measured,
-        published=published_files,
-    output:
-        f"{RESULTS}/verdicts.csv",
-        f"{RESULTS}/verdicts.md",
-        report(
-            f"{RESULTS}/verdicts.html",
+            update(
+                expand(f"{RESULTS}/verdicts.{{kind}}", kind=["md", "csv"]),
+            ),
             caption="../report/verdicts.rst",
             category="Verdicts",
-            labels={"claims": "all of the paper's"},
         ),
     log:
-        f"logs/{BUDGET}/verdicts.log",
+        f"logs/{BUDGET}/site.log",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
-        folder=subpath(output[0], parent=True),
-        published=PUBLISHED,
+        budget=BUDGET,
     message:
-        "Judge the claims of the paper"
+        f"Site: open {RESULTS}/site/index.html"
     shell:
-        "python -m workflows.steps.verdicts --plan {input.plan} --measured {input.measured}"
-        " --published {params.published} --out {params.folder} 2>&1 | tee {log}"
+        "python -m workflows.render --budget {params.budget} --site 2>&1 | tee {log}"

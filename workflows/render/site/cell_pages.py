@@ -1,4 +1,4 @@
-"""A page per cell: what it was, what came of it, which tables it feeds, how to run it again."""
+"""The page of all cells, and a page for each: what it is, what came of it, how to run it again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows.intervals import interval
-from workflows.render.numbers import ABSENT, HIGHER_IS_BETTER, UNITS, shown
+from workflows.render.numbers import ABSENT, HIGHER_IS_BETTER, UNITS, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 from workflows.render.tables import PROTOCOLS
@@ -17,6 +17,10 @@ METRICS = (
     *("l1", "PSNR", "SSIM", "LPIPS", "LPIPS-Alex", "rFID", "FID", "KID", "precision", "recall"),
     *("usage", "perplexity"),
 )
+
+
+# Of the page of all cells.
+FIRST = ("PSNR", "rFID", "usage", "FID")
 
 
 def cell_page(gallery: Gallery, cell: str) -> Shown:
@@ -102,3 +106,50 @@ def _provenance(record: Any) -> list[tuple[str, str]]:
         ("status", record["status"] + (f": {record['message']}" if record["message"] else "")),
         ("training data, SHA-256", record["dataset_sha256"]),
     ]
+
+
+def cells_page(gallery: Gallery) -> Shown:
+    """What the template `cells.html` shows: every cell with its first numbers."""
+    return {
+        "title": "Cells",
+        "protocol": PROTOCOLS[gallery.beside],
+        "columns": [heading(name, _images(gallery, name)) for name in FIRST],
+        "rows": [_row(gallery, cell) for cell in gallery.plan.cells],
+    }
+
+
+def _images(gallery: Gallery, metric: str) -> set[int]:
+    """The different numbers of test images behind a column."""
+    beside = _protocol(gallery, metric)
+    known = (gallery.numbers(cell, beside).get(metric) for cell in gallery.finished)
+    return {int(number["images"]) for number in known if number}
+
+
+def _protocol(gallery: Gallery, metric: str) -> str:
+    return "samples" if metric == "FID" else gallery.beside
+
+
+def _row(gallery: Gallery, cell: str) -> Shown:
+    dataset, method, variant, seed = cell.split("/")
+    record = gallery.records.get(cell)
+    return {
+        "link": links.cell(cell),
+        "cell": cell,
+        "dataset": gallery.plan.title_of(dataset),
+        "method": method,
+        "variant": variant,
+        "seed": seed.removeprefix("seed"),
+        "state": gallery.state(cell),
+        "numbers": [_number(gallery, cell, metric) for metric in FIRST],
+        "seconds": f"{record['seconds']:.0f}" if record else "",
+        "commit": links.code(record) if record else "",
+    }
+
+
+def _number(gallery: Gallery, cell: str, metric: str) -> Shown:
+    beside = _protocol(gallery, metric)
+    known = gallery.numbers(cell, beside).get(metric)
+    if known is None:
+        return {"text": shown(metric, None), "order": "", "link": ""}
+    link = links.cell(cell, links.value(beside, metric))
+    return {"text": shown(metric, known["value"]), "order": known["value"], "link": link}

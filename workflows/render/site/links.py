@@ -44,11 +44,6 @@ def picture(name: str, kind: str) -> str:
     return f"pictures/{name.replace('/', '__')}-{kind}"
 
 
-def data(table: str, kind: str) -> str:
-    """The collected file of a table: kind is `measured`, `curves` or `codes`."""
-    return f"data/collected/{table}/{kind}.csv"
-
-
 def seeds(cells: Iterable[str]) -> list[tuple[str, str]]:
     """The seed and the page of each cell."""
     return [(name.rpartition("/seed")[2], cell(name)) for name in cells]

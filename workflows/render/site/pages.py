@@ -1,24 +1,64 @@
-"""Every page of the site as HTML, and the files that pages share."""
+"""Everything that the site is made of: pages, the files that pages share, and copies."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 
+from workflows.render.figures import cells
 from workflows.render.site import links
-from workflows.render.site.cell_pages import cell_page
-from workflows.render.site.cells_page import cells_page
-from workflows.render.site.figure_page import figure_page
+from workflows.render.site.cell_pages import cell_page, cells_page
 from workflows.render.site.gallery import Gallery
 from workflows.render.site.overview import overview
 from workflows.render.site.table_pages import table_page
 from workflows.render.site.verdict_pages import verdict_page
 
 HERE = files("workflows.render.site")
+
+
+def contents(
+    gallery: Gallery, results: Path, figures: Path
+) -> Iterator[tuple[str, str | Path | Figure]]:
+    """(path below the root, what is there) of every file: text, a file to copy, or a drawing.
+
+    results, figures: the folders of the budget's tables and figures.
+    """
+    yield from assets()
+    yield from pages(gallery)
+    for name in ("measured", "curves", "codes", "verdicts"):
+        yield f"data/{name}.csv", results / f"{name}.csv"
+    for table in gallery.plan.tables:
+        for kind in ("csv", "md", "tex"):
+            file = f"tables/{table}.{kind}"
+            yield f"data/{file}", results / file
+    for name, figure in gallery.plan.figures.items():
+        for file in (f"{name}.svg", f"{name}.png", *figure["more"]):
+            yield f"figures/{file}", figures / file
+    for cell in gallery.plan.cells:
+        yield from _pictures(gallery, cell)
+
+
+def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | Figure]]:
+    """What the page of a cell that was trained shows beside its numbers."""
+    data = gallery.data
+    for kind in ("", "neighbours"):
+        if (picture := data.picture(cell, kind)) is not None:
+            yield links.picture(cell, f"{kind or 'reconstructions'}.png"), picture
+    others = gallery.others(cell)
+    for kind, known, draw in (
+        ("curves.svg", gallery.logged, cells.curves),
+        ("codes.svg", gallery.counted, cells.codes),
+    ):
+        if cell in known:
+            _, row = gallery.places(cell)[0]
+            behind = [name for name in others if name in known]
+            yield links.picture(cell, kind), draw(data, cell, behind, row)
 
 
 def pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
@@ -40,7 +80,7 @@ def pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
 
     yield page(links.INDEX, "index.html", overview(gallery))
     yield page(links.VERDICTS, "verdicts.html", verdict_page(gallery))
-    yield page(links.FIGURES, "figures.html", figure_page(gallery))
+    yield page(links.FIGURES, "figures.html", {"title": "Figures"})
     yield page(links.CELLS, "cells.html", cells_page(gallery))
     for table in gallery.plan.tables:
         yield page(links.table(table), "table.html", table_page(gallery, table))

@@ -1,0 +1,266 @@
+"""Codevectors among latents in the course of a training, as a figure and as an animation.
+
+They are drawn in a disc in which angles are true and the radius is a distance on a logarithmic
+scale, because in the course of a training latents outgrow the codebook's first values ten thousand
+times. The centre, within the first codebook, is linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+from PIL import Image
+
+from workflows.render.collected import MISSING, Collected
+from workflows.render.figures.films import Film, Frame, read
+from workflows.render.figures.layout import DOUBLE, GREY, NOTE, TITLE, page, style
+from workflows.render.notes import budget, numbered, seeds_planned
+
+TABLE = "two_dimensions"
+# Of the training; the nearest frame before.
+MOMENTS = (0.0, 0.002, 0.05, 0.25, 1.0)
+LATENT, UNUSED, RING = "#C4C4C4", "#5A5A5A", "#E4E4E4"
+KEPT = 0.999  # of the latents of all frames: a few that are far away would shrink the rest
+SCREEN = 130  # dots per inch of the animation
+FRAME, LAST = 170, 3000  # milliseconds that a frame is shown
+COLOURS = 48
+MARKS = (
+    "Dots: codevectors in use; crosses: unused ones; grey: latents. Distances from the origin are "
+    "on a logarithmic scale, with rings at powers of ten."
+)
+Lines = Mapping[str, Film | str]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """unit: the distance from the origin up to which it is linear. far: that of the edge."""
+
+    unit: float
+    far: float
+
+    @property
+    def edge(self) -> float:
+        """The radius of the disc."""
+        return float(np.arcsinh(self.far / self.unit))
+
+    @property
+    def rings(self) -> list[float]:
+        """The powers of ten between the centre and the edge."""
+        low, high = np.log10(2 * self.unit), np.log10(self.far)
+        return [10.0**power for power in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 2) in the disc; those outside of it or not finite are left out."""
+        distance = np.hypot(*points.T)
+        kept = distance <= self.far  # false for nan
+        near = np.maximum(distance[kept], 1e-12)
+        return points[kept] * (np.arcsinh(near / self.unit) / near)[:, None]
+
+
+def scale_of(films: Iterable[Film]) -> Scale:
+    """One for all frames of all films, so that sizes can be compared from frame to frame."""
+    units, reaches = [1e-9], [1e-9]
+    for film in films:
+        units.append(1 / film.codes)  # codebooks start within this distance of 0
+        distances = np.hypot(film.latents[..., 0], film.latents[..., 1])
+        reaches.append(float(np.quantile(distances[np.isfinite(distances)], KEPT)))
+        reaches.append(units[-1] * 10)
+    return Scale(max(units), max(reaches))
+
+
+def codevectors(data: Collected) -> Figure:
+    """A line of discs for each method, the moments of a training from left to right."""
+    lines = {name: _films(data, name) for name in data.datasets(TABLE)}
+    films = [film for of in lines.values() for film in of.values() if isinstance(film, Film)]
+    planned = seeds_planned(data, TABLE)
+    first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
+    runs = f"Validation images; runs of {numbered(planned[:1])}{first}."
+    notes = [f"{budget(data, TABLE, data.datasets(TABLE))} {runs}"]
+    if films:
+        counted = " or ".join(f"{n:,}" for n in sorted({film.counted for film in films}))
+        drawn = " or ".join(f"{n:,}" for n in sorted({film.latents.shape[1] for film in films}))
+        notes.append(
+            f"{MARKS} One scale for all panels of a dataset. In use is a codevector that is "
+            f"nearest to at least one of {counted} latents, of which at most {drawn} are drawn."
+        )
+    count = sum(max(len(of), 1) for of in lines.values())
+    figure = page(DOUBLE, 1.35 * count + 0.3 * len(lines), notes)
+    heights = [max(len(of), 1) for of in lines.values()]
+    parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
+    for part, (name, of) in zip(parts[:, 0], lines.items(), strict=True):
+        part.suptitle(data.plan.dataset_title(name), x=0.01, ha="left", size=TITLE)
+        _discs(part.subplots(max(len(of), 1), len(MOMENTS), squeeze=False), of)
+    return figure
+
+
+def _films(data: Collected, dataset: str) -> dict[str, Film | str]:
+    """Row -> the film of its first seed, or why there is none. Raises ConfigError."""
+    files = data.first_files(TABLE, dataset, data.film)
+    return {row: file if isinstance(file, str) else read(file) for row, file in files.items()}
+
+
+def _steps(films: list[Film]) -> list[int]:
+    """The steps of the columns: those that every film has, close to the moments."""
+    common = np.array(sorted(set.intersection(*(set(film.step.tolist()) for film in films))))
+    wanted = [common[common <= moment * common[-1]][-1] for moment in MOMENTS]
+    return sorted(set(map(int, wanted)))
+
+
+def _discs(axes: np.ndarray, lines: Lines) -> None:
+    """The discs of one dataset, or in their place why there is no film."""
+    films = [film for film in lines.values() if isinstance(film, Film)]
+    columns = _steps(films) if films else []
+    scale = scale_of(films)
+    for ax in axes.flat:
+        _bare(ax)
+    for line, (row, film) in enumerate(lines.items()):
+        axes[line, 0].set_ylabel(row, rotation=0, ha="right", va="center")
+        if isinstance(film, str):
+            words = axes[line, 0].text(0, 0.5, film, color=GREY, transform=axes[line, 0].transAxes)
+            words.set_in_layout(False)
+            continue
+        for column, step in enumerate(columns):
+            ax = axes[line, column]
+            _draw(ax, film.at(step), scale, style(row).colour, 1.7, line == column == 0)
+            if line == 0:
+                ax.set_title(f"step {step:,}" if step else "before training")
+
+
+def _bare(ax: Axes) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+
+
+def _draw(ax: Axes, frame: Frame, scale: Scale, colour: str, size: float, labels: bool) -> None:
+    """A frame in its disc, and below it how many codevectors are in use.
+
+    size: points of a codevector in use. labels: whether rings say what distances they stand for.
+    """
+    edge = 1.02 * scale.edge
+    ax.set(aspect="equal", xlim=(-edge, edge), ylim=(-edge, edge))
+    ax.add_patch(Circle((0, 0), scale.edge, fill=False, ec=GREY, lw=0.4))
+    for distance in scale.rings:
+        radius = float(np.arcsinh(distance / scale.unit))
+        ax.add_patch(Circle((0, 0), radius, fill=False, ec=RING, lw=0.6, zorder=0))
+        if labels:
+            box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"}
+            ax.text(0, radius, f"{distance:g}", size=NOTE, color=UNUSED, bbox=box, ha="center")
+    unused = scale.place(frame.codebook[~frame.used])
+    latents = scale.place(frame.latents)
+    used = scale.place(frame.codebook[frame.used])
+    for mark in (
+        Line2D(*latents.T, marker="o", color=LATENT, ms=size * 0.5, ls="", mew=0),
+        Line2D(*unused.T, marker="x", color=UNUSED, ms=size * 1.3, ls="", mew=size * 0.25),
+        Line2D(*used.T, marker="o", color=colour, ms=size, ls="", mew=0, zorder=3),
+    ):
+        # As vectors, fifteen hundred dots a panel make a file that viewers are slow to show.
+        mark.set_rasterized(mark.get_color() != colour)
+        ax.add_line(mark)
+    outside = int((~frame.used).sum()) - len(unused)
+    beyond = f", {outside} outside" if outside else ""
+    ax.set_xlabel(f"{frame.used.sum()} of {len(frame.used)} used{beyond}")
+
+
+def animation(data: Collected) -> Iterator[Figure]:
+    """A figure for each step that a film shows; one figure of words where there is no film.
+
+    Shows the table's first dataset that has a film. Raises ConfigError for a damaged film.
+    """
+    lines: Lines = {}
+    name = ""
+    for dataset in reversed(data.datasets(TABLE)):
+        found = _films(data, dataset)
+        if not lines or any(isinstance(film, Film) for film in found.values()):
+            lines, name = found, dataset
+    films = [film for film in lines.values() if isinstance(film, Film)]
+    about = f"{data.plan.dataset_title(name)}, validation images" if name else MISSING
+    notes = [
+        budget(data, TABLE, [name] if name else data.datasets(TABLE)),
+        f"{about}. {MARKS}",
+    ]
+    scale = scale_of(films)
+    for step in sorted({int(step) for film in films for step in film.step}) or [0]:
+        yield _frame(lines, scale, step, notes)
+
+
+def _frame(lines: Lines, scale: Scale, step: int, notes: list[str]) -> Figure:
+    """The state after a step."""
+    figure = page(2.7 * max(len(lines), 2), 4.1, notes)
+    grid = figure.add_gridspec(2, max(len(lines), 1), height_ratios=(4, 1))
+    for column, (row, film) in enumerate(lines.items()):
+        ax = figure.add_subplot(grid[0, column])
+        _bare(ax)
+        ax.set_title(row, color=style(row).colour)
+        if isinstance(film, str):
+            ax.text(0.5, 0.5, film, color=GREY, ha="center", transform=ax.transAxes, wrap=True)
+        else:
+            _draw(ax, film.at(step), scale, style(row).colour, 2.6, labels=True)
+    films = {row: film for row, film in lines.items() if isinstance(film, Film)}
+    if films:
+        _usage(figure.add_subplot(grid[1, :]), films, step)
+    return figure
+
+
+def _usage(ax: Axes, films: Mapping[str, Film], step: int) -> None:
+    """How many codes are in use so far."""
+    last = max(int(film.step[-1]) for film in films.values())
+    for row, film in films.items():
+        kept = film.step <= step
+        colour = style(row).colour
+        ax.plot(film.step[kept], film.used[kept], color=colour, lw=1.2)
+        ax.plot(film.step[kept][-1:], film.used[kept][-1:], "o", color=colour, ms=3.5)
+    codes = max(film.codes for film in films.values())
+    # Linear up to the first step, so that 0 has a place.
+    ax.set_xscale("symlog", linthresh=1, linscale=0.5)
+    ax.set_xlim(-0.1, last * 1.15)
+    ticks = [0, *(10**power for power in range(int(np.log10(max(last, 1))) + 1))]
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_ylim(0, codes * 1.06)
+    ax.set_yticks([0, codes])
+    ax.grid(axis="y")
+    ax.set_ylabel("codevectors\nin use")
+    ax.set_xlabel(f"training step: {step:,}", size=TITLE)
+
+
+def gif(data: Collected) -> bytes:
+    """The animation as a GIF that is repeated for ever, with its last frame held.
+
+    All frames have the palette of the first, the middle and the last together: with a palette of
+    its own each, a colour would flicker, and what stays the same would be stored again.
+    """
+    pictures = [_pixels(figure) for figure in animation(data)]
+    few = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
+    together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in few]))
+    palette = together.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
+    flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    # The paper's colour, that of a corner, became the mean of a box of colours: almost white.
+    paper = int(flat[0].getpixel((0, 0)))  # type: ignore[arg-type]
+    for picture in flat:
+        values = picture.getpalette() or []
+        picture.putpalette([*values[: 3 * paper], 255, 255, 255, *values[3 * paper + 3 :]])
+    stream = BytesIO()
+    flat[0].save(
+        stream,
+        format="GIF",
+        save_all=True,
+        append_images=flat[1:],
+        duration=[FRAME] * (len(flat) - 1) + [LAST],
+        loop=0,
+    )
+    return stream.getvalue()
+
+
+def _pixels(figure: Figure) -> Image.Image:
+    figure.set_dpi(SCREEN)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+    return Image.fromarray(pixels).convert("RGB")
