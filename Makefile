@@ -19,6 +19,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflows/rules
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakemake --lint
 
 # Runs that are killed, disturbed and given damaged files (docs/reliability.md). The test of a full
@@ -28,17 +29,18 @@ faults: .venv/ready
 
 # Which results are what their records say, and what would be made today.
 verify: .venv/ready
-	@$(BIN)/python -m workflows.verify --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.verify --budget $(BUDGET)
 
 cells: .venv/ready
-	@$(BIN)/python -m workflows.cells list --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.cells list --budget $(BUDGET)
 
+# One screen; with ALL=1 a line for every cell too.
 status: .venv/ready
-	@$(BIN)/python -m workflows.cells status --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.cells status --budget $(BUDGET) $(if $(ALL),--all)
 
 # Hours, memory and disk of a whole budget, on 1, 8 and 64 GPUs; runs nothing.
 cost: .venv/ready
-	@$(BIN)/python -m workflows.cost --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.cost --budget $(BUDGET)
 
 # Tables, figures and pages of what is finished, also while a long run goes on and from the records
 # that come with the repository; the rest is "not measured". Trains nothing.
@@ -99,4 +101,4 @@ lock: .venv/ready
 	$(BIN)/python -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev \
 	  --generate-hashes --no-header --output-file requirements.lock pyproject.toml
-	$(BIN)/python -m workflows.environment
+	$(BIN)/python -m workflows.config.environment

@@ -20,7 +20,7 @@ rule all_tables:
     default_target: True
     input:
         # Every cell is named, not only the tables: a deleted cell would else not be rebuilt.
-        lambda wildcards: records_of(),
+        lambda wildcards: RUN.records_of(),
         f"{RESULTS}/measured.csv",
         f"{RESULTS}/verdicts.csv",
         expand(f"{RESULTS}/tables/{{table}}.md", table=GRID.tables),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from workflows.provenance import commit
+from workflows.config.provenance import commit
 
 SHORT, LONG = ("quantiser", "step", "evaluation"), ("embedded", "gpu")
 RESULTS = Path(__file__).parent / "results"

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from benchmarks import peers
 from benchmarks.measure import Row, Work, ratio, side_by_side
-from workflows.evaluation import evaluate, inception_features
-from workflows.metric_networks import load_networks, read_network
+from workflows.data.metric_networks import load_networks, read_network
+from workflows.evaluation.protocol import load_protocol
+from workflows.evaluation.reconstructions import evaluate, inception_features
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import load_inception
-from workflows.protocol import load_protocol
 
 WEIGHTS = Path(".cache/weights")
 WHOLE = 10_000

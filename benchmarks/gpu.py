@@ -6,7 +6,6 @@ processes that share the GPU, as the workflow runs them.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import torch
 
 from benchmarks.measure import Row
 from benchmarks.step import VARIANCE, knobs
+from workflows.config.plan import Spec
 from workflows.files import digest, write_json
 
 IMAGES, EPOCHS, CELLS = 50_000, 500, 16
@@ -36,21 +36,24 @@ def prepare(folder: Path, images: int) -> None:
     train = {"file": file.name, "images": shape[0], "bytes": size, "sha256": sha256}
     validation = {"indices": [images, images + held], "images": held}
     record = {"name": "made", "image_size": 32, "channels": 3, "variance": VARIANCE}
-    write_json(folder / "dataset.json", {**record, "train": train, "validation": validation})
+    write_json(
+        folder / "dataset.json", {**record, "train": train, "test": train, "validation": validation}
+    )
 
 
 def train(folder: Path, cells: int, images: int, epochs: int) -> float:
     """Wall seconds until `cells` cells, started together, are trained."""
     prepare(folder, images)
-    settings = {**knobs("bf16"), "epochs": epochs, "train_images": images}
+    settings = knobs("bf16").model_copy(update={"epochs": epochs, "train_images": images})
     command = [sys.executable, "-m", "workflows.steps.train", "--data", str(folder)]
     start = time.perf_counter()
     running = []
     for seed in range(cells):
         cell, out = f"cifar10/cvq_vae/closest/seed{seed}", folder / f"seed{seed}"
-        spec = {"budget": "paper", "cell": cell, "knobs": {**settings, "seed": seed}}
+        of_seed = settings.model_copy(update={"seed": seed})
+        spec = Spec(budget="paper", cell=cell, knobs=of_seed, versions={})
         out.mkdir()
-        arguments = ["--spec", json.dumps(spec), "--out", str(out)]
+        arguments = ["--spec", spec.model_dump_json(), "--out", str(out)]
         running.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL))
     failed = [seed for seed, process in enumerate(running) if process.wait() != 0]
     if failed:

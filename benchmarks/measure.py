@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from unittest import mock
 
-from workflows.allocator import KEEPS_MEMORY
+from workflows.config.machine import KEEPS_MEMORY
 
 Clock = Callable[[], float]
 Work = Callable[[], object]

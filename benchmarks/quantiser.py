@@ -19,7 +19,7 @@ from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.contrastive import ContrastiveTerm
 from models.quantiser.distances import cosine
 from models.quantiser.refresh import Refresh, every_step
-from workflows.allocator import KEEPS_MEMORY
+from workflows.config.machine import KEEPS_MEMORY
 
 IMAGES, SIDE, CODES, WIDTH = 1024, 8, 512, 64
 BATCHES = 7

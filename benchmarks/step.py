@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 
 from benchmarks import plain
 from benchmarks.measure import Row, Work, ratio, side_by_side
-from workflows.data import describe, names
-from workflows.grid import load_grid
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
 from workflows.registry import build_autoencoder, build_objective, loss_weights
-from workflows.training import Learner, Losses, normalise, train_epoch
+from workflows.training.stage1 import Learner, Losses, normalise, train_epoch
 
 VARIANCE = 0.063287
 WORK = "training step, CIFAR10 shapes, batch 1024, closest anchors"
@@ -23,14 +23,13 @@ PEER = "plain restatement"
 CPU = torch.device("cpu")
 
 
-def knobs(precision: str) -> Mapping[str, Any]:
+def knobs(precision: str) -> Any:
     """The published settings of CVQ-VAE with closest anchors, for a single step."""
-    grid = load_grid("paper", {name: describe(name) for name in names()})
-    cell = grid.cell("cifar10/cvq_vae/closest/seed0")
-    return {**cell.knobs, "epochs": 1, "precision": precision}
+    cell = load_grid("paper", read_datasets()).cell("cifar10/cvq_vae/closest/seed0")
+    return cell.knobs.model_copy(update={"epochs": 1, "precision": precision})
 
 
-def losses_of(settings: Mapping[str, Any]) -> Losses:
+def losses_of(settings: Any) -> Losses:
     """The losses of a step without a critic."""
     return Losses(build_objective(settings, VARIANCE), loss_weights(settings, 3 * 32 * 32))
 
@@ -53,8 +52,8 @@ def ours(precision: str) -> Work:
 
 def restated() -> Work:
     inputs, settings = normalise(pictures(), CPU).contiguous(), knobs("fp32")
-    quantiser = plain.PlainQuantiser(settings["codebook_size"], settings["code_dim"])
-    model = plain.PlainAutoencoder(3, quantiser, settings["code_dim"])
+    quantiser = plain.PlainQuantiser(settings.codebook_size, settings.code_dim)
+    model = plain.PlainAutoencoder(3, quantiser, settings.code_dim)
     optimiser = torch.optim.Adam(model.parameters(), 3e-4)
     return lambda: plain.step(model, optimiser, inputs, VARIANCE)
 

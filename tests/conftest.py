@@ -1,6 +1,4 @@
-"""Shared fixtures: every method of the registry, at a size that takes milliseconds, and a process
-that steps are forked from.
-"""
+"""Shared fixtures: every method of the registry, at a size that takes milliseconds."""
 
 from __future__ import annotations
 
@@ -14,68 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from workflows.registry import METHODS
-
-SMALL = {
-    "dataset": "made_up",
-    "seed": 3,
-    "codebook_size": 16,
-    "code_dim": 8,
-    "distance": "cosine",
-    "anchors": "probability",
-    "schedule": "online",
-    "contrastive": False,
-    "commitment_weight": 0.25,
-    "codebook_weight": 1.0,
-    "contrastive_weight": 1.0,
-    "sq_initial_variance": 10.0,
-    "sq_final_temperature": 0.21,
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 3e-4,
-    "precision": "fp32",
-    "train_images": None,
-    "residual_depth": 4,
-    "channel_groups": 2,
-}
-# Methods that only the larger network has.
-LARGE = {
-    "network": "vqgan",
-    "downsampling": 4,
-    "network_channels": 32,
-    "network_blocks": 1,
-    "perceptual_weight": 1.0,
-    "perceptual_network": "vgg",
-    "adversarial_weight": 0.8,
-    "adversarial_start": 2,
-}
-
-
-def variants() -> dict[str, dict[str, Any]]:
-    """Every method, and CVQ-VAE with each anchor, schedule, distance and the contrastive term."""
-    found: dict[str, dict[str, Any]] = {method: {"method": method} for method in METHODS}
-    found["movq"] |= LARGE
-    for anchors, schedule, distance in (
-        ("random", "online", "cosine"),
-        ("unique", "offline", "l2"),
-        ("probability", "online", "l2"),
-        ("closest", "offline", "cosine"),
-    ):
-        found[f"cvq_vae-{anchors}-{schedule}-{distance}"] = {
-            "method": "cvq_vae",
-            "anchors": anchors,
-            "schedule": schedule,
-            "distance": distance,
-        }
-    found["cvq_vae-contrastive"] = {"method": "cvq_vae", "contrastive": True}
-    return {name: {**SMALL, **knobs} for name, knobs in found.items()}
-
-
-VARIANTS = variants()
+from tests.knobs import VARIANTS
 
 
 @pytest.fixture(params=VARIANTS)
-def knobs(request: pytest.FixtureRequest) -> dict[str, Any]:
+def knobs(request: pytest.FixtureRequest) -> Any:
     return VARIANTS[request.param]
 
 

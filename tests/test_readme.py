@@ -8,14 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workflows.readme import END, METRICS, START, main, render
+from workflows.render.readme import END, METRICS, START, main, render
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_table_is_the_published_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["readme", "--check"])
-    assert main() == 0
+def test_the_table_is_the_published_one() -> None:
+    main(check=True)
 
 
 def test_an_old_number_is_noticed() -> None:

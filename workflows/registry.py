@@ -10,36 +10,52 @@ alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from pydantic import create_model
+
+from workflows.errors import ConfigError
+from workflows.knobs import (
+    Closed,
+    Clustered,
+    Convnet,
+    Diffusion,
+    MovingAverage,
+    Multichannel,
+    Nearest,
+    Residual,
+    Stochastic,
+    Training,
+    Vqgan,
+)
 
 if TYPE_CHECKING:
     from models.autoencoder import Autoencoder
     from models.objectives import Objective
 
-Knobs = Mapping[str, Any]
 
-
-def _similarity(knobs: Knobs) -> Any:
+def _similarity(knobs: MovingAverage) -> Any:
     from models.quantiser import distances
 
-    return {"cosine": distances.cosine, "l2": distances.squared_euclidean}[knobs["distance"]]
+    return {"cosine": distances.cosine, "l2": distances.squared_euclidean}[knobs.distance]
 
 
-def _vq_vae(knobs: Knobs, steps: int) -> Any:
+def _vq_vae(knobs: Nearest, steps: int) -> Any:
     from models.quantiser.clustered import ClusteredQuantiser
 
-    return ClusteredQuantiser(knobs["codebook_size"], knobs["code_dim"], _similarity(knobs))
+    return ClusteredQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
 
 
-def _vq_vae_ema(knobs: Knobs, steps: int) -> Any:
+def _vq_vae_ema(knobs: MovingAverage, steps: int) -> Any:
     from baselines.vq_vae import MovingAverageQuantiser
 
-    return MovingAverageQuantiser(knobs["codebook_size"], knobs["code_dim"], _similarity(knobs))
+    return MovingAverageQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
 
 
-def _cvq_vae(knobs: Knobs, steps: int) -> Any:
+def _cvq_vae(knobs: Clustered, steps: int) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import UsageDecay
     from models.quantiser.clustered import ClusteredQuantiser
@@ -51,186 +67,240 @@ def _cvq_vae(knobs: Knobs, steps: int) -> Any:
         "unique": anchors.unique,
         "probability": anchors.probability,
         "closest": anchors.closest,
-    }[knobs["anchors"]]
-    schedule = {"online": every_step, "offline": first_batch}[knobs["schedule"]]
+    }[knobs.anchors]
+    schedule = {"online": every_step, "offline": first_batch}[knobs.schedule]
     return ClusteredQuantiser(
-        knobs["codebook_size"],
-        knobs["code_dim"],
+        knobs.codebook_size,
+        knobs.code_dim,
         _similarity(knobs),
-        Refresh(sampler, UsageDecay(knobs["codebook_size"]), schedule, knobs["seed"]),
-        ContrastiveTerm() if knobs["contrastive"] else None,
+        Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed),
+        ContrastiveTerm() if knobs.contrastive else None,
     )
 
 
-def _near_codevectors(knobs: Knobs, steps: int) -> Any:
+def _near_codevectors(knobs: Nearest, steps: int) -> Any:
     from baselines.reinit import NearCodevectors
     from models.quantiser.clustered import ClusteredQuantiser
 
-    refresh = NearCodevectors(knobs["codebook_size"], seed=knobs["seed"])
-    return ClusteredQuantiser(
-        knobs["codebook_size"], knobs["code_dim"], _similarity(knobs), refresh
-    )
+    refresh = NearCodevectors(knobs.codebook_size, seed=knobs.seed)
+    return ClusteredQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs), refresh)
 
 
-def _hard_features(knobs: Knobs, steps: int) -> Any:
+def _hard_features(knobs: Nearest, steps: int) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import ReplaceDead
     from models.quantiser.clustered import ClusteredQuantiser
     from models.quantiser.refresh import Refresh, every_step
 
-    blend = ReplaceDead(knobs["codebook_size"])
-    refresh = Refresh(anchors.unique, blend, every_step, knobs["seed"])
-    return ClusteredQuantiser(
-        knobs["codebook_size"], knobs["code_dim"], _similarity(knobs), refresh
-    )
+    blend = ReplaceDead(knobs.codebook_size)
+    refresh = Refresh(anchors.unique, blend, every_step, knobs.seed)
+    return ClusteredQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs), refresh)
 
 
-def _sq_vae(knobs: Knobs, steps: int) -> Any:
+def _sq_vae(knobs: Stochastic, steps: int) -> Any:
     from baselines.sq_vae import StochasticQuantiser
 
     # The published variance is for D = 64; squared distances grow with the number of coordinates.
-    variance = knobs["sq_initial_variance"] * knobs["code_dim"] / 64
+    variance = knobs.sq_initial_variance * knobs.code_dim / 64
     return StochasticQuantiser(
-        knobs["codebook_size"],
-        knobs["code_dim"],
+        knobs.codebook_size,
+        knobs.code_dim,
         initial_log_variance=math.log(variance),
-        temperature_decay=-math.log(knobs["sq_final_temperature"]) / steps,
-        seed=knobs["seed"],
+        temperature_decay=-math.log(knobs.sq_final_temperature) / steps,
+        seed=knobs.seed,
     )
 
 
-def _rq_vae(knobs: Knobs, steps: int) -> Any:
+def _rq_vae(knobs: Residual, steps: int) -> Any:
     from baselines.rq_vae import ResidualQuantiser
 
-    return ResidualQuantiser(
-        knobs["codebook_size"], knobs["code_dim"], knobs["residual_depth"], knobs["seed"]
-    )
+    return ResidualQuantiser(knobs.codebook_size, knobs.code_dim, knobs.residual_depth, knobs.seed)
 
 
-def _movq(knobs: Knobs, steps: int) -> Any:
+def _movq(knobs: Multichannel, steps: int) -> Any:
     from baselines.movq import MultichannelQuantiser
     from models.quantiser.clustered import ClusteredQuantiser
 
-    groups = knobs["channel_groups"]
-    inner = ClusteredQuantiser(
-        knobs["codebook_size"], knobs["code_dim"] // groups, _similarity(knobs)
-    )
+    groups = knobs.channel_groups
+    inner = ClusteredQuantiser(knobs.codebook_size, knobs.code_dim // groups, _similarity(knobs))
     return MultichannelQuantiser(inner, groups)
+
+
+def _free_codes(knobs: Any) -> int | None:
+    return knobs.codebook_size
+
+
+def _free_dim(knobs: Any) -> int:
+    return knobs.code_dim
 
 
 @dataclass(frozen=True)
 class Method:
-    """A quantiser. build: of knobs and the steps of the whole training. knobs: those that it takes
-    beside the ones of every training. version: raised when the numbers that it gives change.
+    """A quantiser, and what it has.
+
+    build: of the knobs and the number of steps of the whole training. knobs: the type of all knobs
+    that it takes in the small networks. version: raised when its numbers change. networks: those
+    that it runs in. codes: its codebook size K; None for a method without a codebook. dim: the
+    coordinates of a latent, D. fixed_losses: its losses that no `<loss>_weight` knob weighs; their
+    weight is 1. likelihood: whether it is trained by a log-likelihood of the image. modulated:
+    whether its decoder reads the codevectors at every resolution.
     """
 
-    build: Callable[[Knobs, int], Any]
-    knobs: tuple[str, ...]
+    build: Callable[[Any, int], Any]
+    knobs: type[Training]
     version: int = 1
+    networks: tuple[str, ...] = ("convnet", "vqgan")
+    codes: Callable[[Any], int | None] = _free_codes
+    dim: Callable[[Any], int] = _free_dim
+    fixed_losses: tuple[str, ...] = ()
+    likelihood: bool = False
+    modulated: bool = False
 
 
-CODEBOOK = ("codebook_size", "code_dim")
-NEAREST = (*CODEBOOK, "distance", "commitment_weight", "codebook_weight")
 METHODS: dict[str, Method] = {
-    "vq_vae": Method(_vq_vae, NEAREST),
-    "vq_vae_ema": Method(_vq_vae_ema, (*CODEBOOK, "distance", "commitment_weight")),
-    "sq_vae": Method(_sq_vae, (*CODEBOOK, "sq_initial_variance", "sq_final_temperature")),
-    "cvq_vae": Method(
-        _cvq_vae, (*NEAREST, "anchors", "schedule", "contrastive", "contrastive_weight")
+    "vq_vae": Method(_vq_vae, Nearest),
+    "vq_vae_ema": Method(_vq_vae_ema, MovingAverage),
+    "sq_vae": Method(
+        _sq_vae, Stochastic, fixed_losses=("discrete_kl", "continuous_kl"), likelihood=True
     ),
-    "near_codevectors": Method(_near_codevectors, NEAREST),
-    "hard_features": Method(_hard_features, NEAREST),
-    "rq_vae": Method(_rq_vae, (*CODEBOOK, "residual_depth", "commitment_weight")),
-    "movq": Method(_movq, (*NEAREST, "channel_groups")),
+    "cvq_vae": Method(_cvq_vae, Clustered),
+    "near_codevectors": Method(_near_codevectors, Nearest),
+    "hard_features": Method(_hard_features, Nearest),
+    "rq_vae": Method(_rq_vae, Residual),
+    "movq": Method(_movq, Multichannel, networks=("vqgan",), modulated=True),
 }
 
 
-def _convnet(knobs: Knobs, channels: int) -> Any:
+def _convnet(knobs: Training, channels: int) -> Any:
     from models.convnet import decoder, encoder
 
-    return (
-        lambda: encoder(channels, knobs["code_dim"]),
-        lambda: decoder(channels, knobs["code_dim"]),
-    )
+    dim = code_dim(knobs)
+    return lambda: encoder(channels, dim), lambda: decoder(channels, dim)
 
 
-def _vqgan(knobs: Knobs, channels: int) -> Any:
+def _vqgan(knobs: Any, channels: int) -> Any:
     from models.vqgan import VqganDecoder, encoder
 
-    sizes = (knobs["downsampling"], knobs["network_channels"], knobs["network_blocks"])
-    modulated = knobs["method"] == "movq"
+    method = METHODS[knobs.method]
+    dim = code_dim(knobs)
+    sizes = (knobs.downsampling, knobs.network_channels, knobs.network_blocks)
     return (
-        lambda: encoder(channels, knobs["code_dim"], *sizes),
-        lambda: VqganDecoder(channels, knobs["code_dim"], *sizes, modulated),
+        lambda: encoder(channels, dim, *sizes),
+        lambda: VqganDecoder(channels, dim, *sizes, method.modulated),
     )
+
+
+# AlexNet's second pooling has nothing left of fewer pixels.
+FEWEST_PIXELS = {"vgg": 16, "alex": 31}
+
+
+def _small_images(knobs: Training, pixels: int) -> str:
+    return "" if pixels % 4 == 0 else f"network: {pixels} pixels are not a multiple of 4"
+
+
+def _large_images(knobs: Any, pixels: int) -> str:
+    if pixels % knobs.downsampling:
+        return f"downsampling: {pixels} pixels are not a multiple of {knobs.downsampling}"
+    fewest = FEWEST_PIXELS[knobs.perceptual_network]
+    if pixels < fewest:
+        fitting = [name for name, least in FEWEST_PIXELS.items() if pixels >= least]
+        return (
+            f"perceptual_network: '{knobs.perceptual_network}' needs {fewest} pixels, images have "
+            f"{pixels}; allowed: {', '.join(fitting) or 'none'}"
+        )
+    return ""
 
 
 @dataclass(frozen=True)
 class Network:
-    """An encoder and its decoder. build: of knobs and the images' channels, a builder of each.
-    knobs, version: as of a method.
+    """An encoder and its decoder.
+
+    build: of the knobs and the images' channels, a builder of each. knobs: what the network takes
+    beside the method's. misfit: what is wrong with images of so many pixels a side; empty if they
+    fit. version: as of a method.
     """
 
-    build: Callable[[Knobs, int], Any]
-    knobs: tuple[str, ...]
+    build: Callable[[Any, int], Any]
+    knobs: type[Closed]
+    misfit: Callable[[Any, int], str]
     version: int = 1
 
 
 NETWORKS: dict[str, Network] = {
-    "convnet": Network(_convnet, ()),
-    "vqgan": Network(
-        _vqgan,
-        (
-            "downsampling",
-            "network_channels",
-            "network_blocks",
-            "perceptual_weight",
-            "perceptual_network",
-            "adversarial_weight",
-            "adversarial_start",
-        ),
-    ),
+    "convnet": Network(_convnet, Convnet, _small_images),
+    "vqgan": Network(_vqgan, Vqgan, _large_images),
 }
-
-# What every training of stage 1 takes, and the version of its loop.
-TRAINING_KNOBS = ("network", "epochs", "batch_size", "learning_rate", "precision", "train_images")
+# The version of the training loop of stage 1.
 TRAINING = 1
 # Name of an objective -> its version; VQGAN's are with its perceptual distance and its critic.
 OBJECTIVES = {"mse_over_variance": 1, "log_mse": 1, "vqgan": 1, "vqgan_log_likelihood": 1}
 
 
-def network_of(knobs: Knobs) -> str:
-    """The encoder and decoder of a cell; the small one where it does not say."""
-    return knobs.get("network", "convnet")
+@cache
+def knobs_type(method: str, network: str) -> type[Training]:
+    """The type of all knobs of a training of stage 1."""
+    found = METHODS[method].knobs
+    beside = NETWORKS[network].knobs
+    if not beside.model_fields:
+        return found
+    bases: Any = (found, beside)
+    return create_model(f"{found.__name__}{beside.__name__}", __base__=bases)
 
 
-def knobs_taken(method: str, network: str) -> tuple[str, ...]:
-    """The names of all knobs of a training of stage 1."""
-    return (*TRAINING_KNOBS, *METHODS[method].knobs, *NETWORKS[network].knobs)
+def parse_knobs(content: Any) -> Training | Diffusion:
+    """The knobs of a cell, typed.
+
+    Raises ValueError: pydantic.ValidationError for a wrong knob, another for an unknown method or a
+    network that the method does not run in.
+    """
+    if isinstance(content, Training | Diffusion):
+        return content
+    method = content.get("method")
+    if method in DIFFUSIONS:
+        return Diffusion.model_validate(content)
+    if method not in METHODS:
+        raise ValueError(f"method: '{method}' is unknown; allowed: {', '.join(METHODS)}")
+    network = content.get("network", "convnet")
+    allowed = METHODS[method].networks
+    if network not in allowed:
+        raise ValueError(
+            f"network: method '{method}' does not run in '{network}'; allowed: {', '.join(allowed)}"
+        )
+    return knobs_type(method, network).model_validate(content)
 
 
-def objective_of(knobs: Knobs) -> str:
+def codebook_size(knobs: Training) -> int | None:
+    """K of a cell, free or implied; None for a model without a codebook."""
+    return METHODS[knobs.method].codes(knobs)
+
+
+def code_dim(knobs: Training) -> int:
+    """D of a cell, free or implied."""
+    return METHODS[knobs.method].dim(knobs)
+
+
+def objective_of(knobs: Training) -> str:
     """The name of the reconstruction term of a cell, one of OBJECTIVES."""
-    stochastic = knobs["method"] == "sq_vae"
-    if network_of(knobs) == "vqgan":
-        return "vqgan_log_likelihood" if stochastic else "vqgan"
-    return "log_mse" if stochastic else "mse_over_variance"
+    likelihood = METHODS[knobs.method].likelihood
+    if knobs.network == "vqgan":
+        return "vqgan_log_likelihood" if likelihood else "vqgan"
+    return "log_mse" if likelihood else "mse_over_variance"
 
 
-def training_versions(knobs: Knobs) -> dict[str, int]:
+def training_versions(knobs: Training | Diffusion) -> dict[str, int]:
     """Part of a training -> its version, for the cell's record; of either stage."""
-    if knobs["method"] in DIFFUSIONS:
-        method = DIFFUSIONS[knobs["method"]]
+    if isinstance(knobs, Diffusion):
+        method = DIFFUSIONS[knobs.method]
         return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
     return {
-        "method": METHODS[knobs["method"]].version,
-        "network": NETWORKS[network_of(knobs)].version,
+        "method": METHODS[knobs.method].version,
+        "network": NETWORKS[knobs.network].version,
         "objective": OBJECTIVES[objective_of(knobs)],
         "training": TRAINING,
     }
 
 
-def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
+def build_autoencoder(knobs: Training, channels: int, steps: int) -> Autoencoder:
     """The model of a cell, its weights drawn from the cell's seed.
 
     channels: of the images. steps: of the whole training, which SQ-VAE's annealing is scaled to.
@@ -240,19 +310,19 @@ def build_autoencoder(knobs: Knobs, channels: int, steps: int) -> Autoencoder:
     from models.autoencoder import Autoencoder
     from models.streams import Purpose
 
-    encoder, decoder = NETWORKS[network_of(knobs)].build(knobs, channels)
-    seed = knobs["seed"]
+    encoder, decoder = NETWORKS[knobs.network].build(knobs, channels)
+    seed = knobs.seed
     return Autoencoder(
         encoder=_drawn(encoder, seed, Purpose.ENCODER),
         decoder=_drawn(decoder, seed, Purpose.DECODER),
         quantiser=_drawn(
-            lambda: METHODS[knobs["method"]].build(knobs, steps), seed, Purpose.QUANTISER
+            lambda: METHODS[knobs.method].build(knobs, steps), seed, Purpose.QUANTISER
         ),
     )
 
 
 def _drawn(build: Callable[[], Any], seed: int, purpose: Any) -> Any:
-    """What `build` gives with its weights drawn from a stream of their own."""
+    """What `build` returns, with weights drawn from a stream of their own."""
     import torch
 
     from models.streams import word
@@ -262,7 +332,7 @@ def _drawn(build: Callable[[], Any], seed: int, purpose: Any) -> Any:
         return build()
 
 
-def build_objective(knobs: Knobs, variance: float, perceptual: Any = None) -> Objective:
+def build_objective(knobs: Any, variance: float, perceptual: Any = None) -> Objective:
     """The reconstruction term of a cell.
 
     variance: of the training images in [0, 1]. perceptual: the distance that VQGAN trains with.
@@ -275,62 +345,72 @@ def build_objective(knobs: Knobs, variance: float, perceptual: Any = None) -> Ob
     if name == "log_mse":
         return objectives.log_mse
     base = objectives.log_likelihood if name == "vqgan_log_likelihood" else objectives.l1
-    return objectives.with_perceptual(base, perceptual, knobs["perceptual_weight"])
+    return objectives.with_perceptual(base, perceptual, knobs.perceptual_weight)
 
 
-def build_adversary(knobs: Knobs, channels: int) -> Any:
+def build_adversary(knobs: Any, channels: int) -> Any:
     """The critic that VQGAN trains against, its weights drawn from the cell's seed; else None."""
-    if network_of(knobs) != "vqgan":
+    if knobs.network != "vqgan":
         return None
     from models.adversary import Adversary
     from models.streams import Purpose
 
-    settings = (knobs["adversarial_start"], knobs["adversarial_weight"], knobs["learning_rate"])
-    return _drawn(lambda: Adversary(channels, *settings), knobs["seed"], Purpose.CRITIC)
+    settings = (knobs.adversarial_start, knobs.adversarial_weight, knobs.learning_rate)
+    return _drawn(lambda: Adversary(channels, *settings), knobs.seed, Purpose.CRITIC)
 
 
-def build_optimiser(knobs: Knobs, model: Any) -> Any:
+def build_optimiser(knobs: Training, model: Any) -> Any:
     """Adam, with the momenta that each network was published with."""
     import torch
 
-    betas = (0.5, 0.9) if network_of(knobs) == "vqgan" else (0.9, 0.999)
-    return torch.optim.Adam(model.parameters(), knobs["learning_rate"], betas, fused=True)
+    betas = (0.5, 0.9) if knobs.network == "vqgan" else (0.9, 0.999)
+    return torch.optim.Adam(model.parameters(), knobs.learning_rate, betas, fused=True)
 
 
-def loss_weights(knobs: Knobs, values: int) -> dict[str, float]:
+def loss_weights(knobs: Training, values: int) -> dict[str, float]:
     """The weight of each of the quantiser's losses. values: of one image, c h w.
 
-    SQ-VAE's are of a whole image; beside VQGAN's terms, which are of one value, they are divided.
+    A knob `<loss>_weight` of the method weighs that loss. The fixed losses of SQ-VAE are of a whole
+    image; beside VQGAN's terms, which are of one value, they are divided by the values of an image.
     """
-    share = 1 / values if network_of(knobs) == "vqgan" else 1.0
-    terms = ("commitment", "codebook", "contrastive")
-    weights = {name: knobs[f"{name}_weight"] for name in terms if f"{name}_weight" in knobs}
-    return {**weights, "discrete_kl": share, "continuous_kl": share}
+    method = METHODS[knobs.method]
+    suffix = "_weight"
+    names = [name for name in method.knobs.model_fields if name.endswith(suffix)]
+    weights = {name.removesuffix(suffix): getattr(knobs, name) for name in names}
+    share = 1 / values if knobs.network == "vqgan" else 1.0
+    return {**weights, **dict.fromkeys(method.fixed_losses, share)}
 
 
-def _ldm(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
+def latent_space(first_stage: Autoencoder | None, scale: float) -> Any:
+    """The latents of an autoencoder, times `scale`, with the way to images and back."""
     from models.diffusion.spaces import LatentSpace
 
     if first_stage is None:
-        raise ValueError("first_stage: a model of latents needs one")
+        raise ConfigError("first_stage: a model of latents needs one")
     return LatentSpace(first_stage, scale)
 
 
-def _ddpm(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
+def _ddpm(first_stage: Autoencoder | None, scale: float) -> Any:
     from models.diffusion.spaces import PixelSpace
 
     return PixelSpace()
 
 
 @dataclass(frozen=True)
-class Diffusion:
-    """A diffusion model. build: its space, of knobs, first stage and scale. version: as above."""
+class DiffusionMethod:
+    """A diffusion model. build: its space, of first stage and scale. latent: whether it needs a
+    first stage. version: as of a method.
+    """
 
-    build: Callable[[Knobs, Any, float], Any]
+    build: Callable[[Any, float], Any]
+    latent: bool
     version: int = 1
 
 
-DIFFUSIONS: dict[str, Diffusion] = {"ldm": Diffusion(_ldm), "ddpm": Diffusion(_ddpm)}
+DIFFUSIONS: dict[str, DiffusionMethod] = {
+    "ldm": DiffusionMethod(latent_space, latent=True),
+    "ddpm": DiffusionMethod(_ddpm, latent=False),
+}
 # Versions of what all of them share: the U-Net, the training loop and sampling.
 BACKBONE = 1
 DIFFUSION_TRAINING = 1
@@ -338,16 +418,16 @@ SAMPLING = 1
 
 
 def sampling_versions() -> dict[str, int]:
-    """The same of what samples a diffusion model."""
+    """Part of sampling a diffusion model -> its version, for the cell's record."""
     return {"sampling": SAMPLING}
 
 
-def build_space(knobs: Knobs, first_stage: Autoencoder | None, scale: float) -> Any:
+def build_space(knobs: Diffusion, first_stage: Autoencoder | None, scale: float) -> Any:
     """What a diffusion model's points are, with the way to images and back."""
-    return DIFFUSIONS[knobs["method"]].build(knobs, first_stage, scale)
+    return DIFFUSIONS[knobs.method].build(first_stage, scale)
 
 
-def build_backbone(knobs: Knobs, channels: int, classes: int | None) -> Any:
+def build_backbone(knobs: Diffusion, channels: int, classes: int | None) -> Any:
     """The network of a diffusion model, its weights drawn from the cell's seed.
 
     channels: of a point. classes: of the dataset; used by conditional models alone.
@@ -358,24 +438,24 @@ def build_backbone(knobs: Knobs, channels: int, classes: int | None) -> Any:
     def build() -> Backbone:
         return Backbone(
             channels,
-            [knobs["unet_channels"] * multiplier for multiplier in knobs["unet_multipliers"]],
-            knobs["unet_blocks"],
-            knobs["attention_levels"],
-            knobs["head_channels"],
-            classes if knobs["conditional"] else None,
+            [knobs.unet_channels * multiplier for multiplier in knobs.unet_multipliers],
+            knobs.unet_blocks,
+            knobs.attention_levels,
+            knobs.head_channels,
+            classes if knobs.conditional else None,
         )
 
-    return _drawn(build, knobs["seed"], Purpose.BACKBONE)
+    return _drawn(build, knobs.seed, Purpose.BACKBONE)
 
 
-def build_noise(knobs: Knobs) -> Any:
+def build_noise(knobs: Diffusion) -> Any:
     """The schedule that adds noise in training: diffusers' DDPMScheduler."""
     from diffusers import DDPMScheduler
 
     return DDPMScheduler(**_betas(knobs))
 
 
-def build_sampler(knobs: Knobs) -> Any:
+def build_sampler(knobs: Diffusion) -> Any:
     """The DDIM sampler (Song et al. 2021) of diffusers, at its first time.
 
     Pixels are clipped to [-1, 1] on the way, latents are not. Times are those of the published
@@ -385,20 +465,20 @@ def build_sampler(knobs: Knobs) -> Any:
 
     sampler: Any = DDIMScheduler(
         **_betas(knobs),
-        clip_sample=knobs["method"] == "ddpm",
+        clip_sample=not DIFFUSIONS[knobs.method].latent,
         set_alpha_to_one=False,
-        steps_offset=1 if knobs["sampling_steps"] < knobs["noise_steps"] else 0,
+        steps_offset=1 if knobs.sampling_steps < knobs.noise_steps else 0,
     )
-    sampler.set_timesteps(knobs["sampling_steps"])
+    sampler.set_timesteps(knobs.sampling_steps)
     return sampler
 
 
-def _betas(knobs: Knobs) -> dict[str, Any]:
+def _betas(knobs: Diffusion) -> dict[str, Any]:
     return {
-        "num_train_timesteps": knobs["noise_steps"],
-        "beta_schedule": knobs["noise_schedule"],
-        "beta_start": knobs["noise_start"],
-        "beta_end": knobs["noise_end"],
+        "num_train_timesteps": knobs.noise_steps,
+        "beta_schedule": knobs.noise_schedule,
+        "beta_start": knobs.noise_start,
+        "beta_end": knobs.noise_end,
     }
 
 

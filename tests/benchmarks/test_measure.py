@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import embedded, gpu
 from benchmarks.measure import Row, Work, ratio, side_by_side
-from workflows.allocator import KEEPS_MEMORY
+from workflows.config.machine import KEEPS_MEMORY
 
 spent = [0.0]
 

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import plain, quantiser, step
 from workflows.registry import build_autoencoder
-from workflows.training import Learner, normalise, train_epoch
+from workflows.training.stage1 import Learner, normalise, train_epoch
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def test_quantisers_agree_over_twelve_batches() -> None:
 
 def test_training_steps_agree() -> None:
     """Three steps of the whole model: the same losses from the same weights."""
-    settings = {**step.knobs("fp32"), "batch_size": 16}
+    settings = step.knobs("fp32").model_copy(update={"batch_size": 16})
     pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 32, 32), np.uint8)
     images = torch.from_numpy(pixels)
     mine = build_autoencoder(settings, 3, 3).to(memory_format=torch.channels_last)

@@ -11,18 +11,24 @@ import torch
 
 from models.quantiser.distances import cosine
 from models.quantiser.interface import Quantiser, ShapeError
-from tests.conftest import VARIANTS
-from workflows.registry import METHODS, build_autoencoder
+from tests.knobs import VARIANTS
+from workflows.registry import METHODS, build_autoencoder, loss_weights
 
 STEPS = 40
 
 
-def quantiser_of(knobs: dict[str, Any]) -> Any:
+def quantiser_of(knobs: Any) -> Any:
     return build_autoencoder(knobs, 1, STEPS).quantiser
 
 
-def latents() -> torch.Tensor:
-    return torch.randn(4, 8, 3, 5)
+def size_of(knobs: Any) -> tuple[int | None, int]:
+    """The codebook size and the code dimension that the method says it has."""
+    method = METHODS[knobs.method]
+    return method.codes(knobs), method.dim(knobs)
+
+
+def latents(knobs: Any) -> torch.Tensor:
+    return torch.randn(4, size_of(knobs)[1], 3, 5)
 
 
 def state_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -38,25 +44,27 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 def train_steps(quantiser: Any, steps: range) -> None:
     """Gradient steps on fixed random latents, in the order of the loop."""
     for step in steps:
-        batch = torch.randn(4, 8, 3, 5, generator=torch.Generator().manual_seed(step))
+        shape = (4, quantiser.code_dim, 3, 5)
+        batch = torch.randn(shape, generator=torch.Generator().manual_seed(step))
         output = quantiser(batch)
-        if parameters := list(quantiser.parameters()):
+        if (parameters := list(quantiser.parameters())) and output.losses:
             sum(output.losses.values()).backward()
         quantiser.adapt(output.assignment)
         with torch.no_grad():
             for parameter in parameters:
-                parameter -= 0.01 * parameter.grad
+                if parameter.grad is not None:
+                    parameter -= 0.01 * parameter.grad
                 parameter.grad = None
 
 
 def test_every_method_is_asked() -> None:
-    assert {knobs["method"] for knobs in VARIANTS.values()} == set(METHODS)
+    assert {knobs.method for knobs in VARIANTS.values()} == set(METHODS)
 
 
-def test_forward_changes_no_state(knobs: dict[str, Any]) -> None:
+def test_forward_changes_no_state(knobs: Any) -> None:
     for training in (True, False):
         quantiser = quantiser_of(knobs).train(training)
-        before, batch = state_of(quantiser), latents()
+        before, batch = state_of(quantiser), latents(knobs)
         random_state = torch.get_rng_state()
         first, second = quantiser(batch), quantiser(batch)
         assert_same(before, state_of(quantiser))
@@ -64,38 +72,39 @@ def test_forward_changes_no_state(knobs: dict[str, Any]) -> None:
         assert torch.equal(first.vectors, second.vectors)
 
 
-def test_interface_and_shapes(knobs: dict[str, Any]) -> None:
+def test_interface_and_shapes(knobs: Any) -> None:
     quantiser = quantiser_of(knobs)
     assert isinstance(quantiser, Quantiser)
-    assert (quantiser.codebook_size, quantiser.code_dim) == (16, 8)
-    output, deep = quantiser(latents()), quantiser.codes_per_latent
-    assert deep == {"rq_vae": 4, "movq": 2}.get(knobs["method"], 1)
-    assert output.vectors.shape == (4, 8, 3, 5)
+    size, dim = size_of(knobs)
+    assert (quantiser.codebook_size, quantiser.code_dim) == (size, dim)
+    output, deep = quantiser(latents(knobs)), quantiser.codes_per_latent
+    assert deep == {"rq_vae": 4, "movq": 2}.get(knobs.method, 1)
+    assert output.vectors.shape == (4, dim, 3, 5)
     assert output.codes.shape == (4, deep * 3, 5)
     # Every group of channels is a latent of its own.
-    rows, width = (120, 4) if knobs["method"] == "movq" else (60, 8)
+    rows, width = (120, 4) if knobs.method == "movq" else (60, dim)
     assert output.assignment.latents.shape == (rows, width)
     assert output.assignment.codes.shape == (60 * deep,)
     assert not output.assignment.latents.requires_grad
-    assert output.losses
+    assert loss_weights(knobs, 1).keys() >= output.losses.keys()
     assert all(loss.shape == () and torch.isfinite(loss) for loss in output.losses.values())
 
 
-def test_decode_inverts(knobs: dict[str, Any]) -> None:
+def test_decode_inverts(knobs: Any) -> None:
     quantiser = quantiser_of(knobs).eval()
-    output = quantiser(latents())
+    output = quantiser(latents(knobs))
     assert torch.equal(quantiser.decode(output.codes), output.vectors)
 
 
-def test_gradient_reaches_the_encoder(knobs: dict[str, Any]) -> None:
+def test_gradient_reaches_the_encoder(knobs: Any) -> None:
     quantiser = quantiser_of(knobs)
-    batch = latents().requires_grad_()
+    batch = latents(knobs).requires_grad_()
     quantiser(batch).vectors.sum().backward()
     assert batch.grad is not None
     assert batch.grad.abs().sum() > 0
 
 
-def test_resume_gives_the_same_codebook(knobs: dict[str, Any]) -> None:
+def test_resume_gives_the_same_codebook(knobs: Any) -> None:
     straight = quantiser_of(knobs)
     train_steps(straight, range(45))
     first = quantiser_of(knobs)
@@ -116,9 +125,10 @@ def as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("as_users_run")
-def test_refuses_latents_of_another_shape(knobs: dict[str, Any]) -> None:
-    for shape in ((4, 7, 3, 5), (60, 8)):
-        with pytest.raises(ShapeError, match=r"latents: expected shape \(b, 8, h, w\)"):
+def test_refuses_latents_of_another_shape(knobs: Any) -> None:
+    dim = size_of(knobs)[1]
+    for shape in ((4, dim - 1, 3, 5), (60, dim)):
+        with pytest.raises(ShapeError, match=rf"latents: expected shape \(b, {dim}, h, w\)"):
             quantiser_of(knobs)(torch.randn(shape))
 
 
@@ -128,10 +138,10 @@ def test_annotated_shapes_are_checked_under_test() -> None:
 
 
 @pytest.mark.usefixtures("as_users_run")
-def test_refuses_codes_out_of_range(knobs: dict[str, Any]) -> None:
-    quantiser = quantiser_of(knobs)
-    for codes in (torch.full((1, 4, 2), 16), torch.full((1, 4, 2), -1)):
-        with pytest.raises(ShapeError, match=r"codes: expected values in \[0, 16\)"):
+def test_refuses_codes_out_of_range(knobs: Any) -> None:
+    quantiser, size = quantiser_of(knobs), size_of(knobs)[0]
+    for codes in (torch.full((1, 4, 2), size), torch.full((1, 4, 2), -1)):
+        with pytest.raises(ShapeError, match=rf"codes: expected values in \[0, {size}\)"):
             quantiser.decode(codes)
     with pytest.raises(ShapeError, match="codes: expected integers"):
         quantiser.decode(torch.zeros(1, 4, 2))

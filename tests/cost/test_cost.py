@@ -11,32 +11,32 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import LARGE, SMALL
-from workflows import cost, devices, registry
-from workflows.cost import Budget, Step, Training
-from workflows.data import describe, names
-from workflows.grid import load_grid
-from workflows.schema import ConfigError
+from tests.knobs import DIFFUSION, LARGE, changed, small, typed
+from workflows import cost, registry
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.cost import Step, Training
+from workflows.errors import ConfigError
+from workflows.records import cost as report
+from workflows.records.cost import Budget
+from workflows.training import devices
 
-KNOBS: dict[str, Any] = {**SMALL, "method": "vq_vae", "network": "convnet", "batch_size": 16}
-VQGAN: dict[str, Any] = {**KNOBS, **LARGE}
-UNET: dict[str, Any] = {
-    "dataset": "made_up", "method": "ddpm", "unet_channels": 32, "unet_multipliers": [1, 2],
-    "unet_blocks": 1, "attention_levels": 1, "head_channels": 16, "conditional": False, "seed": 0,
-    "epochs": 2, "batch_size": 16, "precision": "fp32",
-}  # fmt: skip
+KNOBS = small("vq_vae", batch_size=16)
+VQGAN = changed(KNOBS, **LARGE)
+UNET = typed({**DIFFUSION, "method": "ddpm", "unet_channels": 32, "unet_multipliers": [1, 2],
+    "head_channels": 16, "batch_size": 16})  # fmt: skip
 LOWER = "batch_size"
 
 
 @pytest.fixture(scope="module")
 def embedded() -> Budget:
-    datasets = {name: describe(name) for name in names()}
+    datasets = read_datasets()
     return Budget(load_grid("embedded", datasets), datasets, "cpu", {})
 
 
 def record(folder: Path, seed: int, seconds: float, **changes: Any) -> None:
     """Write train.json of a cell as the train step does, as far as estimates read it."""
-    knobs = {**KNOBS, "dataset": "cifar10"}
+    knobs = changed(KNOBS, dataset="cifar10").model_dump()
     content = {
         "status": "finished", "knobs": knobs, "epochs": 2, "images": 12_000, "threads": 1,
         "processes": 1, "device": "cpu (AVX512)", "seconds": seconds, **changes,
@@ -58,10 +58,10 @@ def test_seconds_come_from_records_and_else_from_shipped_rates(tmp_path: Path) -
     found = cost.estimate("a", work, "cpu", records)
     assert found.seconds == pytest.approx(400)
     assert str(found).startswith("about 7 minutes by 3 finished trainings, ")
-    twice = cost.estimate("a", replace(work, knobs={**KNOBS, "epochs": 4}), "cpu", records)
+    twice = cost.estimate("a", replace(work, knobs=changed(KNOBS, epochs=4)), "cpu", records)
     assert twice.seconds == pytest.approx(800)
     # Another method of the network is corrected alike; another network and device are not.
-    other = replace(work, knobs={**KNOBS, "method": "cvq_vae"})
+    other = replace(work, knobs=changed(KNOBS, method="cvq_vae"))
     assert cost.estimate("a", other, "cpu", records).seconds == pytest.approx(400)
     assert cost.estimate("a", replace(work, knobs=VQGAN), "cpu", records).source == Step.source
     assert cost.estimate("a", work, "gpu", records).source == Step.source
@@ -124,18 +124,18 @@ def test_memory_is_that_of_the_real_networks() -> None:
         size = sum(p.numel() for p in network.parameters())
         assert cost.parameters(knobs) == pytest.approx(size, rel=0.35)
         state = 4 * copies * size
-        work = Training({**knobs, "batch_size": 2}, 32, 100, parameters=size)
+        work = Training(changed(knobs, batch_size=2), 32, 100, parameters=size)
         assert work.memory() - state - losses == pytest.approx(kept([network], loss), rel=1 / 3)
-        four = replace(work, knobs={**knobs, "batch_size": 8}, parts=4)
+        four = replace(work, knobs=changed(knobs, batch_size=8), parts=4)
         assert four.memory() == work.memory()
 
 
 def test_every_step_of_every_budget_has_an_estimate() -> None:
-    datasets = {name: describe(name) for name in names()}
+    datasets = read_datasets()
     for name in ("smoke", "lite", "paper"):
         grid = load_grid(name, datasets)
         for device in ("cpu", "gpu"):
-            steps = cost.needed(Budget(grid, datasets, device, {}), list(grid.cells))
+            steps = report.needed(Budget(grid, datasets, device, {}), list(grid.cells))
             assert len(steps) > 2 * len(grid.cells)
             assert all(0 < step.seconds < math.inf for step in steps)
 
@@ -143,7 +143,7 @@ def test_every_step_of_every_budget_has_an_estimate() -> None:
 def test_more_work_takes_longer(embedded: Budget) -> None:
     name = "mnist_5k/ddpm/conditional/seed0"
     cell = embedded.grid.cells[name]
-    more = replace(cell, knobs={**cell.knobs, "samples": 10 * cell.knobs["samples"], "epochs": 20})
+    more = replace(cell, knobs=changed(cell.knobs, samples=10 * cell.knobs.samples, epochs=20))
     larger = replace(embedded, grid=replace(embedded.grid, cells={name: more}))
     for before, after in zip(embedded.of_cell(name), larger.of_cell(name), strict=True):
         assert after.seconds > 1.5 * before.seconds, before.kind
@@ -154,59 +154,56 @@ def test_more_work_takes_longer(embedded: Budget) -> None:
 
 def test_hours_on_more_devices(embedded: Budget) -> None:
     cells = list(embedded.grid.cells)
-    work = sum(step.seconds for step in cost.needed(embedded, cells)) / 3600
-    assert cost.hours(embedded, cells, 1) == pytest.approx((work, work))
-    (eight, most), (many, _) = (cost.hours(embedded, cells, count) for count in (8, 10**6))
+    work = sum(step.seconds for step in report.needed(embedded, cells)) / 3600
+    assert report.hours(embedded, cells, 1) == pytest.approx((work, work))
+    (eight, most), (many, _) = (report.hours(embedded, cells, count) for count in (8, 10**6))
     assert work / 8 <= eight <= most < work
     # A diffusion model waits for its first stage, and that for its images.
     last = next(c for c in embedded.grid.cells.values() if c.first_stage)
     first = last.first_stage
     assert first is not None
     chain = [*embedded.of_cell(first)[:2], *embedded.of_cell(last.id)]
-    chain.append(embedded.step("prepare", last.knobs["dataset"]))
+    chain.append(embedded.step("prepare", last.dataset))
     assert many >= sum(step.seconds for step in chain) / 3600
-    assert cost.hours(embedded, [], 8) == (0, 0)
+    assert report.hours(embedded, [], 8) == (0, 0)
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["cost", "--budget", "embedded"])
-    assert cost.main() == 0
+    report.main("embedded", None, Path(".cache"))
     whole = capsys.readouterr().out
     for word in ("On one H100", "On one core", "evaluate_samples", "64"):
         assert word in whole
     # Where a training would be refused on a core, nobody means to run the budget there.
     monkeypatch.setenv("CODEBOOK_DAYS", "0.0000000001")
-    monkeypatch.setattr("sys.argv", ["cost", "--budget", "embedded", "--datasets", "mnist_5k"])
-    assert cost.main() == 0
+    report.main("embedded", ["mnist_5k"], Path(".cache"))
     part = capsys.readouterr().out
     assert "Refused as they are" in part
     assert "On one core" not in part
     assert "photo_patches" not in part
-    for wrong in (["--budget", "papper"], ["--budget", "embedded", "--datasets", "nowhere"]):
-        monkeypatch.setattr("sys.argv", ["cost", *wrong])
-        assert cost.main() == 1
-        assert capsys.readouterr().err.startswith("cost: ")
+    for budget, datasets in (("papper", None), ("embedded", ["nowhere"])):
+        with pytest.raises(ConfigError):
+            report.main(budget, datasets, Path(".cache"))
 
 
 def test_finished_cells_are_not_counted_as_work(embedded: Budget) -> None:
     left = list(embedded.grid.cells)[:1]
-    lines = cost.report(embedded, left).splitlines()
+    lines = report.report(embedded, left).splitlines()
     eight = next(line for line in lines if line.split()[:1] == ["8"])
     of_all, of_left = (float(eight.split()[place].replace(",", "")) for place in (1, 3))
-    assert of_left == pytest.approx(cost.hours(embedded, left, 8)[0], abs=0.006)
+    assert of_left == pytest.approx(report.hours(embedded, left, 8)[0], abs=0.006)
     assert of_left < of_all
 
 
 def test_requests_grow_with_every_attempt_and_stop_at_the_longest() -> None:
     step = Step("train", "a", 3600, 10e9)
-    first, second = (cost.minutes(step, attempt, 10_000) for attempt in (1, 2))
-    assert first == cost.START_MINUTES + cost.MARGIN * 60
+    first, second = (report.minutes(step, attempt, 10_000) for attempt in (1, 2))
+    assert first == report.START_MINUTES + report.MARGIN * 60
     assert second == 2 * first
-    assert cost.minutes(step, 3, 150) == 150
-    assert cost.megabytes(step, 2, "cpu") == 2 * cost.megabytes(step, 1, "cpu") == 2 * 14_500
+    assert report.minutes(step, 3, 150) == 150
+    assert report.megabytes(step, 2, "cpu") == 2 * report.megabytes(step, 1, "cpu") == 2 * 14_500
     # A training on a GPU has its own memory; what measures it works in the machine's.
-    assert cost.megabytes(step, 1, "gpu") < 6_000
-    assert cost.megabytes(replace(step, kind="evaluate"), 1, "gpu") == 14_500
+    assert report.megabytes(step, 1, "gpu") < 6_000
+    assert report.megabytes(replace(step, kind="evaluate"), 1, "gpu") == 14_500
 
 
 def started(found: Step, steps: int) -> tuple[torch.optim.Optimizer, list[str]]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.test_data import database, png, small
+from tests.data.made import database, png, small
 from workflows import data
+from workflows.config.datasets import read_dataset
 from workflows.data import databases, formats, images
-from workflows.data.registry import DataError
+from workflows.errors import DataError
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -161,24 +158,14 @@ def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
             read(small(), (folder / "6.png",) * 2)
 
 
-@pytest.fixture(params=["tar", "tar.gz", "tar.xz", "tar.bz2"])
-def pack(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path]:
-    """Makes an archive of members, given as (TarInfo or name, content)."""
-    squeeze = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
-
-    def make(*members: tuple[tarfile.TarInfo | str, bytes]) -> Path:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for about, content in members:
-                member = about if isinstance(about, tarfile.TarInfo) else tarfile.TarInfo(about)
-                member.size = member.size or len(content)
-                archive.addfile(member, io.BytesIO(content) if content else None)
-        path = tmp_path / f"a.{request.param}"
-        kind = request.param.rpartition(".")[2]
-        path.write_bytes(squeeze.get(kind, bytes)(buffer.getvalue()))
-        return path
-
-    return make
+def pack(path: Path, *members: tuple[tarfile.TarInfo | str, bytes]) -> Path:
+    """Make an archive of members, compressed as its name says."""
+    with tarfile.open(path, f"w:{path.suffix[1:].replace('tar', '')}") as archive:
+        for about, content in members:
+            member = about if isinstance(about, tarfile.TarInfo) else tarfile.TarInfo(about)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
 
 
 def special(kind: bytes, target: str = "", name: str = "5.png") -> tarfile.TarInfo:
@@ -190,8 +177,13 @@ def special(kind: bytes, target: str = "", name: str = "5.png") -> tarfile.TarIn
 GOOD = [(f"{k}.png", png(value=k)) for k in range(6)]
 
 
-def test_good_archives_are_read_whatever_their_compression(pack: Callable[..., Path]) -> None:
-    assert len(images.read_image_folder(small(), (pack(*GOOD, ("README", b"x")),)).train) == 4
+COMPRESSIONS = pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
+
+
+@COMPRESSIONS
+def test_good_archives_are_read_whatever_their_compression(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / name, *GOOD, ("README", b"x"))
+    assert len(images.read_image_folder(small(), (path,)).train) == 4
 
 
 @pytest.mark.parametrize(
@@ -204,22 +196,23 @@ def test_good_archives_are_read_whatever_their_compression(pack: Callable[..., P
     ],
 )
 def test_hostile_members_are_refused_by_name(
-    pack: Callable[..., Path], member: tarfile.TarInfo | str, message: str
+    tmp_path: Path, member: tarfile.TarInfo | str, message: str
 ) -> None:
-    path = pack(*GOOD[:5], (member, b""))
-    with pytest.raises(DataError, match=rf"a\.tar.*: .*{message}"):
+    path = pack(tmp_path / "a.tar", *GOOD[:5], (member, b""))
+    with pytest.raises(DataError, match=rf"a\.tar: .*{message}"):
         images.read_image_folder(small(), (path,))
 
 
-def test_nothing_is_written_whatever_members_are_called(pack: Callable[..., Path]) -> None:
-    path = pack(*GOOD[:4], ("../4.png", png()), ("/5.png", png()))
+def test_nothing_is_written_whatever_members_are_called(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.tar", *GOOD[:4], ("../4.png", png()), ("/5.png", png()))
     before = set(path.parent.parent.rglob("*"))
     assert len(images.read_image_folder(small(), (path,)).train) == 4
     assert set(path.parent.parent.rglob("*")) == before
 
 
-def test_a_truncated_archive_is_refused(pack: Callable[..., Path]) -> None:
-    path = pack(*[(name, png(size=16, value=7) + os.urandom(3000)) for name, _ in GOOD])
+@COMPRESSIONS
+def test_a_truncated_archive_is_refused(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / name, *[(name, raw + os.urandom(3000)) for name, raw in GOOD])
     whole = path.read_bytes()
     for part in (0.2, 0.5, 0.75):
         path.write_bytes(whole[: int(len(whole) * part)])
@@ -259,12 +252,13 @@ def test_nothing_is_left_of_a_dataset_that_was_refused(
     monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path / "mine"))
     folder = tmp_path / "mine" / "faces" / "ffhq_256_1100"
     six(folder, [f"{k:05}.png" for k in range(1100)])
-    data.prepare("ffhq_subset_64", tmp_path / "out")
+    dataset = read_dataset("ffhq_subset_64")
+    data.prepare(dataset, tmp_path / "out")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (folder / "00007.png").write_bytes(b"")
     for out, expected in (("out", whole), ("new", {})):
         with pytest.raises(DataError, match=r"00007\.png: not a readable image"):
-            data.prepare("ffhq_subset_64", tmp_path / out)
+            data.prepare(dataset, tmp_path / out)
         left = tmp_path / out
         found = {p.name: p.read_bytes() for p in left.iterdir()} if left.exists() else {}
         assert found == expected

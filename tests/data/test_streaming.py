@@ -1,89 +1,49 @@
-"""Datasets larger than memory: what is held, what is read by parts, and that no number changes."""
+"""Datasets larger than memory: what is decoded by parts, and what is held."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-from safetensors.torch import load_file
 
-from tests.generation.conftest import VERSIONS, diffusion_spec
-from tests.steps.conftest import ROOT, spec_of
-from workflows import data, evaluation, resident
-from workflows.data import cache, memory
-from workflows.data.registry import DataError
-from workflows.resident import Streamed, on_device
-from workflows.spaces import Spread, digest, read_latents
-from workflows.steps import latents, train, train_diffusion
-from workflows.tensor_files import open_rows, write_rows
-from workflows.training import batches
-
-# The processes below may take so much beside what they have when their work begins; the mapped
-# files that they work on have several times as many bytes.
-LIMIT = """
-import resource
-from pathlib import Path
-def limit(megabytes):
-    used = next(line for line in Path("/proc/self/status").read_text().splitlines()
-                if line.startswith("VmData"))
-    size = int(used.split()[1]) * 1024 + megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-"""
-linux = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="only Linux limits the memory of a process"
-)
-
-
-def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", LIMIT + code, *map(str, arguments)],
-        cwd=ROOT,
-        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
+from tests.data.limited import linux, python
+from workflows import data
+from workflows.config.datasets import read_dataset
+from workflows.data import formats, memory
+from workflows.errors import ConfigError, DataError
 
 PREPARE = """
-import dataclasses, io, sys
+import io, sys
 import lmdb
+import numpy as np
 from PIL import Image
-from workflows.data import cache, registry
+from tests.data.made import changed
+from workflows.data import cache, databases, images
 folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 train, test = 1000, 24
-about = dataclasses.replace(
-    registry.describe("ffhq_subset_64"), image_size=256, channels=3, options={}, reader=kind,
-    images={"train": train, "test": test}, validation=100, pixels={}, checksums={},
-    sources=({"kind": "system", "files": [str(folder / "a"), str(folder / "b")]},))
-cache.describe = lambda name: about
+files = [str(folder / "a"), str(folder / "b")][:1 if kind == "image_folder" else 2]
+about = changed(
+    "ffhq_subset_64", image_size=256, options={}, reader=kind, validation=100,
+    images={"train": train, "test": test},
+    sources=[{"kind": "system", "files": files, "install": ""}])
 def png(value):
     buffer = io.BytesIO()
     Image.new("RGB", (256, 256), (value % 256,) * 3).save(buffer, "png", compress_level=1)
     return buffer.getvalue()
 if kind == "image_folder":
-    for side in "ab": (folder / side).mkdir()
+    (folder / "a").mkdir()
     for k in range(train + test): (folder / "a" / f"{k:06}.png").write_bytes(png(k))
 else:
     for side, count in (("a", train), ("b", test)):
         with lmdb.open(str(folder / side), map_size=2**26) as base, base.begin(write=True) as made:
             for k in range(count): made.put(f"{k:06}".encode(), png(k))
 if len(sys.argv) > 4:
-    cache._new_file = lambda path, shape, dtype=None: registry.in_memory(path.stem, shape)
+    cache._new_file = lambda path, shape, dtype=np.uint8: np.zeros(shape, dtype)
 limit(48)
-cache.prepare("any", out)
+cache.prepare(about, out)
 """
 
 
@@ -96,7 +56,7 @@ def test_a_dataset_is_decoded_in_less_memory_than_it_takes(kind: str, tmp_path: 
     assert done.returncode == 0, done.stderr
     found = data.load_train(tmp_path / "out")
     assert found.train.nbytes > 3.5 * 48 * 2**20
-    assert found.record["variance"] == pytest.approx(np.var(found.train / 255.0), rel=1e-9)
+    assert found.record.variance == pytest.approx(np.var(found.train / 255.0), rel=1e-9)
     assert sorted(found.train[:, 0, 0, 0].tolist() + found.validation[:, 0, 0, 0].tolist()) == (
         sorted(k % 256 for k in range(1000))
     )
@@ -113,50 +73,6 @@ def test_the_limit_is_one(tmp_path: Path) -> None:
     assert "MemoryError" in done.stderr
 
 
-READ = """
-import sys
-import numpy as np, torch
-from workflows.data import hold, load_train
-from workflows.diffusion_training import Points
-from workflows.resident import on_device
-from workflows.training import batches
-limit(200)
-loaded = load_train(Path(sys.argv[1]))
-images = hold(loaded.train)
-assert images.nbytes > 250e9
-cpu = torch.device("cpu")
-source = on_device(images, cpu)
-for _, batch in zip(range(3), batches(source, 64, 0, 0)):
-    assert batch.shape == (64, 3, 256, 256)
-points = Points(images, None)
-assert points.batch(torch.tensor([1276166, 0, 5]), cpu).shape == (3, 3, 256, 256)
-"""
-
-
-@linux
-def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
-    """252 GB, of which none is on disk, with 200 MiB to spare."""
-    count = data.describe("imagenet").images["train"]
-    try:
-        np.lib.format.open_memmap(tmp_path / "train.npy", "w+", np.uint8, (count, 3, 256, 256))
-    except OSError as error:
-        pytest.skip(f"no file of that size here: {error}")
-    record = {
-        "name": "imagenet",
-        "image_size": 256,
-        "channels": 3,
-        "validation": {"indices": [count - 5000, count]},
-        "train": {
-            "file": "train.npy",
-            "images": count,
-            "bytes": (tmp_path / "train.npy").stat().st_size,
-        },
-    }
-    (tmp_path / "dataset.json").write_text(json.dumps(record))
-    done = python(READ, tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
 def test_no_room_on_disk_is_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +83,7 @@ def test_no_room_on_disk_is_refused_before_decoding(
     with pytest.raises(
         DataError, match=r"train\.npy: no room for \d+ bytes \(No space left.*run again"
     ):
-        data.prepare("mnist_5k", tmp_path / "mnist_5k")
+        data.prepare(read_dataset("mnist_5k"), tmp_path / "mnist_5k")
     assert list((tmp_path / "mnist_5k").iterdir()) == []
 
 
@@ -175,16 +91,16 @@ def test_a_failed_preparation_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "mnist_5k"
-    data.prepare("mnist_5k", out)
+    data.prepare(read_dataset("mnist_5k"), out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
     def broken(*_: object) -> Any:
         raise DataError("damaged")
 
-    monkeypatch.setitem(cache.READS, "mnist_csv", broken)
+    monkeypatch.setattr(formats, "read_mnist_csv", broken)
     (out / ".decoding").mkdir()
     with pytest.raises(DataError, match="damaged"):
-        data.prepare("mnist_5k", out)
+        data.prepare(read_dataset("mnist_5k"), out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -202,7 +118,7 @@ def test_what_is_held_follows_from_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert isinstance(memory.hold(array), np.memmap)
     for bad in ("much", "-1", "inf", "nan"):
         monkeypatch.setenv(memory.VARIABLE, bad)
-        with pytest.raises(DataError, match=rf"CODEBOOK_IN_MEMORY={bad}: must be a number of GiB"):
+        with pytest.raises(ConfigError, match=rf"CODEBOOK_IN_MEMORY={bad}: must be a number"):
             memory.hold(array)
 
 
@@ -226,170 +142,3 @@ def test_rows_are_gathered_in_any_order() -> None:
     array = np.arange(20, dtype=np.uint8).reshape(10, 2)
     rows = np.array([7, 0, 7, 3])
     assert np.array_equal(memory.gather(array, rows), array[rows])
-    assert np.array_equal(Streamed(array)[torch.tensor(rows)].numpy(), array[rows])
-
-
-def test_a_gpu_that_is_too_small_reads_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, device = np.zeros((4, 1, 2, 2), np.uint8), torch.device("meta")
-    monkeypatch.setattr(resident, "free_memory", lambda device: 64)
-    assert isinstance(on_device(images, device), torch.Tensor)
-    monkeypatch.setattr(resident, "free_memory", lambda device: 63)
-    source = on_device(images, device)
-    assert isinstance(source, Streamed)
-    assert [len(batch) for batch in batches(source, 3, 0, 0)] == [3, 1]
-    assert isinstance(on_device(images, torch.device("cpu")), torch.Tensor)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("streaming") / "mnist_5k"
-    data.prepare("mnist_5k", folder)
-    return folder
-
-
-def log_of(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "log.csv", dtype=str).drop(columns=["images_per_second", "seconds"])
-
-
-def both_ways(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Callable[[Path], object]
-) -> None:
-    """Train held and streamed: the same log and weights to the last bit."""
-    folders = []
-    for limit in ("1", "0"):
-        monkeypatch.setenv(memory.VARIABLE, limit)
-        folders.append(tmp_path / limit)
-        run(folders[-1])
-        torch.set_flush_denormal(False)
-    held, streamed = folders
-    pd.testing.assert_frame_equal(log_of(held), log_of(streamed))
-    ours, theirs = (load_file(folder / "model.safetensors") for folder in folders)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert len(ours) > 10
-
-
-def test_an_autoencoder_does_not_depend_on_where_its_images_are(
-    digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    sources = []
-    real = resident.on_device
-
-    def spied(images: np.ndarray, device: torch.device) -> Any:
-        sources.append(real(images, device))
-        return sources[-1]
-
-    monkeypatch.setattr("workflows.training.on_device", spied)
-    spec = json.loads(spec_of())
-    both_ways(monkeypatch, tmp_path, lambda out: train.run(spec, digits, out))
-    assert {type(source) for source in sources} == {torch.Tensor, Streamed}
-
-
-def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
-    digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    stage1 = tmp_path / "stage1"
-    train.run(json.loads(spec_of()), digits, stage1, VERSIONS)
-    torch.set_flush_denormal(False)
-    file = stage1 / "latents.safetensors"
-    latents.run(stage1, digits, VERSIONS, file)
-    for method, points in (("ldm", file), ("ddpm", None)):
-        spec = diffusion_spec(method=method, epochs=1, conditional=True)
-        both_ways(
-            monkeypatch,
-            tmp_path / method,
-            lambda out, spec=spec, points=points: train_diffusion.run(
-                spec, digits, out, points, {}, 2
-            ),
-        )
-    # Latents are those of all images at once, and of unit variance.
-    found = read_latents(file, {"model": digest(stage1 / "model.safetensors")})
-    assert isinstance(found.points, np.memmap)
-    assert np.std(found.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
-    with safe_open(file, "np") as opened:
-        assert np.array_equal(opened.get_tensor("points"), found.points)
-
-
-def test_spread_of_parts_is_that_of_all() -> None:
-    values = np.random.default_rng(0).normal(1000, 0.5, 1000)
-    spread = Spread()
-    for part in np.split(values, [1, 10, 700]):
-        spread.add(part)
-    assert spread.deviation == pytest.approx(values.std(ddof=1), rel=1e-9)
-
-
-def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
-    file, wanted = tmp_path / "a.safetensors", np.random.default_rng(0).random((5, 2, 3))
-
-    def fill(rows: np.ndarray) -> dict[str, str]:
-        rows[:3], rows[3:] = wanted[:3], wanted[3:]
-        return {"scale": "0.5"}
-
-    write_rows(file, "points", (5, 2, 3), fill)
-    with safe_open(file, "np") as opened:
-        assert opened.metadata().keys() == {"scale", "checksum"}
-        assert np.array_equal(opened.get_tensor("points"), wanted.astype(np.float32))
-    found = open_rows(file, "points")
-    assert np.array_equal(found.rows, wanted.astype(np.float32))
-    assert found.metadata == {"scale": "0.5"}
-    # What has no checksum is not ours, or older than checksums.
-    save_file({"other": np.zeros(2, np.float32), "points": found.rows}, tmp_path / "b.safetensors")
-    with pytest.raises(ValueError, match="its checksum is not that of its content"):
-        open_rows(tmp_path / "b.safetensors", "points")
-    whole = file.read_bytes()
-    for at in (-1, -60):
-        damaged = bytearray(whole)
-        damaged[at] ^= 1
-        file.write_bytes(damaged)
-        with pytest.raises(ValueError, match="its checksum is not that of its content"):
-            open_rows(file, "points")
-    file.write_bytes(whole)
-    file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(SafetensorError):
-        open_rows(file, "points")
-    with pytest.raises(ValueError, match=r"metadata of \d+ bytes"):
-        write_rows(file, "points", (1,), lambda rows: {"a": "x" * 5000})
-
-
-def test_blocks_change_no_evaluation() -> None:
-    """Limits that end within a block count images and not blocks."""
-
-    class Fixed:
-        features = dict.fromkeys(("lpips_vgg", "lpips_alex", "inception"), "made up")
-
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
-    made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
-    protocol = evaluation.Protocol("exact", "", False, "nearest", None, None, 1)
-    seen: list[tuple[str, int]] = []
-
-    def features(stored: np.ndarray, *_: object) -> np.ndarray:
-        seen.append(("features", len(stored)))
-        return stored[:, 0, :2].reshape(len(stored), -1).astype(np.float32)
-
-    def distances(a: np.ndarray, b: np.ndarray, _: object) -> np.ndarray:
-        seen.append(("distances", len(a)))
-        return np.abs(a.astype(float) - b).mean(axis=(1, 2, 3))
-
-    reference = features(images, None)
-    for name in ("lpips_vgg", "lpips_alex", "inception"):
-        setattr(Fixed, name, None)
-    rows = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "inception_features", features)
-        patch.setattr(evaluation, "perceptual_distances", distances)
-        for block in (100, 8):
-            patch.setattr(evaluation, "BLOCK", block)
-            seen.clear()
-            rows.append(
-                pd.DataFrame(
-                    evaluation.evaluate(images, made, protocol, Fixed(), reference, 20, 11)  # type: ignore[arg-type]
-                )
-            )
-    pd.testing.assert_frame_equal(*rows)
-    assert seen == [
-        ("distances", 8), ("distances", 8), ("features", 8),
-        ("distances", 3), ("distances", 3), ("features", 8), ("features", 4),
-    ]  # fmt: skip
-    assert dict(zip(rows[0]["metric"], rows[0]["images"], strict=True)) == {
-        "l1": 30, "PSNR": 30, "SSIM": 30, "LPIPS": 11, "LPIPS-Alex": 11, "rFID": 20, "KID": 20,
-    }  # fmt: skip

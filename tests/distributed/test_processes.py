@@ -14,9 +14,9 @@ from tests.distributed.trainings import CASES
 from tests.generation.conftest import diffusion_spec
 from tests.steps.conftest import Refused, python, spec_of
 from tests.steps.conftest import refused as refused
-from workflows import processes
-from workflows.processes import own_rows
-from workflows.schema import ConfigError
+from workflows.errors import ConfigError
+from workflows.training import processes
+from workflows.training.processes import own_rows
 
 COUNT = 2
 
@@ -60,8 +60,8 @@ def test_parts_are_the_batch() -> None:
     ("step", "spec", "wanted", "most"),
     [
         ("train", spec_of(), 2, 1),
-        ("train_diffusion", json.dumps(diffusion_spec(batch_size=7)), 0, 7),
-        ("train_diffusion", json.dumps(diffusion_spec(batch_size=7)), 8, 7),
+        ("train_diffusion", diffusion_spec(batch_size=7).model_dump_json(), 0, 7),
+        ("train_diffusion", diffusion_spec(batch_size=7).model_dump_json(), 8, 7),
     ],
 )
 def test_numbers_of_processes_that_make_no_sense_are_refused(
@@ -69,7 +69,7 @@ def test_numbers_of_processes_that_make_no_sense_are_refused(
 ) -> None:
     options = ["--spec", spec, "--data", tmp_path, "--out", tmp_path, "--processes", wanted]
     expected = f"--processes: {wanted}; allowed: 1 to {most} for this model"
-    assert refused(step, *options) == f"{step}: {expected}\n"
+    assert refused(step, *options) == f"{step}: {expected}"
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

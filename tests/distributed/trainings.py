@@ -17,8 +17,7 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.conftest import LARGE, VARIANTS
-from workflows import diffusion_training, processes, training
+from tests.knobs import DIFFUSION, LARGE, VARIANTS, changed, typed
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
@@ -27,7 +26,10 @@ from workflows.registry import (
     loss_weights,
 )
 from workflows.steps.train import share_work
-from workflows.training import Images, Learner, Losses, Observers
+from workflows.training import processes
+from workflows.training import stage1 as training
+from workflows.training import stage2 as diffusion_training
+from workflows.training.stage1 import Images, Learner, Losses, Observers
 
 # Batches of 7 and 1 images: parts of unequal size, and a batch with fewer images than processes.
 IMAGES, BATCH = 8, 7
@@ -36,12 +38,6 @@ SAME = {"batch_size": BATCH, "epochs": 1, "adversarial_start": 1, "precision": "
 # A quantiser whose objective is the logarithm of a mean, one whose decoder sees the vectors twice,
 # and one that draws anchors from all latents of a batch.
 METHODS = ("sq_vae", "movq", "cvq_vae")
-UNET = {
-    **{"method": "ddpm", "seed": 1, "conditional": True, "label_dropout": 0.3},
-    **{"unet_channels": 8, "unet_multipliers": [1, 1], "unet_blocks": 1, "attention_levels": 1},
-    **{"head_channels": 8, "noise_steps": 50, "noise_schedule": "linear", "noise_start": 0.001},
-    **{"noise_end": 0.02, "diffusion_loss": "l2", "learning_rate": 0.01, "warmup_steps": 1},
-}
 NOBODY = Observers(lambda _: None, lambda _: None)
 
 
@@ -58,7 +54,7 @@ def pictures(side: int) -> np.ndarray:
 
 def autoencoder(method: str) -> dict[str, Tensor]:
     """The weights of a VQGAN and its critic after an epoch, and the losses of its history."""
-    knobs = {**VARIANTS[method], **LARGE, **SAME, "codebook_size": 8}
+    knobs = changed(VARIANTS[method], **{**LARGE, **SAME, "codebook_size": 8})
     model = build_autoencoder(knobs, 1, 4).to(memory_format=torch.channels_last)
     critic = build_adversary(knobs, 1)
     distance = Distance()
@@ -76,7 +72,8 @@ def autoencoder(method: str) -> dict[str, Tensor]:
 
 def diffusion() -> dict[str, Tensor]:
     """The same of a diffusion model, with its average and the samples along the way."""
-    knobs = {**UNET, **SAME}
+    unet = {"method": "ddpm", "seed": 1, "conditional": True, "label_dropout": 0.3}
+    knobs = typed({**DIFFUSION, **unet, **SAME})
     network = build_backbone(knobs, 1, 3)
     average = EMAModel(network.parameters(), 0.9)
     optimiser = torch.optim.SGD(network.parameters(), 0.01)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.test_data import database, png, small
+from tests.data.made import database, png, small, tar
 from workflows.data import databases, images
-from workflows.data.registry import DataError
+from workflows.errors import DataError
 
 
 def encoded(kind: str) -> bytes:
@@ -29,22 +28,21 @@ def encoded(kind: str) -> bytes:
 IMAGES = {kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
 
 
-def archived(kind: str) -> bytes:
-    buffer = io.BytesIO()
-    if kind == "zip":
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
-            for k in range(6):
-                packed.writestr(f"{k}.png", png(value=k))
-        return buffer.getvalue()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for k in range(6):
-            member = tarfile.TarInfo(f"{k}.png")
-            member.size = len(png(value=k))
-            archive.addfile(member, io.BytesIO(png(value=k)))
-    return lzma.compress(buffer.getvalue()) if kind == "tar.xz" else buffer.getvalue()
+SMALL = small()
+RESIZED = small(options={"resize": True})
+PNGS = [(f"{k}.png", png(value=k)) for k in range(6)]
 
 
-ARCHIVES = {kind: archived(kind) for kind in ("zip", "tar", "tar.xz")}
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Archives of six images, by kind."""
+    folder = tmp_path_factory.mktemp("whole")
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, raw in PNGS:
+            packed.writestr(name, raw)
+    plain = tar(folder / "a.tar", PNGS).read_bytes()
+    zipped = (folder / "a.zip").read_bytes()
+    return {"zip": zipped, "tar": plain, "tar.xz": lzma.compress(plain)}
 
 
 @st.composite
@@ -63,7 +61,7 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 def test_images(kind: str, data: st.DataObject) -> None:
     raw = data.draw(damaged(IMAGES[kind]))
     try:
-        pixels = images.decode(raw, "a.png", small(options={"resize": True}))
+        pixels = images.decode(raw, "a.png", RESIZED)
     except DataError as error:
         said = str(error)
         assert said.startswith("a.png: ")
@@ -75,13 +73,18 @@ def test_images(kind: str, data: st.DataObject) -> None:
 
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_archives(tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject) -> None:
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.xz"])
+def test_archives(
+    tmp_path_factory: pytest.TempPathFactory,
+    archives: dict[str, bytes],
+    kind: str,
+    data: st.DataObject,
+) -> None:
     folder = tmp_path_factory.mktemp("archive")
     path = folder / f"a.{kind}"
-    path.write_bytes(data.draw(damaged(ARCHIVES[kind])))
+    path.write_bytes(data.draw(damaged(archives[kind])))
     try:
-        decoded = images.read_image_folder(small(), (path,))
+        decoded = images.read_image_folder(SMALL, (path,))
     except DataError as error:
         assert str(error).startswith(f"{path}: ")  # noqa: PT017
     else:
@@ -101,7 +104,7 @@ def test_databases(
     folder = tmp_path_factory.mktemp("database")
     (folder / "data.mdb").write_bytes(data.draw(damaged((bedrooms / "data.mdb").read_bytes())))
     try:
-        decoded = databases.read_lmdb(small(), (folder, bedrooms))
+        decoded = databases.read_lmdb(SMALL, (folder, bedrooms))
     except DataError as error:
         assert str(error).startswith(str(folder))  # noqa: PT017
     else:

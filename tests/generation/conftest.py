@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.knobs import typed
 from tests.steps.conftest import ROOT, spec_of
+from workflows.config.datasets import read_dataset
+from workflows.config.plan import PlannedEvaluation, Spec
+from workflows.config.reading import read_yaml
+from workflows.config.settings import Defaults
 from workflows.data import prepare
-from workflows.schema import load_yaml, validate
 from workflows.steps import latents, train, train_diffusion
 
 SMALL = {
@@ -22,26 +25,43 @@ SMALL = {
     "unet_blocks": 1,
     "attention_levels": 1,
     "head_channels": 8,
-    "epochs": 3,
-    "batch_size": 32,
-    "learning_rate": 0.001,
-    "ema_decay": 0.9,
-    "train_images": 100,
 }
 # Of what trains the first stage; others are refused where it is used.
 VERSIONS = {"method": 1, "training": 2}
-SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 6}
+SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 8}
 
 
-def diffusion_spec(**changes: Any) -> dict[str, Any]:
+def evaluation_of(**sampling: Any) -> PlannedEvaluation:
+    """What the steps that sample and measure are told."""
+    return PlannedEvaluation(
+        protocols=["samples"],
+        versions={"FID": 1},
+        sampling={**SAMPLING, **sampling},
+        sampling_versions={"sampling": 1},
+    )
+
+
+def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
     """A diffusion model on 100 digits, three epochs, as its training step reads it."""
-    defaults = load_yaml(ROOT / "workflows" / "defaults.yaml", "defaults")["generation"]["knobs"]
-    knobs = {**defaults, "dataset": "mnist_5k", "method": "ldm", "seed": 0, **SMALL, **changes}
-    stage1 = json.loads(spec_of())["cell"]
-    knobs["first_stage"] = stage1 if knobs["method"] == "ldm" else None
-    knobs = {key: value for key, value in knobs.items() if key not in SAMPLING}
-    validate(knobs, "generation_cell", "spec")
-    return {"budget": "smoke", "cell": "mnist_5k/ldm/default/seed0", "knobs": knobs}
+    stage1 = Spec.model_validate_json(spec_of()).cell if method == "ldm" else None
+    defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
+    knobs = {
+        **defaults.of_diffusion(method),
+        **SMALL,
+        "dataset": "mnist_5k",
+        "method": method,
+        "seed": 0,
+        "first_stage": stage1,
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 0.001,
+        "ema_decay": 0.9,
+        "train_images": 100,
+        **SAMPLING,
+        **changes,
+    }
+    cell = "mnist_5k/ldm/default/seed0"
+    return Spec(budget="smoke", cell=cell, knobs=typed(knobs), versions={"method": 3})
 
 
 @dataclass(frozen=True)
@@ -57,8 +77,8 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("generation")
     found = Made(root / "mnist_5k", root / "stage1", root / "stage1" / "latents.safetensors")
-    prepare("mnist_5k", found.data)
-    train.run(json.loads(spec_of()), found.data, found.stage1, VERSIONS)
+    prepare(read_dataset("mnist_5k"), found.data)
+    train.run(Spec.model_validate_json(spec_of()), found.data, found.stage1)
     latents.run(found.stage1, found.data, VERSIONS, found.latents)
     torch.set_flush_denormal(False)
     return found
@@ -67,7 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a diffusion model into `out`; its weights."""
     spec = diffusion_spec(**changes)
-    file = made.latents if spec["knobs"]["method"] == "ldm" else None
-    train_diffusion.run(spec, made.data, out, file, {"method": 3}, progress_samples=5)
+    file = made.latents if spec.knobs.method == "ldm" else None
+    train_diffusion.run(spec, made.data, out, file, progress_samples=5)
     torch.set_flush_denormal(False)
     return load_file(out / "model.safetensors")

@@ -11,17 +11,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.generation.conftest import SAMPLING, Made, trained
+from tests.generation.conftest import Made, diffusion_spec, evaluation_of, trained
 from tests.steps.conftest import Command, Refused, command, refused
-from workflows.collecting import collect
-from workflows.evaluation import COLUMNS
+from workflows.config.plan import PlannedCell
+from workflows.config.settings import Generation
+from workflows.evaluation.reconstructions import COLUMNS
 from workflows.files import digest, write_json
+from workflows.knobs import Diffusion
 from workflows.metrics.manifold import NEIGHBOURS
-from workflows.records import State
-from workflows.schema import schema
+from workflows.records.collect import curves_of, measurements
+from workflows.records.state import State
 from workflows.steps import evaluate_samples, sample
 from workflows.steps.evaluate_samples import SHOWN
-from workflows.tensor_files import read_tensors, save_tensors
+from workflows.training.tensor_files import read_tensors, save_tensors
 
 __all__ = ["command", "refused"]
 
@@ -38,7 +40,8 @@ class Chain:
     def evaluate(self) -> list[object]:
         """The evaluate_samples step's options."""
         places = ["--weights", self.weights, "--reference", self.reference]
-        return ["--cell", self.cell, "--data", self.made.data, *places]
+        wanted = ["--evaluation", evaluation_of().model_dump_json()]
+        return ["--cell", self.cell, "--data", self.made.data, *places, *wanted]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory, made: Made, command: Command
     places = ["--data", made.data, "--weights", found.weights, "--out", found.reference]
     command("reference", *places, "--protocol", "samples", "--split", "train", "--images", 12)
     trained(made, found.cell, conditional=True)
-    sampling = {**SAMPLING, "samples": 20}
+    wanted = ["--evaluation", evaluation_of(samples=20).model_dump_json()]
     stage1 = ["--stage1", made.stage1, "--latents", made.latents]
-    command("sample", "--cell", found.cell, "--sampling", json.dumps(sampling), *stage1)
+    command("sample", "--cell", found.cell, *wanted, *stage1)
     command("evaluate_samples", *found.evaluate())
     return found
 
@@ -96,34 +99,36 @@ def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) 
     record = json.loads((tmp_path / "train.json").read_text())
     record["model_sha256"] = digest(tmp_path / "model.safetensors")
     write_json(tmp_path / "train.json", record)
-    sampling = {**SAMPLING, "samples": 20}
-    sample.run(tmp_path, sampling, chain.made.stage1, chain.made.latents, {"sampling": 1})
+    wanted = evaluation_of(samples=20)
+    sample.run(tmp_path, wanted, chain.made.stage1, chain.made.latents)
     sampled = json.loads((tmp_path / "sampling.json").read_text())
     message = "the model's points hold values that are not finite (7840 of 7840)"
     assert (sampled["status"], sampled["message"]) == ("diverged", message)
     # Other settings or versions are a reason to sample it again.
-    assert sampled.items() >= {**sampling, "versions": {"sampling": 1}}.items()
-    evaluate_samples.run(tmp_path, chain.made.data, chain.weights, chain.reference)
+    assert sampled.items() >= {**wanted.sampling, "versions": {"sampling": 1}}.items()
+    evaluate_samples.run(tmp_path, chain.made.data, chain.weights, chain.reference, wanted)
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert (found["status"], found["message"]) == ("diverged", message)
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 0
-    measured = collected(tmp_path, tmp_path / "collected")
-    assert list(measured["status"]) == ["diverged"]
-    assert list(measured["note"]) == [f"evaluation: {message}"]
+    (line,) = measurements("mnist_5k/ldm/default/seed0", planned(tmp_path), "smoke", MEASURED)
+    assert (line["status"], line["note"]) == ("diverged", f"evaluation: {message}")
 
 
-def collected(cell: Path, out: Path) -> pd.DataFrame:
-    """Collect a cell; its lines of measured.csv."""
-    knobs = {**json.loads((cell / "train.json").read_text())["knobs"], **SAMPLING}
-    name = "mnist_5k/ldm/default/seed0"
-    plan = {
-        "budget": "smoke",
-        "cells": {name: {"folder": str(cell), "knobs": knobs, "missing": None, "stage": 2}},
-        "rows": [{"table": "one", "row": "LDM", "cell": name}],
-        "tables": {"one": {"protocols": ["samples"]}},
-    }
-    collect(plan, {name: State(recorded=True)}, out)
-    return pd.read_csv(out / "measured.csv")
+MEASURED = State(recorded=True)
+
+
+def planned(cell: Path) -> PlannedCell:
+    """What the plan says of the cell in a folder."""
+    return PlannedCell(
+        folder=str(cell),
+        knobs=diffusion_spec(conditional=True).knobs,
+        defaults={},
+        missing=None,
+        versions={"method": 3},
+        images=100,
+        filmed=False,
+        evaluation=evaluation_of(samples=20),
+    )
 
 
 def test_samples_equal_to_training_images_are_found_out(
@@ -146,9 +151,9 @@ def test_the_fewest_that_may_be_asked_for_can_be_measured(
     chain: Chain, command: Command, tmp_path: Path
 ) -> None:
     """What a schema admits must not fail after all training."""
-    samples = schema("generation_cell")["properties"]["samples"]["minimum"]
-    settings = schema("budget")["properties"]["generation"]["properties"]
-    images = settings["reference_images"]["minimum"]
+    samples = Diffusion.model_json_schema()["properties"]["samples"]["minimum"]
+    least = Generation.model_json_schema()["properties"]["reference_images"]["anyOf"][0]
+    images = least["minimum"]
     for file in chain.cell.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     np.save(tmp_path / "samples.npy", np.load(chain.cell / "samples.npy")[:samples])
@@ -164,15 +169,12 @@ def test_the_fewest_that_may_be_asked_for_can_be_measured(
     assert Image.open(tmp_path / "neighbours.png").size == (8 * 28, 4 * 28)
 
 
-def test_collected_curves_hold_loss_and_distance(chain: Chain, tmp_path: Path) -> None:
-    measured = collected(chain.cell, tmp_path)
-    curves = pd.read_csv(tmp_path / "curves.csv")
-    assert list(curves.loc[curves["FID"].notna(), "epoch"]) == [0, 1, 2, 3]
-    assert curves["loss"].notna().sum() == 12
-    assert curves["usage"].isna().all()
-    assert len(pd.read_csv(tmp_path / "codes.csv")) == 0
-    measured = pd.read_csv(tmp_path / "measured.csv")
-    assert list(measured["metric"]) == ["FID", "KID", "precision", "recall"]
+def test_collected_curves_hold_loss_and_distance(chain: Chain) -> None:
+    found = curves_of(planned(chain.cell))
+    assert list(found.loc[found["FID"].notna(), "epoch"]) == [0, 1, 2, 3]
+    assert found["loss"].notna().sum() == 12
+    lines = measurements("mnist_5k/ldm/default/seed0", planned(chain.cell), "smoke", MEASURED)
+    assert [line["metric"] for line in lines] == ["FID", "KID", "precision", "recall"]
 
 
 def test_other_features_and_missing_files_are_refused(
@@ -184,5 +186,6 @@ def test_other_features_and_missing_files_are_refused(
     assert "exact.safetensors" in line
     line = refused("evaluate_samples", *chain.evaluate(), "--reference", tmp_path / "none")
     assert "none" in line
-    line = refused("sample", "--cell", tmp_path, "--sampling", "{}")
+    wanted = evaluation_of().model_dump_json()
+    line = refused("sample", "--cell", tmp_path, "--evaluation", wanted)
     assert "train.json" in line

@@ -12,16 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.generation.conftest import SAMPLING, VERSIONS, Made, diffusion_spec, trained
+from tests.generation.conftest import VERSIONS, Made, diffusion_spec, evaluation_of, trained
 from tests.steps.conftest import Command, python
 from tests.steps.conftest import command as command
-from workflows import diffusion_training
+from workflows.config.datasets import read_dataset
 from workflows.data import DataError, prepare
-from workflows.diffusion_training import Points, draws, moments
-from workflows.schema import ConfigError
-from workflows.spaces import digest, read_latents
+from workflows.errors import ConfigError
 from workflows.steps import latents, sample, train_diffusion
-from workflows.tensor_files import CheckpointError, read_tensors, save_tensors
+from workflows.training import stage2 as diffusion_training
+from workflows.training.spaces import digest, read_latents
+from workflows.training.stage2 import Points, draws, moments
+from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
 def test_latents_have_unit_variance_and_say_what_they_are_of(made: Made) -> None:
@@ -133,7 +134,7 @@ def test_divergence_keeps_the_last_whole_epoch(
     assert "the loss became nan in epoch 3" in record["message"]
     assert all(torch.equal(value, kept[name]) for name, value in whole.items())
     # It has no samples, and whoever asks for them is told so by files as all others have.
-    sample.run(tmp_path / "cell", SAMPLING, made.stage1, made.latents)
+    sample.run(tmp_path / "cell", evaluation_of(), made.stage1, made.latents)
     assert json.loads((tmp_path / "cell" / "sampling.json").read_text())["status"] == "diverged"
     assert len(np.load(tmp_path / "cell" / "samples.npy")) == 0
 
@@ -142,11 +143,11 @@ def test_sampling_is_resumed_with_the_same_result(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(made, tmp_path, conditional=True)
-    monkeypatch.setattr(sample, "PART", 2)
+    monkeypatch.setattr(sample, "PART", 3)
     places = (made.stage1, made.latents)
-    sample.run(tmp_path, SAMPLING, *places)
+    sample.run(tmp_path, evaluation_of(), *places)
     first = {name: (tmp_path / f"{name}.npy").read_bytes() for name in ("samples", "progress")}
-    assert np.load(tmp_path / "samples.npy").shape == (6, 1, 28, 28)
+    assert np.load(tmp_path / "samples.npy").shape == (8, 1, 28, 28)
     assert np.load(tmp_path / "progress.npy").shape == (3, 5, 1, 28, 28)
     record = json.loads((tmp_path / "sampling.json").read_text())
     assert {"versions", "commit", "dirty", "device", "lock_sha256", "threads"} < record.keys()
@@ -164,23 +165,23 @@ def test_sampling_is_resumed_with_the_same_result(
     whole = sample.sample_points
     monkeypatch.setattr(sample, "sample_points", dying)
     with pytest.raises(KeyboardInterrupt):
-        sample.run(tmp_path, SAMPLING, *places)
-    sample.run(tmp_path, SAMPLING, *places)
+        sample.run(tmp_path, evaluation_of(), *places)
+    sample.run(tmp_path, evaluation_of(), *places)
     # The third part was begun twice, the first two once.
-    assert [numbers[0] for numbers in calls] == [0, 2, 4, 4]
+    assert [numbers[0] for numbers in calls] == [0, 3, 6, 6]
     assert {name: (tmp_path / f"{name}.npy").read_bytes() for name in first} == first
     # Other settings take nothing over.
     calls.clear()
     assert not (tmp_path / "state").exists()
-    sample.run(tmp_path, {**SAMPLING, "eta": 0.0}, *places)
-    assert [numbers[0] for numbers in calls] == [0, 2, 4]
+    sample.run(tmp_path, evaluation_of(eta=0.0), *places)
+    assert [numbers[0] for numbers in calls] == [0, 3, 6]
     assert (tmp_path / "samples.npy").read_bytes() != first["samples"]
 
 
 def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"versions: is .*1.*must be .*2.*; train this cell"):
         latents.run(made.stage1, made.data, {**VERSIONS, "method": 2}, tmp_path / "l")
-    prepare("photo_patches", tmp_path / "photo_patches")
+    prepare(read_dataset("photo_patches"), tmp_path / "photo_patches")
     with pytest.raises(CheckpointError, match=r"dataset_sha256: is .*must be"):
         latents.run(made.stage1, tmp_path / "photo_patches", VERSIONS, tmp_path / "l")
     with pytest.raises(CheckpointError, match=r"dataset: is .*must be"):
@@ -189,9 +190,9 @@ def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) ->
         )
     spec = diffusion_spec(method="ddpm", conditional=True)
     with pytest.raises(DataError, match="photo_patches has no classes"):
-        train_diffusion.run(spec, tmp_path / "photo_patches", tmp_path / "o")
+        train_diffusion.run(spec, tmp_path / "photo_patches", tmp_path / "o", None)
     with pytest.raises(ConfigError, match="--latents: needed by a model of latents"):
-        train_diffusion.run(diffusion_spec(), made.data, tmp_path / "o")
+        train_diffusion.run(diffusion_spec(), made.data, tmp_path / "o", None)
     record = json.loads((made.stage1 / "train.json").read_text())
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -217,7 +218,7 @@ def test_a_diffusion_model_of_another_first_stage_is_not_sampled(
     tensors, about = read_tensors(other / "model.safetensors")
     save_tensors(other / "model.safetensors", {n: v + 1 for n, v in tensors.items()}, about)
     with pytest.raises(CheckpointError, match=r"not the first stage that .* was trained on"):
-        sample.run(tmp_path / "cell", SAMPLING, other, made.latents)
+        sample.run(tmp_path / "cell", evaluation_of(), other, made.latents)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 5000])
@@ -245,7 +246,7 @@ def test_two_processes_train_as_one_does(made: Made, command: Command, tmp_path:
     """Each takes its part of a batch, and the batch is the same; 15 images are 8 and 7, and the
     last one has an image for one of them alone.
     """
-    spec = json.dumps(diffusion_spec(train_images=31, batch_size=15, conditional=True))
+    spec = diffusion_spec(train_images=31, batch_size=15, conditional=True).model_dump_json()
     options = ["--spec", spec, "--data", made.data, "--latents", made.latents]
     command("train_diffusion", *options, "--out", tmp_path / "1")
     # What starts others is a process of its own.

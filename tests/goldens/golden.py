@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from workflows import metrics, protocol, registry
-from workflows.data.registry import READERS
+from workflows import metrics, registry
+from workflows.config.datasets import READERS, ROOM
+from workflows.evaluation import protocol
 
 FILE = Path(__file__).with_name("goldens.json")
 AGAIN = "run python -m tests.goldens"
@@ -33,7 +34,7 @@ def _of(registered: Mapping[str, Any]) -> Callable[[], Mapping[str, int]]:
 
 
 def _of_protocols() -> Mapping[str, int]:
-    names = [file.stem for file in protocol.PROTOCOLS.glob("*.yaml")]
+    names = [file.stem for file in (ROOM / "protocols").glob("[!.]*.yaml")]
     return {name: protocol.load_protocol(name).version for name in names}
 
 
@@ -50,7 +51,7 @@ KINDS = {
         f"{REGISTRY} (DIFFUSION_TRAINING)", lambda: {"training": registry.DIFFUSION_TRAINING}
     ),
     "sampler": Kind(f"{REGISTRY} (SAMPLING)", lambda: {"DDIM": registry.SAMPLING}),
-    "reader": Kind("workflows/data/registry.py (READERS)", _of(READERS)),
+    "reader": Kind("workflows/config/datasets.py (READERS)", _of(READERS)),
     "metric": Kind(f"{METRICS} (OF_RECONSTRUCTIONS)", lambda: metrics.OF_RECONSTRUCTIONS),
     "metric of samples": Kind(f"{METRICS} (OF_SAMPLES)", lambda: metrics.OF_SAMPLES),
     "protocol": Kind("workflows/protocols/{name}.yaml", _of_protocols),

@@ -10,13 +10,29 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
-from workflows import strict_yaml
-from workflows.training import normalise
+from tests.knobs import typed
+from workflows.training.stage1 import normalise
 
 CPU = torch.device("cpu")
-KNOBS: dict[str, dict[str, Any]] = strict_yaml.read(Path(__file__).with_name("knobs.yaml"))
+KNOBS: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("knobs.yaml").read_text(encoding="utf-8")
+)
+# What no golden depends on.
+ANYTHING = {"dataset": "made_up", "train_images": None, "perceptual_network": "vgg", "samples": 8}
+
+
+def first_stage(method: str, **changes: Any) -> Any:
+    """The knobs of an autoencoder."""
+    return typed({**ANYTHING, **KNOBS["first_stage"], "method": method, **changes})
+
+
+def diffusion(**changes: Any) -> Any:
+    """The knobs of a diffusion model."""
+    beside = {"first_stage": None, "ema_decay": 0.9, "precision": "fp32"}
+    return typed({**ANYTHING, **beside, **KNOBS["diffusion"], **changes})
 
 
 def pictures(count: int, channels: int, side: int) -> np.ndarray:

@@ -17,12 +17,22 @@ from torch.nn import functional as F
 from models.diffusion import spaces
 from models.streams import Purpose
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong, made_with
-from tests.goldens.made import CPU, KNOBS, inputs, pictures, slope, summary, uniform
-from workflows import diffusion_training, sampling
+from tests.goldens.made import (
+    CPU,
+    diffusion,
+    first_stage,
+    inputs,
+    pictures,
+    slope,
+    summary,
+    uniform,
+)
 from workflows.registry import build_autoencoder, build_backbone, build_space
-from workflows.spaces import write_latents
+from workflows.training import sampling
+from workflows.training import stage2 as diffusion_training
+from workflows.training.spaces import write_latents
 
-CLASSES, DIFFUSION = 3, KNOBS["diffusion"]
+CLASSES, DIFFUSION = 3, diffusion()
 
 
 class Predicted(nn.Module):
@@ -41,14 +51,14 @@ def points(*shape: int) -> Tensor:
 
 def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
     """Guided, with noise on their way."""
-    knobs = {**DIFFUSION, "method": method}
+    knobs = diffusion(method=method)
     return sampling.sample_points(Predicted(), knobs, shape, CLASSES, numbers, CPU)
 
 
 def converted(method: str, *shape: int) -> Numbers:
     """Images as points, samples, which the method may clip on their way, and those as images."""
-    first_stage = build_autoencoder({**KNOBS["first_stage"], "method": "vq_vae"}, 3, 1)
-    space = build_space({"method": method}, first_stage, 3.0)
+    below = build_autoencoder(first_stage("vq_vae"), 3, 1)
+    space = build_space(diffusion(method=method), below, 3.0)
     made = samples(method, [0, 1], *shape)
     images = sampling.to_images(space, made, CPU)
     encoded = space.encode(inputs(2, 3, 16))
@@ -57,7 +67,7 @@ def converted(method: str, *shape: int) -> Numbers:
 
 def encoded() -> Numbers:
     """Latents of the training images as they are written to a file, and their scale."""
-    knobs = {**KNOBS["first_stage"], "method": "vq_vae"}
+    knobs = first_stage("vq_vae")
     trained: Any = SimpleNamespace(model=build_autoencoder(knobs, 3, 1))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "latents")
@@ -78,15 +88,14 @@ def predicted() -> Numbers:
 def trained() -> Numbers:
     """Losses, averaged weights and samples along a training of six steps."""
     network = build_backbone(DIFFUSION, 2, CLASSES)
-    optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION["learning_rate"])
+    optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION.learning_rate)
     average = EMAModel(network.parameters(), 0.9)
     learner = diffusion_training.Learner(network, optimiser, average, samples=3)
     labels = np.arange(10) % CLASSES
     data = diffusion_training.Points(points(10, 2, 4, 4).numpy(), labels, CLASSES)
     history: list[dict[str, float]] = []
     nobody = diffusion_training.Observers(lambda record: None, lambda records: None)
-    knobs = {**DIFFUSION, "precision": "fp32"}
-    diffusion_training.train(learner, data, knobs, history, nobody)
+    diffusion_training.train(learner, data, DIFFUSION, history, nobody)
     weights = torch.cat([weight.flatten() for weight in learner.ema.shadow_params])
     kept = torch.stack([learner.kept[epoch] for epoch in sorted(learner.kept)])
     losses = [record["loss"] for record in history]
@@ -130,7 +139,7 @@ GOLDENS = [
         (
             Wrong(
                 "the deviation is over N",
-                "workflows.spaces.Spread.deviation",
+                "workflows.training.spaces.Spread.deviation",
                 lambda old: property(lambda self: (self.squares / self.count) ** 0.5),
             ),
         ),
@@ -170,12 +179,10 @@ GOLDENS = [
         (
             Wrong(
                 "every step draws the same",
-                "workflows.diffusion_training.draws",
+                "workflows.training.stage2.draws",
                 lambda old: lambda seed, step, *others: old(seed, 1, *others),
             ),
-            Wrong(
-                "the order ignores the epoch", "workflows.diffusion_training.generator", same_order
-            ),
+            Wrong("the order ignores the epoch", "workflows.training.stage2.generator", same_order),
         ),
         tolerance=TRAINED,
     ),
@@ -186,7 +193,7 @@ GOLDENS = [
         (
             Wrong(
                 "all samples are of the first noise",
-                "workflows.sampling.generator",
+                "workflows.training.sampling.generator",
                 lambda old: lambda seed, purpose, number: old(seed, purpose, 0),
             ),
             Wrong(

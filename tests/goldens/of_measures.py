@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures, summary, uniform
-from workflows import evaluation, protocol
-from workflows.metric_networks import Networks
+from workflows.data.metric_networks import Networks
+from workflows.evaluation import protocol
+from workflows.evaluation import reconstructions as evaluation
 from workflows.metrics import frechet, inception, manifold, perceptual
 
 EXACT = protocol.load_protocol("exact")
@@ -145,26 +146,32 @@ PADDED = Wrong(
     lambda old: old.__mro__[1],
 )
 WINDOW = Wrong("a window of 7 pixels", f"{M}.pixel.SSIM_WINDOW", lambda old: 7)
-L1 = Wrong("squares", "workflows.evaluation.l1", lambda old: lambda a, b: old(a, b) ** 2)
-PSNR = Wrong("of all images at once", "workflows.evaluation.psnr", at_once)
+L1 = Wrong(
+    "squares", "workflows.evaluation.reconstructions.l1", lambda old: lambda a, b: old(a, b) ** 2
+)
+PSNR = Wrong("of all images at once", "workflows.evaluation.reconstructions.psnr", at_once)
 TWICE = Wrong(
-    "a code hit once is not used", "workflows.evaluation.usage", lambda old: lambda n: old(n // 2)
+    "a code hit once is not used",
+    "workflows.evaluation.reconstructions.usage",
+    lambda old: lambda n: old(n // 2),
 )
 BITS = Wrong(
     "the entropy is in bits",
-    "workflows.evaluation.perplexity",
+    "workflows.evaluation.reconstructions.perplexity",
     lambda old: lambda n: old(n) ** 1.4427,
 )
 CUT = Wrong("levels are cut off", "numpy.rint", lambda old: np.floor)
 KEPT = Wrong(
     "originals stay",
-    "workflows.protocol.Protocol.originals",
+    "workflows.evaluation.protocol.Protocol.originals",
     lambda old: lambda self, images: images,
 )
-GREY = Wrong("grey stays grey", "workflows.protocol.rgb", lambda old: lambda pictures: pictures)
+GREY = Wrong(
+    "grey stays grey", "workflows.evaluation.protocol.rgb", lambda old: lambda pictures: pictures
+)
 BETTER = Wrong(
     "quality is 90",
-    "workflows.protocol._through_jpeg",
+    "workflows.evaluation.protocol._through_jpeg",
     lambda old: lambda one, quality: old(one, 90),
 )
 OF_RECONSTRUCTIONS = {

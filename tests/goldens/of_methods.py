@@ -16,7 +16,7 @@ from models.quantiser import anchors, refresh
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import cosine
 from tests.goldens.golden import TRAINED, Golden, Wrong, made_with
-from tests.goldens.made import KNOBS, corners, slope, summary, uniform
+from tests.goldens.made import corners, first_stage, slope, summary, uniform
 from workflows.registry import build_autoencoder, loss_weights
 
 STEPS = 45
@@ -51,11 +51,11 @@ def quantised(method: str, **changes: Any) -> dict[str, float]:
     revived: how often it moved a code that no latent had, and the next step gave it some; counted
     from the third step, because at first most codes are dead.
     """
-    knobs = {**KNOBS["first_stage"], "method": method, **changes}
+    knobs = first_stage(method, **changes)
     quantiser: Any = build_autoencoder(knobs, 1, STEPS).quantiser.train()
     parameters, weights = list(quantiser.parameters()), loss_weights(knobs, 1)
     optimiser = torch.optim.Adam(parameters, 0.05) if parameters else None
-    replaced, path, refreshes, revived = torch.zeros(knobs["codebook_size"]).bool(), 0.0, 0, 0
+    replaced, path, refreshes, revived = torch.zeros(knobs.codebook_size).bool(), 0.0, 0, 0
     for step in range(STEPS):
         inputs = latents(step).requires_grad_()
         found = quantiser(inputs)

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from models import convnet, vqgan
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong
-from tests.goldens.made import KNOBS, inputs, pictures, slope, summary
-from workflows import training
+from tests.goldens.made import first_stage, inputs, pictures, slope, summary
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
@@ -20,6 +19,7 @@ from workflows.registry import (
     build_optimiser,
     loss_weights,
 )
+from workflows.training import stage1 as training
 
 VARIANCE = 0.08
 # Adam's first steps follow the signs of gradients, also of those that are nearly nought, and what
@@ -27,8 +27,8 @@ VARIANCE = 0.08
 TAUGHT = (3e-3, 1e-5)
 
 
-def knobs_of(method: str, network: str, **changes: Any) -> dict[str, Any]:
-    return {**KNOBS["first_stage"], "method": method, "network": network, **changes}
+def knobs_of(method: str, network: str, **changes: Any) -> Any:
+    return first_stage(method, network=network, **changes)
 
 
 def drawn(method: str, network: str) -> Numbers:
@@ -60,7 +60,7 @@ def objective(method: str, network: str) -> Numbers:
 def trained(count: int, side: int, method: str, network: str, **changes: Any) -> Numbers:
     """What a training of stage 1 records and leaves, the last batch of an epoch a short one."""
     knobs, images = knobs_of(method, network, **changes), pictures(count + 4, 1, side)
-    steps = knobs["epochs"] * training.steps_per_epoch(count, knobs["batch_size"])
+    steps = knobs.epochs * training.steps_per_epoch(count, knobs.batch_size)
     model, adversary = build_autoencoder(knobs, 1, steps), build_adversary(knobs, 1)
     objective = build_objective(knobs, VARIANCE, distance)
     history: list[dict[str, float]] = []
@@ -185,7 +185,7 @@ GOLDENS = [
         (
             Wrong(
                 "the order of images ignores the epoch",
-                "workflows.training.batches",
+                "workflows.training.stage1.batches",
                 lambda old: lambda images, size, seed, epoch: old(images, size, seed, 0),
             ),
             Wrong(

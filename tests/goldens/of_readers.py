@@ -7,7 +7,6 @@ import io
 import pickle
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ import numpy as np
 import skimage
 from PIL import Image
 
+from tests.data.made import changed
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures
-from workflows.data import describe
-from workflows.data.cache import READS, variance
-from workflows.data.registry import in_memory
+from workflows.data.cache import reader_of, variance
+from workflows.data.formats import in_memory
 
 TRAIN, TEST = 20, 10
 Paths = tuple[Path, ...]
@@ -86,10 +85,17 @@ def photographs(folder: Path) -> Paths:
 
 def decoded(reader: str, write: Callable[[Path], Paths], **changes: Any) -> Numbers:
     """Variance, means, some pixels in the order of the images, and labels."""
-    counts = {"train": TRAIN, "test": TEST}
-    plain = replace(describe("mnist_5k"), reader=reader, images=counts, checksums={})
     with tempfile.TemporaryDirectory() as folder:
-        found = READS[reader](replace(plain, **changes), write(Path(folder)), in_memory)
+        paths = write(Path(folder))
+        files = [{"kind": "system", "files": [str(path) for path in paths], "install": ""}]
+        plain: dict[str, Any] = {
+            "reader": reader,
+            "images": {"train": TRAIN, "test": TEST},
+            "validation": 1,
+            "checksums": {},
+            "sources": files,
+        }
+        found = reader_of(reader)(changed("mnist_5k", **{**plain, **changes}), paths, in_memory)
     numbers: dict[str, Any] = {"variance": variance(found.train)}
     for part, array in (("train", found.train), ("test", found.test)):
         numbers |= {f"{part} mean": array.mean(), f"{part} pixels": array[:, -1, 3, 5].tolist()}

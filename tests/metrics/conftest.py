@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from benchmarks import peers
-from workflows.metric_networks import Networks, load_networks, read_network
+from workflows.data.metric_networks import Networks, load_networks, read_network
+from workflows.data.weight_sources import FOLDER_VARIABLE, NETWORKS
 from workflows.steps import weights as step
-from workflows.weight_sources import FOLDER_VARIABLE, NETWORKS
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(FOLDER_VARIABLE, raising=False)
-        step.run(folder)
+        step.main(folder)
     return folder
 
 

@@ -14,11 +14,13 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from workflows import data
-from workflows.evaluation import COLUMNS, evaluate, inception_features
-from workflows.metric_networks import Networks, load_networks
-from workflows.protocol import Protocol, load_protocol
+from workflows.config.datasets import read_dataset
+from workflows.config.lines import Metric, read_csv
+from workflows.data.metric_networks import Networks, load_networks
+from workflows.errors import BenchmarkError, DataError
+from workflows.evaluation.protocol import Protocol, load_protocol
+from workflows.evaluation.reconstructions import COLUMNS, evaluate, inception_features
 from workflows.render.numbers import shown
-from workflows.schema import read_csv
 
 EXACT = load_protocol("exact")
 PUBLISHED = load_protocol("as_published")
@@ -30,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """Twelve test images of each embedded dataset, uint8: 3 x 32 x 32 and 1 x 28 x 28."""
     root = tmp_path_factory.mktemp("datasets")
     for name in (PHOTOS, DIGITS):
-        data.prepare(name, root / name)
+        data.prepare(read_dataset(name), root / name)
     return {name: np.array(data.load_test(root / name)[0][:12]) for name in (PHOTOS, DIGITS)}
 
 
@@ -154,7 +156,7 @@ def test_bad_input_is_refused_before_any_network_runs(pictures, networks: Networ
     broken = dataclasses.replace(networks, inception=None, lpips_vgg=None, lpips_alex=None)
 
     def refused(message: str, made=made, reference=reference, fid_images=None) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, BenchmarkError), match=message):
             evaluate(images, made, EXACT, broken, reference, fid_images, None)
 
     refused(r"images are \(12, 3, 32, 32\), reconstructions \(11, 3, 32, 32\)", made=made[:11])
@@ -165,9 +167,8 @@ def test_bad_input_is_refused_before_any_network_runs(pictures, networks: Networ
         refused("the model's images hold values that are not finite", made=holed)
         refused("reference features hold values", reference=np.full_like(reference, value))
     refused("reference holds 7 images' features, 12 are needed", reference=reference[:7])
-    refused(
-        "reference holds 7 images' features, 8 are needed", reference=reference[:7], fid_images=8
-    )
+    few = "reference holds 7 images' features, 8 are needed"
+    refused(few, reference=reference[:7], fid_images=8)
 
 
 def test_an_infinite_ratio_is_written_read_and_printed(pictures, rows_of, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_an_infinite_ratio_is_written_read_and_printed(pictures, rows_of, tmp_pa
     made = noisy(pictures[DIGITS], 0.1)
     made[3] = pictures[DIGITS][3] / np.float32(255)
     rows_of(DIGITS, made).to_csv(tmp_path / "metrics.csv", index=False)
-    measured = values(read_csv(tmp_path / "metrics.csv", "metrics"))
+    measured = values(read_csv(tmp_path / "metrics.csv", Metric))
     assert shown("PSNR", measured.pop("PSNR")) == "inf"
     assert np.isfinite(list(measured.values())).all()
 
@@ -188,11 +189,11 @@ def test_altered_networks_are_refused(weights_folder: Path, tmp_path: Path) -> N
     content[-1] ^= 1
     alex.unlink()
     alex.write_bytes(content)
-    with pytest.raises(ValueError, match=r"lpips_alex\.safetensors: sha256 is .* expected"):
+    with pytest.raises(DataError, match=r"lpips_alex\.safetensors: sha256 is .* expected"):
         load_networks(tmp_path)
     record = tmp_path / "inception.json"
     record.unlink()
     for text in ("{", "{}", "[]"):
         record.write_text(text)
-        with pytest.raises(ValueError, match=r"inception\.json: damaged"):
+        with pytest.raises(BenchmarkError, match=r"inception\.json: not JSON"):
             load_networks(tmp_path)

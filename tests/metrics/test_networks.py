@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from skimage import data
 
-from workflows import weights
+from workflows.data import weights
 from workflows.metrics.inception import load_inception
 from workflows.metrics.perceptual import load_perceptual
 

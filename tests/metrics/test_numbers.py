@@ -10,11 +10,11 @@ from pytorch_fid.fid_score import calculate_frechet_distance
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from workflows.errors import ConfigError
+from workflows.evaluation.protocol import load_protocol
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
-from workflows.protocol import load_protocol
-from workflows.schema import ConfigError
 
 
 def photographs() -> np.ndarray:

@@ -16,10 +16,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from workflows import tensor_files
-from workflows.checkpoint import PREVIOUS, load_model, load_state, resume, save_state
+from workflows.config.records import TrainRecord
 from workflows.files import NotWritten, digest, write_atomically
-from workflows.tensor_files import CheckpointError, read_tensors, save_tensors
+from workflows.training import tensor_files
+from workflows.training.checkpoint import PREVIOUS, load_model, load_state, resume, save_state
+from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 TENSORS = {
     "weight": torch.arange(600.0).view(20, 30),
@@ -161,10 +162,10 @@ def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
 def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     file, model = tmp_path / "model.safetensors", torch.nn.Linear(2, 2)
     save_tensors(file, model.state_dict(), {"cell": "a"})
-    record = {"model_sha256": digest(file), "cell": "own/vq_vae/default/seed0"}
+    record = TrainRecord.model_construct(model_sha256=digest(file), cell="own/vq_vae/default/seed0")
     command = "train this cell again with --config retrain=own/vq_vae/default/seed0"
     other = torch.nn.Linear(2, 2)
-    for known in (record, {}):
+    for known in (record, record.model_copy(update={"model_sha256": None})):
         torch.nn.init.zeros_(other.weight)
         load_model(file, known, other)
         assert torch.equal(other.weight, model.weight)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import VARIANTS
+from tests.knobs import VARIANTS, changed
 from tests.numerics.test_training import CPU, images, losses_of, start
-from workflows import film as films
-from workflows.film import EARLY, FRAMES, Film, moments, picture
-from workflows.training import Learner, Observers, count_codes, train
+from workflows.training import film as films
+from workflows.training.film import EARLY, FRAMES, Film, moments, picture
+from workflows.training.stage1 import Learner, Observers, count_codes, train
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
 STEPS = 15
 
 
-def filmed(knobs: dict[str, Any], shown: frozenset[int]) -> tuple[Film, torch.optim.Optimizer]:
+def filmed(knobs: Any, shown: frozenset[int]) -> tuple[Film, torch.optim.Optimizer]:
     model, optimiser = start(knobs)
     film = Film(model, images().validation, shown, CPU)
     observers = Observers(lambda _: None, lambda _: None, film.after_step)
@@ -45,7 +45,7 @@ def test_moments_are_close_early_and_even_later(steps: int) -> None:
 
 @pytest.mark.parametrize("method", ["vq_vae", "cvq_vae", "sq_vae", "vq_vae_ema"])
 def test_filming_does_not_change_the_training(method: str) -> None:
-    knobs = {**VARIANTS[method], **PLANE}
+    knobs = changed(VARIANTS[method], **PLANE)
     torch.manual_seed(5)
     film, optimiser = filmed(knobs, frozenset(range(STEPS + 1)))
     after = torch.rand(1)
@@ -62,13 +62,13 @@ def test_filming_does_not_change_the_training(method: str) -> None:
 
 
 def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> None:
-    knobs = {**VARIANTS["cvq_vae"], **PLANE}
+    knobs = changed(VARIANTS["cvq_vae"], **PLANE)
     film, _ = filmed(knobs, frozenset({0, STEPS}))
     first, last = film.frames[0], film.frames[STEPS]
     assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
     assert torch.equal(last["codebook"], film.model.quantiser.codebook)
     watched = images().validation
-    expected = count_codes(film.model, watched, knobs["codebook_size"])
+    expected = count_codes(film.model, watched, knobs.codebook_size)
     assert last["counts"].tolist() == expected.tolist()
     # Every latent of these few images, in an order of its own; each counted once.
     nearest = torch.cdist(last["latents"], last["codebook"]).argmin(1)
@@ -81,7 +81,7 @@ def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> No
 def test_a_picture_draws_the_same_few_latents_and_leaves_the_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, _ = start({**VARIANTS["vq_vae"], **PLANE})
+    model, _ = start(changed(VARIANTS["vq_vae"], **PLANE))
     every = picture(model.train(), images().validation, CPU)
     assert model.training
     monkeypatch.setattr(films, "LATENTS", 5)
@@ -93,7 +93,7 @@ def test_a_picture_draws_the_same_few_latents_and_leaves_the_mode(
 
 
 def test_frames_are_packed_up_to_a_step_and_taken_up_again() -> None:
-    film, _ = filmed({**VARIANTS["cvq_vae"], **PLANE}, frozenset({0, 1, 4, 15}))
+    film, _ = filmed(changed(VARIANTS["cvq_vae"], **PLANE), frozenset({0, 1, 4, 15}))
     packed = {"model.weight": torch.ones(3), **film.pack(5, "film.")}
     assert packed["film.step"].tolist() == [0, 1, 4]
     assert packed["film.codebook"].shape == (3, 16, 2)

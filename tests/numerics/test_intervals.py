@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from workflows.intervals import interval
+from workflows.records.intervals import interval
 
 
 def test_three_seeds() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import VARIANTS
-from workflows.checkpoint import pack_training, resume, save_state, unpack_training
+from tests.knobs import VARIANTS, changed
 from workflows.registry import (
     build_autoencoder,
     build_objective,
     loss_weights,
 )
-from workflows.training import (
+from workflows.training.checkpoint import pack_training, resume, save_state, unpack_training
+from workflows.training.stage1 import (
     Diverged,
     Images,
     Learner,
@@ -45,7 +43,7 @@ def images() -> Images:
     return Images(array[:36], array[36:], 0.08)
 
 
-def losses_of(knobs: dict[str, Any]) -> Losses:
+def losses_of(knobs: Any) -> Losses:
     """What a variant minimises; a plain distance for the perceptual one, and no critic, to which
     these images would be too small.
     """
@@ -63,14 +61,14 @@ def resumed(
     return resume(state, identity, lambda packed: unpack_training(packed, model, optimiser))
 
 
-def start(knobs: dict[str, Any]) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    steps = steps_per_epoch(36, knobs["batch_size"]) * knobs["epochs"]
+def start(knobs: Any) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    steps = steps_per_epoch(36, knobs.batch_size) * knobs.epochs
     model = build_autoencoder(knobs, 1, steps).to(memory_format=torch.channels_last)
-    return model, torch.optim.Adam(model.parameters(), knobs["learning_rate"], fused=True)
+    return model, torch.optim.Adam(model.parameters(), knobs.learning_rate, fused=True)
 
 
-def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path) -> None:
-    knobs = {**knobs, "epochs": 4}
+def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
+    knobs = changed(knobs, epochs=4)
     whole, optimiser = start(knobs)
     uninterrupted: list[dict[str, float]] = []
     train(Learner(whole, optimiser, losses_of(knobs)), images(), knobs, uninterrupted, NOBODY)
@@ -91,7 +89,7 @@ def test_a_resumed_training_ends_the_same(knobs: dict[str, Any], tmp_path: Path)
     with pytest.raises(Killed):
         train(Learner(first, optimiser, losses_of(knobs)), images(), knobs, [], observers)
 
-    second, optimiser = start({**knobs, "seed": knobs["seed"]})
+    second, optimiser = start(knobs)
     history = resumed(state, "same", second, optimiser)
     assert epochs_done(history, 5) == 2
     train(Learner(second, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
@@ -120,8 +118,8 @@ def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         uploads.append(array)
         return torch.from_numpy(array) if len(uploads) == 1 else pytest.fail("uploaded again")
 
-    monkeypatch.setattr("workflows.training.on_device", upload)
-    knobs = {**VARIANTS["vq_vae"], "epochs": 3}
+    monkeypatch.setattr("workflows.training.stage1.on_device", upload)
+    knobs = changed(VARIANTS["vq_vae"], epochs=3)
     train(Learner(*start(knobs), losses_of(knobs)), images(), knobs, [], NOBODY)
     assert len(uploads) == 1
 
@@ -138,7 +136,7 @@ def test_a_log_is_what_pandas_would_write() -> None:
 
 
 def test_training_lowers_the_loss() -> None:
-    knobs = {**VARIANTS["cvq_vae"], "epochs": 15, "learning_rate": 5e-4}
+    knobs = changed(VARIANTS["cvq_vae"], epochs=15, learning_rate=5e-4)
     model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
@@ -168,10 +166,10 @@ def test_short_runs_are_looked_at_several_times_an_epoch(
 
 
 def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    knobs = {**VARIANTS["sq_vae"], "epochs": 2}
+    knobs = changed(VARIANTS["sq_vae"], epochs=2)
     ends = []
     for records in (1, 10):
-        monkeypatch.setattr("workflows.training.RECORDS", records)
+        monkeypatch.setattr("workflows.training.stage1.RECORDS", records)
         model, optimiser = start(knobs)
         history: list[dict[str, float]] = []
         train(Learner(model, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
@@ -183,7 +181,7 @@ def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
-    knobs = {**VARIANTS["vq_vae"], "epochs": 3}
+    knobs = changed(VARIANTS["vq_vae"], epochs=3)
     model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
 
@@ -200,21 +198,3 @@ def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
             Observers(lambda _: None, poison),
         )
     assert epochs_done(history, 5) == 1
-
-
-def test_a_training_imports_little() -> None:
-    """Each cell is a process of its own, and would wait for what it imports."""
-    unused = {
-        "pandas",
-        "jsonschema",
-        "diffusers",
-        "accelerate",
-        "matplotlib",
-        "torchvision",
-        "lpips",
-    }
-    code = "import sys, workflows.steps.train; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert {"torch", "numpy", "safetensors"} <= loaded
-    assert not unused & loaded

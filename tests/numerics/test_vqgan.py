@@ -17,7 +17,7 @@ from models.objectives import l1, log_likelihood, with_perceptual
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import squared_euclidean
 from models.vqgan import MULTIPLES, VqganDecoder, encoder
-from tests.conftest import VARIANTS
+from tests.knobs import VARIANTS, changed
 from workflows.registry import build_autoencoder
 
 
@@ -195,6 +195,6 @@ def test_groups_of_channels_are_coded_apart() -> None:
 
 def test_same_seed_same_encoder_across_methods_of_the_larger_network() -> None:
     knobs = VARIANTS["movq"]
-    models = [build_autoencoder({**knobs, "method": m}, 3, 40) for m in ("movq", "vq_vae")]
+    models = [build_autoencoder(changed(knobs, method=m), 3, 40) for m in ("movq", "vq_vae")]
     states = [model.encoder.state_dict() for model in models]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

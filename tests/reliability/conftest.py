@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.steps.conftest import chain, command, refused
+from workflows.config.datasets import read_dataset
 from workflows.data import prepare
 
 __all__ = ["chain", "command", "refused"]
@@ -14,5 +15,5 @@ __all__ = ["chain", "command", "refused"]
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded digits, prepared."""
     folder = tmp_path_factory.mktemp("data") / "mnist_5k"
-    prepare("mnist_5k", folder)
+    prepare(read_dataset("mnist_5k"), folder)
     return folder

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import resource
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from workflows import training
+from workflows.training import stage1 as training
 
 # Exit statuses of a process that was killed, by us or by the system for writing too large a file.
 DEATHS = (-signal.SIGKILL, -signal.SIGXFSZ)
@@ -32,7 +32,7 @@ _PROCESSES.set_forkserver_preload(
     [
         "workflows.steps.train",
         "workflows.steps.evaluate",
-        "workflows.collecting",
+        "workflows.records.collect",
         "models.vqgan",
     ]
 )
@@ -108,13 +108,14 @@ def command(step: str, *arguments: object) -> Callable[[], Any]:
 
 def _main(step: str, arguments: list[str]) -> None:
     sys.argv = [step, *arguments]
-    sys.exit(importlib.import_module(f"workflows.steps.{step}").main())
+    runpy.run_module(f"workflows.steps.{step}", run_name="__main__", alter_sys=True)
 
 
 def _run(call: Callable[[], Any], death: Death | None) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
-    training.WATCHED = WATCHED
+    count = training.count_codes
+    training.count_codes = lambda model, images, codes: count(model, images[:WATCHED], codes)
     if death:
         death.prepare()
     call()

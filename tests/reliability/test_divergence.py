@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.steps.conftest import LIMITS, Command, spec_of
-from workflows.evaluation import COLUMNS
-from workflows.steps import evaluate
+from tests.steps.conftest import Command, evaluation_of, spec_of
+from workflows.evaluation.reconstructions import COLUMNS
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +25,6 @@ def test_a_diverging_training_keeps_its_last_whole_epoch(
     digits: Path,
     command: Command,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cell, places = tmp_path / "cell", ["--data", digits, "--threads", 1]
     # The state that a training of other settings left here must not be taken for this training's.
@@ -53,9 +51,8 @@ def test_a_diverging_training_keeps_its_last_whole_epoch(
     # No metric network sees a model that diverged, so weights and reference may be anything.
     nothing = tmp_path / "nothing.safetensors"
     save_file({}, nothing)
-    options = ["--cell", cell, "--weights", tmp_path, "--reference", nothing, *places, *LIMITS]
-    monkeypatch.setattr("sys.argv", ["evaluate", "--protocols", "exact", *map(str, options)])
-    assert evaluate.main() == 0
+    options = ["--cell", cell, "--weights", tmp_path, "--reference", nothing, *places]
+    command("evaluate", *options, "--evaluation", evaluation_of())
     assert (cell / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
     assert pd.read_csv(cell / "codes.csv")["count"].sum() == 1000 * 7 * 7
     assert (cell / "reconstructions.png").stat().st_size > 0

@@ -12,13 +12,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.conftest import LARGE
+from tests.knobs import LARGE
 from tests.reliability.killing import DEATHS, Death, command, exit_status
 from tests.steps.conftest import Chain, spec_of
-from workflows.checkpoint import PREVIOUS, load_state
-from workflows.collecting import collect
-from workflows.records import State
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.planning import make_plan
+from workflows.records.collect import collect
+from workflows.records.state import State
 from workflows.registry import METHODS
+from workflows.training.checkpoint import PREVIOUS, load_state
 
 pytestmark = pytest.mark.slow
 # Of two steps each.
@@ -153,15 +156,13 @@ def test_a_killed_evaluation_gives_the_same_numbers(
 
 
 def test_a_killed_collection_gives_the_same_tables(chain: Chain, tmp_path: Path) -> None:
-    record = json.loads((chain.cell / "train.json").read_text())
-    planned = {"folder": chain.cell, "knobs": record["knobs"], "missing": None}
-    plan = {
-        "budget": "smoke",
-        "cells": {record["cell"]: planned},
-        "rows": [{"table": "first", "row": "CVQ-VAE", "cell": record["cell"]}],
-        "tables": {"first": {"protocols": ["exact"]}},
-    }
-    gather = partial(collect, plan, {record["cell"]: State((), (), True)}, tmp_path)
+    grid = load_grid("smoke", read_datasets())
+    plan = make_plan(grid, read_datasets(), {}, str(tmp_path))
+    name = next(name for name in plan.cells if "/cvq_vae/" in name)
+    one = plan.cells[name].model_copy(update={"folder": str(chain.cell)})
+    plan = plan.model_copy(update={"cells": {**plan.cells, name: one}})
+    found = {cell: State(("not trained",)) for cell in plan.cells} | {name: State((), (), True)}
+    gather = partial(collect, plan, found, tmp_path)
     assert exit_status(gather) == 0
     expected = contents(tmp_path)
     for death in (Death("rename", 2), Death("start", byte=100)):

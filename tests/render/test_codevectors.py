@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from PIL import Image, ImageSequence
 
 from tests.render.test_figures import REASON, SIZE, collected, film, said
+from workflows.errors import ConfigError
 from workflows.render.figures.codevectors import (
     FRAME,
     LAST,
@@ -21,7 +22,6 @@ from workflows.render.figures.codevectors import (
 )
 from workflows.render.figures.films import read
 from workflows.render.figures.layout import style
-from workflows.schema import ConfigError
 
 CELL = "digits/vq_vae/D2/seed0"
 

@@ -15,14 +15,18 @@ from matplotlib.text import Text
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tests import plans
+from workflows.config.experiments import Experiment
+from workflows.config.grid import ROOM
+from workflows.config.lines import Codes, Curve, Measured
+from workflows.config.plan import PlannedCell, PlannedDataset
+from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
 from workflows.render.figures import DRAWN
 from workflows.render.figures.layout import NOTE, STYLES, style
 from workflows.render.notes import means
-from workflows.render.plan import Plan
-from workflows.schema import load_yaml, schema
-from workflows.showing import image
-from workflows.training import WATCHED
+from workflows.render.showing import image
+from workflows.training.stage1 import WATCHED
 
 NAMES = (
     "dimensionality",
@@ -43,12 +47,9 @@ METHODS = {
 SWEPT = {"VQ-VAE": "vq_vae", "SQ-VAE": "sq_vae", "CVQ-VAE": "cvq_vae"}
 SWEEPS = {"code_dimension": ("code_dim", "D"), "codebook_size": ("codebook_size", "K")}
 DATASETS = {
-    "digits": {"title": "MNIST, 5,000 of its training images", "stand_in_for": "mnist"},
-    "patches": {
-        "title": "32 x 32 patches of photographs from scikit-image and scikit-learn",
-        "stand_in_for": "cifar10",
-    },
-    "faces": {"title": "FFHQ", "stand_in_for": None},
+    "digits": ("MNIST, 5,000 of its training images", "mnist"),
+    "patches": ("32 x 32 patches of photographs from scikit-image and scikit-learn", "cifar10"),
+    "faces": ("FFHQ", None),
 }
 SIZE = 16  # of a codebook
 BAD = "digits/sq_vae/D8/seed0"
@@ -60,8 +61,8 @@ class Made:
 
     def __init__(self, folder: Path, seeds: tuple[int, ...], bad: tuple[str, ...], status: str):
         self.folder, self.seeds, self.bad, self.status = folder, seeds, bad, status
-        self.cells: dict = {}
-        self.rows: list = []
+        self.cells: dict[str, PlannedCell] = {}
+        self.rows: list[tuple[str, str, str]] = []
         self.measured: list = []
         self.curves: list = []
         self.codes: list = []
@@ -71,10 +72,9 @@ class Made:
             self.add_seed(table, row, f"{cell}/seed{seed}", {"seed": seed, **knobs}, dataset)
 
     def add_seed(self, table: str, row: str, cell: str, knobs: dict, dataset: str) -> None:
-        trained = {"epochs": 2, "batch_size": 16, "train_images": None}
-        knobs = {"codebook_size": SIZE, **trained, **knobs, "dataset": dataset}
-        self.cells[cell] = {"folder": f"{self.folder}/{cell}", "missing": None, "knobs": knobs}
-        self.rows.append({"table": table, "row": row, "cell": cell})
+        knobs = {"codebook_size": SIZE, **knobs, "dataset": dataset}
+        self.cells[cell] = plans.cell(f"{self.folder}/{cell}", **knobs)
+        self.rows.append((table, row, cell))
         base = {"table": table, "row": row, "dataset": dataset, "cell": cell}
         base |= {"seed": knobs["seed"]}
         if self.status != "ok" or any(cell.startswith(bad) for bad in self.bad):
@@ -145,19 +145,22 @@ def collected(
                 for value in (4, 8, 32):
                     cell = f"{dataset}/{method}/{letter}{value}"
                     made.add(table, f"{row}, {letter} = {value}", dataset, cell, **{knob: value})
-    plan = {
-        "budget": "made_up",
-        "title": "made_up: a budget with a title that is as long as those of the others, or longer",
-        "cells": made.cells,
-        "rows": made.rows,
-        "tables": {table: {} for table in ("methods", "two_dimensions", *SWEEPS)},
-        "datasets": {name: {**DATASETS[name], "images": 12000} for name in datasets},
-    }
-    contents = (("measured", made.measured), ("curves", made.curves), ("codes", made.codes))
-    frames = (
-        pd.DataFrame(rows, columns=list(schema(name)["properties"])) for name, rows in contents
+    plan = plans.plan(
+        made.cells,
+        made.rows,
+        title="made_up: a budget with a title that is as long as those of the others, or longer",
+        datasets={
+            name: PlannedDataset(title=title, stand_in_for=real, images=12000)
+            for name, (title, real) in DATASETS.items()
+            if name in datasets
+        },
     )
-    return Collected(Plan.of(plan), *frames)
+    return Collected(
+        plan,
+        pd.DataFrame(made.measured, columns=list(Measured.model_fields)),
+        pd.DataFrame(made.curves, columns=list(Curve.model_fields)),
+        pd.DataFrame(made.codes, columns=list(Codes.model_fields)),
+    )
 
 
 def words(figure: Figure) -> list[Text]:
@@ -250,9 +253,13 @@ def test_a_row_that_failed_keeps_its_name_with_a_cross(draw, tmp_path: Path) -> 
 def test_the_small_print_says_how_long_the_measured_rows_were_trained(tmp_path: Path) -> None:
     draw = DRAWN["training_curves"]
     data = collected(tmp_path, bad=("digits/sq_vae",))
-    for cell, about in data.plan.cells.items():
-        if cell.startswith("digits/sq_vae"):
-            about["knobs"].update(epochs=40, batch_size=32)
+    cells = {
+        name: plans.changed(cell, epochs=40, batch_size=32)
+        if name.startswith("digits/sq_vae")
+        else cell
+        for name, cell in data.plan.cells.items()
+    }
+    data = replace(data, plan=data.plan.model_copy(update={"cells": cells}))
     assert "2 epochs over 12,000 images at batch 16" in said(draw(data))
     # There is neither a number of what has not been run yet, nor a failure.
     left = data.measured[data.measured["status"] == "ok"]
@@ -379,8 +386,8 @@ def test_without_a_picture_there_are_no_errors(tmp_path: Path) -> None:
 
 def test_methods_differ_in_colour_and_in_a_second_cue() -> None:
     for table in ("methods", "reinitialisation", "components", "anchors"):
-        path = Path(__file__).parents[2] / "workflows" / "experiments" / f"{table}.yaml"
-        names = [row["row"] for row in load_yaml(path, "experiment")["rows"]]
+        rows = read_yaml(ROOM / "experiments" / f"{table}.yaml", Experiment).rows
+        names = [row.row for row in rows]
         assert set(names) <= set(STYLES)
         looks = [style(name) for name in names]
         assert len({(look.colour, str(look.dash)) for look in looks}) == len(names)

@@ -8,69 +8,61 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from workflows.diffusion_training import QUICK
+from tests import plans
+from workflows.config.lines import Codes, Curve, Measured
 from workflows.render.collected import Collected
 from workflows.render.figures.images import neighbours, samples
 from workflows.render.figures.lines import progress as drawn
-from workflows.render.plan import Plan
-from workflows.schema import schema
+from workflows.training.stage2 import QUICK
 
 CELL, BELOW = "digits/ldm/vq_vae/seed0", "digits/vq_vae/D4-epochs30/seed0"
-KNOBS = {"dataset": "digits", "seed": 0, "epochs": 2, "batch_size": 64, "train_images": None}
 
 
-def progress(distances: list[float], samples: int | None, first_stage: str | None = None) -> Figure:
+def progress(distances: list[float], first_stage: str | None = None) -> Figure:
     """Of one run, whose distance was looked at once an epoch."""
-    return drawn(collected(distances, samples, first_stage), "generation")
+    return drawn(collected(distances, first_stage), "generation")
 
 
-def collected(
-    distances: list[float], samples: int | None = None, first_stage: str | None = None
-) -> Collected:
-    knobs = {**KNOBS, "first_stage": first_stage}
-    about = {"folder": CELL, "missing": None, "knobs": knobs, "stage": 2}
-    below = {"folder": BELOW, "missing": None, "knobs": {**KNOBS, "epochs": 30, "batch_size": 16}}
-    plan = {
-        "budget": "made_up",
-        "title": "made_up: a budget",
-        "cells": {CELL: about, BELOW: below},
-        "rows": [{"table": "generation", "row": "LDM", "cell": CELL}],
-        "tables": {"generation": {"stage": 2}},
-        "datasets": {"digits": {"title": "Digits", "stand_in_for": None, "images": 3600}},
-        "progress_samples": samples,
-        "reference_images": 2000,
+def collected(distances: list[float], first_stage: str | None = None) -> Collected:
+    cells = {
+        CELL: plans.cell(CELL, method="ldm", first_stage=first_stage, batch_size=64),
+        BELOW: plans.cell(BELOW, epochs=30),
     }
+    plan = plans.plan(
+        cells,
+        [("generation", "LDM", CELL)],
+        tables={"generation": plans.table(["LDM"], stage=2)},
+        progress_samples=1024,
+        reference_images=2000,
+    )
     values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": CELL}
     measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
     curves = [{"cell": CELL, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
-    contents = {"measured": [measured] if curves else [], "curves": curves, "codes": []}
-    frames = [
-        pd.DataFrame(rows, columns=list(schema(name)["properties"]))
-        for name, rows in contents.items()
-    ]
-    return Collected(Plan.of(plan), *frames)
+    return Collected(
+        plan,
+        pd.DataFrame([measured] if curves else [], columns=list(Measured.model_fields)),
+        pd.DataFrame(curves, columns=list(Curve.model_fields)),
+        pd.DataFrame(columns=list(Codes.model_fields)),
+    )
 
 
 def words_of(figure: Figure) -> str:
     return " ".join(figure.get_supxlabel().split())
 
 
-@pytest.mark.parametrize(("samples", "axis"), [(1024, "FID (N = 1,024)"), (None, "FID")])
-def test_the_distance_is_drawn_from_noise_on_with_the_number_of_samples(
-    samples: int | None, axis: str
-) -> None:
-    (ax,) = progress([300.0, 120.0, 90.0], samples).axes
+def test_the_distance_is_drawn_from_noise_on_with_the_number_of_samples() -> None:
+    (ax,) = progress([300.0, 120.0, 90.0]).axes
     (line,) = [line for line in ax.lines if line.get_label() == "LDM"]
     assert list(line.get_xdata()) == [0, 1, 2]
     assert list(line.get_ydata()) == [300, 120, 90]
-    assert ax.get_ylabel() == axis
+    assert ax.get_ylabel() == "FID (N = 1,024)"
 
 
 @pytest.mark.parametrize("first_stage", [None, BELOW])
 def test_the_small_print_says_how_long_the_first_stage_was_trained(
     first_stage: str | None,
 ) -> None:
-    figure = progress([300.0, 120.0, 90.0], None, first_stage)
+    figure = progress([300.0, 120.0, 90.0], first_stage)
     words = words_of(figure)
     assert "Budget made_up: a budget: 2 epochs over 3,600 images at batch 64." in words
     of_the_first_stage = "First stages: 30 epochs over 3,600 images at batch 16."
@@ -78,7 +70,7 @@ def test_the_small_print_says_how_long_the_first_stage_was_trained(
 
 
 def test_the_figure_says_how_its_samples_were_made() -> None:
-    figure = progress([300.0, 120.0, 90.0], None, None)
+    figure = progress([300.0, 120.0, 90.0])
     words = words_of(figure)
     assert QUICK["guidance"] == 1
     steps, eta = QUICK["sampling_steps"], QUICK["eta"]
@@ -87,7 +79,7 @@ def test_the_figure_says_how_its_samples_were_made() -> None:
 
 
 def test_what_models_differ_by_is_not_dwarfed_by_noise() -> None:
-    (ax,) = progress([470.0, 120.0, 90.0], None).axes
+    (ax,) = progress([470.0, 120.0, 90.0]).axes
     assert ax.get_yscale() == "log"
     low, high = ax.get_ylim()
     assert low < 90 < 470 < high

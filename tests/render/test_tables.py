@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,65 +11,70 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.conftest import LARGE, SMALL
-from workflows import planning
-from workflows.data import describe, names
-from workflows.grid import budgets_by_role, budgets_by_table, load_grid
-from workflows.published import read_published
+from tests import plans
+from workflows import registry
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.lines import Measured, Published, read_csv
+from workflows.config.plan import Absent, Plan, PlannedDataset
+from workflows.config.planning import make_plan
+from workflows.errors import ConfigError
+from workflows.knobs import Training
+from workflows.records.published import as_number, read_published
+from workflows.registry import parse_knobs
+from workflows.render import captions
 from workflows.render.blocks import blocks
-from workflows.render.numbers import parse, shown
-from workflows.render.plan import Plan, described
+from workflows.render.numbers import shown
 from workflows.render.tables import caption, latex, markdown, printed, tidy
-from workflows.schema import ConfigError, read_csv, schema
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-DATASETS = {name: describe(name) for name in names()}
+DATASETS = read_datasets()
 ROWS = ["zeta, offline", "alpha, online"]
 NETWORK = "inception (made up)"
+VQGAN = {"network": "vqgan", "network_channels": 32, "downsampling": 4, "adversarial_start": 2}
 
 
 @cache
 def real_plan(budget: str) -> Plan:
     """What a budget of the project shows."""
-    grid = load_grid(budget, DATASETS)
-    elsewhere = budgets_by_role(), budgets_by_table()
-    return Plan.of(planning.plan(grid, "{cell}", DATASETS, {}, *elsewhere, []))
+    return make_plan(load_grid(budget, DATASETS), DATASETS, {})
 
 
-def plan_of(dataset: str, seeds: int = 1, stand_in_for: str | None = None) -> Plan:
+def plan_of(
+    dataset: str, seeds: int = 1, stand_in_for: str | None = None, stage: int = 1, **changes: Any
+) -> Plan:
     names = {
         (row, seed): f"{dataset}/m/{row[:4]}/seed{seed}" for row in ROWS for seed in range(seeds)
     }
     cells = {
-        name: {
-            "folder": "none",
-            "missing": None,
-            "knobs": {
-                "dataset": dataset,
-                "seed": seed,
-                "epochs": 8,
-                "train_images": None,
-                "batch_size": 64,
-            },
-        }
+        name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64)
         for (_, seed), name in names.items()
     }
-    return Plan.of(
-        {
-            "budget": "made_up",
+    return plans.plan(
+        cells,
+        [("anchors", row, name) for (row, _), name in names.items()],
+        **{
             "title": "made_up: 100% invented",
-            "cells": cells,
-            "rows": [
-                {"table": "anchors", "row": row, "cell": name} for (row, _), name in names.items()
-            ],
-            "tables": {
-                "anchors": {"title": "Anchors", "caption": "by row", "metrics": ["rFID", "usage"]}
-            },
+            "tables": {"anchors": plans.table(ROWS, title="Anchors", stage=stage)},
             "datasets": {
-                dataset: {"title": f"<{dataset}>", "stand_in_for": stand_in_for, "images": 3600}
+                dataset: PlannedDataset(
+                    title=f"<{dataset}>", stand_in_for=stand_in_for, images=3600
+                )
             },
-        }
+            **changes,
+        },
     )
+
+
+def with_knobs(plan: Plan, names: Iterable[str], **knobs: Any) -> Plan:
+    """The plan with other knobs of some of its cells."""
+    changed = {
+        name: plan.cells[name].model_copy(
+            update={"knobs": parse_knobs(plans.knobs(**{**plan.knobs(name).model_dump(), **knobs}))}
+        )
+        for name in names
+    }
+    return plan.model_copy(update={"cells": {**plan.cells, **changed}})
 
 
 def measured_of(
@@ -77,25 +83,25 @@ def measured_of(
     """rFID 2 + seed and usage 0.5 for every cell; changes: row's first word -> other columns."""
     lines = []
     for line in plan.rows:
-        knobs = plan.knobs(line["cell"])
+        knobs = plan.knobs(line.cell)
         base = {
-            **line,
-            **{key: knobs[key] for key in ("dataset", "seed", "epochs")},
+            **line.model_dump(),
+            **knobs.model_dump(include={"dataset", "seed", "epochs"}),
             "status": "ok",
             "budget": "made_up",
             "features": "",
             "note": "",
-            **changes.get(line["row"].split(",")[0], {}),
+            **changes.get(line.row.split(",")[0], {}),
         }
         if base["status"] != "ok":
             lines.append({**base, "protocol": "all", "metric": "all"})
             continue
         for protocol in protocols:
-            fid = {"metric": "rFID", "value": 2.0 + knobs["seed"], "features": NETWORK}
+            fid = {"metric": "rFID", "value": 2.0 + knobs.seed, "features": NETWORK}
             lines.append({**base, "protocol": protocol, "images": 64, **fid})
             usage = {"metric": "usage", "value": 0.5}
             lines.append({**base, "protocol": protocol, "images": 1000, **usage})
-    return pd.DataFrame(lines, columns=list(schema("measured")["properties"]))
+    return pd.DataFrame(lines, columns=list(Measured.model_fields))
 
 
 def published_of(dataset: str = "mnist") -> pd.DataFrame:
@@ -104,11 +110,7 @@ def published_of(dataset: str = "mnist") -> pd.DataFrame:
         {**line, "metric": "rFID", "value": "2.50"},
         {**line, "metric": "usage", "value": "100.0%"},
     ]
-    return (
-        pd.DataFrame(lines, columns=list(schema("published")["properties"]))
-        .astype(object)
-        .fillna("")
-    )
+    return pd.DataFrame(lines, columns=list(Published.model_fields)).astype(object).fillna("")
 
 
 def render(plan: Plan, measured: pd.DataFrame) -> list:
@@ -213,8 +215,7 @@ def test_only_a_supported_difference_is_bold(other: list[float], best: bool) -> 
     ("epochs", "note"), [(3, "3 of 8 epochs, batch 8"), (8, "batch 8")], ids=str
 )
 def test_a_row_of_another_batch_says_its_own(epochs: int, note: str) -> None:
-    plan = plan_of("mnist")
-    plan.cells["mnist/m/alph/seed0"]["knobs"]["batch_size"] = 8
+    plan = with_knobs(plan_of("mnist"), ["mnist/m/alph/seed0"], batch_size=8)
     found = render(plan, measured_of(plan, alpha={"epochs": epochs}))
     assert list(printed(found[-1], plan)["note"]) == ["", note]
     assert "images at batch 8 or 64" in caption(found[-1], plan)
@@ -234,8 +235,8 @@ def test_markdown_keeps_trailing_noughts_and_latex_is_escaped() -> None:
 
 
 def test_reading_and_printing_values() -> None:
-    assert parse("100.0%") == 1
-    assert parse("0.0282") == 0.0282
+    assert as_number("100.0%") == 1
+    assert as_number("0.0282") == 0.0282
     assert shown("usage", 0.5) == "50.0"
     assert shown("rFID", -0.001, sign=True) == "0.00"
     assert shown("SSIM", float("nan")) == "n/a"
@@ -251,7 +252,7 @@ def test_published_numbers_are_complete_and_of_known_rows() -> None:
         "reference_third_party_online_vq": 95,
         "reinitialisation": 21,
     }
-    files = {file.stem: len(read_csv(file, "published")) for file in PUBLISHED.glob("*.csv")}
+    files = {file.stem: len(read_csv(file, Published)) for file in PUBLISHED.glob("*.csv")}
     assert files == counts
     used = read_published(PUBLISHED, real_plan("lite"))
     assert len(used) == 16 + 10 + 14 + 19 + 21
@@ -271,7 +272,7 @@ NUMBER = {
 def test_a_published_row_that_the_budget_leaves_out_is_kept(tmp_path: Path) -> None:
     pd.DataFrame([NUMBER]).to_csv(tmp_path / "one.csv", index=False)
     plan = real_plan("smoke")
-    assert NUMBER["row"] not in plan.tables["code_dimension"]["order"]
+    assert NUMBER["row"] not in plan.tables["code_dimension"].order
     assert len(read_published(tmp_path, plan)) == 1
 
 
@@ -280,21 +281,21 @@ def test_a_published_row_that_the_budget_leaves_out_is_kept(tmp_path: Path) -> N
     [
         (
             {"table": "code_dimensions"},
-            "no table 'code_dimensions'; did you mean code_dimension, .*allowed: anchors, ",
+            "table 'code_dimensions' is unknown; did you mean code_dimension, .*allowed: anchors, ",
         ),
         (
             {"row": "CVQ-VAE, D = 9"},
-            "table code_dimension has no row 'CVQ-VAE, D = 9'; did you mean CVQ-VAE, D = 8; .*"
+            "table code_dimension: row 'CVQ-VAE, D = 9' is unknown; did you mean CVQ-VAE, D = 8; .*"
             "allowed: VQ-VAE, D = 4; .*; CVQ-VAE, D = 128",
         ),
         (
             {"dataset": "imagenet"},
-            "row 'CVQ-VAE, D = 8' of table code_dimension has no dataset 'imagenet'; .*"
+            "row 'CVQ-VAE, D = 8' of table code_dimension: dataset 'imagenet' is unknown; .*"
             "allowed: mnist, cifar10",
         ),
         (
             {"metric": "FID"},
-            "row 'CVQ-VAE, D = 8' of table code_dimension has no metric 'FID'; "
+            "row 'CVQ-VAE, D = 8' of table code_dimension: metric 'FID' is unknown; "
             "did you mean rFID.*allowed: SSIM, LPIPS, rFID, usage, perplexity",
         ),
     ],
@@ -323,17 +324,8 @@ def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_dataset_that_the_budget_lacks_are_printed(tmp_path: Path) -> None:
-    content = vars(plan_of("mnist")) | {
-        "absent": [
-            {
-                "table": "anchors",
-                "dataset": "cifar10",
-                "rows": ["zeta, offline"],
-                "note": "not here",
-            }
-        ]
-    }
-    plan = Plan.of(content)
+    gone = Absent(table="anchors", dataset="cifar10", rows=["zeta, offline"], note="not here")
+    plan = plan_of("mnist", absent=[gone])
     published = pd.DataFrame(
         [
             {
@@ -396,9 +388,7 @@ def test_a_caption_tells_of_a_published_training_only_what_is_known(
 def test_a_caption_says_how_many_training_images_samples_are_held_against(
     wanted: int | None, words: str
 ) -> None:
-    content = vars(plan_of("mnist")) | {"reference_images": wanted}
-    content["tables"] = {"anchors": {**content["tables"]["anchors"], "stage": 2}}
-    plan = Plan.of(content)
+    plan = plan_of("mnist", stage=2, reference_images=wanted)
     (block,) = blocks(plan, measured_of(plan, ("samples",)), published_of(), "anchors")
     assert f"N samples against {words} training images." in caption(block, plan)
     nothing = measured_of(plan, ("samples",)).iloc[:0]
@@ -409,12 +399,55 @@ def test_a_caption_says_how_many_training_images_samples_are_held_against(
 def test_networks_that_budgets_make_smaller_are_described() -> None:
     unet = {"unet_channels": 48, "unet_multipliers": [1, 2, 2], "sampling_steps": 50}
     asked = "U-Net of 48 channels times 1, 2, 2, 50 sampling steps"
-    assert described({**unet, "guidance": 1.0}) == asked
-    assert described({**unet, "guidance": 2.0}) == f"{asked}, guidance 2"
-    assert described({"network": "vqgan", **LARGE, "perceptual_network": "alex"}) == (
+    guided = {"conditional": True, "label_dropout": 0.1, "guidance": 2.0}
+    for more, words in (({"guidance": 1.0}, asked), (guided, f"{asked}, guidance 2")):
+        assert captions.described(plans.cell(method="ddpm", **unet, **more).knobs) == words
+    vqgan = plans.cell(**VQGAN, perceptual_network="alex").knobs
+    assert captions.described(vqgan) == (
         "VQGAN of 32 channels, f = 4, with AlexNet's LPIPS and a critic from step 2"
     )
-    assert described(SMALL) == ""
+    assert captions.described(plans.cell().knobs) == ""
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [(16, "16 codes of 4 dimensions"), (None, "no codebook, latents of 4 dimensions")],
+)
+def test_a_codebook_that_is_no_setting_is_described(
+    codes: int | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = registry.Method(
+        lambda knobs, steps: None, Training, codes=lambda _: codes, dim=lambda _: 4
+    )
+    monkeypatch.setitem(registry.METHODS, "toy", method)
+    knobs = {"dataset": "own", "method": "toy", "seed": 0, "epochs": 1, "batch_size": 8}
+    knobs |= {"learning_rate": 0.1, "precision": "fp32", "train_images": None}
+    assert captions.described(Training.model_validate(knobs)) == words
+
+
+def test_captions_say_how_long_and_on_how_much() -> None:
+    plan = real_plan("lite")
+    assert plan.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
+    assert captions.training_sizes(plan, "reinitialisation", "ffhq_subset_64") == [(900, 16)]
+    trained = captions.trained(plan, "methods", "mnist")
+    assert trained == "16 epochs over 58,000 images at batch 16"
+    asked = plan, "generation_ffhq_imagenet", "cifar10"
+    assert captions.trained(*asked) == "6 to 20 epochs over 24,000 images at batch 8 or 64"
+    latents = captions.trained(*asked, ["RQ-VAE-LDM"])
+    assert latents == "20 epochs over 24,000 images at batch 64"
+    # A row whose first stage was trained for less than the others' says so, with its networks.
+    rows = ["DDPM (trained here)", "RQ-VAE-LDM", "MoVQ-LDM"]
+    longer, shorter = captions.first_stages(*asked, rows)
+    assert longer == "RQ-VAE-LDM: first stage of 8 epochs over 48,000 images at batch 16"
+    start = "MoVQ-LDM: first stage of 3 epochs over 48,000 images at batch 16, VQGAN of "
+    assert shorter.startswith(start)
+    alone = captions.first_stages(*asked, ["RQ-VAE-LDM"])
+    assert alone == ["First stage of 8 epochs over 48,000 images at batch 16"]
+    assert captions.first_stages(*asked, ["DDPM (trained here)"]) == []
+    assert captions.length([1], [(900, 8)]) == "1 epoch over 900 images at batch 8"
+    sizes = [(400, 16), (900, 8), (900, 64)]
+    over = "400 images at batch 16 or 900 images at batch 8 or 64"
+    assert captions.length([2, 4], sizes) == f"2 to 4 epochs over {over}"
 
 
 def test_a_caption_says_which_of_the_measured_rows_have_another_network() -> None:
@@ -422,13 +455,11 @@ def test_a_caption_says_which_of_the_measured_rows_have_another_network() -> Non
     block = render(plan, measured_of(plan))[0]
     assert "VQGAN" not in caption(block, plan)
     first, second = plan.rows_of("anchors", "mnist").values()
-    for cell in second:
-        plan.knobs(cell).update({"network": "vqgan", **LARGE})
+    plan = with_knobs(plan, second, **VQGAN)
     assert f" {ROWS[1]}: VQGAN of 32 channels" in caption(block, plan)
     unmeasured = measured_of(plan).query("row != @ROWS[1]")
     assert "VQGAN" not in caption(render(plan, unmeasured)[0], plan)
-    for cell in first:
-        plan.knobs(cell).update({"network": "vqgan", **LARGE})
+    plan = with_knobs(plan, first, **VQGAN)
     assert ". VQGAN of 32 channels" in caption(block, plan)
 
 

@@ -11,18 +11,19 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from workflows import showing
-from workflows.data import describe, names
-from workflows.files import write_text
-from workflows.grid import budgets_by_role, budgets_by_table, load_grid
-from workflows.planning import plan
-from workflows.published import read_published
-from workflows.reading import read_csv, read_json
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.lines import Codes, Curve, Measured, read_csv
+from workflows.config.plan import Plan, PlannedCell, PlannedRow
+from workflows.config.planning import make_plan
+from workflows.config.reading import parse
+from workflows.config.records import TrainRecord, read
+from workflows.files import write_json, write_text
+from workflows.records.published import read_published
+from workflows.records.verdicts import verdicts
+from workflows.render import showing
 from workflows.render.collected import Collected
-from workflows.render.plan import Plan
 from workflows.render.site.gallery import Gallery
-from workflows.schema import schema
-from workflows.verdicts import load_claims, verdicts
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results" / "published"
@@ -46,114 +47,104 @@ def site(
     diverged, most runs of stage 1 have no records of their training, and names hold a script.
     change: what becomes of the plan. said: what records and measurements say in texts of their own.
     """
-    about = {name: describe(name) for name in names()}
-    grid = load_grid(budget, about)
-    folder, figures = out / "results", out / "figures"
-    content = change(
-        plan(
-            grid,
-            f"{folder}/cells/{{cell}}",
-            about,
-            {MISSING: f"put the faces there {SCRIPT}"},
-            budgets_by_role(),
-            budgets_by_table(),
-            load_claims(grid),
-        )
-    )
+    datasets = read_datasets()
+    grid = load_grid(budget, datasets)
+    folder, figures = out / budget, out / "figures"
+    absent = {MISSING: f"put the faces there {SCRIPT}"}
+    content = change(make_plan(grid, datasets, absent, str(out)).model_dump(mode="json"))
     first = content["roles"]["digits"]
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
     figures.mkdir()
-    (folder / "plan.json").write_text(json.dumps(content))
-    frames = _frames(content, said)
-    known = Plan.of(content)
+    known = parse(content, Plan, "plan")
+    write_json(folder / "plan.json", content)
+    frames = _frames(known, said)
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
-    frames["measured"] = read_csv(folder / "measured.csv", "measured")
+    frames["measured"] = read_csv(folder / "measured.csv", Measured)
     data = Collected(known, **frames)
     numbers = read_published(published, known)
     for table in known.tables:
         for kind, text in showing.texts(data, numbers, table).items():
             write_text(folder / "tables" / f"{table}.{kind}", text)
-    found = verdicts(known.claims, known.roles, data.measured, numbers, known.published_dataset)
+    found = verdicts(known, data.measured, numbers)
     found.to_csv(folder / "verdicts.csv", index=False)
     for name, figure in known.figures.items():
-        for file in (f"{name}.png", *figure["more"]):
+        for file in (f"{name}.png", *figure.more):
             Image.new("RGB", (8, 4)).save(figures / file)
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    files = {cell: Path(of["folder"], "train.json") for cell, of in content["cells"].items()}
-    records = {cell: read_json(file, "record") for cell, file in files.items() if file.exists()}
+    files = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
+    records = {name: read(file, TrainRecord) for name, file in files.items() if file.exists()}
     return showing.draw_site(Gallery(data, numbers, found, records), folder, figures).parent
 
 
-def _frames(content: dict[str, Any], said: str) -> dict[str, pd.DataFrame]:
+def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
     found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
     values = {}
-    for cell, planned in content["cells"].items():
-        if not planned["missing"]:
-            values[cell] = _train(cell, planned, random, found, said)
-    for line in content["rows"]:
-        knobs = content["cells"][line["cell"]]["knobs"]
-        base = {"table": line["table"], "row": line["row"], "dataset": knobs["dataset"]} | {
-            "cell": line["cell"], "seed": knobs["seed"], "epochs": 2, "budget": "lite",
+    for name, cell in plan.cells.items():
+        if not cell.missing:
+            values[name] = _train(name, cell, random, found, said)
+    for line in plan.rows:
+        knobs = plan.knobs(line.cell)
+        base = {"table": line.table, "row": line.row, "dataset": knobs.dataset} | {
+            "cell": line.cell, "seed": knobs.seed, "epochs": 2, "budget": "lite",
             "features": said, "commit": "0123456789ab" + said, "device": "cpu" + said,
             "seconds": 61.0, "note": "", "threads": 1, "dataset_digest": "da" * 6,
             "features_digest": "", "lock_digest": "10c4" * 3,
         }  # fmt: skip
         nothing = base | {"protocol": "all", "metric": "all", "value": None, "images": None}
-        if line["cell"] not in values:
-            note = content["cells"][line["cell"]]["missing"]
+        if line.cell not in values:
+            note = plan.cells[line.cell].missing
             found["measured"].append(nothing | {"status": "dataset_missing", "note": note})
-        elif line["cell"] == DIVERGED:
+        elif line.cell == DIVERGED:
             found["measured"].append(nothing | {"status": "diverged", "note": f"lost {SCRIPT}"})
         else:
             found["measured"] += [
                 base | {"protocol": protocol, "metric": metric, "value": value, "images": 64}
                 | {"status": "ok"}
-                for protocol in measured_by(content, line)
-                for metric, value in values[line["cell"]].items()
+                for protocol in measured_by(plan, line)
+                for metric, value in values[line.cell].items()
             ]  # fmt: skip
+    kinds = {"measured": Measured, "curves": Curve, "codes": Codes}
     frames = {
-        name: pd.DataFrame(lines, columns=list(schema(name)["properties"]))
+        name: pd.DataFrame(lines, columns=list(kinds[name].model_fields))
         for name, lines in found.items()
     }
     frames["measured"] = frames["measured"].astype({"images": "Int64", "epochs": "Int64"})
     return frames
 
 
-def measured_by(content: dict[str, Any], line: dict[str, str]) -> list[str]:
-    """The protocols of a row's cell that its table shows, as `collecting.gather` chooses them."""
-    shown = content["tables"][line["table"]]["protocols"]
-    return [
-        name for name in content["cells"][line["cell"]]["evaluation"]["protocols"] if name in shown
-    ]
+def measured_by(plan: Plan, line: PlannedRow) -> list[str]:
+    """The protocols of a row's cell that its table shows, as `collect.gather` chooses them."""
+    shown = plan.tables[line.table].protocols
+    return [name for name in plan.cells[line.cell].evaluation.protocols if name in shown]
 
 
 def _train(
     cell: str,
-    planned: dict[str, Any],
+    planned: PlannedCell,
     random: np.random.Generator,
     found: dict[str, list],
     said: str,
 ) -> dict[str, float]:
     """A run's record and picture on disk, its curves and codes in `found`; its metrics."""
-    folder, knobs = Path(planned["folder"]), planned["knobs"]
+    folder = Path(planned.folder)
     folder.mkdir(parents=True)
     record = {
         "status": "diverged" if cell == DIVERGED else "finished", "message": said, "cell": cell,
-        "budget": "lite", "knobs": knobs, "epochs": 2, "images": 12000, "steps": 1500,
-        "planned_steps": 1500, "seconds": 61.0, "device": "cpu" + said,
+        "budget": "lite", "knobs": planned.knobs.model_dump(), "epochs": 2, "images": 12000,
+        "steps": 1500, "planned_steps": 1500, "seconds": 61.0, "device": "cpu" + said,
         "threads": 1, "commit": "0123456789ab" + said, "dirty": False,
         "dataset_sha256": "0" * 64, "parameters": 7,
     }  # fmt: skip
     (folder / "train.json").write_text(json.dumps(record))
-    picture = "samples.png" if planned["stage"] == 2 else "reconstructions.png"
+    picture = "samples.png" if planned.stage == 2 else "reconstructions.png"
     Image.new("L", (64, 16), 128).save(folder / picture)
     if cell == DIVERGED:
         return {}
     noise = 0.01 * random.random()
-    if planned["stage"] == 2:
+    if planned.stage == 2:
         Image.new("L", (64, 32), 128).save(folder / "neighbours.png")
         found["curves"] += [
             {"cell": cell, "epoch": n, "step": n, "loss": 1 / (n + 1), "FID": 400 - 100 * n}

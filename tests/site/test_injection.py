@@ -15,19 +15,20 @@ from tests.site import made_up
 from workflows.render import escape
 
 SAID = (
-    "<script>window.pwned=1</script>",
-    '"><img src=x onerror="window.pwned=1">',
-    "'><svg onload=window.pwned=1>",
-    "</title></textarea></style></script><script>window.pwned=1</script>",
-    "![p](http://example.invalid/p.png)",
-    "[l](http://example.invalid/l)",
-    "<http://example.invalid/a>",
-    '<img src="http://example.invalid/i.png">',
+    "<script>pwned=1</script>",
+    '"><img src=x onerror="pwned=1">',
+    "'><svg onload=pwned=1>",
+    "</title></textarea></style></script><script>pwned=1</script>",
+    "![p](http://e.invalid/p)",
+    "[l](//e.invalid/l)",
+    "<http://e.invalid/a>",
+    '<img src="http://e.invalid/i">',
     "{{ 7 * 7 }}{% raw %}",
-    "--><iframe srcdoc='<script>parent.window.pwned=1</script>'>",
+    "--><iframe srcdoc='<script>parent.pwned=1</script>'>",
     "&lt;b&gt; &#60;i&#62;",
     "`code` | edge | *em* __strong__ ~~gone~~ \\textbf{x} $a_$ ^ % # ~ {",
 )
+# Captions and claims hold at most 400 letters.
 PAYLOAD = " ".join(SAID)
 # A cell's name is a path; these are all the marks that such a path takes.
 NAME = "mnist/cvq\"><b>'&lt;{{7*7}}/javascript:window.pwned=1/seed0"
@@ -64,10 +65,7 @@ def spoilt(content: dict[str, Any]) -> dict[str, Any]:
                 "title": "Methods" + PAYLOAD,
                 "caption": PAYLOAD,
                 "order": [labelled(row) for row in content["tables"][TABLE]["order"]],
-                "published": {
-                    **content["tables"][TABLE]["published"],
-                    "rows": [labelled(row) for row in content["tables"][TABLE]["order"]],
-                },
+                "published_rows": [labelled(row) for row in content["tables"][TABLE]["order"]],
             }
         },
         "absent": [],
@@ -81,8 +79,8 @@ def spoilt(content: dict[str, Any]) -> dict[str, Any]:
         },
         "claims": [
             claim
-            | {"claim": PAYLOAD, "source": PAYLOAD}
-            | {key: [labelled(row) for row in claim[key]] for key in ("of", "than") if key in claim}
+            | {"about": {**claim["about"], "claim": PAYLOAD, "source": PAYLOAD}}
+            | {key: [labelled(row) for row in claim[key]] for key in ("of", "than")}
             for claim in claims
         ],
     }

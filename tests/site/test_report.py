@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from workflows.data import describe, names
-from workflows.grid import load_grid
-from workflows.planning import FIGURES
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.planning import make_plan
 
 ROOT = Path(__file__).parents[2]
 BUDGET = "smoke"
-GRID = load_grid(BUDGET, {name: describe(name) for name in names()})
+DATASETS = read_datasets()
+GRID = load_grid(BUDGET, DATASETS)
 # The budget has none of its cells, so that nothing is trained for it.
 TABLE = "large_codebooks"
 
@@ -45,7 +46,7 @@ def test_every_result_has_its_place_and_a_caption(tmp_path: Path) -> None:
     files = [
         results / f"tables/{name}.{kind}" for name in GRID.tables for kind in ("md", "csv", "tex")
     ]
-    files += [figures / f"{name}.svg" for name in FIGURES]
+    files += [figures / f"{name}.svg" for name in make_plan(GRID, DATASETS, {}).figures]
     files += [results / name for name in ("measured.csv", "verdicts.csv", "verdicts.md")]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ def test_every_result_has_its_place_and_a_caption(tmp_path: Path) -> None:
         assert "system-message" not in result["caption"]
     places = variable(tmp_path / "report.html", "categories")
     assert set(places) == {"Tables", "Figures", "Verdicts", "Numbers"}
-    assert set(places["Tables"]) == {table["title"] for table in GRID.tables.values()}
+    assert set(places["Tables"]) == {table.title for table in GRID.tables.values()}
 
 
 def test_a_table_that_cannot_be_drawn_is_left_as_it_was(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.site import made_up
-from workflows import showing
-from workflows.reading import read_plan
-from workflows.render.plan import Plan
+from workflows.config.plan import Plan
+from workflows.config.reading import read_json
+from workflows.render import captions, showing
 
 KINDS = (
     "index.html",
@@ -147,8 +147,8 @@ def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page
     assert cells[5] == "23.32"
     assert cells[6].startswith("+")
     assert "[+" in cells[6]
-    plan = Plan.of(read_plan(gallery.parent / "plan.json"))
-    lengths = {plan.trained("methods", dataset) for dataset in ("mnist", "cifar10")}
+    plan = read_json(gallery.parent / "plan.json", Plan)
+    lengths = {captions.trained(plan, "methods", dataset) for dataset in ("mnist", "cifar10")}
     assert all(length in (answer.text_content() or "") for length in lengths)
     opened(page, gallery / "verdicts.html")
     judged = page.locator("section#cvq_better_than_vq").text_content() or ""

@@ -56,7 +56,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def slurm(*more: str) -> list[str]:
-    return command("--profile", "workflows/profiles/slurm", *QUICK, *more)
+    return command("--profile", "profiles/slurm", *QUICK, *more)
 
 
 def through_slurm(repository: Path, cluster: Cluster) -> subprocess.Popen[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,32 +14,47 @@ from typing import Any
 import pytest
 import torch
 
-from workflows.schema import load_yaml, validate
+from tests.knobs import typed
+from workflows.config.plan import PlannedEvaluation, Spec
+from workflows.config.reading import read_yaml
+from workflows.config.settings import Defaults
 
 ROOT = Path(__file__).parents[2]
-LIMITS = ["--fid-images", 8, "--lpips-images", 8]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
 
 
-def spec_of(**changes: Any) -> str:
+def spec_of(method: str = "cvq_vae", **changes: Any) -> str:
     """A cell on 64 digits, two epochs of two batches, as the train step reads it."""
-    knobs = {
-        **load_yaml(ROOT / "workflows" / "defaults.yaml", "defaults")["knobs"],
-        "dataset": "mnist_5k",
-        "method": "cvq_vae",
-        "seed": 0,
-        "codebook_size": 32,
-        "code_dim": 8,
-        "epochs": 2,
-        "batch_size": 32,
-        "train_images": 64,
-        **changes,
-    }
-    validate(knobs, "cell", "spec")
-    cell = f"mnist_5k/{knobs['method']}/default/seed0"
-    return json.dumps({"budget": "smoke", "cell": cell, "knobs": knobs})
+    filmed = changes.pop("filmed", False)
+    defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
+    network = changes.get("network", "convnet")
+    knobs = typed(
+        {
+            **defaults.of_autoencoder(method, network, 1),
+            "dataset": "mnist_5k",
+            "method": method,
+            "seed": 0,
+            "distance": "cosine",
+            "codebook_size": 32,
+            "code_dim": 8,
+            "epochs": 2,
+            "batch_size": 32,
+            "train_images": 64,
+            **changes,
+        }
+    )
+    cell = f"mnist_5k/{method}/default/seed0"
+    versions = {"method": 1, "training": 2}
+    spec = Spec(budget="smoke", cell=cell, knobs=knobs, versions=versions, filmed=filmed)
+    return spec.model_dump_json()
+
+
+def evaluation_of(**changes: Any) -> str:
+    """What the evaluate step measures of such a cell."""
+    wanted = {"protocols": ["exact"], "versions": {"PSNR": 1}, "fid_images": 8, "lpips_images": 8}
+    return PlannedEvaluation.model_validate({**wanted, **changes}).model_dump_json()
 
 
 def python(
@@ -87,7 +101,7 @@ class Chain:
     def evaluate(self, *changes: object) -> list[object]:
         """The evaluate step's options; a later option wins over an earlier one."""
         places = ["--data", self.data, "--weights", self.weights, "--reference", self.reference]
-        return ["--cell", self.cell, *places, "--protocols", "exact", *LIMITS, *changes]
+        return ["--cell", self.cell, *places, "--evaluation", evaluation_of(), *changes]
 
 
 @pytest.fixture(scope="session")
@@ -105,21 +119,19 @@ def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
 
 
 @pytest.fixture
-def refused(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Refused]:
-    """Call a step's main() on a command line that must exit with 1 and say why in one line.
+def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refused]:
+    """Run a step's command line that must exit with 1 and say why in one line.
 
     In this process: another one would spend three seconds on imports. Returns the line.
     """
 
     def call(step: str, *arguments: object) -> str:
         monkeypatch.setattr("sys.argv", [step, *map(str, arguments)])
-        capfd.readouterr()
-        assert importlib.import_module(f"workflows.steps.{step}").main() == 1
-        error = capfd.readouterr().err
-        assert error.count("\n") == 1, error
-        assert "Traceback" not in error
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(f"workflows.steps.{step}", run_name="__main__", alter_sys=True)
+        error = str(ended.value.code)
+        assert not error.isdigit(), "the step ended well"
+        assert "\n" not in error, error
         return error
 
     yield call

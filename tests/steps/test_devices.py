@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from workflows import allocator, devices
-from workflows.schema import ConfigError
+from workflows.config import machine as allocator
+from workflows.errors import BenchmarkError, ConfigError
+from workflows.training import devices
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
-from workflows import devices
+from workflows.training import devices
 print(devices.lease({0: "0", 1: "1"}, Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """
@@ -151,10 +152,17 @@ def test_tf32_is_for_gpus_and_never_for_distances(monkeypatch: pytest.MonkeyPatc
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def test_want_of_memory_is_told_from_other_errors() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**60, dtype=torch.uint8)
-    assert "lower batch_size" in devices.out_of_memory(caught.value)
-    assert "out of memory" in devices.out_of_memory(MemoryError())
-    with pytest.raises(RuntimeError, match="shapes do not fit"):
-        devices.out_of_memory(RuntimeError("shapes do not fit"))
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_a_lack_of_memory_is_explained(error: Exception, tmp_path: Path) -> None:
+    with (
+        pytest.raises(BenchmarkError, match=r"cell: out of memory .*lower batch_size"),
+        devices.memory_explained(tmp_path / "cell"),
+    ):
+        raise error
+
+
+def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes do not fit"), devices.memory_explained(tmp_path):
+        raise RuntimeError("shapes do not fit")

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 
 from tests.reliability import killing
 from tests.steps.conftest import Command, spec_of
-from workflows.steps import prepare
+from workflows.config.datasets import read_dataset
+from workflows.data import prepare
 
 PLANE = {"code_dim": 2, "distance": "l2"}
 
@@ -22,7 +23,7 @@ DEATH = killing.Death("step", 3)
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "mnist_5k"
-    prepare.prepare("mnist_5k", folder)
+    prepare(read_dataset("mnist_5k"), folder)
     return folder
 
 
@@ -30,14 +31,16 @@ def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
     digits: Path, command: Command, tmp_path: Path
 ) -> None:
     whole, killed, plain = (tmp_path / name for name in ("whole", "killed", "plain"))
-    options = ["--spec", spec_of(**PLANE), "--data", digits, "--threads", 1]
-    command("train", *options, "--out", whole, "--film")
+    places = ["--data", digits, "--threads", 1]
+    options = ["--spec", spec_of(**PLANE), *places]
+    filmed = ["--spec", spec_of(**PLANE, filmed=True), *places]
+    command("train", *filmed, "--out", whole)
     command("train", *options, "--out", plain)
-    train = killing.command("train", *options, "--out", killed, "--film")
+    train = killing.command("train", *filmed, "--out", killed)
     assert killing.exit_status(train, DEATH) in killing.DEATHS
     kept = load_file(killed / "state" / "last.safetensors")
     assert kept["film.step"].tolist() == [0, 1, 2]
-    done = command("train", *options, "--out", killed, "--film")
+    done = command("train", *filmed, "--out", killed)
     assert "epoch 1/2" not in done.stdout
 
     film = load_file(whole / "film.safetensors")
@@ -60,9 +63,12 @@ def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
 def test_a_state_without_a_film_is_not_gone_on_from(
     digits: Path, command: Command, tmp_path: Path
 ) -> None:
-    options = ["--spec", spec_of(**PLANE), "--data", digits, "--out", tmp_path, "--threads", 1]
-    assert killing.exit_status(killing.command("train", *options), DEATH) in killing.DEATHS
-    assert "starting anew" in command("train", *options, "--film").stdout
+    options = ["--data", digits, "--out", tmp_path, "--threads", 1, "--spec"]
+    assert (
+        killing.exit_status(killing.command("train", *options, spec_of(**PLANE)), DEATH)
+        in killing.DEATHS
+    )
+    assert "starting anew" in command("train", *options, spec_of(**PLANE, filmed=True)).stdout
     assert load_file(tmp_path / "film.safetensors")["step"].tolist() == [0, 1, 2, 3, 4]
 
 
@@ -72,7 +78,8 @@ def test_a_film_of_a_run_that_diverged_ends_with_its_last_whole_epoch(
     images: int, steps: list[int], digits: Path, command: Command, tmp_path: Path
 ) -> None:
     knobs = {**PLANE, "method": "sq_vae", "learning_rate": 1.0, "train_images": images}
-    options = ["--spec", spec_of(**knobs), "--data", digits, "--out", tmp_path, "--film"]
+    spec = spec_of(**knobs, filmed=True)
+    options = ["--spec", spec, "--data", digits, "--out", tmp_path]
     command("train", *options)
     assert json.loads((tmp_path / "train.json").read_text())["status"] == "diverged"
     film = load_file(tmp_path / "film.safetensors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -13,9 +12,9 @@ import pooch
 import pytest
 import torch
 
-from workflows import weight_sources, weights
+from workflows.data import weight_sources, weights
+from workflows.errors import DataError
 from workflows.steps import weights as step
-from workflows.weight_sources import WeightsError
 
 
 def packaged(network: str) -> Path:
@@ -77,7 +76,7 @@ def test_a_folder_goes_before_the_packages(
     nested.mkdir(parents=True)
     files = as_published(nested, network, ours)
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
-    with pytest.raises(WeightsError, match=rf"{files[0].name}: sha256 is [0-9a-f]{{64}}, expected"):
+    with pytest.raises(DataError, match=rf"{files[0].name}: sha256 is [0-9a-f]{{64}}, expected"):
         weights.load_weights(network)
 
     trusting(monkeypatch)
@@ -88,21 +87,19 @@ def test_a_folder_goes_before_the_packages(
     assert all(torch.equal(found.tensors[name], ours[name]) for name in ours)
 
 
-@pytest.mark.parametrize("network", weight_sources.NETWORKS)
-def test_every_file_must_be_in_the_folder(
-    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_file_must_be_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = "lpips_vgg"
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
     trusting(monkeypatch)
     for source in weights.DOWNLOADS[network]:
         missing = rf"{source.name}: no such file \(CODEBOOK_WEIGHTS is set\)"
-        with pytest.raises(WeightsError, match=missing):
+        with pytest.raises(DataError, match=missing):
             weights.load_weights(network)
         torch.save({}, tmp_path / source.name)
     assert weights.load_weights(network).route == "canonical"
 
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path / "nowhere"))
-    with pytest.raises(WeightsError, match=r"nowhere/.*no such file"):
+    with pytest.raises(DataError, match=r"nowhere/.*no such file"):
         weights.load_weights(network)
 
 
@@ -132,7 +129,7 @@ def test_downloads_come_last_with_a_progress_bar(
     files[0].unlink()
     assert weights.load_weights(network).files == found.files, "downloaded twice"
     shutil.rmtree(tmp_path / "codebook-benchmark")
-    with pytest.raises(WeightsError, match=rf"{files[0].name}: cannot be downloaded \(404"):
+    with pytest.raises(DataError, match=rf"{files[0].name}: cannot be downloaded \(404"):
         weights.load_weights(network)
 
 
@@ -147,20 +144,31 @@ class Hostile:
 def test_hostile_pickles_are_refused_and_not_run(tmp_path: Path) -> None:
     mark, file = tmp_path / "ran", tmp_path / "hostile.ckpt"
     file.write_bytes(pickle.dumps({"AlexNet_0": Hostile(mark), "array": np.zeros(2)}))
-    with pytest.raises(WeightsError, match="not allowed"):
+    with pytest.raises(DataError, match="not allowed"):
         weights.read_lpips(file, "lpips_alex")
     torch.save({"weight": Hostile(mark)}, file)
-    with pytest.raises(WeightsError, match="refused"):
+    with pytest.raises(DataError, match="refused"):
         weights.read_pth(file)
     assert not mark.exists()
 
 
 def test_the_step_records_what_it_read(tmp_path: Path) -> None:
-    step.run(tmp_path)
+    assert not weight_sources.changed(tmp_path), "there is nothing to convert again"
+    step.main(tmp_path)
     for network in weight_sources.NETWORKS:
-        record = json.loads((tmp_path / f"{network}.json").read_text())
-        assert record["sha256"] == sha256(tmp_path / f"{network}.safetensors")
-        assert record["files"] == [
+        record = weight_sources.read_record(tmp_path, network)
+        assert record.sha256 == sha256(tmp_path / f"{network}.safetensors")
+        assert record.files == [
             {"name": packaged(network).name, "sha256": weights.PACKAGES[network].sha256}
         ]
-        assert record["route"] in record["features"]
+        assert record.route in record.features
+    assert not weight_sources.changed(tmp_path)
+    file = tmp_path / "lpips_vgg.json"
+    for text, message in (
+        (file.read_text().replace("route", "root"), "route: the key is missing"),
+        ("{", "not JSON"),
+    ):
+        file.write_text(text)
+        assert weight_sources.changed(tmp_path)
+        with pytest.raises(DataError, match=rf"\.json: {message}.*run workflows\.steps\.weights"):
+            weight_sources.read_record(tmp_path, "lpips_vgg")

@@ -63,12 +63,12 @@ def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path
 
 def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
     """A renamed variable, a comment and a module of another name."""
-    blends = "models/quantiser/blends.py"
+    blends, loop = "models/quantiser/blends.py", "workflows/training/stage1.py"
     tiny.edit(
         blends, "counts = count(codes, len(self.usage))", "hits = count(codes, len(self.usage))"
     )
     tiny.edit(blends, "add_(counts / len(codes)", "add_(hits / len(codes)")
-    tiny.edit("workflows/training.py", "def steps_per_epoch(", "# A comment.\ndef steps_per_epoch(")
+    tiny.edit(loop, "def steps_per_epoch(", "# A comment.\ndef steps_per_epoch(")
     room = tiny.root / "models/quantiser"
     (room / "blends.py").rename(room / "mixes.py")
     for file in [*room.glob("*.py"), tiny.root / "workflows/registry.py"]:
@@ -118,7 +118,7 @@ def test_a_knob_and_a_role_at_once(tiny: Tiny) -> None:
 
 def convert_otherwise(tiny: Tiny) -> None:
     """Convert the metric networks' weights to other tensors, as another version does."""
-    tiny.edit("workflows/weight_sources.py", "VERSION = 1", "VERSION = 2")
+    tiny.edit("workflows/data/weight_sources.py", "VERSION = 1", "VERSION = 2")
     other = "{name: value * 1.5 for name, value in weights.tensors.items()}"
     tiny.edit("workflows/steps/weights.py", "weights.tensors, {", f"{other}, {{")
 
@@ -160,7 +160,7 @@ def test_a_protocol_and_a_dataset_at_once(tiny: Tiny) -> None:
 
 def test_a_version_makes_again_what_uses_it(tiny: Tiny) -> None:
     before = tiny.models()
-    entry = '"vq_vae": Method(_vq_vae, NEAREST'
+    entry = '"vq_vae": Method(_vq_vae, Nearest'
     tiny.edit("workflows/registry.py", f"{entry})", f"{entry}, version=2)")
     tiny.commit()
     assert "1 cell from records" in tiny.run()

@@ -1,4 +1,4 @@
-"""Datasets by name: what they are, where they are, and their decoded uint8 arrays. Numpy only."""
+"""Datasets: where they are, and their decoded uint8 arrays. Importing this loads numpy only."""
 
 from workflows.data.cache import (
     SMALL,
@@ -11,22 +11,19 @@ from workflows.data.cache import (
     verify,
 )
 from workflows.data.memory import hold
-from workflows.data.registry import DataError, Dataset, describe, names
 from workflows.data.sources import Unavailable, absence
+from workflows.errors import DataError
 
 __all__ = [
     "SMALL",
     "DataError",
-    "Dataset",
     "TrainData",
     "Unavailable",
     "absence",
-    "describe",
     "hold",
     "load_labels",
     "load_test",
     "load_train",
-    "names",
     "note_missing",
     "prepare",
     "verify",

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from workflows.data.registry import DataError
+from workflows.errors import DataError
 
 LARGEST = 64 * 2**20  # bytes of one member; the largest wanted, a CIFAR-10 batch, has 31 MB
 

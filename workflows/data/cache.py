@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import warnings
@@ -15,90 +14,100 @@ from typing import Any
 
 import numpy as np
 
-from workflows.data import databases, formats, images, preparation
-from workflows.data.registry import Allocate, DataError, Dataset, Decoded, describe
+from workflows.config.datasets import Dataset
+from workflows.config.reading import read_json
+from workflows.data import formats, preparation
+from workflows.data.formats import Allocate, Decoded
+from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
 from workflows.data.sources import obtain
+from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
 
 PARTS = ("train", "test", "labels")
 # Bytes whose pixels are counted at a time.
 BLOCK = 2**22
-# Arrays of up to so many bytes are hashed before every use, which takes a second or two. What is
-# larger was checked when the run began, and hashing hundreds of GB for every cell would cost more
-# than it finds.
+# Arrays of at most this many bytes are hashed before every use, which takes a second or two. Larger
+# arrays were checked when the run began; hashing hundreds of GB again for every cell would take
+# longer than the damage that it finds is worth.
 SMALL = 2**31
 
 # A reader either fills arrays that the third argument gives, or returns arrays of its own.
-READS: dict[str, Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]] = {
-    "mnist_csv": formats.read_mnist_csv,
-    "idx": formats.read_idx,
-    "cifar10": formats.read_cifar10,
-    "image_folder": images.read_image_folder,
-    "lmdb": databases.read_lmdb,
-    "photo_patches": images.read_photo_patches,
-}
+Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
+
+
+def reader_of(name: str) -> Reader:
+    """The reader of that name, one of READERS.
+
+    A training imports this module and should not wait for the libraries that decode images.
+    """
+    from workflows.data import databases, images
+
+    return {
+        "mnist_csv": formats.read_mnist_csv,
+        "idx": formats.read_idx,
+        "cifar10": formats.read_cifar10,
+        "image_folder": images.read_image_folder,
+        "lmdb": databases.read_lmdb,
+        "photo_patches": images.read_photo_patches,
+    }[name]
 
 
 @dataclass(frozen=True)
 class TrainData:
-    """train and validation: uint8 (n, c, h, w), memory-mapped. record: dataset.json's content."""
+    """train and validation: uint8 (n, c, h, w), memory-mapped. record: dataset.json."""
 
     train: np.ndarray
     validation: np.ndarray
-    record: dict[str, Any]
+    record: DatasetRecord
 
 
-def prepare(name: str, out: Path) -> None:
-    """Find, check and decode `name` into `out`.
+def prepare(dataset: Dataset, out: Path) -> None:
+    """Find, check and decode a dataset into the folder `out`.
 
     The training images are in a fixed, seeded order, and the last ones are the validation split.
-    Large formats are decoded into the files themselves, so that memory holds a few images at a time
-    however many there are. What was prepared before stays until all is decoded and found to be
-    right. Raises Unavailable if no source has the dataset, and DataError naming the file that is
-    not as expected.
+    Large formats are decoded straight into the files, so that memory holds a few images at a time.
+    An older preparation stays until the new arrays are decoded and checked. Raises Unavailable if
+    no source has the dataset, and DataError, naming the file, for a file that is not as expected.
     """
-    dataset = describe(name)
-    found = obtain(dataset, out.parent / "downloads" / name)
+    found = obtain(dataset, out.parent / "downloads" / dataset.name)
     # Listed before the files are read, so that the next run notices a change in the meantime.
     files_read = preparation.listing(found.paths)
-    kept = dataset.images["train"] - dataset.validation
     where = ", ".join(str(path) for path in found.paths)
     with _scratch(out) as scratch:
-        decoded = READS[dataset.reader](
+        decoded = reader_of(dataset.reader)(
             dataset, found.paths, lambda part, shape: _new_file(scratch / f"{part}.npy", shape)
         )
         labels = _checked_labels(dataset, decoded, where)
         for part, array in (("train", decoded.train), ("test", decoded.test)):
             _check(dataset, part, array, where)
-        spread = variance(decoded.train[:kept])
+        spread = variance(decoded.train[: dataset.trained])
         arrays = zip(PARTS, (decoded.train, decoded.test, labels), strict=True)
         files = {part: _write(scratch / f"{part}.npy", array) for part, array in arrays}
         # dataset.json goes first and comes back last, so a folder that has it is whole.
         (out / "dataset.json").unlink(missing_ok=True)
         for part in PARTS:
             (scratch / f"{part}.npy").replace(out / f"{part}.npy")
-    write_json(
-        out / "dataset.json",
-        {
-            "name": name,
-            "title": dataset.title,
-            "stand_in_for": dataset.stand_in_for,
-            "image_size": dataset.image_size,
-            "channels": dataset.channels,
-            "classes": dataset.classes,
-            **{part: files[part] for part in (PARTS if dataset.classes else PARTS[:2])},
-            "validation": {
-                "indices": [kept, dataset.images["train"]],
-                "images": dataset.validation,
-            },
-            "variance": spread,
-            "source": found.detail,
-            "settings": preparation.settings_of(dataset),
-            "files": files_read,
-            "licence": dataset.licence,
-            "citation": dataset.citation,
-        },
+    record = DatasetRecord(
+        name=dataset.name,
+        title=dataset.title,
+        stand_in_for=dataset.stand_in_for,
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        classes=dataset.classes,
+        train=files["train"],
+        test=files["test"],
+        labels=files["labels"] if dataset.classes else None,
+        validation=ValidationRecord(
+            indices=[dataset.trained, dataset.images.train], images=dataset.validation
+        ),
+        variance=spread,
+        source=found.detail,
+        settings=preparation.settings_of(dataset),
+        files=files_read,
+        licence=dataset.licence,
+        citation=dataset.citation,
     )
+    write_json(out / "dataset.json", record.model_dump(mode="json"))
 
 
 def note_missing(name: str, out: Path, reason: str) -> None:
@@ -113,7 +122,7 @@ def note_missing(name: str, out: Path, reason: str) -> None:
 
 
 def variance(pixels: np.ndarray) -> float:
-    """Variance of uint8 `pixels` (any shape) scaled to [0, 1], exact but for the last rounding."""
+    """Variance of uint8 pixels (any shape) scaled to [0, 1]; only the last step rounds."""
     counts = np.zeros(256, np.int64)
     # Counting takes eight bytes a pixel, so a few megabytes of them at a time.
     rows = max(1, BLOCK // max(1, pixels[0].nbytes))
@@ -124,62 +133,76 @@ def variance(pixels: np.ndarray) -> float:
     return float(counts @ (values - mean) ** 2 / counts.sum())
 
 
+def read_record(folder: Path) -> DatasetRecord:
+    """dataset.json of a prepared folder. Raises DataError, also if no source had the dataset."""
+    path = folder / "dataset.json"
+    reason = preparation.missing(folder)
+    if reason:
+        raise DataError(f"{path}: {reason}")
+    try:
+        return read_json(path, DatasetRecord)
+    except ConfigError as error:
+        raise DataError(f"{error}; run workflows.steps.prepare first") from None
+
+
 def load_train(folder: Path) -> TrainData:
-    """Training and validation images of a prepared folder; opens no test image."""
-    record = _record(folder)
-    array = _open(folder, record, "train")
-    start, stop = record["validation"]["indices"]
+    """Training and validation images of a prepared folder. Test images are not opened."""
+    record = read_record(folder)
+    array = _open(folder, record, record.train)
+    start, stop = record.validation.indices
     return TrainData(array[:start], array[start:stop], record)
 
 
-def load_test(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Test images, uint8 (n, c, h, w), memory-mapped, and dataset.json's content."""
-    record = _record(folder)
-    return _open(folder, record, "test"), record
+def load_test(folder: Path) -> tuple[np.ndarray, DatasetRecord]:
+    """Test images, uint8 (n, c, h, w), memory-mapped, and dataset.json."""
+    record = read_record(folder)
+    return _open(folder, record, record.test), record
 
 
 def load_labels(folder: Path) -> np.ndarray:
     """Labels (n,) of all training images, those of the validation split last.
 
-    Raises DataError if the dataset has none, or they are not what it says of them.
+    Raises DataError if the dataset has no labels, or if the labels do not fit its record.
     """
-    record = _record(folder)
-    if not record.get("classes"):
-        raise DataError(f"{Path(folder) / 'dataset.json'}: {record['name']} has no classes")
-    path = Path(folder) / record["labels"]["file"]
+    record = read_record(folder)
+    if not record.classes or record.labels is None:
+        raise DataError(f"{folder / 'dataset.json'}: {record.name} has no classes")
+    path = folder / record.labels.file
     try:
         labels = np.load(path, allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
-    kept = record["validation"]["indices"][0]
-    wrong = _wrong_labels(labels, record["train"]["images"], kept, record["classes"])
+    kept = record.validation.indices[0]
+    wrong = _wrong_labels(labels, record.train.images, kept, record.classes)
     if wrong:
         raise DataError(f"{path}: {wrong}; prepare it again")
     return labels
 
 
 def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
-    """Hash arrays of up to `largest` bytes. Raises DataError if dataset.json has another digest."""
-    record = _record(folder)
-    for part in parts:
-        if part not in record:
+    """Compare arrays of up to `largest` bytes with their digests. Raises DataError."""
+    record = read_record(folder)
+    for part, array in record.arrays.items():
+        if part not in parts:
             continue
         if part != "labels":
-            _open(folder, record, part)
-        path, expected = Path(folder) / record[part]["file"], record[part]["sha256"]
-        if path.stat().st_size <= largest and digest(path) != expected:
-            raise DataError(f"{path}: sha256 is not {expected}; prepare it again")
+            _open(folder, record, array)
+        path = folder / array.file
+        if path.stat().st_size <= largest and digest(path) != array.sha256:
+            raise DataError(f"{path}: sha256 is not {array.sha256}; prepare it again")
 
 
 def _check(dataset: Dataset, part: str, array: np.ndarray, where: str) -> None:
     size = dataset.image_size
-    expected = (dataset.images[part], dataset.channels, size, size)
+    expected = (getattr(dataset.images, part), dataset.channels, size, size)
     if array.shape != expected or array.dtype != np.uint8:
         raise DataError(f"{where}: {part} is {array.dtype} {array.shape}, must be uint8 {expected}")
-    wanted = dataset.pixels.get(part)
-    if wanted and hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() != wanted:
+    if dataset.pixels is None:
+        return
+    wanted = getattr(dataset.pixels, part)
+    if hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() != wanted:
         message = f"{where}: {part}: decoded pixels have another sha256 than {wanted}"
-        if dataset.pixels["strict"]:
+        if dataset.pixels.strict:
             raise DataError(message)
         warnings.warn(f"{message}; JPEG decoders differ, so results may too", stacklevel=3)
 
@@ -188,11 +211,10 @@ def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarra
     """The labels as int64; empty for a dataset without classes."""
     if not dataset.classes:
         return np.empty(0, np.int64)
-    images = dataset.images["train"]
+    images = dataset.images.train
     if decoded.labels is None:
         raise DataError(f"{where}: no label for each of the {images} images")
-    kept = images - dataset.validation
-    wrong = _wrong_labels(decoded.labels, images, kept, dataset.classes)
+    wrong = _wrong_labels(decoded.labels, images, dataset.trained, dataset.classes)
     if wrong:
         raise DataError(f"{where}: {dataset.name}: {wrong}")
     return decoded.labels.astype(np.int64)
@@ -214,7 +236,7 @@ def _wrong_labels(labels: np.ndarray, images: int, kept: int, classes: int) -> s
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """An empty folder below `out` that is gone afterwards; a killed run may have left one."""
+    """An empty folder below `out`, which is removed afterwards. A killed run may have left one."""
     folder = out / ".decoding"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -225,11 +247,12 @@ def _scratch(out: Path) -> Iterator[Path]:
 
 
 def _new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap[Any, Any]:
-    """An array that is a file. Raises DataError if the disk has no room for the file."""
+    """A new array that is mapped to a file. Raises DataError if the disk has no room for it."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     size = path.stat().st_size
     try:
-        # Taken now: a mapped file that runs out of disk later ends the process with SIGBUS.
+        # The room is taken now, because a mapped file that runs out of disk later ends the process
+        # with SIGBUS.
         with path.open("r+b") as handle:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(handle.fileno(), 0, size)
@@ -240,8 +263,8 @@ def _new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.m
     return array
 
 
-def _write(file: Path, array: np.ndarray) -> dict[str, Any]:
-    """Bring an array to disk, as `file`; return what dataset.json says of the array."""
+def _write(file: Path, array: np.ndarray) -> ArrayRecord:
+    """Write an array to `file`, unless it is mapped to the file already, and return its record."""
     if not isinstance(array, np.memmap):
         decoded = array
         array = _new_file(file, decoded.shape, decoded.dtype)
@@ -250,30 +273,18 @@ def _write(file: Path, array: np.ndarray) -> dict[str, Any]:
     with file.open("rb+") as handle:
         os.fsync(handle.fileno())
     size = file.stat().st_size
-    return {"file": file.name, "images": len(array), "bytes": size, "sha256": digest(file)}
+    return ArrayRecord(file=file.name, images=len(array), bytes=size, sha256=digest(file))
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    path = Path(folder) / "dataset.json"
+def _open(folder: Path, record: DatasetRecord, about: ArrayRecord) -> np.ndarray:
+    """Map an array of images. Raises DataError unless the file is whole and as its record says."""
+    path, size = folder / about.file, record.image_size
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}; run workflows.steps.prepare first") from None
-    if "missing" in record:
-        raise DataError(f"{path}: {record['missing']}")
-    return record
-
-
-def _open(folder: Path, record: dict[str, Any], part: str) -> np.ndarray:
-    path = Path(folder) / part
-    try:
-        about, size = record[part], record["image_size"]
-        path = Path(folder) / about["file"]
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        expected = (about["images"], record["channels"], size, size)
-        whole = path.stat().st_size == about["bytes"]
-    except (OSError, EOFError, ValueError, KeyError) as error:
+        whole = path.stat().st_size == about.bytes
+    except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
+    expected = (about.images, record.channels, size, size)
     if array.shape != expected or array.dtype != np.uint8 or not whole:
         raise DataError(f"{path}: {array.dtype} {array.shape}, must be uint8 {expected} and whole")
     return array

@@ -10,10 +10,11 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
+from workflows.config.datasets import Dataset
 from workflows.data.archives import LARGEST
-from workflows.data.formats import permutation
+from workflows.data.formats import Allocate, Decoded, in_memory, permutation
 from workflows.data.images import decode
-from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
+from workflows.errors import DataError
 
 SMALLEST = 16  # bytes of an entry: its place in a page, its header, a key, a value
 
@@ -21,11 +22,11 @@ SMALLEST = 16  # bytes of an entry: its place in a page, its header, a key, a va
 def read_lmdb(dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory) -> Decoded:
     """Two databases of encoded images by key, those to train on and those to test on.
 
-    Training images are taken in the order of their keys, then put into the fixed order; where the
-    dataset asks for fewer than there are, it is the first of that order. new: gives the arrays,
-    which forked processes share; beside them there is one image in memory at a time, and two
-    numbers an entry. Raises DataError for a database that is cut short, damaged, empty, too small
-    or holds what is no image.
+    Training images are put into the fixed order, counted by their keys; if the dataset asks for
+    fewer images than there are, the first of that order are taken. new: gives the arrays, which
+    forked processes share; beside the arrays, memory holds one image at a time and two numbers an
+    entry. Raises DataError for a database that is cut short, damaged, empty or too small, and for
+    an entry that is no image.
     """
     train, test = (
         _apart(dataset, path, part, new)
@@ -39,7 +40,7 @@ def _apart(dataset: Dataset, path: Path, part: str, new: Allocate) -> np.ndarray
 
     LMDB trusts the offsets within its file, so a damaged file can end the process that reads it.
     """
-    size, wanted = dataset.image_size, dataset.images[part]
+    size, wanted = dataset.image_size, getattr(dataset.images, part)
     room = _size(path) // SMALLEST
     if room < wanted:  # Before memory for so many images is taken.
         raise DataError(f"{path}: has room for {room} images, must have at least {wanted}")
@@ -59,7 +60,7 @@ def _apart(dataset: Dataset, path: Path, part: str, new: Allocate) -> np.ndarray
 def _report(
     theirs: Connection, dataset: Dataset, path: Path, part: str, images: np.ndarray
 ) -> None:
-    """Read, and send what is wrong, if anything."""
+    """Fill `images`, and send a message if something is wrong."""
     # The other process reports in one line how this process ends.
     faulthandler.disable()
     try:

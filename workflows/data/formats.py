@@ -1,24 +1,49 @@
-"""Readers of the fixed formats, which are small enough to be decoded in memory."""
+"""What every reader gives, and the readers of fixed formats, which are decoded in memory."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import io
+import math
+import mmap
 import pickle
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from workflows.config.datasets import Dataset
 from workflows.data import archives
-from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
+from workflows.errors import DataError
 
 # Where versions of numpy keep the function that arrays are rebuilt by.
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 SEED = 20230727  # of every permutation; any fixed number would do
+
+
+# Where a reader puts what it decodes: from a part ("train" or "test") and a shape to a uint8 array.
+Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
+
+
+def in_memory(part: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array without a file, which this process shares with the processes that it forks."""
+    return np.frombuffer(mmap.mmap(-1, math.prod(shape)), np.uint8).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a reader gives: train and test, uint8 (n, c, h, w), and the training labels.
+
+    labels: integers (n,) in [0, classes), in the order of `train`; None if the dataset has none.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray | None = None
 
 
 def permutation(count: int) -> np.ndarray:
@@ -38,7 +63,7 @@ def read_mnist_csv(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_m
         raise DataError(f"{path}: must have 785 columns of 0..255, has shape {rows.shape}")
     rows = rows[permutation(len(rows))]
     images, labels = rows[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, -1]
-    per_class = dataset.images["test"] // 10
+    per_class = dataset.images.test // 10
     test = np.zeros(len(rows), bool)
     for label in range(10):
         test[np.flatnonzero(labels == label)[:per_class]] = True

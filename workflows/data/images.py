@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from workflows.config.datasets import Dataset
 from workflows.data import archives
-from workflows.data.formats import SEED, permutation
-from workflows.data.registry import Allocate, DataError, Dataset, Decoded, in_memory
+from workflows.data.formats import SEED, Allocate, Decoded, in_memory, permutation
+from workflows.errors import DataError
 
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-# What the option `resample` may say; both of Pillow average over what a pixel covers.
+# The option `resample` -> Pillow's filter. Both average over the area that a new pixel covers.
 RESAMPLING = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
 TEST_PHOTOGRAPHS = ("coffee.png", "flower.jpg")
@@ -26,18 +27,18 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     """Pixels, uint8 (c, h, w), cropped and resized as the options say.
 
-    A PNG, JPEG, WebP or BMP, whatever it is called. Palettes, one bit a pixel and CMYK become grey
-    or RGB as Pillow converts them, without colour profiles; what is transparent lies on white; of a
-    camera's JPEG with several pictures it is the first. Raises DataError, naming `where`, for what
-    is damaged, has more than 2^24 pixels, more than 8 bits a channel (which has no one conversion),
-    several frames, or is to be turned by its EXIF orientation, unless the option `upright` says
-    whether to turn.
+    raw: a PNG, JPEG, WebP or BMP, whatever its name says. Pillow converts palettes, one bit a pixel
+    and CMYK to grey or RGB, without colour profiles. Transparent pixels are laid on white. Of a
+    camera's JPEG with several pictures the first is taken. Raises DataError, naming `where`, for an
+    image that is damaged or has more than 2^24 pixels, more than 8 bits a channel (which could be
+    converted in several ways) or several frames, and for one that is stored turned by EXIF, unless
+    the option `upright` says whether to turn it.
     """
-    size, crop = dataset.image_size, dataset.options.get("crop")
+    options, size, crop = dataset.options, dataset.image_size, dataset.options.crop
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as opened:
             _refuse(opened, where)
-            image = _upright(opened, dataset.options.get("upright"), where)
+            image = _upright(opened, options.upright, where)
             if image.has_transparency_data:
                 above = image.convert("RGBA")
                 image = Image.new("RGBA", above.size, "white")
@@ -49,7 +50,7 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{where}: not a readable image: {said}") from None
-    if dataset.options.get("square"):
+    if options.square:
         crop = min(image.size)
     if crop:
         if min(image.size) < crop:
@@ -57,19 +58,18 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
         left, top = (image.width - crop) // 2, (image.height - crop) // 2
         image = image.crop((left, top, left + crop, top + crop))
     if image.size != (size, size):
-        if not dataset.options.get("resize"):
+        if not options.resize:
             raise DataError(
                 f"{where}: is {image.width} x {image.height}, must be {size} x {size} "
                 "(or say resize: true in the dataset's options)"
             )
-        kernel = RESAMPLING[dataset.options.get("resample", "lanczos")]
-        image = image.resize((size, size), kernel)
+        image = image.resize((size, size), RESAMPLING[options.resample or "lanczos"])
     pixels = np.asarray(image)
     return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def _refuse(opened: Image.Image, where: str) -> None:
-    """What cannot become 8-bit pixels in one way; nothing is decoded yet."""
+    """Refuse an image that can become 8-bit pixels in several ways, before it is decoded."""
     if opened.width * opened.height > PIXELS:
         raise DataError(f"{where}: {opened.size} is more than {PIXELS} pixels")
     # Pillow cuts grey levels above 255 off and drops half of a colour's bits.
@@ -97,18 +97,19 @@ def read_image_folder(
 ) -> Decoded:
     """Images of a folder, tar or zip, split by name patterns, a partition file or counts.
 
-    With `labels: folder` the classes are the folders of the training images, by name. What counts
-    as a file of it says `archives.members`, what as an image `decode`; both raise DataError. new:
-    gives the arrays; beside them there is one image in memory at a time, and the names of all.
+    With `labels: folder` the classes are the folders of the training images, by name. new: gives
+    the arrays; beside the arrays, memory holds one image at a time and the names of all images.
+    Raises DataError for files that `archives.members` refuses, images that `decode` refuses, and
+    numbers of images or classes that differ from the dataset's.
     """
     path = paths[0]
-    pattern = dataset.options.get("pattern", ANY_IMAGE)
+    pattern = dataset.options.pattern or ANY_IMAGE
     sides = _split(dataset, archives.listing(path, pattern), paths)
     # Slot of each training image, and of each test image counted down from -1.
     slots: dict[str, int] = {}
     arrays = []
     for part, chosen in zip(("train", "test"), sides, strict=True):
-        expected = dataset.images[part]
+        expected = getattr(dataset.images, part)
         if len(chosen) != expected:
             raise DataError(f"{path}: {len(chosen)} {part} images, must be {expected}")
         # Only the training images are put into the fixed order; the test ones stay by name.
@@ -131,8 +132,8 @@ def read_image_folder(
 
 
 def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None:
-    """Of the training images in their fixed order."""
-    if "labels" not in dataset.options:
+    """The labels of the training images in their fixed order; None if the dataset has none."""
+    if dataset.options.labels is None:
         return None
     folders = [name.rpartition("/")[0] for name in train]
     known = {folder: label for label, folder in enumerate(sorted(set(folders)))}
@@ -145,14 +146,15 @@ def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None
 def _split(
     dataset: Dataset, found: list[str], paths: tuple[Path, ...]
 ) -> tuple[list[str], list[str]]:
+    """The names of the training images and those of the test images."""
     options = dataset.options
-    if "train" in options:
+    if options.train is not None and options.test is not None:
         train, test = (
-            [name for name in found if re.fullmatch(options[part], name)]
-            for part in ("train", "test")
+            [name for name in found if re.fullmatch(pattern, name)]
+            for pattern in (options.train, options.test)
         )
         return train, test
-    if "partition" in options:
+    if options.partition is not None:
         parts = _partition(paths[1])
         by_part: dict[str, list[str]] = {"0": [], "1": [], "2": []}
         for name in found:
@@ -161,12 +163,13 @@ def _split(
                 raise DataError(f"{paths[1]}: lacks {base}, which {paths[0]} holds")
             by_part[parts[base]].append(name)
         return by_part["0"], by_part["2"]
-    total = dataset.images["train"] + dataset.images["test"]
+    train_images = dataset.images.train
+    total = train_images + dataset.images.test
     if len(found) != total:
         raise DataError(f"{paths[0]}: {len(found)} images, must be {total} (train and test)")
-    if options.get("shuffle"):
+    if options.shuffle:
         found = [found[k] for k in permutation(total)]
-    return found[: dataset.images["train"]], sorted(found[dataset.images["train"] :])
+    return found[:train_images], sorted(found[train_images:])
 
 
 def _partition(path: Path) -> dict[str, str]:
@@ -204,13 +207,13 @@ def read_photo_patches(
             raise DataError(f"{dataset.name}: no {which} photograph among its files")
     train, test = (
         np.stack([_patch(sides[side], dataset.image_size, random) for _ in range(count)])
-        for side, count in ((False, dataset.images["train"]), (True, dataset.images["test"]))
+        for side, count in ((False, dataset.images.train), (True, dataset.images.test))
     )
     return Decoded(train, test)
 
 
 def _patch(photographs: list[np.ndarray], size: int, random: np.random.Generator) -> np.ndarray:
-    # Whole-number box means use no library's resampling, so only the JPEG decoder may differ.
+    # Means over boxes of whole pixels are the same everywhere; only decoders of JPEG may differ.
     for _ in range(1000):
         photograph = photographs[random.integers(len(photographs))]
         scale = int(random.integers(SCALES[0], SCALES[-1] + 1))

@@ -1,4 +1,4 @@
-"""What is held in memory and what is read from its file: a matter of size, never of numbers."""
+"""Whether an array is held in memory or read from its file, which changes no number."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from workflows.data.registry import DataError
+from workflows.errors import ConfigError
 
-# Of the memory that is available, what one array may take: beside it are a model, other jobs and
-# the system's cache of the very files that are read.
+# The share of the available memory that one array may take. The rest is for the model, other jobs
+# and the system's cache of the files that are read.
 SHARE = 0.25
-# GiB that an array may take instead, where the share is not what is wanted.
+# Names how many GiB an array may take, in place of the share.
 VARIABLE = "CODEBOOK_IN_MEMORY"
 GIB = 2**30
 MEMINFO = Path("/proc/meminfo")
-# Limit and use of this process's control group, in versions 2 and 1: what a scheduler allows a job.
+# Limit and use of this process's control group (versions 2 and 1), by which schedulers limit jobs.
 GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (
@@ -27,8 +27,8 @@ GROUPS = (
 
 
 def available() -> int:
-    """Bytes that this process could still take without others losing any, by the machine and by
-    its control group.
+    """Bytes that this process could still take: what the machine has free, or less if the control
+    group of the process allows less.
     """
     free = [_of_machine()]
     for limit, used in GROUPS:
@@ -48,7 +48,7 @@ def _of_machine() -> int:
 
 
 def largest_held() -> int:
-    """Bytes up to which an array is held in memory. Raises DataError for a bad variable."""
+    """Bytes up to which an array is held in memory. Raises ConfigError for a bad variable."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return int(SHARE * available())
@@ -57,17 +57,17 @@ def largest_held() -> int:
     except ValueError:
         size = -1.0
     if not 0 <= size < float("inf"):
-        raise DataError(f"{VARIABLE}={wanted}: must be a number of GiB, 0 or more")
+        raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB, 0 or more")
     return int(size * GIB)
 
 
 def hold(array: np.ndarray) -> np.ndarray:
-    """A memory-mapped array, copied into memory if it is small enough, else as it is."""
+    """Copy a memory-mapped array into memory if it is small enough; else return it as it is."""
     return np.array(array) if array.nbytes <= largest_held() else array
 
 
 def gather(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`array[rows]`, read in the order of the file: rows in any order, each as often as wanted."""
+    """`array[rows]`, read in the order of the file. Rows may come in any order and repeat."""
     order = np.argsort(rows, kind="stable")
     found = np.empty((len(rows), *array.shape[1:]), array.dtype)
     found[order] = array[rows[order]]

@@ -1,8 +1,8 @@
 """Whether a dataset is prepared, and whether preparing it today would give something else.
 
-A dataset is prepared again when its reader's version, its settings or the files that it is read
-from change. File times are looked at, not contents. Which finished cells a new preparation concerns
-is known afterwards, by the digests of its arrays.
+A dataset is prepared again when its reader's version, its settings or its source files change.
+Source files are compared by size and time, not by content. The digests of the new arrays then tell
+which finished cells no longer fit.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from workflows.data.registry import READERS, Dataset
+from workflows.config.datasets import READERS, Dataset
 from workflows.data.sources import first_on_disk
 
-# What decides a dataset's arrays: not its title, its licence or where it was found.
-DECIDES = ("reader", "options", "images", "validation", "image_size", "channels", "classes")
+# The settings that decide the arrays; the title, for example, does not.
+DECIDES = {"reader", "options", "images", "validation", "image_size", "channels", "classes"}
 
 
 def settings_of(dataset: Dataset) -> dict[str, Any]:
-    """What a dataset's description says of its arrays, and the version of its reader."""
-    chosen = {key: getattr(dataset, key) for key in DECIDES}
-    return json.loads(json.dumps({**chosen, "version": READERS[dataset.reader].version}))
+    """The settings of a dataset that decide its arrays, and the version of its reader."""
+    settings = dataset.model_dump(mode="json", include=DECIDES)
+    # Only the options that the file gives, so that a new option prepares no old dataset again.
+    settings["options"] = dataset.options.model_dump(mode="json", exclude_unset=True)
+    return {**settings, "version": READERS[dataset.reader].version}
 
 
 def listing(paths: Iterable[Path]) -> str:
@@ -48,8 +50,8 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def missing(folder: Path) -> str:
-    """Why the last preparation in `folder` found no source; empty if it did, or there was none."""
-    return _said(folder).get("missing", "")
+    """Why the last preparation in `folder` found no source; empty if it found one or never ran."""
+    return _content(folder).get("missing", "")
 
 
 def is_prepared(folder: Path) -> bool:
@@ -59,24 +61,23 @@ def is_prepared(folder: Path) -> bool:
 
 
 def changed(dataset: Dataset, folder: Path) -> bool:
-    """Whether a dataset that was prepared in `folder` would be prepared otherwise today.
+    """Whether preparing a dataset today would use other settings or files than `folder` did.
 
-    False for a dataset that was never prepared. A dataset whose source files are gone stays as it
-    was prepared.
+    False if the dataset was never prepared. If its source files are gone, only settings count.
     """
     if not (folder / "dataset.json").exists() or missing(folder):
         return False
-    record = _said(folder)
+    record = _content(folder)
     if record.get("settings") != settings_of(dataset):
         return True
     found = first_on_disk(dataset)
     return found is not None and record.get("files") != listing(found.paths)
 
 
-def _said(folder: Path) -> dict[str, Any]:
+def _content(folder: Path) -> dict[str, Any]:
     """The content of dataset.json; empty if there is none or the file is damaged."""
     try:
         record = json.loads((folder / "dataset.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -6,11 +6,9 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pooch
-
-from workflows.data.registry import DataError, Dataset
+from workflows.config.datasets import Dataset, Download, Source
+from workflows.errors import ConfigError, DataError
 
 VARIABLE = "CODEBOOK_DATA"
 
@@ -33,7 +31,7 @@ def absence(dataset: Dataset) -> str | None:
     This looks at local files and installed packages only. A dataset with a URL counts as available:
     whether the download succeeds is known once `obtain` has tried.
     """
-    if first_on_disk(dataset) or any(source["kind"] == "url" for source in dataset.sources):
+    if first_on_disk(dataset) or any(source.kind == "url" for source in dataset.sources):
         return None
     return _advice(dataset)
 
@@ -48,14 +46,13 @@ def obtain(dataset: Dataset, downloads: Path) -> Found:
         return found
     failures = []
     for source in dataset.sources:
-        if source["kind"] == "url":
+        if source.kind == "url":
             try:
-                paths = tuple(_download(file, downloads) for file in source["files"])
+                paths = tuple(_download(file, downloads) for file in source.files)
             except (OSError, ValueError) as error:
                 failures.append(" ".join(str(error).split()))
             else:
-                urls = ", ".join(file["url"] for file in source["files"])
-                return Found(paths, f"downloaded from {urls}")
+                return Found(paths, f"downloaded from {_named(source)}")
     tried = f" (download failed: {'; '.join(failures)})" if failures else ""
     raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{tried}")
 
@@ -66,23 +63,33 @@ def first_on_disk(dataset: Dataset) -> Found | None:
         paths = _paths(source)
         if paths and all(path.exists() for path in paths):
             # The record must not depend on where a user's folder happens to be.
-            return Found(paths, f"{source['kind']}: {', '.join(source['files'])}")
+            return Found(paths, f"{source.kind}: {_named(source)}")
     return None
 
 
-def _paths(source: dict[str, Any]) -> tuple[Path, ...] | None:
-    if source["kind"] == "system":
-        return tuple(Path(file) for file in source["files"])
-    if source["kind"] == "package":
-        roots = [(_package(file.partition("/")[0]), file) for file in source["files"]]
+def _paths(source: Source) -> tuple[Path, ...] | None:
+    """Where the files of a source would be on this disk; None if the source has no place here."""
+    if source.kind == "system":
+        return tuple(Path(file) for file in source.files)
+    if source.kind == "package":
+        roots = [(_package(file.partition("/")[0]), file) for file in source.files]
         paths = [root / file.partition("/")[2] for root, file in roots if root]
         return tuple(paths) if len(paths) == len(roots) else None
-    if source["kind"] == "local" and os.environ.get(VARIABLE):
+    if source.kind == "local" and os.environ.get(VARIABLE):
         root = Path(os.environ[VARIABLE]).expanduser()
         if not root.is_dir():
-            raise DataError(f"{VARIABLE}={root}: no such folder; name an existing one or unset it")
-        return tuple(root / file for file in source["files"])
+            raise ConfigError(
+                f"{VARIABLE}={root}: no such folder; name an existing one or unset it"
+            )
+        return tuple(root / file for file in source.files)
     return None
+
+
+def _named(source: Source) -> str:
+    """The files of a source as its dataset names them, in one line."""
+    if source.kind == "url":
+        return ", ".join(file.url for file in source.files)
+    return ", ".join(source.files)
 
 
 def _package(name: str) -> Path | None:
@@ -91,23 +98,29 @@ def _package(name: str) -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
-def _download(file: dict[str, Any], folder: Path) -> Path:
-    url = file["url"]
-    name = url.rpartition("/")[2]
-    known = {name: f"md5:{file['md5']}"}
-    store = pooch.create(folder, "", registry=known, urls={name: url}, retry_if_failed=2)
+def _download(file: Download, folder: Path) -> Path:
+    """Download a file unless it is there already, and check its MD5. Raises OSError, ValueError."""
+    # A training imports this module and should not wait for a library that it does not use.
+    import pooch
+
+    store = pooch.create(
+        folder,
+        "",
+        registry={file.name: f"md5:{file.md5}"},
+        urls={file.name: file.url},
+        retry_if_failed=2,
+    )
     fetch = pooch.HTTPDownloader(progressbar=True, timeout=30)
-    return Path(store.fetch(name, downloader=fetch))
+    return Path(store.fetch(file.name, downloader=fetch))
 
 
 def _advice(dataset: Dataset) -> str:
     ways = []
     for source in dataset.sources:
-        files = source["files"]
-        if source["kind"] == "local":
-            ways.append(f"set {VARIABLE} to a folder that holds {', '.join(files)}")
-        elif source["kind"] == "url":
-            ways.append(f"connect to the network for {', '.join(f['url'] for f in files)}")
+        if source.kind == "local":
+            ways.append(f"set {VARIABLE} to a folder that holds {_named(source)}")
+        elif source.kind == "url":
+            ways.append(f"connect to the network for {_named(source)}")
         else:
-            ways.append(f"run `{source['install']}`")
+            ways.append(f"run `{source.install}`")
     return ", or ".join(ways) + "." + (f" {dataset.advice}" if dataset.advice else "")

@@ -7,14 +7,12 @@ measured, and records of other settings or versions as outdated. The rules call 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 
-from workflows.data import DataError
-from workflows.naming import known
-from workflows.records import State
-from workflows.schema import ConfigError
-from workflows.showing import draw_site, draw_table, draw_verdicts, read
+from workflows import cli
+from workflows.errors import known
+from workflows.records.state import State
+from workflows.render.showing import draw_site, draw_table, draw_verdicts, read
 
 
 def summary(found: Mapping[str, State]) -> str:
@@ -26,9 +24,28 @@ def summary(found: Mapping[str, State]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(budget: str, table: str | None, cell: str | None, site: bool) -> None:
+    """Draw a table, what shows a cell, the site, or all. Raises ConfigError and OSError."""
+    what = read(budget)
+    tables = list(what.grid.tables)
+    if table:
+        tables = [known(table, tables, "table")]
+    elif cell:
+        tables = what.grid.tables_of(what.grid.cell(cell).id)
+    elif site:
+        tables = []
+    if not table:
+        print(summary(what.found))
+    for name in tables:
+        draw_table(what, name)
+    if not table:
+        gallery = draw_verdicts(what)
+        if not cell:
+            print(f"Open {draw_site(gallery, what.results, what.figures)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="render", description=__doc__)
     parser.add_argument("--budget", default="embedded")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--table", help="only this table and its figures")
@@ -36,29 +53,4 @@ def main() -> int:
         "--cell", help="only the tables and figures that show this cell, numbers and verdicts"
     )
     which.add_argument("--site", action="store_true", help="only numbers, verdicts and pages")
-    arguments = parser.parse_args()
-    try:
-        budget = read(arguments.budget)
-        tables = list(budget.grid.tables)
-        if arguments.table:
-            tables = [known(arguments.table, tables, "no table")]
-        elif arguments.cell:
-            tables = budget.grid.tables_of(budget.grid.cell(arguments.cell).id)
-        elif arguments.site:
-            tables = []
-        if not arguments.table:
-            print(summary(budget.found))
-        for table in tables:
-            draw_table(budget, table)
-        if not arguments.table:
-            gallery = draw_verdicts(budget)
-            if not arguments.cell:
-                print(f"Open {draw_site(gallery, budget.results, budget.figures)}")
-    except (ConfigError, DataError, OSError) as error:
-        print(f"render: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(parser, main)

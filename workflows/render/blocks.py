@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from workflows.intervals import Interval, interval
-from workflows.render.numbers import HIGHER_IS_BETTER, parse
-from workflows.render.plan import Plan
+from workflows.config.names import METRICS
+from workflows.config.plan import Absent, Plan
+from workflows.records.intervals import Interval, interval
+from workflows.records.published import as_number
 
 NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0)
 
@@ -48,7 +47,8 @@ class Block:
 def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str) -> list[Block]:
     """The blocks of a table: its datasets in order, for each the protocols that were measured.
 
-    measured, published: of the schemas of those names. Raises KeyError for an unknown table.
+    measured, published: lines that are Measured and Published. Raises ConfigError for an unknown
+    table.
     """
     found = []
     for dataset in plan.datasets_of(table):
@@ -62,28 +62,28 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
         for protocol in protocols:
             theirs = published[published["table"] == table] if protocol == beside else None
             found.append(_block(plan, ours, theirs, table, dataset, protocol))
-    absent = [entry for entry in plan.absent if entry["table"] == table]
+    absent = [entry for entry in plan.absent if entry.table == table]
     return found + [_absent(plan, entry, published) for entry in absent]
 
 
 def unmeasured(plan: Plan, table: str) -> str:
     """The protocol of a table that nothing is measured of: that of the published numbers."""
-    return "samples" if plan.tables[table].get("stage", 1) == 2 else "as_published"
+    return "samples" if plan.tables[table].stage == 2 else "as_published"
 
 
-def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Block:
+def _absent(plan: Plan, entry: Absent, published: pd.DataFrame) -> Block:
     """The block of a dataset that this budget has none for: the rows, with what was published."""
-    table, dataset = entry["table"], entry["dataset"]
+    table, dataset = entry.table, entry.dataset
     printed = _printed(published[published["table"] == table], dataset)
     nothing = {key: float("nan") for key in ("mean", "low", "high", "images")}
     nothing |= {"seeds": 0, "best": False}
     lines = [
         {"row": row, "metric": metric, **nothing}
         | {"published": printed.get((row, metric), ""), "difference": float("nan")}
-        for row in entry["rows"]
-        for metric in plan.tables[table]["metrics"]
+        for row in entry.rows
+        for metric in plan.tables[table].metrics
     ]
-    state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None, "note": entry["note"]}
+    state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None, "note": entry.note}
     return Block(
         table=table,
         dataset=dataset,
@@ -91,7 +91,7 @@ def _absent(plan: Plan, entry: Mapping[str, Any], published: pd.DataFrame) -> Bl
         published_dataset=dataset,
         compared=False,
         lines=pd.DataFrame(lines),
-        rows=pd.DataFrame([{"row": row, **state} for row in entry["rows"]]),
+        rows=pd.DataFrame([{"row": row, **state} for row in entry.rows]),
         features=pd.DataFrame(columns=["metric", "features"]),
         evidence=_evidence(published[published["table"] == table], dataset),
     )
@@ -122,24 +122,28 @@ def _block(
     printed = _printed(theirs, real) if theirs is not None else {}
     lines, rows = [], []
     cells_of = plan.rows_of(table, dataset)
-    longest = max(plan.knobs(cell)["epochs"] for cells in cells_of.values() for cell in cells)
-    batches = {row: plan.knobs(cells[0])["batch_size"] for row, cells in cells_of.items()}
+    longest = max(plan.knobs(cell).epochs for cells in cells_of.values() for cell in cells)
+    batches = {row: plan.knobs(cells[0]).batch_size for row, cells in cells_of.items()}
     usual = statistics.mode(batches.values())
     # Rows of published numbers alone have no cells; they are shown where the source has them.
     said = {row for row, _ in printed}
-    order = plan.tables[table].get("order", list(cells_of))
-    wanted = {row: cells_of.get(row, []) for row in order if row in cells_of or row in said}
+    wanted = {
+        row: cells_of.get(row, [])
+        for row in plan.tables[table].order
+        if row in cells_of or row in said
+    }
     usable = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
-    best = {metric: best_row(usable, metric) for metric in plan.tables[table]["metrics"]}
+    best = {metric: best_row(usable, metric) for metric in plan.tables[table].metrics}
     for row, cells in wanted.items():
         here = ours[ours["row"] == row]
         good = usable[usable["row"] == row]
         # The caption has them all; whose is which is the row's to say.
         batch = f"batch {batches[row]}" if batches.get(row, usual) != usual else ""
         rows.append({"row": row, **_state(here, good, cells, longest, batch)})
-        for metric in plan.tables[table]["metrics"]:
+        for metric in plan.tables[table].metrics:
             of_metric = good[good["metric"] == metric]
             text = printed.get((row, metric), "")
+            number = as_number(text) if compared and text else float("nan")
             found = interval(of_metric["value"].to_numpy()) if len(of_metric) else NOTHING
             lines.append(
                 {
@@ -152,7 +156,7 @@ def _block(
                     "best": row == best[metric],
                     "images": of_metric["images"].max(),
                     "published": text,
-                    "difference": found.mean - parse(text) if compared and text else float("nan"),
+                    "difference": found.mean - number,
                 }
             )
     networks = ours[(ours["protocol"] == protocol) & (ours["features"] != "")]
@@ -178,7 +182,7 @@ def best_row(measured: pd.DataFrame, metric: str) -> str | None:
     wide = lines.pivot_table(index="seed", columns="row", values="value")
     if wide.shape[1] < 2:
         return None
-    gains = wide if metric in HIGHER_IS_BETTER else -wide
+    gains = wide if METRICS[metric] else -wide
     first = str(gains.mean().idxmax())
     for other in gains.columns.drop(first):
         gain = (gains[first] - gains[other]).dropna().to_numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from workflows.render.plan import Plan
+from workflows.config.plan import Plan
 
 MISSING = "no measurements"
 
@@ -40,7 +40,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Collected:
-    """A plan and its collected numbers, data frames of the schemas of these names.
+    """A plan and its collected numbers, whose lines are Measured, Curve and Codes.
 
     Pictures and films are read from the folders of their cells.
     """
@@ -50,7 +50,7 @@ class Collected:
     curves: pd.DataFrame
     codes: pd.DataFrame
 
-    def knobs(self, cell: str) -> Mapping[str, Any]:
+    def knobs(self, cell: str) -> Any:
         """The settings of a cell."""
         return self.plan.knobs(cell)
 
@@ -113,11 +113,11 @@ class Collected:
 
         kind: "neighbours" for samples above the training images nearest to them.
         """
-        name = kind or ("samples" if self.plan.stage_of(cell) == 2 else "reconstructions")
-        path = Path(self.plan.cells[cell]["folder"], f"{name}.png")
+        name = kind or ("samples" if self.plan.cells[cell].stage == 2 else "reconstructions")
+        path = Path(self.plan.cells[cell].folder, f"{name}.png")
         return path if cell in self._trained and path.is_file() else None
 
     def film(self, cell: str) -> Path | None:
         """The film of a cell's training in the cell's folder, if there is one."""
-        path = Path(self.plan.cells[cell]["folder"]) / "film.safetensors"
+        path = Path(self.plan.cells[cell].folder, "film.safetensors")
         return path if path.is_file() else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from workflows.config.plan import Plan
+from workflows.render import captions
 from workflows.render.collected import Collected
-from workflows.render.plan import Plan
 
 SHOWN = 4  # of a list; the tables have the rest
 NOTHING = "Nothing is measured."
@@ -22,7 +23,9 @@ def lengths(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
 
     rows: dataset -> the rows that are meant, none for all of them.
     """
-    return _by_dataset(plan, {name: plan.trained(table, name, rows[name]) for name in rows})
+    return _by_dataset(
+        plan, {name: captions.trained(plan, table, name, rows[name]) for name in rows}
+    )
 
 
 def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
@@ -32,8 +35,10 @@ def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str
     rows: dataset -> the rows that are meant.
     """
     texts = [lengths(plan, table, rows)] + [
-        _by_dataset(plan, {name: "; ".join(told(table, name, rows[name])) for name in rows}, ". ")
-        for told in (plan.networks_of, plan.first_stages_of)
+        _by_dataset(
+            plan, {name: "; ".join(told(plan, table, name, rows[name])) for name in rows}, ". "
+        )
+        for told in (captions.networks, captions.first_stages)
     ]
     return " ".join(f"{text}." for text in texts if text)
 
@@ -57,14 +62,14 @@ def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
     if not done:
         return f"Budget {plan.title}."
     said = f"Budget {plan.title}: {lengths(plan, table, done)}."
-    below = {name: plan.trained_below(table, name, done[name]) for name in done}
+    below = {name: captions.trained_below(plan, table, name, done[name]) for name in done}
     return f"{said} First stages: {_by_dataset(plan, below)}." if any(below.values()) else said
 
 
 def seeds_planned(data: Collected, table: str) -> list[int]:
     """The seeds of a table's runs."""
     lines = data.plan.lines_of(table)
-    return sorted({data.knobs(line["cell"])["seed"] for line in lines})
+    return sorted({data.knobs(line.cell).seed for line in lines})
 
 
 def means(drawn: Mapping[str, int], planned: Sequence[int], marks: str) -> str:
@@ -96,7 +101,7 @@ def failures(data: Collected, table: str, drawn: Iterable[str]) -> list[str]:
             for cell, reason in runs.failed.items():
                 name = f"{runs.row} on {short(data.plan, dataset)}"
                 names = found.setdefault(reason.rstrip("."), {})
-                names.setdefault(name, []).append(data.knobs(cell)["seed"])
+                names.setdefault(name, []).append(data.knobs(cell).seed)
     said = [
         f"× {_few([name + (f', {numbered(of)}' if several else '') for name, of in names.items()])}"
         f" ({reason})."

@@ -1,4 +1,4 @@
-"""How a metric's value is read and printed."""
+"""How a metric's value is printed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,6 @@ DIGITS = {
 UNITS = {"PSNR": "dB", "usage": "%"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 ABSENT = "n/a"
-HIGHER_IS_BETTER = frozenset({"PSNR", "SSIM", "precision", "recall", "usage", "perplexity"})
-
-
-def parse(text: str) -> float:
-    """A published value; '100.0%' is 1. Raises ValueError."""
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 def shown(metric: str, value: float | None, sign: bool = False) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from workflows.render import escape
+from workflows.config.plan import Plan
+from workflows.render import captions, escape
 from workflows.render.blocks import Block
 from workflows.render.numbers import ABSENT, heading, shown
-from workflows.render.plan import Plan, length
 
 PROTOCOLS = {
     "exact": "exact protocol",
@@ -84,19 +84,19 @@ def caption(block: Block, plan: Plan) -> str:
     """Title, budget, dataset, protocol, epochs, seeds and networks behind a block, as one line."""
     record = plan.tables[block.table]
     parts = [
-        f"{record['title']}: {record['caption']}",
+        f"{record.title}: {record.caption}",
         f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}",
         f"Budget {plan.title}",
         _extent(block, plan),
-        *plan.networks_of(block.table, block.dataset, _measured(block)),
-        *plan.first_stages_of(block.table, block.dataset, _measured(block)),
+        *captions.networks(plan, block.table, block.dataset, _measured(block)),
+        *captions.first_stages(plan, block.table, block.dataset, _measured(block)),
     ]
-    if record.get("stage", 1) == 2 and _measured(block):
-        parts.append(f"N samples against {plan.reference_of(block.dataset)} training images")
+    if record.stage == 2 and _measured(block):
+        parts.append(f"N samples against {captions.reference(plan, block.dataset)} training images")
     if (block.lines["published"] != "").any():
         parts += _comparison(block, plan)
         parts.append(f"Published: {'; '.join(block.evidence)}")
-    wanted = block.features[block.features["metric"].isin(record["metrics"])]
+    wanted = block.features[block.features["metric"].isin(record.metrics)]
     for network, group in wanted.groupby("features", sort=False):
         parts.append(f"{', '.join(group['metric'])}: {network}")
     return ". ".join(parts) + "."
@@ -111,8 +111,8 @@ def _extent(block: Block, plan: Plan) -> str:
     if not epochs:
         return "Nothing measured"
     seeds = int(block.rows["seeds"].max())
-    sizes = plan.training_of(block.table, block.dataset, _measured(block))
-    text = length(epochs, sizes) + ", "
+    sizes = captions.training_sizes(plan, block.table, block.dataset, _measured(block))
+    text = captions.length(epochs, sizes) + ", "
     if seeds == 1:
         return text + "1 seed"
     return text + f"{seeds} seeds (mean ± half of its 95 % interval; {BOLD})"
@@ -126,7 +126,7 @@ def _comparison(block: Block, plan: Plan) -> list[str]:
         return [f"Published numbers are of {real}, so no difference is taken"]
     if not block.compared:
         return ["Published numbers follow another protocol, so no difference is taken"]
-    if plan.tables[block.table].get("stage", 1) == 2:
+    if plan.tables[block.table].stage == 2:
         return ["Difference: ours minus published, which is 50,000 samples"]
     if block.published_dataset not in PUBLISHED_LENGTH:
         return ["Difference: ours minus published, whose length and number of images are not known"]
@@ -139,7 +139,7 @@ def _comparison(block: Block, plan: Plan) -> list[str]:
 
 def markdown(blocks: list[Block], plan: Plan) -> str:
     """A document: per block a heading, its caption and the table."""
-    parts = [f"# {escape.markdown(plan.tables[blocks[0].table]['title'])}"]
+    parts = [f"# {escape.markdown(plan.tables[blocks[0].table].title)}"]
     for block in blocks:
         frame = _escaped(printed(block, plan, BOLD_MARKDOWN), escape.markdown, str)
         # Numbers stay the text they are: as numbers they would lose their trailing noughts.

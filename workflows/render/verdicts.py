@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from workflows.config.plan import Plan, PlannedClaim
 from workflows.render import escape
 from workflows.render.notes import training
 from workflows.render.numbers import ABSENT, shown
-from workflows.render.plan import Plan
 
 ORDER = ("reproduced", "contradicted", "undecided", "not tested at this budget")
 # Who says what is judged -> in words; of the first kind are the paper's claims.
@@ -75,18 +75,12 @@ def seeds(line: Mapping[Any, Any]) -> str:
     return f"{line['seeds']}" + (f" ({line['diverged']} diverged)" if line["diverged"] else "")
 
 
-def trained(found: pd.DataFrame, plan: Plan, claim: Mapping[str, Any]) -> str:
+def trained(found: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
     """Sentences on how the runs behind a claim's lines were trained; empty without any."""
     tested = set(found.loc[found["seeds"] > 0, "dataset"])
-    here = [name for name in plan.datasets_of(claim["table"]) if name in tested]
-    rows = [*claim["of"], *claim.get("than", ())]
-    meant = dict.fromkeys(here, rows)
-    return f"Trained: {training(plan, claim['table'], meant)}" if here else ""
-
-
-def caveat(claim: Mapping[str, Any]) -> list[str]:
-    """What a reader of a claim's verdicts must know, if there is something."""
-    return [claim["caveat"]] if "caveat" in claim else []
+    here = [name for name in plan.datasets_of(claim.table) if name in tested]
+    meant = {name: [*claim.of, *claim.than] for name in here}
+    return f"Trained: {training(plan, claim.table, meant)}" if here else ""
 
 
 def effect(line: dict[Any, Any]) -> str:
@@ -109,15 +103,16 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
         READING,
     ]
     for claim in plan.claims:
-        lines = found[found["claim"] == claim["id"]]
-        body = printed(lines, plan, claim["table"])
+        about = claim.about
+        lines = found[found["claim"] == claim.about.id]
+        body = printed(lines, plan, claim.table)
         body["dataset"] = body["dataset"].map(escape.markdown)
         parts += [
-            f"## {claim['id'].replace('_', ' ')}",
-            escape.markdown(" ".join((f"{claim['claim']} ({claim['source']})", *caveat(claim)))),
+            f"## {about.id.replace('_', ' ')}",
+            escape.markdown(f"{about.claim} ({about.source}) {about.caveat or ''}".rstrip()),
             body.to_markdown(index=False, disable_numparse=True),
             escape.markdown(trained(lines, plan, claim)),
         ]
-    kinds = dict.fromkeys(claim["kind"] for claim in plan.claims)
+    kinds = dict.fromkeys(claim.about.kind for claim in plan.claims)
     parts.append("\n".join(f"- {kind.replace('_', ' ')}: {KINDS[kind]}" for kind in kinds))
     return "\n\n".join(parts) + "\n"

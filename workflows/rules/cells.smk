@@ -1,12 +1,12 @@
 # Every cell's numbers, without tables and figures.
 rule all_cells:
     input:
-        lambda wildcards: records_of(),
+        lambda wildcards: RUN.records_of(),
 
 
 rule train:
     input:
-        unpack(unless_finished(training_files, training=True)),
+        unpack(unless_finished(training_files, "train")),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/log.csv",
@@ -14,29 +14,27 @@ rule train:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=of_stage(TRAINED, 1),
+        cell=RUN.makeable(RUN.needed.train, stage=1),
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("train"),
         mem_mb=memory("train"),
-        # That share each batch; no parameter, for the model is the same.
+        # That share each batch of a VQGAN; no parameter, for the model is the same.
         processes=1,
     params:
-        spec=spec_of,
-        versions=training_versions_of,
+        spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
         data=data_of,
-        folder=folder_of,
-        weights=lambda wildcards: f"--weights {WEIGHTS}" if larger(wildcards) else "",
-        film="",
+        folder=CELL,
+        weights=WEIGHTS,
     message:
         "Train {wildcards.cell}"
     shell:
         "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --versions {params.versions:q} --threads 1"
-        " --processes {resources.processes} {params.weights} {params.film} 2>&1 | tee {log}"
+        " --out {params.folder} --weights {params.weights} --threads {threads}"
+        " --processes {resources.processes} 2>&1 | tee {log}"
 
 
 use rule train as train_filmed with:
@@ -46,9 +44,7 @@ use rule train as train_filmed with:
         f"{CELL}/train.json",
         f"{CELL}/film.safetensors",
     wildcard_constraints:
-        cell=FILMED,
-    params:
-        film="--film",
+        cell=RUN.makeable(name for name in RUN.needed.train if PLAN.cells[name].filmed),
 
 
 ruleorder: train_filmed > train
@@ -65,35 +61,33 @@ rule evaluate:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=of_stage(MEASURED, 1),
+        cell=RUN.makeable(RUN.needed.evaluate, stage=1),
     # A cell is finished before another is begun, so that a long run has results early.
     priority: 1
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("evaluate"),
         mem_mb=memory("evaluate"),
     params:
-        folder=folder_of,
+        folder=CELL,
         data=data_of,
         weights=WEIGHTS,
-        protocols=protocols_of,
-        references=references_of,
-        fid_images=fid_images(),
-        lpips_images=lpips_images(),
-        versions=evaluation_versions_of,
+        evaluation=lambda wildcards: PLAN.cells[
+            wildcards.cell
+        ].evaluation.model_dump_json(),
     message:
         "Evaluate {wildcards.cell}"
     shell:
         "python -m workflows.steps.evaluate --cell {params.folder} --data {params.data}"
-        " --weights {params.weights} --protocols {params.protocols}"
-        " --fid-images {params.fid_images} --lpips-images {params.lpips_images}"
-        " --reference {params.references} --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
+        " --weights {params.weights} --reference {input.references}"
+        " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
-# A file of a cell that is not of this budget, or whose dataset cannot be had.
+# A file of a cell that is not of this budget, or whose dataset cannot be had. The files of finished
+# cells are there, and no rule makes them.
 rule no_such_cell:
     input:
         refused,
@@ -102,9 +96,21 @@ rule no_such_cell:
     log:
         f"logs/{BUDGET}/{{cell}}/{{file}}.log",
     wildcard_constraints:
-        cell=f"(?!(?:{matching(MEASURED)}|{FINISHED})/){ANY_CELL}",
+        cell=f"(?!(?:{RUN.makeable(RUN.needed.evaluate)}|{FINISHED})/){ANY_CELL}",
         file="[^/]+",
     conda:
         "../../environment.yml"
     shell:
         "false > {log}"
+
+
+# The model of a finished cell, which came without it.
+use rule no_such_cell as no_model with:
+    wildcard_constraints:
+        cell=pattern(
+            name
+            for name, state in RUN.found.items()
+            if state.finished
+            and not Path(PLAN.cells[name].folder, "model.safetensors").exists()
+        ),
+        file="model.safetensors",

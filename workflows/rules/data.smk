@@ -2,7 +2,10 @@
 # which cells can be made is known when the download has been tried.
 checkpoint prepare:
     input:
-        due_dataset,
+        # Newer than the images if what they were prepared from has changed.
+        lambda wildcards: due(
+            f"datasets/{wildcards.dataset}", wildcards.dataset in RUN.prepared_now
+        ),
     output:
         # Kept if preparing fails: it says which images the cells here were trained on.
         update(f"{DATA}/{{dataset}}/dataset.json"),
@@ -26,7 +29,7 @@ checkpoint prepare:
 
 checkpoint weights:
     input:
-        due(Path(".cache/due/weights"), NEW_WEIGHTS),
+        due("weights", RUN.new_weights),
     output:
         expand(f"{WEIGHTS}/{{network}}.safetensors", network=NETWORKS),
         # Kept if converting fails: they say by which weights the cells here were measured.
@@ -36,7 +39,7 @@ checkpoint weights:
     conda:
         "../../environment.yml"
     params:
-        folder=subpath(output[0], parent=True),
+        folder=WEIGHTS,
     message:
         "Verify and convert the weights of the metric networks"
     shell:
@@ -47,9 +50,9 @@ checkpoint weights:
 rule check:
     input:
         datasets=lambda wildcards: [
-            file for name in datasets_to_train_on() for file in prepared(name)
+            file for name in RUN.to_train_on() for file in prepared(name)
         ],
-        weights=weight_files(),
+        weights=WEIGHT_FILES,
     output:
         f".cache/checked/{BUDGET}.json",
     log:
@@ -57,8 +60,8 @@ rule check:
     conda:
         "../../environment.yml"
     params:
-        datasets=lambda wildcards: [f"{DATA}/{name}" for name in datasets_to_train_on()],
-        weights=lambda wildcards, input: Path(input.weights[0]).parent,
+        datasets=lambda wildcards: [f"{DATA}/{name}" for name in RUN.to_train_on()],
+        weights=WEIGHTS,
     message:
         "Check every dataset and weight file against its digest"
     shell:
@@ -69,24 +72,26 @@ rule check:
 rule reference:
     input:
         data=lambda wildcards: prepared(wildcards.dataset),
-        weights=weight_files(),
+        weights=WEIGHT_FILES,
     output:
-        f".cache/reference/{{dataset}}/{{protocol}}-{{version}}-{fid_images()}.safetensors",
+        ".cache/reference/{dataset}/{split}-{protocol}-{version}-{images}.safetensors",
     log:
-        f"logs/reference/{{dataset}}-{{protocol}}-{{version}}-{fid_images()}.log",
+        "logs/reference/{dataset}-{split}-{protocol}-{version}-{images}.log",
+    wildcard_constraints:
+        version=r"v[0-9]+\.[0-9]+",
+        images="[0-9]+",
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("reference"),
     params:
-        data=lambda wildcards, input: Path(input.data[0]).parent,
-        weights=lambda wildcards, input: Path(input.weights[0]).parent,
-        images=fid_images(),
+        data=lambda wildcards: f"{DATA}/{wildcards.dataset}",
+        weights=WEIGHTS,
     message:
-        "Inception features of {wildcards.dataset}'s test images ({wildcards.protocol})"
+        "Inception features of {wildcards.dataset}'s {wildcards.split} images ({wildcards.protocol})"
     shell:
-        "python -m workflows.steps.reference --data {params.data}"
-        " --protocol {wildcards.protocol} --images {params.images}"
-        " --weights {params.weights} --out {output} 2>&1 | tee {log}"
+        "python -m workflows.steps.reference --data {params.data} --split {wildcards.split}"
+        " --protocol {wildcards.protocol} --images {wildcards.images} --weights {params.weights}"
+        " --out {output} --threads {threads} 2>&1 | tee {log}"

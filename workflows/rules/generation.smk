@@ -7,24 +7,24 @@ rule latents:
         f"logs/{BUDGET}/{{cell}}/latents.log",
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("latents"),
     params:
-        folder=folder_of,
+        folder=CELL,
         data=data_of,
-        versions=training_versions_of,
+        versions=lambda wildcards: json.dumps(PLAN.cells[wildcards.cell].versions),
     message:
         "Latents of {wildcards.cell}"
     shell:
-        "python -m workflows.steps.latents --cell {params.folder}"
-        " --data {params.data} --versions {params.versions:q} --out {output} --threads 1 2>&1 | tee {log}"
+        "python -m workflows.steps.latents --cell {params.folder} --data {params.data}"
+        " --versions {params.versions:q} --out {output} --threads {threads} 2>&1 | tee {log}"
 
 
 rule train_diffusion:
     input:
-        unpack(unless_finished(diffusion_files, training=True)),
+        unpack(unless_finished(diffusion_files, "train")),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/progress.safetensors",
@@ -33,31 +33,29 @@ rule train_diffusion:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=of_stage(TRAINED, 2),
+        cell=RUN.makeable(RUN.needed.train, stage=2),
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("train_diffusion"),
         mem_mb=memory("train_diffusion"),
         processes=1,
     params:
-        spec=training_spec_of,
-        versions=training_versions_of,
+        spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
         data=data_of,
-        folder=folder_of,
-        latents=lambda wildcards: (
-            f"--latents {latents_of(wildcards)}" if latents_of(wildcards) else ""
+        folder=CELL,
+        latents=lambda wildcards, input: (
+            f"--latents {input.latents}" if input.get("latents") else ""
         ),
-        progress=GRID.budget["generation"]["progress_samples"],
+        progress=PLAN.progress_samples,
     message:
         "Train {wildcards.cell}"
     shell:
-        "python -m workflows.steps.train_diffusion --spec {params.spec:q}"
-        " --data {params.data} {params.latents} --out {params.folder} --versions {params.versions:q}"
-        " --progress-samples {params.progress} --threads 1 --processes {resources.processes}"
-        " 2>&1 | tee {log}"
+        "python -m workflows.steps.train_diffusion --spec {params.spec:q} --data {params.data}"
+        " {params.latents} --out {params.folder} --progress-samples {params.progress}"
+        " --threads {threads} --processes {resources.processes} 2>&1 | tee {log}"
 
 
 rule sample:
@@ -71,56 +69,30 @@ rule sample:
     log:
         f"logs/{BUDGET}/{{cell}}/sample.log",
     wildcard_constraints:
-        cell=of_stage(MEASURED, 2),
+        cell=RUN.makeable(RUN.needed.evaluate, stage=2),
     priority: 1
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("sample"),
         mem_mb=memory("sample"),
     params:
-        folder=folder_of,
-        sampling=sampling_of,
-        versions=as_json(sampling_versions()),
-        stage1=lambda wildcards: (
-            f"--stage1 {Path(latents_of(wildcards)).parent} --latents {latents_of(wildcards)}"
-            if latents_of(wildcards)
+        folder=CELL,
+        evaluation=lambda wildcards: PLAN.cells[
+            wildcards.cell
+        ].evaluation.model_dump_json(),
+        stage1=lambda wildcards, input: (
+            f"--stage1 {Path(input.stage1[0]).parent} --latents {input.stage1[0]}"
+            if input.get("stage1")
             else ""
         ),
     message:
         "Sample {wildcards.cell}"
     shell:
         "python -m workflows.steps.sample --cell {params.folder}"
-        " --sampling {params.sampling:q} {params.stage1} --versions {params.versions:q}"
-        " --threads 1 2>&1 | tee {log}"
-
-
-rule training_reference:
-    input:
-        data=lambda wildcards: prepared(wildcards.dataset),
-        weights=weight_files(),
-    output:
-        f".cache/reference/{{dataset}}/train-{{version}}-{reference_images()}.safetensors",
-    log:
-        f"logs/reference/{{dataset}}-train-{{version}}-{reference_images()}.log",
-    conda:
-        "../../environment.yml"
-    threads: slots()
-    resources:
-        **GPU,
-        runtime=limit("training_reference"),
-    params:
-        data=lambda wildcards, input: Path(input.data[0]).parent,
-        weights=lambda wildcards, input: Path(input.weights[0]).parent,
-        images=reference_images(),
-    message:
-        "Inception features of {wildcards.dataset}'s training images"
-    shell:
-        "python -m workflows.steps.reference --data {params.data} --split train"
-        " --protocol samples --images {params.images}"
-        " --weights {params.weights} --out {output} 2>&1 | tee {log}"
+        " --evaluation {params.evaluation:q} {params.stage1} --threads {threads} 2>&1 | tee {log}"
 
 
 rule evaluate_samples:
@@ -135,27 +107,28 @@ rule evaluate_samples:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=of_stage(MEASURED, 2),
+        cell=RUN.makeable(RUN.needed.evaluate, stage=2),
     priority: 2
     conda:
         "../../environment.yml"
-    threads: slots()
+    threads: RUN.config.threads
     resources:
-        **GPU,
+        **SHARED,
         runtime=limit("evaluate_samples"),
         mem_mb=memory("evaluate_samples"),
     params:
-        folder=folder_of,
+        folder=CELL,
         data=data_of,
         weights=WEIGHTS,
-        reference=training_reference_of,
-        versions=evaluation_versions_of,
+        evaluation=lambda wildcards: PLAN.cells[
+            wildcards.cell
+        ].evaluation.model_dump_json(),
     message:
         "Measure the samples of {wildcards.cell}"
     shell:
-        "python -m workflows.steps.evaluate_samples --cell {params.folder}"
-        " --data {params.data} --weights {params.weights} --reference {params.reference}"
-        " --versions {params.versions:q} --threads 1 2>&1 | tee {log}"
+        "python -m workflows.steps.evaluate_samples --cell {params.folder} --data {params.data}"
+        " --weights {params.weights} --reference {input.references}"
+        " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
 ruleorder: train_diffusion > train

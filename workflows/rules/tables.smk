@@ -1,7 +1,7 @@
 rule plan:
     input:
-        due(Path(".cache/due", BUDGET, "plan"), plan_changed()),
-        lambda wildcards: files_of(GRID.cells, []),
+        due(f"{BUDGET}/plan", RUN.plan_changed()),
+        lambda wildcards: RUN.files_of(GRID.cells, []),
     output:
         f"{RESULTS}/plan.json",
     log:
@@ -11,7 +11,7 @@ rule plan:
         "../../environment.yml"
     params:
         budget=BUDGET,
-        missing=lambda wildcards: as_json(absent()),
+        missing=lambda wildcards: json.dumps(RUN.gone()),
     message:
         "Write down what the tables show"
     shell:
@@ -28,21 +28,21 @@ for TABLE in GRID.tables:
         name:
             f"table_{TABLE}"
         input:
-            lambda wildcards, table=TABLE: [*records_of(table), *films_of(table)],
-            due(
-                Path(".cache/due", BUDGET, "collected", TABLE),
-                collected_lacks(TABLE),
-            ),
+            lambda wildcards, table=TABLE: [
+                *RUN.records_of(table),
+                *RUN.films_of(table),
+            ],
+            due(f"{BUDGET}/collected/{TABLE}", RUN.lacks(TABLE)),
             plan=rules.plan.output,
-            published=published_files,
+            published=RUN.published(),
         output:
             update(
                 expand(
                     f"figures/{BUDGET}/{{file}}",
                     file=[
                         file
-                        for figure in figures_of(TABLE)
-                        for file in (f"{figure}.png", *FIGURES[figure].get("more", []))
+                        for figure in RUN.figures_of(TABLE)
+                        for file in (f"{figure}.png", *PLAN.figures[figure].more)
                     ],
                 )
             ),
@@ -58,17 +58,18 @@ for TABLE in GRID.tables:
                 ),
                 caption="../report/table.rst",
                 category="Tables",
-                subcategory=GRID.tables[TABLE]["title"],
+                subcategory=GRID.tables[TABLE].title,
             ),
             report(
                 update(
                     expand(
-                        f"figures/{BUDGET}/{{figure}}.svg", figure=figures_of(TABLE)
+                        f"figures/{BUDGET}/{{figure}}.svg",
+                        figure=RUN.figures_of(TABLE),
                     )
                 ),
                 caption="../report/figure.rst",
                 category="Figures",
-                subcategory=GRID.tables[TABLE]["title"],
+                subcategory=GRID.tables[TABLE].title,
             ),
         log:
             f"logs/{BUDGET}/tables/{TABLE}.log",
@@ -87,10 +88,10 @@ for TABLE in GRID.tables:
 
 rule site:
     input:
-        lambda wildcards: records_of(),
-        due(Path(".cache/due", BUDGET, "collected-all"), collected_lacks()),
+        lambda wildcards: RUN.records_of(),
+        due(f"{BUDGET}/collected-all", RUN.lacks()),
         plan=rules.plan.output,
-        published=published_files,
+        published=RUN.published(),
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),
     output:
         update(f"{RESULTS}/curves.csv"),

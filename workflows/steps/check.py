@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import sys
 from pathlib import Path
 
-from workflows.data import DataError, load_test, verify
+from workflows import cli
+from workflows.data import verify
+from workflows.data.cache import read_record as dataset_record
+from workflows.data.weight_sources import check_sum
+from workflows.data.weight_sources import read_record as weights_record
 from workflows.files import write_json
 
 
-def digests(datasets: list[Path], weights: Path) -> dict[str, dict[str, str]]:
-    """The sha256 of every dataset's arrays and every network, each compared with its record.
+def main(datasets: list[Path], weights: Path, out: Path) -> None:
+    """Compare the SHA-256 of all arrays and networks with their records, and write the sums down.
 
-    Raises DataError for an array and ValueError for weights that are not what was written.
+    Raises DataError for an array or weights that are not what was written.
     """
-    found: dict[str, dict[str, str]] = {}
+    sums: dict[str, dict[str, str]] = {}
     for folder in datasets:
         verify(folder)
-        _, record = load_test(folder)
-        found[record["name"]] = {part: record[part]["sha256"] for part in ("train", "test")}
-    for about in sorted(weights.glob("*.json")):
-        file = about.with_suffix(".safetensors")
-        expected = json.loads(about.read_text(encoding="utf-8"))["sha256"]
-        with file.open("rb") as handle:
-            actual = hashlib.file_digest(handle, "sha256").hexdigest()
-        if actual != expected:
-            raise ValueError(f"{file}: sha256 is {actual}, must be {expected}; delete it")
-        found[about.stem] = {"weights": actual}
-    return found
+        record = dataset_record(folder)
+        sums[record.name] = {"train": record.train.sha256, "test": record.test.sha256}
+    for file in sorted(weights.glob("*.json")):
+        expected = weights_record(weights, file.stem).sha256
+        sums[file.stem] = {"weights": check_sum(file.with_suffix(".safetensors"), expected)}
+    write_json(out, sums)
+    print(f"{len(sums)} datasets and networks are what they should be")
 
 
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for a file that was altered."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", type=Path, nargs="*", required=True, help="their folders")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    try:
-        found = digests(arguments.datasets, arguments.weights)
-    except (DataError, OSError, ValueError, KeyError) as error:
-        print(f"check: {error}", file=sys.stderr)
-        return 1
-    write_json(arguments.out, found)
-    print(f"{len(found)} datasets and networks are what they should be")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(parser, main)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +11,20 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from workflows import devices
-from workflows.data import DataError, load_train
-from workflows.evaluation import COLUMNS, inception_features
+from workflows import cli
+from workflows.config.plan import PlannedEvaluation
+from workflows.config.provenance import origin
+from workflows.config.records import SamplingRecord, read
+from workflows.data import load_train
+from workflows.data.metric_networks import read_network
+from workflows.evaluation.protocol import Protocol, load_protocol, rgb
+from workflows.evaluation.reconstructions import COLUMNS, inception_features
+from workflows.evaluation.records import read_reference, write_evaluation
 from workflows.files import write_atomically, write_text
-from workflows.metric_networks import read_network
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception, load_inception
 from workflows.metrics.manifold import coverage, nearest
-from workflows.protocol import Protocol, load_protocol, rgb
-from workflows.provenance import origin
-from workflows.steps.evaluate import read_reference, write_evaluation
+from workflows.training import devices
 
 PROTOCOL = "samples"
 SHOWN = 8
@@ -38,7 +38,7 @@ def run(
     data: Path,
     weights: Path,
     reference: Path,
-    versions: Mapping[str, int] | None = None,
+    evaluation: PlannedEvaluation,
     threads: int = 1,
 ) -> None:
     """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
@@ -51,21 +51,21 @@ def run(
     device = devices.choose()
     devices.set_precision("fp32", device)
     protocol = load_protocol(PROTOCOL)
-    maker = {**origin(devices.name(device), threads), "versions": dict(versions or {})}
+    maker = {**origin(devices.name(device), threads), "versions": evaluation.versions}
     maker |= {"protocols": [PROTOCOL]}
     # What the sample step says: whether there are samples, and why not.
-    about = json.loads((cell / "sampling.json").read_text(encoding="utf-8"))
-    if about["status"] != "finished":
+    about = read(cell / "sampling.json", SamplingRecord)
+    if about.status != "finished":
         for name in ("samples.png", "neighbours.png"):
             _picture(cell / name, np.zeros((3, 8, 8), np.uint8))
         _write_rows(cell, [], [])
-        reason = {"status": about["status"], "message": about.get("message", "")}
+        reason = {"status": about.status, "message": about.message}
         write_evaluation(cell, {**maker, **reason, "features": {}}, FILES)
         return
     loaded = load_train(data)
     network = read_network(weights, "inception")
     features = {"inception": network.features}
-    real = read_reference([reference], PROTOCOL, loaded.record["train"]["sha256"], features)
+    real = read_reference([reference], PROTOCOL, loaded.record.train.sha256, features)
     inception = load_inception(network.tensors).to(device)
     samples = np.load(cell / "samples.npy", mmap_mode="r")
     found = inception_features(samples, protocol, inception)
@@ -80,14 +80,14 @@ def run(
         dict(zip(COLUMNS, (PROTOCOL, name, value, len(samples), network.features), strict=True))
         for name, value in values.items()
     ]
-    progress = _progress(cell, about["epochs"], real, protocol, inception)
+    progress = _progress(cell, about.epochs, real, protocol, inception)
     _picture(cell / "samples.png", _rows(samples[: SHOWN * SHOWN], SHOWN))
     closest = nearest(found[:SHOWN], real, LOOKALIKES)
     lines = [samples[:SHOWN], *(loaded.train[closest[:, k]] for k in range(LOOKALIKES))]
     _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
     _write_rows(cell, rows, progress)
     maker |= {"status": "finished", "message": ""}
-    maker |= {"dataset_sha256": loaded.record["train"]["sha256"], "reference_images": len(real)}
+    maker |= {"dataset_sha256": loaded.record.train.sha256, "reference_images": len(real)}
     write_evaluation(cell, {**maker, "features": {network.features: network.sha256}}, FILES)
 
 
@@ -125,31 +125,20 @@ def _write_rows(cell: Path, rows: list[dict[str, Any]], progress: list[dict[str,
     write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
 
 
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cell", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True)
-    parser.add_argument("--versions", default="{}", help="JSON: metric or protocol -> version")
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    try:
-        run(
-            arguments.cell,
-            arguments.data,
-            arguments.weights,
-            arguments.reference,
-            json.loads(arguments.versions),
-            arguments.threads,
-        )
-    except (DataError, ValueError, KeyError, OSError, RuntimeError) as error:
-        print(f"evaluate_samples: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+def main(threads: int, cell: Path, **options: Any) -> None:
+    """Measure the samples of one diffusion model."""
+    torch.set_num_threads(threads)
+    with devices.memory_explained(cell):
+        run(cell, threads=threads, **options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(prog="evaluate_samples", description=__doc__)
+    parser.add_argument("--cell", type=Path, required=True, help="the cell's folder")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, required=True)
+    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
+    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
+    parser.add_argument("--threads", type=int, default=1)
+    cli.run(parser, main)

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from workflows.data import DataError, describe, names
+from workflows import cli
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.planning import make_plan
 from workflows.files import write_json
-from workflows.grid import load_grid
-from workflows.planning import planned
-from workflows.schema import ConfigError
 
 
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", required=True)
-    parser.add_argument("--missing", default="{}", help="JSON: dataset not here -> what to do")
-    parser.add_argument("--out", type=Path, required=True, help="plan.json")
-    arguments = parser.parse_args()
-    try:
-        datasets = {name: describe(name) for name in names()}
-        grid = load_grid(arguments.budget, datasets)
-        missing = json.loads(arguments.missing)
-        write_json(arguments.out, planned(arguments.budget, grid, datasets, missing))
-    except (ConfigError, DataError, OSError) as error:
-        print(f"plan: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main(budget: str, missing: dict[str, str], out: Path) -> None:
+    """Write plan.json. missing: dataset that is not here -> what to do."""
+    datasets = read_datasets()
+    plan = make_plan(load_grid(budget, datasets), datasets, missing)
+    write_json(out, plan.model_dump(mode="json"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(prog="plan", description=__doc__)
+    parser.add_argument("--budget", required=True)
+    parser.add_argument("--missing", type=json.loads, default={}, help="JSON: dataset -> advice")
+    parser.add_argument("--out", type=Path, required=True, help="plan.json")
+    cli.run(parser, main)

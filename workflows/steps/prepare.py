@@ -6,40 +6,35 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflows.data import DataError, Unavailable, load_train, note_missing, prepare
+from workflows import cli, data
+from workflows.config.datasets import read_dataset
 
 
-def main() -> int:
-    """Prepare the dataset and say so in one line; 1 and one line on stderr if it cannot be had."""
+def main(dataset: str, out: Path, note_missing: bool) -> None:
+    """Prepare the dataset and say so in one line."""
+    try:
+        data.prepare(read_dataset(dataset), out)
+    except data.Unavailable as error:
+        if not note_missing:
+            raise
+        data.note_missing(dataset, out, str(error))
+        print(f"prepare: {error}", file=sys.stderr)
+        print("The run goes on without this dataset, and its rows say why.")
+        return
+    loaded = data.load_train(out)
+    print(
+        f"{dataset}: {len(loaded.train)} training, {len(loaded.validation)} validation and "
+        f"{loaded.record.test.images} test images from {loaded.record.source} -> {out}"
+    )
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument(
         "--note-missing",
         action="store_true",
-        help="where no source has the dataset, write that down in the folder and end well",
+        help="if no source has the dataset, write that down in the folder and end well",
     )
-    arguments = parser.parse_args()
-    try:
-        prepare(arguments.dataset, arguments.out)
-        record = load_train(arguments.out).record
-    except Unavailable as error:
-        print(f"error: {error}", file=sys.stderr)
-        if not arguments.note_missing:
-            return 1
-        note_missing(arguments.dataset, arguments.out, str(error))
-        print("The run goes on without this dataset, and its rows say why.")
-        return 0
-    except (DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    train = record["train"]["images"] - record["validation"]["images"]
-    print(
-        f"{record['name']}: {train} training, {record['validation']['images']} validation and "
-        f"{record['test']['images']} test images from {record['source']} -> {arguments.out}"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(parser, main)

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
-from workflows import devices
-from workflows.evaluation import BLOCK, inception_features
-from workflows.metric_networks import read_network
+from workflows import cli
+from workflows.data import load_test, load_train
+from workflows.data.metric_networks import read_network
+from workflows.evaluation.protocol import load_protocol
+from workflows.evaluation.reconstructions import BLOCK, inception_features
 from workflows.metrics.inception import FEATURES, load_inception
-from workflows.protocol import load_protocol
-from workflows.tensor_files import write_rows
+from workflows.training import devices
+from workflows.training.tensor_files import write_rows
 
 
-def run(
-    data: Path, protocol_name: str, images: int, weights: Path, out: Path, split: str = "test"
+def main(
+    data: Path, protocol: str, split: str, images: int, weights: Path, out: Path, threads: int
 ) -> None:
-    """Write `features`, float32 (N, 2048), of the first `images` of a split (0 for all).
+    """Write `features`, float32 (N, 2048), of the first `images` images of a split (0 for all).
 
-    split: "test", or "train", which leaves the validation images out.
+    split: "test", or "train", which leaves the validation images out. Raises DataError.
     """
-    from workflows.data import load_test, load_train
-
+    torch.set_num_threads(threads)
     device = devices.choose()
     devices.set_precision("fp32", device)
-    protocol = load_protocol(protocol_name)
+    steps = load_protocol(protocol)
     if split == "train":
         loaded = load_train(data)
         source, record = loaded.train, loaded.record
@@ -38,24 +37,22 @@ def run(
     source = source[: images or None]
     written = read_network(weights, "inception")
     network = load_inception(written.tensors).to(device)
-    metadata = {
-        "protocol": protocol.name,
-        "features": written.features,
-        "dataset": record["name"],
-        "sha256": record[split]["sha256"],
-    }
 
     def fill(features: np.ndarray) -> dict[str, str]:
         for start in range(0, len(source), BLOCK):
-            stored = protocol.store(protocol.originals(source[start : start + BLOCK]))
-            features[start : start + BLOCK] = inception_features(stored, protocol, network)
-        return metadata
+            stored = steps.store(steps.originals(source[start : start + BLOCK]))
+            features[start : start + BLOCK] = inception_features(stored, steps, network)
+        return {
+            "protocol": protocol,
+            "features": written.features,
+            "dataset": record.name,
+            "sha256": record.arrays[split].sha256,
+        }
 
     write_rows(out, "features", (len(source), FEATURES), fill)
 
 
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--protocol", required=True)
@@ -64,22 +61,4 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    try:
-        run(
-            arguments.data,
-            arguments.protocol,
-            arguments.images,
-            arguments.weights,
-            arguments.out,
-            arguments.split,
-        )
-    except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
-        print(f"reference: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(parser, main)

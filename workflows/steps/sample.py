@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +15,19 @@ import numpy as np
 import torch
 
 from models.streams import Purpose, generator
-from workflows import devices
-from workflows.checkpoint import load_model
+from workflows import cli
+from workflows.config.plan import PlannedEvaluation
+from workflows.config.provenance import origin
+from workflows.config.records import SamplingRecord, TrainRecord, read, write
+from workflows.evaluation.protocol import NotFinite, check_finite, load_protocol
 from workflows.files import digest, write_atomically, write_json
-from workflows.protocol import NotFinite, check_finite, load_protocol
-from workflows.provenance import origin
-from workflows.registry import build_backbone
-from workflows.sampling import sample_points, to_images
-from workflows.schema import ConfigError
-from workflows.spaces import space_of
-from workflows.tensor_files import CheckpointError, read_tensors
+from workflows.knobs import Diffusion
+from workflows.registry import build_backbone, parse_knobs
+from workflows.training import devices
+from workflows.training.checkpoint import load_model
+from workflows.training.sampling import sample_points, to_images
+from workflows.training.spaces import space_of
+from workflows.training.tensor_files import CheckpointError, read_tensors
 
 # Samples that are kept together while sampling goes on; what an interruption costs at most.
 PART = 256
@@ -33,55 +35,57 @@ PART = 256
 
 def run(
     cell: Path,
-    sampling: dict[str, Any],
-    stage1: Path | None,
-    latents: Path | None,
-    versions: Mapping[str, int] | None = None,
+    evaluation: PlannedEvaluation,
+    stage1: Path | None = None,
+    latents: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
-    sampling: the knobs that sampling reads. stage1, latents: folder of the first stage and the file
-    of its latents, None for pixels. versions: of what samples. progress.npy has the samples along
-    the training, (moments, n, c, h, w). noise.npy has as many images decoded from noise as there
-    are samples at each moment, for comparison. A model that diverged, or whose samples are not
-    finite, has none of these images, and sampling.json says why.
+    evaluation: has the knobs of sampling and its versions. stage1, latents: folder of the first
+    stage and the file of its latents, None for pixels. progress.npy has the samples along the
+    training, (moments, n, c, h, w). noise.npy has as many images decoded from noise as there are
+    samples at each moment, for comparison. A model that diverged, or whose samples are not finite,
+    has none of these images, and sampling.json says why.
     """
     device = devices.choose()
     devices.set_precision("fp32", device)
-    record = json.loads((cell / "train.json").read_text(encoding="utf-8"))
-    if record["status"] != "finished":
-        _write_nothing(cell, {"status": record["status"], "message": record.get("message", "")})
+    record = read(cell / "train.json", TrainRecord)
+    if record.status != "finished":
+        _write_nothing(cell, {"status": record.status, "message": record.message})
         return
     start = time.perf_counter()
-    sampler = load_sampler(cell, sampling, stage1, latents, device)
-    identity = json.dumps([digest(cell / "model.safetensors"), sampling, versions], sort_keys=True)
-    about = {**sampling, "versions": dict(versions or {})}
+    sampling = evaluation.sampling
+    sampler = load_sampler(cell, record, sampling, stage1, latents, device)
+    about = {**sampling, "versions": evaluation.sampling_versions}
+    identity = json.dumps([digest(cell / "model.safetensors"), about], sort_keys=True)
     try:
         files = _sample(sampler, cell / "state" / "samples", identity)
         epochs = _compare(sampler, cell)
     except NotFinite as error:
         _write_nothing(cell, {**about, "status": "diverged", "message": str(error)})
         return
-    _join(cell / "samples.npy", files, sampler.knobs["samples"])
+    _join(cell / "samples.npy", files, sampler.knobs.samples)
     about |= {
         "status": "finished",
         "epochs": epochs,
         "seconds": time.perf_counter() - start,
         **origin(devices.name(device), threads),
     }
-    write_json(cell / "sampling.json", about)
+    write(cell / "sampling.json", SamplingRecord.model_validate(about))
     shutil.rmtree(cell / "state", ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A trained diffusion model. record: the content of train.json. space: from points to images.
-    knobs: of the training and of sampling.
+    """A trained diffusion model. knobs: of the training and of sampling. shape, classes: of a
+    point, and of the dataset. space: from points to images.
     """
 
-    record: Mapping[str, Any]
-    knobs: Mapping[str, Any]
+    cell: str
+    knobs: Diffusion
+    shape: tuple[int, ...]
+    classes: int | None
     backbone: torch.nn.Module
     space: torch.nn.Module
     device: torch.device
@@ -95,6 +99,7 @@ class Sampler:
 
 def load_sampler(
     cell: Path,
+    record: TrainRecord,
     sampling: Mapping[str, Any],
     stage1: Path | None,
     latents: Path | None,
@@ -103,17 +108,18 @@ def load_sampler(
     """The diffusion model of a cell's folder. Raises CheckpointError, also for a first stage that
     is not the one that the model was trained on.
     """
-    record = json.loads((cell / "train.json").read_text(encoding="utf-8"))
-    knobs = {**record["knobs"], **sampling}
-    if stage1 is not None and digest(stage1 / "model.safetensors") != record["first_stage"]:
+    knobs: Any = parse_knobs({**record.knobs, **sampling})
+    if stage1 is not None and digest(stage1 / "model.safetensors") != record.first_stage:
         raise CheckpointError(
             f"{stage1 / 'model.safetensors'}: not the first stage that {cell / 'train.json'} was "
-            "trained on; train the diffusion model again"
+            f"trained on; train the diffusion model again with --config retrain={record.cell}"
         )
-    backbone = build_backbone(knobs, record["shape"][0], record["classes"])
+    assert record.shape is not None, "every diffusion model's record has it"
+    backbone = build_backbone(knobs, record.shape[0], record.classes)
     load_model(cell / "model.safetensors", record, backbone)
     backbone = backbone.to(device).requires_grad_(False)
-    return Sampler(record, knobs, backbone, space_of(knobs, stage1, latents), device)
+    space = space_of(knobs, stage1, latents)
+    return Sampler(record.cell, knobs, tuple(record.shape), record.classes, backbone, space, device)
 
 
 def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
@@ -126,8 +132,7 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
     if not about.exists() or json.loads(about.read_text()) != identity:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(about, identity)
-    start, count = time.perf_counter(), sampler.knobs["samples"]
-    shape, classes = tuple(sampler.record["shape"]), sampler.record["classes"]
+    start, count = time.perf_counter(), sampler.knobs.samples
     files = []
     for first in range(0, count, PART):
         numbers = range(first, min(first + PART, count))
@@ -135,14 +140,18 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
         if files[-1].exists():
             continue
         points = sample_points(
-            sampler.backbone, sampler.knobs, shape, classes, numbers, sampler.device
+            sampler.backbone,
+            sampler.knobs,
+            sampler.shape,
+            sampler.classes,
+            numbers,
+            sampler.device,
         )
         _write(files[-1], sampler.images(points))
         done = numbers[-1] + 1
         left = (time.perf_counter() - start) / (done - first) * (count - done)
         print(
-            f"[{sampler.record['cell']}] {done}/{count} samples  "
-            f"{int(left // 60)}:{int(left % 60):02d} left",
+            f"[{sampler.cell}] {done}/{count} samples  {int(left // 60)}:{int(left % 60):02d} left",
             flush=True,
         )
     return files
@@ -152,8 +161,8 @@ def _compare(sampler: Sampler, cell: Path) -> list[int]:
     """Write progress.npy and noise.npy; returns the epochs that progress.npy has samples of."""
     kept, _ = read_tensors(cell / "progress.safetensors")
     along = [sampler.images(kept[name]) for name in sorted(kept)]
-    stream = generator(sampler.knobs["seed"], Purpose.UNTRAINED)
-    noise = torch.randn((len(along[-1]), *sampler.record["shape"]), generator=stream)
+    stream = generator(sampler.knobs.seed, Purpose.UNTRAINED)
+    noise = torch.randn((len(along[-1]), *sampler.shape), generator=stream)
     _write(cell / "progress.npy", np.stack(along))
     _write(cell / "noise.npy", sampler.images(noise))
     return [int(name) for name in sorted(kept)]
@@ -164,7 +173,7 @@ def _write_nothing(cell: Path, about: Mapping[str, Any]) -> None:
     for name in ("samples.npy", "noise.npy"):
         _write(cell / name, np.empty((0, 1, 1, 1), np.uint8))
     _write(cell / "progress.npy", np.empty((0, 0, 1, 1, 1), np.uint8))
-    write_json(cell / "sampling.json", about)
+    write(cell / "sampling.json", SamplingRecord.model_validate(about))
 
 
 def _stored(images: torch.Tensor) -> np.ndarray:
@@ -193,35 +202,19 @@ def _write(file: Path, array: np.ndarray) -> None:
     write_atomically(file, write)
 
 
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cell", type=Path, required=True)
-    parser.add_argument("--sampling", required=True, help="JSON of the knobs of sampling")
-    parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
-    parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
-    parser.add_argument("--versions", default="{}", help="JSON: part of sampling -> version")
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    try:
-        sampling = json.loads(arguments.sampling)
-        run(
-            arguments.cell,
-            sampling,
-            arguments.stage1,
-            arguments.latents,
-            json.loads(arguments.versions),
-            arguments.threads,
-        )
-    except (CheckpointError, ConfigError, OSError, json.JSONDecodeError) as error:
-        print(f"sample: {error}", file=sys.stderr)
-        return 1
-    except KeyError as error:
-        print(f"sample: key {error} is missing in {arguments.cell / 'train.json'}", file=sys.stderr)
-        return 1
-    return 0
+def main(threads: int, cell: Path, **options: Any) -> None:
+    """Sample one diffusion model."""
+    torch.set_num_threads(threads)
+    with devices.memory_explained(cell):
+        run(cell, threads=threads, **options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(prog="sample", description=__doc__)
+    parser.add_argument("--cell", type=Path, required=True, help="the cell's folder")
+    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
+    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
+    parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
+    parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
+    parser.add_argument("--threads", type=int, default=1)
+    cli.run(parser, main)

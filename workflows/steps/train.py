@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from workflows import cost, devices, processes
-from workflows.checkpoint import pack_training, unpack_training
-from workflows.data import SMALL, DataError, TrainData, hold, load_train, verify
-from workflows.files import claim
-from workflows.film import Film, moments
-from workflows.metric_networks import Network, read_network
+from workflows import cli, cost
+from workflows.config.plan import Spec
+from workflows.data import SMALL, TrainData, hold, load_train, verify
+from workflows.data.metric_networks import Network, read_network
+from workflows.data.records import DatasetRecord
+from workflows.errors import ConfigError
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
     build_objective,
     build_optimiser,
     loss_weights,
-    network_of,
 )
-from workflows.schema import ConfigError
-from workflows.session import Session
-from workflows.tensor_files import CheckpointError, save_tensors
-from workflows.training import (
+from workflows.training import devices, processes
+from workflows.training.checkpoint import pack_training, unpack_training
+from workflows.training.film import Film, moments
+from workflows.training.session import Session, claimed
+from workflows.training.stage1 import (
     LOG_COLUMNS,
     WATCHED,
     Images,
@@ -39,46 +35,39 @@ from workflows.training import (
     steps_per_epoch,
     train,
 )
+from workflows.training.tensor_files import save_tensors
 
 # Of the names in a state.
 CRITIC, FILM = "critic.", "film."
 
 
-def run(
-    spec: Mapping[str, Any],
-    data: Path,
-    out: Path,
-    versions: Mapping[str, int] | None = None,
-    filmed: bool = False,
-    weights: Path | None = None,
-) -> None:
+def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
 
-    spec: {budget, cell, knobs}. data: folder of the prepared dataset. versions: of what trains; a
-    state that other versions left is ignored. filmed: also write film.safetensors, which changes
-    nothing else. weights: folder of the metric networks, one of which VQGAN trains with.
+    data: folder of the prepared dataset. weights: folder of the metric networks, one of which VQGAN
+    trains with. A cell that is filmed also gets film.safetensors, which changes nothing else.
 
     The state stays until the cell is evaluated: whoever started this training may be killed before
     taking the outputs for good, and Snakemake would then remove the outputs.
     """
-    knobs = spec["knobs"]
-    device = prepare_process(knobs["precision"])
+    knobs = spec.knobs
+    device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
-    images = images_of(loaded, knobs["train_images"])
-    steps = steps_per_epoch(len(images.train), knobs["batch_size"])
+    images = images_of(loaded, knobs.train_images)
+    steps = steps_per_epoch(len(images.train), knobs.batch_size)
     perceptual = read_perceptual(knobs, weights)
     learner = build_learner(knobs, loaded.record, steps, perceptual, device)
-    shown = moments(steps * knobs["epochs"]) if filmed else frozenset()
+    shown = moments(steps * knobs.epochs) if spec.filmed else frozenset()
     film = Film(learner.model, images.validation, shown, device)
-    if network_of(knobs) == "vqgan":
+    if perceptual is not None:
         share_work(learner)
     refuse_too_much(learner, images, spec)
-    sha256 = loaded.record["train"]["sha256"]
+    sha256 = loaded.record.train.sha256
     session = Session(
         spec,
         out,
-        json.dumps([spec, sha256, versions, filmed], sort_keys=True),
+        {"dataset": sha256, "filmed": spec.filmed},
         len(images.train),
         steps,
         lambda step: pack(learner) | film.pack(step, FILM),
@@ -90,25 +79,16 @@ def run(
     )
     if not processes.is_main():
         return
-    if filmed:
+    if spec.filmed:
         frames = film.pack(int(outcome.history[-1]["step"]) if outcome.history else 0)
-        save_tensors(out / "film.safetensors", frames, {"cell": spec["cell"]})
+        save_tensors(out / "film.safetensors", frames, {"cell": spec.cell})
     about = {
-        "channels": loaded.record["channels"],
-        "versions": dict(versions or {}),
+        "channels": loaded.record.channels,
         "dataset_sha256": sha256,
         # Metric networks that were part of what was minimised.
         "features": {perceptual.features: perceptual.sha256} if perceptual else {},
     }
     session.write(outcome, learner.model, LOG_COLUMNS, about)
-
-
-def prepare_process(precision: str) -> torch.device:
-    """Choose this process's device and set how torch computes."""
-    device = devices.choose()
-    torch.set_flush_denormal(True)
-    devices.set_precision(precision, device)
-    return device
 
 
 def images_of(loaded: TrainData, count: int | None) -> Images:
@@ -117,12 +97,12 @@ def images_of(loaded: TrainData, count: int | None) -> Images:
     An epoch visits the images in random order, so they are held in memory unless they are too many.
     """
     validation = np.array(loaded.validation[:WATCHED])
-    return Images(hold(loaded.train[:count]), validation, loaded.record["variance"])
+    return Images(hold(loaded.train[:count]), validation, loaded.record.variance)
 
 
 def build_learner(
-    knobs: Mapping[str, Any],
-    record: Mapping[str, Any],
+    knobs: Any,
+    record: DatasetRecord,
     steps: int,
     network: Network | None,
     device: torch.device,
@@ -131,50 +111,50 @@ def build_learner(
 
     record: of the dataset. steps: of an epoch. network: of VQGAN's perceptual distance.
     """
-    channels = record["channels"]
-    model = build_autoencoder(knobs, channels, steps * knobs["epochs"])
+    channels = record.channels
+    model = build_autoencoder(knobs, channels, steps * knobs.epochs)
     model = model.to(device).to(memory_format=torch.channels_last)
     perceptual = None
     if network is not None:
         # This import takes half a second, which the small networks need not wait for.
         from workflows.metrics.perceptual import load_perceptual
 
-        perceptual = load_perceptual(knobs["perceptual_network"], network.tensors).to(device)
+        perceptual = load_perceptual(knobs.perceptual_network, network.tensors).to(device)
     adversary = build_adversary(knobs, channels)
     losses = Losses(
-        build_objective(knobs, record["variance"], perceptual),
-        loss_weights(knobs, channels * record["image_size"] ** 2),
+        build_objective(knobs, record.variance, perceptual),
+        loss_weights(knobs, channels * record.image_size**2),
         adversary.to(device) if adversary is not None else None,
         perceptual,
     )
     return Learner(model, build_optimiser(knobs, model), losses)
 
 
-def read_perceptual(knobs: Mapping[str, Any], weights: Path | None) -> Network | None:
+def read_perceptual(knobs: Any, weights: Path | None) -> Network | None:
     """The network of VQGAN's perceptual distance; None for a cell that trains with none.
 
     weights: folder of the metric networks. Raises ConfigError if there is none.
     """
-    if network_of(knobs) != "vqgan":
+    if knobs.network != "vqgan":
         return None
     if weights is None:
         raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
     return read_network(weights, f"lpips_{knobs['perceptual_network']}")
 
 
-def refuse_too_much(learner: Learner, images: Images, spec: Mapping[str, Any]) -> None:
+def refuse_too_much(learner: Learner, images: Images, spec: Spec) -> None:
     """Print what this training will take. Raises ConfigError if that is too much."""
-    knobs = spec["knobs"]
+    knobs = spec.knobs
     count = sum(p.numel() for p in learner.model.parameters())
     work = cost.Training(
         knobs, images.train.shape[-1], len(images.train), 0, count, processes.count()
     )
     cost.before_training(
-        cost.estimate(spec["cell"], work, learner.device.type, cost.read_records()),
+        cost.estimate(spec.cell, work, learner.device.type, cost.read_records()),
         learner.optimiser,
-        knobs["epochs"] * steps_per_epoch(len(images.train), knobs["batch_size"]),
+        knobs.epochs * steps_per_epoch(len(images.train), knobs.batch_size),
         "batch_size, network_channels or network_blocks",
-        lambda line: processes.say(f"[{spec['cell']}] {line}"),
+        lambda line: processes.say(f"[{spec.cell}] {line}"),
     )
 
 
@@ -202,50 +182,18 @@ def unpack(packed: Mapping[str, torch.Tensor], learner: Learner, film: Film) -> 
         unpack_training(packed, critic, critic.optimiser, CRITIC)
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="JSON: budget, cell and knobs")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--versions", default="{}", help="JSON: part of the training -> version")
-    parser.add_argument("--weights", type=Path, help="folder of metric networks, for vqgan")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1, help="that share each batch of vqgan")
-    parser.add_argument("--film", action="store_true", help="write film.safetensors, too")
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
-    arguments = parse()
-    try:
-        spec = json.loads(arguments.spec)
-        knobs = spec["knobs"]
-        most = knobs["batch_size"] if network_of(knobs) == "vqgan" else 1
-        processes.start(arguments.processes, most, "workflows.steps.train")
-        torch.set_num_threads(arguments.threads)
-        with claim(arguments.out / "state" / "lock") if processes.is_main() else nullcontext():
-            run(
-                spec,
-                arguments.data,
-                arguments.out,
-                json.loads(arguments.versions),
-                arguments.film,
-                arguments.weights,
-            )
-    except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    except KeyError as error:
-        print(f"train: key {error} is missing in --spec or in dataset.json", file=sys.stderr)
-        return 1
-    except (MemoryError, RuntimeError) as error:
-        message = devices.out_of_memory(error)
-        print(f"train: {arguments.out}: {message}", file=sys.stderr)
-        return 1
-    return 0
+def main(
+    spec: Spec, data: Path, out: Path, weights: Path | None, threads: int, processes_: int
+) -> None:
+    """Train in this process, or in several that share each batch of a VQGAN."""
+    most = spec.knobs.batch_size if spec.knobs.network == "vqgan" else 1
+    processes.start(processes_, most, "workflows.steps.train")
+    torch.set_num_threads(threads)
+    with claimed(out), devices.memory_explained(out):
+        run(spec, data, out, weights)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = cli.training_parser("train", __doc__ or "")
+    parser.add_argument("--weights", type=Path, help="folder of metric networks, for vqgan")
+    cli.run(parser, main)

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
 
-from workflows import cost, devices, processes
-from workflows.checkpoint import pack_training, unpack_training, with_prefix
-from workflows.data import SMALL, DataError, TrainData, hold, load_labels, load_train, verify
-from workflows.diffusion_training import LOG_COLUMNS, Learner, Points, train
-from workflows.files import claim
-from workflows.registry import build_backbone
-from workflows.schema import ConfigError
-from workflows.session import Session
-from workflows.spaces import read_latents
-from workflows.steps.train import prepare_process
-from workflows.tensor_files import CheckpointError, save_tensors
-from workflows.training import steps_per_epoch
+from workflows import cli, cost
+from workflows.config.plan import Spec
+from workflows.data import SMALL, TrainData, hold, load_labels, load_train, verify
+from workflows.errors import ConfigError
+from workflows.knobs import Diffusion
+from workflows.registry import DIFFUSIONS, build_backbone
+from workflows.training import devices, processes
+from workflows.training.checkpoint import pack_training, unpack_training, with_prefix
+from workflows.training.session import Session, claimed
+from workflows.training.spaces import read_latents
+from workflows.training.stage1 import steps_per_epoch
+from workflows.training.stage2 import LOG_COLUMNS, Learner, Points, train
+from workflows.training.tensor_files import CheckpointError, save_tensors
 
 # Of the names in a state.
 EMA, KEPT = "ema.", "kept."
 
 
-def run(
-    spec: Mapping[str, Any],
-    data: Path,
-    out: Path,
-    latents: Path | None = None,
-    versions: Mapping[str, int] | None = None,
-    progress_samples: int = 2,
-) -> None:
+def run(spec: Spec, data: Path, out: Path, latents: Path | None, progress_samples: int = 2) -> None:
     """Train, or go on from `out`/state; write model.safetensors, progress.safetensors, log.csv and
     train.json.
 
-    spec: {budget, cell, knobs}. data: folder of the prepared dataset. latents: what
-    `workflows.steps.latents` wrote for the first stage, None for pixels. versions: of what trains;
-    a state that other versions left is ignored. progress_samples: how many samples are kept at each
-    moment of the training. The model that is written is the averaged one. The state stays until
-    samples are made, as in the train step.
+    data: folder of the prepared dataset. latents: what `workflows.steps.latents` wrote for the
+    first stage, None for pixels. progress_samples: how many samples are kept at each moment of the
+    training. The model that is written is the averaged one. The state stays until samples are made,
+    as in the train step.
     """
-    knobs = spec["knobs"]
-    device = prepare_process(knobs["precision"])
+    knobs = spec.knobs
+    device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
     points, source = load_points(knobs, data, loaded, latents)
@@ -58,9 +46,9 @@ def run(
     session = Session(
         spec,
         out,
-        json.dumps([spec, source, versions, progress_samples], sort_keys=True),
+        {**source, "progress_samples": progress_samples},
         len(points.points),
-        steps_per_epoch(len(points.points), knobs["batch_size"]),
+        steps_per_epoch(len(points.points), knobs.batch_size),
         lambda step: pack(learner),
         lambda packed: unpack(packed, learner),
     )
@@ -71,33 +59,30 @@ def run(
         return
     learner.ema.copy_to(learner.backbone.parameters())
     kept = {f"{epoch:06d}": samples for epoch, samples in learner.kept.items()}
-    save_tensors(out / "progress.safetensors", kept, {"cell": spec["cell"]})
+    save_tensors(out / "progress.safetensors", kept, {"cell": spec.cell})
     about = {
         "classes": points.classes,
         "shape": list(points.points.shape[1:]),
         "first_stage": source["model"],
         "progress_samples": progress_samples,
         "labels_sha256": source["labels"],
-        "versions": dict(versions or {}),
         "dataset_sha256": source["dataset"],
     }
     session.write(outcome, learner.backbone, LOG_COLUMNS, about)
 
 
-def build_learner(
-    knobs: Mapping[str, Any], points: Points, samples: int, device: torch.device
-) -> Learner:
+def build_learner(knobs: Diffusion, points: Points, samples: int, device: torch.device) -> Learner:
     """The network of a cell and all that trains it, on `device`. samples: see Learner."""
     backbone = build_backbone(knobs, points.points.shape[1], points.classes).to(device)
-    optimiser = torch.optim.AdamW(backbone.parameters(), knobs["learning_rate"])
+    optimiser = torch.optim.AdamW(backbone.parameters(), knobs.learning_rate)
     # The average starts at once and slows down: (1 + t) / (10 + t), up to the knob.
-    average = EMAModel(backbone.parameters(), knobs["ema_decay"])
+    average = EMAModel(backbone.parameters(), knobs.ema_decay)
     return Learner(backbone, optimiser, average, samples)
 
 
-def refuse_too_much(learner: Learner, points: Points, spec: Mapping[str, Any]) -> None:
+def refuse_too_much(learner: Learner, points: Points, spec: Spec) -> None:
     """Print what this training will take. Raises ConfigError if that is too much."""
-    knobs, count = spec["knobs"], len(points.points)
+    knobs, count = spec.knobs, len(points.points)
     work = cost.Training(
         knobs,
         points.points.shape[-1],
@@ -108,33 +93,33 @@ def refuse_too_much(learner: Learner, points: Points, spec: Mapping[str, Any]) -
     )
     device = next(learner.backbone.parameters()).device
     cost.before_training(
-        cost.estimate(spec["cell"], work, device.type, cost.read_records()),
+        cost.estimate(spec.cell, work, device.type, cost.read_records()),
         learner.optimiser,
-        knobs["epochs"] * steps_per_epoch(count, knobs["batch_size"]),
+        knobs.epochs * steps_per_epoch(count, knobs.batch_size),
         "batch_size, unet_channels or unet_multipliers",
-        lambda line: processes.say(f"[{spec['cell']}] {line}"),
+        lambda line: processes.say(f"[{spec.cell}] {line}"),
     )
 
 
 def load_points(
-    knobs: Mapping[str, Any], data: Path, loaded: TrainData, latents: Path | None
+    knobs: Diffusion, data: Path, loaded: TrainData, latents: Path | None
 ) -> tuple[Points, dict[str, str]]:
     """What is diffused, and the digests of dataset, first stage ("model") and labels.
 
     Raises CheckpointError for latents of another dataset or first stage, DataError for a dataset
     without the labels that a conditional model needs, ConfigError for no latents.
     """
-    sha256, classes = loaded.record["train"]["sha256"], loaded.record.get("classes")
-    wanted = slice(knobs["train_images"])
-    labels = load_labels(data)[: len(loaded.train)][wanted] if knobs["conditional"] else None
+    sha256, classes = loaded.record.train.sha256, loaded.record.classes
+    wanted = slice(knobs.train_images)
+    labels = load_labels(data)[: len(loaded.train)][wanted] if knobs.conditional else None
     source = {"dataset": sha256, "model": "", "labels": ""}
-    if labels is not None:
-        source["labels"] = loaded.record["labels"]["sha256"]
-    if knobs["method"] == "ddpm":
+    if labels is not None and loaded.record.labels is not None:
+        source["labels"] = loaded.record.labels.sha256
+    if not DIFFUSIONS[knobs.method].latent:
         return Points(hold(loaded.train[wanted]), labels, classes), source
     if latents is None:
         raise ConfigError("--latents: needed by a model of latents")
-    about = {"dataset": sha256, "cell": knobs["first_stage"]}
+    about = {"dataset": sha256, "cell": str(knobs.first_stage)}
     found = read_latents(latents, about)
     if len(found.points) != len(loaded.train):
         raise CheckpointError(
@@ -161,49 +146,24 @@ def unpack(packed: Mapping[str, torch.Tensor], learner: Learner) -> None:
     learner.kept = {int(epoch): value for epoch, value in with_prefix(packed, KEPT).items()}
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="JSON {budget, cell, knobs}")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--versions", default="{}", help="JSON: part of the training -> version")
-    parser.add_argument("--progress-samples", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1, help="that share each batch")
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Parse the command line; 1 and one line on standard error for bad input."""
-    arguments = parse()
-    try:
-        spec = json.loads(arguments.spec)
-        step = "workflows.steps.train_diffusion"
-        processes.start(arguments.processes, spec["knobs"]["batch_size"], step)
-        torch.set_num_threads(arguments.threads)
-        with claim(arguments.out / "state" / "lock") if processes.is_main() else nullcontext():
-            run(
-                spec,
-                arguments.data,
-                arguments.out,
-                arguments.latents,
-                json.loads(arguments.versions),
-                arguments.progress_samples,
-            )
-    except (CheckpointError, ConfigError, DataError, OSError, json.JSONDecodeError) as error:
-        print(f"train_diffusion: {error}", file=sys.stderr)
-        return 1
-    except KeyError as error:
-        print(f"train_diffusion: key {error} is missing in --spec", file=sys.stderr)
-        return 1
-    except (MemoryError, RuntimeError) as error:
-        message = devices.out_of_memory(error)
-        print(f"train_diffusion: {arguments.out}: {message}", file=sys.stderr)
-        return 1
-    return 0
+def main(
+    spec: Spec,
+    data: Path,
+    out: Path,
+    latents: Path | None,
+    progress_samples: int,
+    threads: int,
+    processes_: int,
+) -> None:
+    """Train in this process, or in several that share each batch."""
+    processes.start(processes_, spec.knobs.batch_size, "workflows.steps.train_diffusion")
+    torch.set_num_threads(threads)
+    with claimed(out), devices.memory_explained(out):
+        run(spec, data, out, latents, progress_samples)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = cli.training_parser("train_diffusion", __doc__ or "")
+    parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
+    parser.add_argument("--progress-samples", type=int, default=2)
+    cli.run(parser, main)

@@ -36,7 +36,7 @@ def curves(data: Collected, cell: str, others: Sequence[str], row: str) -> Figur
     which decides its colour.
     """
     figure = _page(0.06)
-    wanted = CURVES[data.plan.stage_of(cell)]
+    wanted = CURVES[data.plan.cells[cell].stage]
     for ax, (column, (text, factor)) in zip(
         figure.subplots(1, len(wanted)), wanted.items(), strict=True
     ):

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from workflows.schema import ConfigError
+from workflows.errors import ConfigError
 
 # Tensor -> its axes: F frames, K codes, M latents.
 AXES = {

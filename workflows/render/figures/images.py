@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from workflows.render import captions
 from workflows.render.collected import Collected
 from workflows.render.figures.layout import DOUBLE, GREY, page, title
 from workflows.render.notes import NOTHING, budget, numbered, seeds_planned, short
@@ -52,7 +53,9 @@ def samples(data: Collected, table: str) -> Figure:
 def neighbours(data: Collected, table: str) -> Figure:
     """Below each sample the training image whose Inception features are nearest to it."""
     measured = [name for name in data.datasets(table) if data.rows_measured(table, name)]
-    among = [f"{data.plan.reference_of(name)} ({short(data.plan, name)})" for name in measured]
+    among = [
+        f"{captions.reference(data.plan, name)} ({short(data.plan, name)})" for name in measured
+    ]
     about = f"Samples above the training images nearest to them, of {'; '.join(among)}."
     return _plate(data, table, _sampled(data, table, "neighbours"), about)
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from workflows.render.plan import Plan
+from workflows.config.plan import Plan
 
 # Of a column and of the full text width of a two-column paper, in inches.
 SINGLE, DOUBLE = 3.4, 7.0

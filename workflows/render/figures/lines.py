@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from workflows import registry
 from workflows.render.collected import Collected, Runs
 from workflows.render.figures.layout import GREY, empty, failed, legend, line, panels, style
 from workflows.render.notes import budget, failures, means, seeds_planned, short
@@ -21,7 +22,7 @@ METHODS = "methods"
 # Metric -> what its axis says, and the factor of its unit.
 USAGE = {"usage": ("validation usage (%)", 100.0), "perplexity": ("validation perplexity", 1.0)}
 AXIS = {"epoch": "epoch", "step": "training step"}
-# `workflows.diffusion_training.QUICK` in words, without the imports that training needs.
+# `workflows.training.stage2.QUICK` in words, without the imports that training needs.
 QUICK = "20 steps with eta 0 and no guidance, not as the table's"
 LARGEST = 15.0  # points: the diameter of the largest mark of a sweep
 # Dataset -> (row, quantity) -> values: a line for each x, a column for each run.
@@ -71,8 +72,7 @@ def progress(data: Collected, table: str) -> Figure:
         (ax,) = axes.values()
         for runs in data.runs(table, dataset):
             sheet.draw(ax, dataset, "FID", runs, [0.0] * len(runs.failed), mark=True)
-        many = data.plan.progress_samples
-        ax.set_ylabel(f"FID (N = {many:,})" if many else "FID")
+        ax.set_ylabel(f"FID (N = {data.plan.progress_samples:,})")
         # Noise is so far off that what models differ by would be within the width of a line.
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -97,7 +97,7 @@ def code_histograms(data: Collected) -> Figure:
     for dataset, axes in sheet.panels(said):
         (ax,) = axes.values()
         cells = [cell for runs in data.runs(METHODS, dataset) for cell in runs.cells]
-        size = max(data.knobs(cell)["codebook_size"] for cell in cells)
+        size = max(registry.codebook_size(data.knobs(cell)) or 1 for cell in cells)
         even = ax.axhline(1 / size, color=GREY, ls=(0, (6, 3)), lw=0.7)
         even.set_label(f"uniform: 1/{size}")
         for runs in data.runs(METHODS, dataset):
@@ -135,10 +135,10 @@ def _sweep(
     protocol = "as_published" if (values["protocol"] == "as_published").any() else "exact"
     values = values[values["protocol"] == protocol]
     values = values.assign(
-        x=[data.knobs(cell)[knob] for cell in values["cell"]],
+        x=[getattr(data.knobs(cell), knob) for cell in values["cell"]],
         method=[_method(row) for row in values["row"]],
     )
-    tried = sorted({data.knobs(line["cell"])[knob] for line in data.plan.lines_of(table)})
+    tried = sorted({getattr(data.knobs(line.cell), knob) for line in data.plan.lines_of(table)})
     lines: dict[str, dict[tuple[str, str], pd.DataFrame]] = {}
     for dataset in data.datasets(table):
         methods = dict.fromkeys(_method(runs.row) for runs in data.runs(table, dataset))
@@ -156,7 +156,7 @@ def _sweep(
         for metric, ax in axes.items():
             of = values[(values["dataset"] == dataset) & (values["metric"] == metric)]
             for runs in _by_method(data, table, dataset):
-                crosses = [data.knobs(cell)[knob] for cell in runs.failed]
+                crosses = [getattr(data.knobs(cell), knob) for cell in runs.failed]
                 sheet.draw(ax, dataset, metric, runs, sorted(crosses), mark=not areas)
                 if areas:
                     _marks(ax, lines[dataset][runs.row, metric], runs.row, max(tried))

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.intervals import interval
-from workflows.render.numbers import ABSENT, HIGHER_IS_BETTER, UNITS, heading, shown
+from workflows.config.names import METRICS
+from workflows.config.records import TrainRecord
+from workflows.records.intervals import interval
+from workflows.render.numbers import ABSENT, DIGITS, UNITS, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 from workflows.render.tables import PROTOCOLS
 
 Shown = dict[str, Any]
-# In the order of reading.
-METRICS = (
-    *("l1", "PSNR", "SSIM", "LPIPS", "LPIPS-Alex", "rFID", "FID", "KID", "precision", "recall"),
-    *("usage", "perplexity"),
-)
-
-
 # Of the page of all cells.
 FIRST = ("PSNR", "rFID", "usage", "FID")
 
@@ -26,14 +21,14 @@ FIRST = ("PSNR", "rFID", "usage", "FID")
 def cell_page(gallery: Gallery, cell: str) -> Shown:
     """What the template `cell.html` shows."""
     plan, record = gallery.plan, gallery.records.get(cell)
-    dataset = plan.knobs(cell)["dataset"]
+    dataset = plan.knobs(cell).dataset
     return {
         "title": cell,
         "cell": cell,
         "dataset": plan.dataset_title(dataset),
         "places": [
             {
-                "title": plan.tables[table]["title"],
+                "title": plan.tables[table].title,
                 "row": row,
                 "link": links.table(
                     table, links.block(dataset, gallery.block(table, dataset).protocol)
@@ -45,15 +40,15 @@ def cell_page(gallery: Gallery, cell: str) -> Shown:
         "trouble": gallery.troubles.get(cell, ""),
         "others": links.seeds(gallery.others(cell)),
         "protocols": [_metrics(gallery, cell, protocol) for protocol in PROTOCOLS],
-        "settings": sorted(plan.knobs(cell).items()),
+        "settings": sorted(plan.knobs(cell).model_dump().items()),
         "provenance": _provenance(record) if record else [],
         "logged": cell in gallery.logged,
         "counted": cell in gallery.counted,
         "pictured": gallery.data.picture(cell) is not None,
         "neighbours": gallery.data.picture(cell, "neighbours") is not None,
-        "stage": plan.stage_of(cell),
-        "first_stage": plan.knobs(cell).get("first_stage"),
-        "diffused_by": [name for name in plan.cells if plan.knobs(name).get("first_stage") == cell],
+        "stage": plan.cells[cell].stage,
+        "first_stage": plan.cells[cell].first_stage,
+        "diffused_by": [name for name, about in plan.cells.items() if about.first_stage == cell],
     }
 
 
@@ -69,7 +64,7 @@ def _metrics(gallery: Gallery, cell: str, protocol: str) -> Shown:
                 "anchor": links.value(protocol, metric),
                 **_metric(metric, [run[metric] for run in runs]),
             }
-            for metric in METRICS
+            for metric in DIGITS
             if all(metric in run for run in runs)
         ],
     }
@@ -82,7 +77,7 @@ def _metric(metric: str, runs: Sequence[Mapping[str, Any]]) -> Shown:
     mean, low, high = (shown(metric, part) for part in (found.mean, found.low, found.high))
     return {
         "metric": f"{metric} ({UNITS[metric]})" if metric in UNITS else metric,
-        "better": "higher" if metric in HIGHER_IS_BETTER else "lower",
+        "better": "higher" if METRICS[metric] else "lower",
         "value": shown(metric, first["value"]),
         "others": [shown(metric, run["value"]) for run in rest],
         "mean": f"{mean} [{low}, {high}]" if rest else ABSENT,
@@ -91,20 +86,20 @@ def _metric(metric: str, runs: Sequence[Mapping[str, Any]]) -> Shown:
     }
 
 
-def _provenance(record: Any) -> list[tuple[str, str]]:
+def _provenance(record: TrainRecord) -> list[tuple[str, str]]:
     """Name and value of what a run's record says of where it comes from."""
-    minutes, seconds = divmod(round(record["seconds"]), 60)
+    minutes, seconds = divmod(round(record.seconds), 60)
     return [
         ("commit", links.code(record)),
         ("environment", "requirements.lock of that commit"),
-        ("device", record["device"]),
-        ("threads", str(record["threads"])),
+        ("device", record.device),
+        ("threads", str(record.threads)),
         ("training time", f"{minutes} min {seconds} s"),
-        ("steps", f"{record['steps']:,} of {record['planned_steps']:,}"),
-        ("epochs", f"{record['epochs']:g} over {record['images']:,} images"),
-        ("parameters", f"{record['parameters']:,}"),
-        ("status", record["status"] + (f": {record['message']}" if record["message"] else "")),
-        ("training data, SHA-256", record["dataset_sha256"]),
+        ("steps", f"{record.steps:,} of {record.planned_steps or record.steps:,}"),
+        ("epochs", f"{record.epochs:g} over {record.images:,} images"),
+        ("parameters", f"{record.parameters:,}" if record.parameters else ABSENT),
+        ("status", record.status + (f": {record.message}" if record.message else "")),
+        ("training data, SHA-256", record.dataset_sha256),
     ]
 
 
@@ -141,7 +136,7 @@ def _row(gallery: Gallery, cell: str) -> Shown:
         "seed": seed.removeprefix("seed"),
         "state": gallery.state(cell),
         "numbers": [_number(gallery, cell, metric) for metric in FIRST],
-        "seconds": f"{record['seconds']:.0f}" if record else "",
+        "seconds": f"{record.seconds:.0f}" if record else "",
         "commit": links.code(record) if record else "",
     }
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from workflows.config.plan import Plan
+from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
-from workflows.render.plan import Plan
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """data: the collected CSVs and pictures. published, verdicts: of the schemas of those names.
+    """data: the collected CSVs and pictures. published, verdicts: lines
+    that are Published and VerdictLine.
 
     records: cell -> its train.json, for cells that have one.
     """
@@ -24,7 +26,7 @@ class Gallery:
     data: Collected
     published: pd.DataFrame
     verdicts: pd.DataFrame
-    records: Mapping[str, Mapping[str, Any]]
+    records: Mapping[str, TrainRecord]
 
     @property
     def plan(self) -> Plan:
@@ -118,7 +120,7 @@ class Gallery:
     def _places(self) -> dict[str, list[tuple[str, str]]]:
         found: dict[str, list[tuple[str, str]]] = {}
         for line in self.plan.rows:
-            found.setdefault(line["cell"], []).append((line["table"], line["row"]))
+            found.setdefault(line.cell, []).append((line.table, line.row))
         return found
 
     def places(self, cell: str) -> list[tuple[str, str]]:

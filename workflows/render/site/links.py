@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote
+
+from workflows.config.records import TrainRecord
 
 INDEX, VERDICTS, FIGURES, CELLS = "index.html", "verdicts.html", "figures.html", "cells.html"
 
@@ -49,9 +50,9 @@ def seeds(cells: Iterable[str]) -> list[tuple[str, str]]:
     return [(name.rpartition("/seed")[2], cell(name)) for name in cells]
 
 
-def code(record: Mapping[str, Any]) -> str:
-    """The commit that trained a run, and whether the tree differed from it. record: train.json."""
-    return record["commit"] + (" with changes" if record["dirty"] else "")
+def code(record: TrainRecord) -> str:
+    """The commit that trained a run, and whether the tree differed from it."""
+    return record.commit + (" with changes" if record.dirty else "")
 
 
 def relative(page: str, target: str) -> str:

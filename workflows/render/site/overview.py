@@ -16,7 +16,7 @@ def overview(gallery: Gallery) -> Shown:
     claims = gallery.plan.claims
     return {
         "title": "Results",
-        "headlines": [headline(gallery, claim) for claim in claims if claim.get("headline")],
+        "headlines": [headline(gallery, claim) for claim in claims if claim.about.headline],
         "claims": [claim_shown(gallery, claim) for claim in claims],
         "counts": counts(gallery),
         "extent": extent(gallery),
@@ -31,18 +31,18 @@ def extent(gallery: Gallery) -> Shown:
         "finished": len(gallery.finished),
         "planned": len(gallery.plan.cells),
         "failed": len(gallery.troubles),
-        "hours": sum(record["seconds"] for record in records) / 3600,
+        "hours": sum(record.seconds for record in records) / 3600,
         "commits": sorted({links.code(record) for record in records}),
-        "devices": sorted({record["device"] for record in records}),
+        "devices": sorted({record.device for record in records}),
     }
 
 
 def example(gallery: Gallery) -> str:
     """A cell to name in a command: of the first headline if there is one."""
     for claim in gallery.plan.claims:
-        if claim.get("headline"):
-            for dataset in gallery.plan.datasets_of(claim["table"]):
-                cells = gallery.plan.rows_of(claim["table"], dataset).get(claim["of"][0])
+        if claim.about.headline:
+            for dataset in gallery.plan.datasets_of(claim.table):
+                cells = gallery.plan.rows_of(claim.table, dataset).get(claim.of[0])
                 if cells:
                     return cells[0]
     return next(iter(gallery.plan.cells))

@@ -38,7 +38,7 @@ def contents(
             file = f"tables/{table}.{kind}"
             yield f"data/{file}", results / file
     for name, figure in gallery.plan.figures.items():
-        for file in (f"{name}.svg", f"{name}.png", *figure["more"]):
+        for file in (f"{name}.svg", f"{name}.png", *figure.more):
             yield f"figures/{file}", figures / file
     for cell in gallery.plan.cells:
         yield from _pictures(gallery, cell)
@@ -90,7 +90,7 @@ def pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
 
 def _tables(gallery: Gallery) -> dict[str, Any]:
     """The tables, first those that headlines speak of."""
-    first = {claim["table"] for claim in gallery.plan.claims if claim.get("headline")}
+    first = {claim.table for claim in gallery.plan.claims if claim.about.headline}
     tables = gallery.plan.tables
     return {name: tables[name] for name in sorted(tables, key=lambda name: name not in first)}
 

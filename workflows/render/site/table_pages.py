@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from workflows.records.published import as_number
 from workflows.render.blocks import Block
-from workflows.render.numbers import ABSENT, heading, parse, shown
+from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 from workflows.render.tables import PROTOCOLS, caption, mean
@@ -22,11 +23,11 @@ def table_page(gallery: Gallery, table: str) -> Shown:
     """What the template `table.html` shows."""
     record = gallery.plan.tables[table]
     return {
-        "title": record["title"],
-        "caption": record["caption"],
+        "title": record.title,
+        "caption": record.caption,
         "name": table,
         "sheets": [sheet(gallery, block) for block in gallery.sheets[table]],
-        "claims": [claim for claim in gallery.plan.claims if claim["table"] == table],
+        "claims": [claim.about for claim in gallery.plan.claims if claim.table == table],
     }
 
 
@@ -87,7 +88,7 @@ def _numbers(
             yield OURS | {"text": text, "order": line["mean"], "link": link, "best": line["best"]}
         elif column.startswith("published") and line["published"]:
             text = line["published"]
-            yield NOTHING | {"text": text, "order": parse(text)}
+            yield NOTHING | {"text": text, "order": as_number(text)}
         elif column == "difference" and line["difference"] == line["difference"]:
             text = shown(metric, line["difference"], sign=True)
             yield OURS | {"text": text, "order": line["difference"], "link": link}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from workflows.config.plan import PlannedClaim
 from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
@@ -13,7 +13,6 @@ from workflows.render.verdicts import (
     ORDER,
     READING,
     STANDINGS,
-    caveat,
     effect,
     seeds,
     summary,
@@ -21,14 +20,13 @@ from workflows.render.verdicts import (
 )
 
 Shown = dict[str, Any]
-Claim = Mapping[str, Any]
 # What a claim without a second row is held against.
 BOUNDS = {"at_least": "at least", "at_most": "at most"}
 
 
 def verdict_page(gallery: Gallery) -> Shown:
     """What the template `verdicts.html` shows."""
-    kinds = dict.fromkeys(claim["kind"] for claim in gallery.plan.claims)
+    kinds = dict.fromkeys(claim.about.kind for claim in gallery.plan.claims)
     return {
         "title": "Verdicts on the paper's claims",
         "reading": READING,
@@ -47,14 +45,14 @@ def counts(gallery: Gallery) -> list[tuple[str, list[tuple[str, int]]]]:
     ]
 
 
-def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
+def claim_shown(gallery: Gallery, claim: PlannedClaim) -> Shown:
     """A claim, its verdicts one by one, how many there are of each, and the runs behind them."""
-    found = gallery.verdicts[gallery.verdicts["claim"] == claim["id"]]
+    found = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
     lines = [_line(gallery, claim, line) for line in found.to_dict("records")]
     tally = {verdict: sum(line["verdict"] == verdict for line in lines) for verdict in ORDER}
     return {
-        **{key: claim[key] for key in ("id", "claim", "source", "table", "kind")},
-        "caveat": " ".join(caveat(claim)),
+        **claim.about.model_dump(include={"id", "claim", "source", "kind", "caveat"}),
+        "table": claim.table,
         "lines": lines,
         "trained": trained(found, gallery.plan, claim),
         "tally": [(verdict, count) for verdict, count in tally.items() if count],
@@ -62,8 +60,8 @@ def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
             {
                 "dataset": gallery.plan.title_of(dataset),
                 "rows": [
-                    {"row": row, "runs": links.seeds(gallery.runs(claim["table"], dataset, row))}
-                    for row in (*claim["of"], *claim.get("than", ()))
+                    {"row": row, "runs": links.seeds(gallery.runs(claim.table, dataset, row))}
+                    for row in (*claim.of, *claim.than)
                 ],
             }
             for dataset in dict.fromkeys(found["dataset"])
@@ -71,11 +69,11 @@ def claim_shown(gallery: Gallery, claim: Claim) -> Shown:
     }
 
 
-def _line(gallery: Gallery, claim: Claim, line: dict[Any, Any]) -> Shown:
+def _line(gallery: Gallery, claim: PlannedClaim, line: dict[Any, Any]) -> Shown:
     metric, dataset = line["metric"], line["dataset"]
-    block = gallery.block(claim["table"], dataset)
+    block = gallery.block(claim.table, dataset)
     return {
-        "dataset": gallery.plan.dataset_title(dataset, claim["table"]),
+        "dataset": gallery.plan.dataset_title(dataset, claim.table),
         "metric": heading(metric, block.images(metric)),
         "verdict": line["verdict"],
         "effect": effect(line),
@@ -83,34 +81,34 @@ def _line(gallery: Gallery, claim: Claim, line: dict[Any, Any]) -> Shown:
         "published": shown(metric, line["published"], sign=True),
         "published_order": line["published"] if line["published"] == line["published"] else "",
         "seeds": seeds(line),
-        "link": links.table(claim["table"], links.block(block.dataset, block.protocol)),
+        "link": links.table(claim.table, links.block(block.dataset, block.protocol)),
     }
 
 
-def headline(gallery: Gallery, claim: Claim) -> Shown:
+def headline(gallery: Gallery, claim: PlannedClaim) -> Shown:
     """A claim on two rows, or on one and a bound, with the numbers that its effect comes from."""
     answer = claim_shown(gallery, claim)
-    found = gallery.verdicts[gallery.verdicts["claim"] == claim["id"]]
+    found = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
     for line, known in zip(answer["lines"], found.to_dict("records"), strict=True):
-        line["of"] = _number(gallery, claim, claim["of"][0], known)
+        line["of"] = _number(gallery, claim, claim.of[0], known)
         line["than"] = (
-            _number(gallery, claim, claim["than"][0], known)
-            if claim.get("than")
-            else {"ours": shown(known["metric"], claim["value"]), "link": "", "published": ""}
+            _number(gallery, claim, claim.than[0], known)
+            if claim.than
+            else {"ours": shown(known["metric"], claim.about.value), "link": "", "published": ""}
         )
-    bound = BOUNDS.get(claim["kind"], "")
-    return answer | {"of": claim["of"][0], "than": claim.get("than", [bound])[0]}
+    than = claim.than[0] if claim.than else BOUNDS[claim.about.kind]
+    return answer | {"of": claim.of[0], "than": than}
 
 
-def _number(gallery: Gallery, claim: Claim, row: str, known: dict[Any, Any]) -> Shown:
+def _number(gallery: Gallery, claim: PlannedClaim, row: str, known: dict[Any, Any]) -> Shown:
     """A row's mean, the run behind it, and what was published."""
     metric, dataset = known["metric"], known["dataset"]
-    block = gallery.block(claim["table"], dataset)
+    block = gallery.block(claim.table, dataset)
     lines = block.lines[(block.lines["row"] == row) & (block.lines["metric"] == metric)]
     line: dict[Any, Any] = {"mean": float("nan"), "published": ""}
     for found in lines.to_dict("records"):
         line = found
-    cells = gallery.runs(claim["table"], dataset, row)
+    cells = gallery.runs(claim.table, dataset, row)
     return {
         "ours": shown(metric, line["mean"]),
         "link": links.cell(cells[0], links.value(block.protocol, metric)) if cells else "",

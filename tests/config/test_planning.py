@@ -1,0 +1,84 @@
+"""What is written down for the tables: every row, also of datasets that a budget has not got."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.config.test_refused import room
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import Grid, load_grid
+from workflows.config.names import ROLES
+from workflows.config.plan import Absent, Plan, find_plan
+from workflows.config.planning import filmed, make_plan
+from workflows.errors import ConfigError
+from workflows.files import write_json
+
+__all__ = ["room"]
+DATASETS = read_datasets()
+
+
+def grid_of(budget: str) -> Grid:
+    return load_grid(budget, DATASETS)
+
+
+def plan_of(budget: str, missing: dict[str, str] | None = None) -> Plan:
+    return make_plan(grid_of(budget), DATASETS, missing or {})
+
+
+def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
+    absent = {(one.table, one.dataset): one for one in plan_of("embedded").absent}
+    large = absent["large_codebooks", "cifar10"]
+    assert len(large.rows) == 5
+    assert large.note == "not at this budget; budgets lite and paper have it"
+    assert absent["reinitialisation", "ffhq"] == Absent(
+        table="reinitialisation",
+        dataset="ffhq",
+        rows=["near codevectors", "hard encoded features", "running average"],
+        note="not at this budget; budgets lite and paper have a dataset for it",
+    )
+
+
+def test_every_role_is_served_by_the_budget_of_the_paper() -> None:
+    assert plan_of("paper").roles == {name: role.paper for name, role in ROLES.items()}
+    assert plan_of("lite").roles["faces"] == "ffhq_subset_64"
+
+
+def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:
+    plan = plan_of("lite", {"cifar10": "fetch it"})
+    assert plan.cells["cifar10/sq_vae/default/seed0"].missing == "fetch it"
+    assert plan.cells["mnist/sq_vae/default/seed0"].missing is None
+    assert plan.missing == {"cifar10": "fetch it"}
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+    plan = plan_of("lite", {"cifar10": "fetch it"})
+    file = tmp_path / "plan.json"
+    assert find_plan(file) is None
+    write_json(file, plan.model_dump(mode="json"))
+    assert find_plan(file) == plan
+    write_json(file, {"title": "of another release"})
+    assert find_plan(file) is None
+
+
+@pytest.mark.parametrize("budget", ["smoke", "lite"])
+def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
+    grid = grid_of(budget)
+    shown = [name for name, cell in grid.cells.items() if filmed(cell)]
+    assert [grid.tables_of(name) for name in shown] == [["two_dimensions"]] * 2
+    # By the same distance: cosine would leave nothing of the plane but angles.
+    assert {grid.cells[name].knobs.model_dump()["distance"] for name in shown} == {"l2"}
+
+
+def test_labels_follow_the_budget_of_a_sweep() -> None:
+    assert grid_of("smoke").labels("code_dimension") == [
+        f"{method}, D = {dim}" for method in ("VQ-VAE", "SQ-VAE", "CVQ-VAE") for dim in (4, 64)
+    ]
+
+
+def test_a_claim_twice_is_refused(room: Path) -> None:
+    shutil.copy(room / "claims" / "anchors.yaml", room / "claims" / "again.yaml")
+    with pytest.raises(ConfigError, match="there are two of that id"):
+        make_plan(load_grid("smoke", DATASETS, room), DATASETS, {}, room=room)

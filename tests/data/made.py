@@ -1,0 +1,59 @@
+"""A small dataset, and files of the kinds that readers read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+from PIL import Image
+
+from workflows.config.datasets import Dataset, read_dataset
+from workflows.config.reading import parse
+
+SMALL = {"image_size": 16, "options": {}, "images": {"train": 4, "test": 2}, "validation": 1}
+
+
+def changed(name: str, **changes: Any) -> Dataset:
+    """A dataset of ours with other settings."""
+    content = read_dataset(name).model_dump(exclude_unset=True)
+    return parse({**content, **changes}, Dataset, name)
+
+
+def small(**changes: Any) -> Dataset:
+    """An image folder of four training and two test images of 16 x 16 pixels."""
+    return changed("ffhq_subset_64", **{**SMALL, **changes})
+
+
+def png(size: int = 16, value: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), (value, value, value)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def tar(path: Path, entries: Iterable[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in entries:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def idx(path: Path, count: int = 3, cut: int = 0) -> Path:
+    header = np.array([0x803, count, 28, 28], ">u4").tobytes()
+    raw = header + bytes(count * 784)
+    path.write_bytes(gzip.compress(raw[: len(raw) - cut]))
+    return path
+
+
+def database(path: Path, values: Iterable[int], size: int = 16) -> Path:
+    with lmdb.open(str(path), map_size=2**24) as made, made.begin(write=True) as transaction:
+        for k, value in enumerate(values):
+            transaction.put(f"{k:06}".encode(), png(size, value))
+    return path

@@ -1,0 +1,92 @@
+"""Small plans for tests of what collects, judges and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from workflows.config.grid import ROOM
+from workflows.config.plan import (
+    Plan,
+    PlannedCell,
+    PlannedDataset,
+    PlannedEvaluation,
+    PlannedRow,
+    PlannedTable,
+)
+from workflows.config.reading import read_yaml
+from workflows.config.settings import Defaults
+from workflows.knobs import Diffusion
+from workflows.registry import DIFFUSIONS, knobs_type
+
+DEFAULTS = read_yaml(ROOM / "defaults.yaml", Defaults)
+
+
+def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
+    """The settings of a run: the project's defaults, but for a short training and the changes."""
+    few = {"dataset": "digits", "method": method, "seed": 0, "epochs": 2, "batch_size": 16}
+    if method in DIFFUSIONS:
+        start = {"first_stage": None, **DEFAULTS.of_diffusion(method)}
+        names = {*Diffusion.model_fields}
+    else:
+        network = changes.get("network", "convnet")
+        start = DEFAULTS.of_autoencoder(method, network, 1)
+        names = {*knobs_type(method, network).model_fields}
+    return {name: value for name, value in {**start, **few, **changes}.items() if name in names}
+
+
+def cell(folder: object = "none", missing: str | None = None, **changes: Any) -> PlannedCell:
+    """A cell with these knobs, measured by the protocol `exact`."""
+    return PlannedCell(
+        folder=str(folder),
+        knobs=knobs(**changes),
+        defaults={},
+        missing=missing,
+        versions={"method": 1},
+        images=16,
+        filmed=False,
+        evaluation=PlannedEvaluation(protocols=["exact"], versions={"exact": 1}),
+    )
+
+
+def changed(one: PlannedCell, **knobs: Any) -> PlannedCell:
+    """The same cell with other knobs."""
+    return one.model_copy(update={"knobs": one.knobs.model_copy(update=knobs)})
+
+
+def table(rows: Iterable[str] = (), **changes: Any) -> PlannedTable:
+    """A table of these rows. changes: fields of the table."""
+    order = list(dict.fromkeys(rows))
+    return PlannedTable(
+        **{
+            **{"title": "A table", "caption": "of rows", "metrics": ["rFID", "usage"], "stage": 1},
+            **{"protocols": ["exact", "as_published"], "order": order, "stands_for": {}},
+            **{"published_rows": order, "published_datasets": ["mnist"]},
+            **changes,
+        }
+    )
+
+
+def plan(
+    cells: Mapping[str, PlannedCell], rows: Iterable[tuple[str, str, str]], **changes: Any
+) -> Plan:
+    """A plan. rows: (table, row, cell). changes: fields of the plan."""
+    lines = [PlannedRow(table=of, row=row, cell=name) for of, row, name in rows]
+    tables = {
+        name: table([line.row for line in lines if line.table == name])
+        for name in dict.fromkeys(line.table for line in lines)
+    }
+    names = dict.fromkeys(about.knobs.dataset for about in cells.values())
+    return Plan(
+        **{
+            **{"budget": "made_up", "title": "made_up: a budget", "results": "results/made_up"},
+            **{"cells": dict(cells), "rows": lines, "tables": tables},
+            "datasets": {
+                name: PlannedDataset(title=name.title(), stand_in_for=None, images=3600)
+                for name in names
+            },
+            **{"figures": {}, "roles": {}, "claims": [], "absent": []},
+            **{"reference_images": None, "progress_samples": 4},
+            **changes,
+        }
+    )

@@ -1,0 +1,95 @@
+"""What is said of cells: the tables and figures they feed, and how far each of them is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.planning import make_plan
+from workflows.files import write_json
+from workflows.records.cells import (
+    FINISHED,
+    MISSING,
+    OUTDATED,
+    RUNNING,
+    TRAINED,
+    WAITING,
+    Line,
+    listing,
+    lock,
+    progress,
+    status,
+)
+from workflows.records.state import Today, states
+
+DATASETS = read_datasets()
+
+
+def test_every_cell_is_listed_with_its_tables_and_figures() -> None:
+    grid = load_grid("embedded", DATASETS)
+    frame = listing(grid, make_plan(grid, DATASETS, {})).set_index("cell")
+    assert set(frame.index) == set(grid.cells)
+    # A first stage counts for the tables of the models that diffuse its latents.
+    assert frame.loc["mnist_5k/vq_vae/D4/seed0"].to_dict() == {
+        "tables": "code_dimension, first_stages, generation_ffhq_imagenet",
+        "figures": "dimensionality, samples_ffhq_imagenet, progress_ffhq_imagenet, "
+        "neighbours_ffhq_imagenet",
+    }
+    assert (frame["tables"] != "").all()
+
+
+def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
+    grid = load_grid("smoke", DATASETS)
+    plan = make_plan(grid, DATASETS, {}, str(tmp_path))
+    names = [name for name, cell in grid.cells.items() if cell.stage == 1][:5]
+    gone = {names[4]: plan.cells[names[4]].model_copy(update={"missing": "fetch\nit"})}
+    plan = plan.model_copy(update={"cells": {**plan.cells, **gone}})
+    folders = [Path(plan.cells[name].folder) for name in names]
+    # Cells 0 and 2 were measured before; cell 0 is trained again.
+    for folder in (folders[0], folders[2]):
+        (folder / "state").mkdir(parents=True)
+        (folder / "metrics.csv").write_text("")
+    now = {"epoch": 0.5, "epochs": 1, "loss": 1.25, "seconds_left": 90.0, "usage": 0.1}
+    write_json(folders[0] / "state" / "progress.json", now)
+    record = {
+        **{"status": "finished", "budget": "smoke", "knobs": {}, "epochs": 1, "steps": 3},
+        **{"dataset_sha256": "aa", "images": plan.cells[names[1]].images, "seconds": 30.0},
+    }
+    write_json(folders[1] / "train.json", {**record, "cell": names[1], "versions": {"method": 1}})
+    write_json(folders[2] / "train.json", {**record, "cell": names[2]})
+    lines = {line.cell: line for line in progress(plan, states(plan, Today()))}
+    assert lines[names[0]].note == "epoch 0.5/1, loss 1.25, 1.5 minutes left, as of 0 minutes ago"
+    assert [lines[name].state for name in names] == [RUNNING, TRAINED, OUTDATED, WAITING, MISSING]
+    assert lines[names[2]].note == "made before there were versions"
+    assert lines[names[4]].note == f"{plan.cells[names[4]].knobs.dataset}: fetch it"
+    assert len(lines) == len(grid.cells)
+    # The one that waits takes as long as the recorded ones of its method; others are not known.
+    assert [lines[name].seconds for name in names] == [90.0, 30.0, 30.0, 30.0, 0.0]
+    assert lines[list(grid.cells)[-1]].seconds is None
+
+
+def test_status_counts_and_groups_what_is_many() -> None:
+    lines = [Line(f"a{n}", OUTDATED, "epochs was 2, is 8", 1800.0) for n in range(9)]
+    lines += [Line(f"b{n}", RUNNING, f"epoch {n}", 3600.0) for n in range(8)]
+    lines += [Line("c", FINISHED, "", 0.0), Line("d", WAITING, "", None)]
+    text = status(lines)
+    assert [line.split() for line in text.splitlines()[:4]] == [
+        ["1", "finished"],
+        ["9", "outdated"],
+        ["9", *["epochs", "was", "2,", "is", "8"]],
+        ["8", *RUNNING.split()],
+    ]
+    assert "b5: epoch 5" in text
+    assert "b6" not in text
+    assert "and 2 more (make status ALL=1 shows every cell)" in text
+    assert "12.5 hours of training are left" in text
+    assert "how long 1 of the cells take, no record says" in text
+
+
+def test_a_lock_is_told_with_what_removes_it(tmp_path: Path) -> None:
+    assert lock(tmp_path / "locks") == ""
+    (tmp_path / "locks").mkdir()
+    assert lock(tmp_path / "locks") == ""
+    (tmp_path / "locks" / "0.input.lock").touch()
+    assert "`snakemake --unlock` removes it" in lock(tmp_path / "locks")

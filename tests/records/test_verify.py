@@ -1,0 +1,263 @@
+"""Results are held against their records, link by link."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import Grid, load_grid
+from workflows.config.plan import Plan
+from workflows.config.planning import make_plan
+from workflows.config.provenance import lock
+from workflows.errors import BenchmarkError
+from workflows.files import digest, write_json
+from workflows.knobs import Sampling
+from workflows.records import collect as collecting
+from workflows.records import verify as command
+from workflows.records.state import Today, states
+from workflows.records.verify import STATES, Finding, report
+from workflows.records.verify import verify as verify_plan
+
+CELL = "mnist_5k/cvq_vae/default/seed0"
+FEATURES = "inception (route)"
+IMAGES = {"train": "da" * 32, "test": "7e" * 32, "labels": "1a" * 32}
+TODAY = Today({"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
+DATASETS = read_datasets()
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    return load_grid("smoke", DATASETS)
+
+
+def plan_of(grid: Grid, results: Path) -> Plan:
+    """The plan of the smoke budget. results: the folder of the budget's results."""
+    return make_plan(grid, DATASETS, {}, str(results.parent))
+
+
+def verify(grid: Grid, results: Path, today: Today) -> list[Finding]:
+    """The findings of the smoke budget."""
+    return verify_plan(grid, plan_of(grid, results), today)
+
+
+def change(file: Path, **values: Any) -> None:
+    """Change what a JSON file says; None takes a key out."""
+    content = {**json.loads(file.read_text()), **values}
+    write_json(file, {key: value for key, value in content.items() if value is not None})
+
+
+def sign(folder: Path) -> None:
+    """Write the digests anew, as whoever changes a record without a trace would."""
+    change(folder / "train.json", log_sha256=digest(folder / "log.csv"))
+    files = {name: digest(folder / name) for name in ("train.json", "codes.csv", "metrics.csv")}
+    change(folder / "evaluation.json", files=files)
+
+
+@pytest.fixture
+def results(tmp_path: Path, grid: Grid) -> Path:
+    """A folder with the records of one cell, and what is collected of it."""
+    folder = tmp_path / "smoke" / "cells" / CELL
+    folder.mkdir(parents=True)
+    header = "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
+    (folder / "log.csv").write_text(f"{header}1,2,0.5,0.5,0.1,3,100,2.5\n")
+    (folder / "codes.csv").write_text("code,count\n0,4\n")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    for name in ("reconstructions.png", "samples.png", "neighbours.png"):
+        (folder / name).touch()
+    (folder / "metrics.csv").write_text(
+        f"protocol,metric,value,images,features\nexact,l1,0.0625,10,\nexact,rFID,9.5,10,{FEATURES}\n"
+    )
+    wanted = plan_of(grid, tmp_path / "smoke").cells[CELL]
+    maker = {"commit": "abc", "dirty": False, "lock_sha256": lock(), "device": "cpu", "threads": 1}
+    record = {
+        **{"status": "finished", "budget": "smoke", "cell": CELL, "epochs": 1},
+        **{"message": "", "steps": 2, "seconds": 2.5},
+        "knobs": wanted.knobs.model_dump(),
+        "versions": wanted.versions,
+        "images": wanted.images,
+        "dataset_sha256": IMAGES["train"],
+        "model_sha256": digest(folder / "model.safetensors"),
+        **maker,
+    }
+    write_json(folder / "train.json", record)
+    about = {
+        **maker,
+        **wanted.evaluation.model_dump(),
+        "dataset_sha256": IMAGES["test"],
+        "features": {FEATURES: "fe" * 32},
+    }
+    write_json(folder / "evaluation.json", about)
+    sign(folder)
+    gather(grid, tmp_path / "smoke")
+    return tmp_path / "smoke"
+
+
+def gather(grid: Grid, results: Path) -> None:
+    plan = plan_of(grid, results)
+    measured = collecting.gather(plan, states(plan, TODAY))["measured"]
+    measured.to_csv(results / "measured.csv", index=False)
+
+
+def test_what_was_just_made_is_ok(results: Path, grid: Grid) -> None:
+    assert verify(grid, results, TODAY) == [(CELL, "ok", "")]
+    measured = pd.read_csv(results / "measured.csv", keep_default_na=False)
+    assert set(measured["lock_digest"]) == {lock()[:12]}
+    assert set(measured["dataset_digest"]) == {"da" * 6}
+    of_metric = measured.groupby("metric")["features_digest"].first()
+    assert of_metric.to_dict() == {"l1": "", "rFID": "fe" * 6}
+    # What published records lack, in a clone without caches.
+    (results / "cells" / CELL / "model.safetensors").unlink()
+    assert verify(grid, results, Today()) == [(CELL, "ok", "")]
+
+
+def edited(file: str) -> Callable[[Path], None]:
+    return lambda cell: (cell / file).write_text((cell / file).read_text().replace("5", "6"))
+
+
+def retrained(**values: Any) -> Callable[[Path], None]:
+    """Another training left that record, in order in itself."""
+
+    def make(cell: Path) -> None:
+        change(cell / "train.json", **values)
+        sign(cell)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "why"),
+    [
+        (edited("metrics.csv"), "altered", "metrics.csv is not the file that was recorded"),
+        (edited("log.csv"), "altered", "log.csv is not"),
+        (lambda cell: change(cell / "train.json", seconds=2.0), "altered", "train.json is not"),
+        (lambda cell: (cell / "model.safetensors").write_bytes(b"w"), "altered", "model.safet"),
+        (lambda cell: (cell / "codes.csv").unlink(), "altered", "codes.csv is missing"),
+        (lambda cell: (cell / "train.json").write_text("{"), "altered", "cannot be read"),
+        (retrained(cell="mnist_5k/vq_vae/default/seed0"), "foreign", "is of mnist_5k/vq_vae"),
+        (retrained(budget="lite"), "foreign", "at lite"),
+        (retrained(versions=None), "outdated", "made before there were versions"),
+        (retrained(lock_sha256="0" * 64), "ok", ""),
+        (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
+        (lambda cell: (cell / "evaluation.json").unlink(), "outdated", "not measured"),
+    ],
+)
+def test_what_differs_is_named(
+    results: Path, grid: Grid, make: Callable[[Path], None], state: str, why: str
+) -> None:
+    make(results / "cells" / CELL)
+    # As if it had been collected since: measured.csv is held against metrics.csv elsewhere.
+    (results / "measured.csv").unlink()
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == state
+    assert why in finding.why
+
+
+def test_another_way_of_sampling_is_outdated_and_named(results: Path, grid: Grid) -> None:
+    name = "mnist_5k/ddpm/conditional/seed0"
+    # It is held against the cells' rows elsewhere.
+    (results / "measured.csv").unlink()
+    folder = results / "cells" / name
+    shutil.copytree(results / "cells" / CELL, folder)
+    wanted = plan_of(grid, results).cells[name]
+    asked = wanted.evaluation.sampling
+    trained = wanted.knobs.model_dump(exclude={*Sampling.model_fields})
+    change(
+        folder / "train.json",
+        **{"cell": name, "knobs": trained, "versions": wanted.versions},
+        **{"images": wanted.images, "labels_sha256": IMAGES["labels"]},
+        progress_samples=wanted.evaluation.progress_samples,
+    )
+    sign(folder)
+    evaluation = {**wanted.evaluation.model_dump(), "dataset_sha256": IMAGES["train"]}
+    change(folder / "evaluation.json", **evaluation)
+    versions = wanted.evaluation.sampling_versions
+    made = {"status": "finished", **asked, "seconds": 1.0, "versions": versions, "commit": "abc"}
+    write_json(folder / "sampling.json", made)
+    assert (name, "ok", "") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", guidance=2.0)
+    assert (name, "outdated", "guidance was 2.0, is 1.0") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", guidance=1.0, dirty=True)
+    assert (name, "unproven", "commit abc had uncommitted changes") in verify(grid, results, TODAY)
+    change(folder / "sampling.json", dirty=False, versions={"sampling": 9})
+    said = "version of sampling was 9, is 1"
+    assert (name, "outdated", said) in verify(grid, results, TODAY)
+    # One that diverged has no samples.
+    write_json(folder / "sampling.json", {"status": "diverged"})
+    assert (name, "ok", "") in verify(grid, results, TODAY)
+
+
+@pytest.mark.parametrize(("column", "value"), [("value", 9.25), ("commit", "other")])
+def test_a_number_changed_in_measured_csv_is_altered(
+    results: Path, grid: Grid, column: str, value: Any
+) -> None:
+    file = results / "measured.csv"
+    measured = pd.read_csv(file, keep_default_na=False)
+    measured.loc[measured.index[-1], column] = value
+    measured.to_csv(file, index=False)
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == "altered"
+    assert "measured.csv: its rows in table" in finding.why
+
+
+def test_a_finished_cell_that_measured_csv_lacks_is_altered(results: Path, grid: Grid) -> None:
+    file = results / "measured.csv"
+    measured = pd.read_csv(file, keep_default_na=False)
+    measured[measured["table"] != "anchors"].to_csv(file, index=False)
+    (finding,) = verify(grid, results, TODAY)
+    assert (finding.state, finding.why) == (
+        "altered",
+        "measured.csv: it has no rows in table 'anchors'",
+    )
+
+
+def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:
+    stranger = results / "cells" / "mnist_5k/cvq_vae/K3/seed0"
+    stranger.mkdir(parents=True)
+    (stranger / "train.json").write_text("{}")
+    file = results / "measured.csv"
+    measured = pd.read_csv(file, keep_default_na=False)
+    another = measured.iloc[:1].assign(cell="mnist_5k/vq_vae/default/seed0", row="VQ-VAE [36]")
+    pd.concat([measured, another]).to_csv(file, index=False)
+    states = {finding.why: finding.state for finding in verify(grid, results, TODAY)}
+    assert states["budget smoke has no such cell"] == "foreign"
+    assert any("no row 'VQ-VAE [36]' in table" in why for why in states)
+    assert states["measured.csv has its numbers, but there is no record"] == "foreign"
+
+
+@pytest.mark.parametrize(
+    ("make", "accept", "status"),
+    [
+        (lambda cell: None, [], 0),
+        (retrained(versions=None), [], 1),
+        (retrained(versions=None), ["outdated"], 0),
+        (edited("metrics.csv"), ["outdated", "unproven"], 1),
+    ],
+)
+def test_the_command_says_what_is_accepted(
+    results: Path,
+    tmp_path: Path,
+    make: Callable[[Path], None],
+    accept: list[str],
+    status: int,
+) -> None:
+    make(results / "cells" / CELL)
+    assert command.main("smoke", tmp_path, tmp_path / "none", accept) == status
+
+
+def test_the_report_counts_every_state(results: Path, grid: Grid) -> None:
+    said = report(verify(grid, results, TODAY))
+    assert [line.split()[:2] for line in said.splitlines()] == [
+        [str(int(state == "ok")), f"{state}:"] for state in STATES
+    ]
+
+
+def test_an_empty_folder_is_not_ok(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="nothing has been measured"):
+        command.main("smoke", tmp_path, tmp_path, [])

@@ -1,0 +1,57 @@
+"""How every command line runs: parse, run, and say in one line what a user can mend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel
+
+from workflows.config.plan import Spec
+from workflows.config.reading import parse
+from workflows.errors import BenchmarkError, ConfigError
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def run(parser: argparse.ArgumentParser, command: Callable[..., int | None]) -> NoReturn:
+    """Call `command` with the parsed arguments and exit with what it returns, or 0.
+
+    An error that a user can mend becomes one line on standard error and exit status 1. Any other
+    error is a defect and keeps its traceback.
+    """
+    try:
+        sys.exit(command(**vars(parser.parse_args())))
+    except (BenchmarkError, OSError, MemoryError) as error:
+        said = str(error) or "not enough memory"
+        sys.exit(f"{parser.prog.removesuffix('.py')}: {said}")
+
+
+def typed(kind: type[Kind], option: str) -> Callable[[str], Kind]:
+    """A type for argparse: JSON that is parsed into `kind`."""
+
+    def read(text: str) -> Kind:
+        try:
+            content: Any = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{option}: not JSON ({error})") from None
+        return parse(content, kind, option)
+
+    return read
+
+
+def training_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """The options that both training steps have."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--spec", type=typed(Spec, "--spec"), required=True, help="JSON")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
+    parser.add_argument("--out", type=Path, required=True, help="the cell's folder")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--processes", type=int, default=1, dest="processes_", help="that share each batch"
+    )
+    return parser

@@ -1,0 +1,1 @@
+"""What people write and what steps hand on: typed, closed, and refused with file and key."""

@@ -1,0 +1,255 @@
+"""Datasets and protocols, as people write them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from workflows.config.names import Line, Name
+from workflows.config.reading import read_yaml, yaml_files
+from workflows.errors import ConfigError, known
+from workflows.knobs import Closed
+
+ROOM = Path(__file__).parents[1]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# Below the folder of data: neither absolute nor above it.
+BELOW = r"^[^/\n][^\n]*$"
+
+
+class Reader(Closed):
+    """fewest, most: how many files a reader takes. version: raised when the arrays that it gives
+    change, so that datasets are prepared again.
+    """
+
+    fewest: int
+    most: int
+    version: int = 1
+
+
+READERS = {
+    "mnist_csv": Reader(fewest=1, most=1),
+    "idx": Reader(fewest=2, most=2),
+    "cifar10": Reader(fewest=1, most=1),
+    "image_folder": Reader(fewest=1, most=1),
+    "lmdb": Reader(fewest=2, most=2),
+    "photo_patches": Reader(fewest=2, most=100),
+}
+
+
+class Options(Closed):
+    """Settings of a reader of image files.
+
+    pattern: regular expression of the images' whole names. train, test: that of the training and of
+    the test images' names. partition: file of lines "name 0|1|2" (train, valid, test). shuffle:
+    permute the names, seeded, before the split. labels: "folder" takes the last folder of a name as
+    its class. crop: side of the centre crop that is taken first. upright: whether to turn images as
+    their EXIF orientation says; None refuses images that are stored turned. square: crop to the
+    shorter side first. resize: allow images of another size and resize them. resample: how to
+    resize them.
+    """
+
+    pattern: str | None = None
+    train: str | None = None
+    test: str | None = None
+    partition: str | None = None
+    shuffle: bool = False
+    labels: Literal["folder"] | None = None
+    crop: Annotated[int, Field(ge=8)] | None = None
+    upright: bool | None = None
+    square: bool = False
+    resize: bool = False
+    resample: Literal["lanczos", "bicubic"] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Options:
+        for key in ("pattern", "train", "test"):
+            try:
+                re.compile(getattr(self, key) or "")
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"{key}: not a regular expression: {error}") from None
+        if (self.train is None) != (self.test is None):
+            raise ValueError("train and test go together")
+        if self.resample is not None and not self.resize:
+            raise ValueError("resample: goes with resize: true")
+        return self
+
+
+class Download(Closed):
+    """A file to download. The last part of its address is its name here."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/([^\s]*/)?[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+    md5: Md5
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+
+def _inside(files: list[str]) -> list[str]:
+    for file in files:
+        if ".." in file.split("/"):
+            raise ValueError(f"'{file}' leaves its folder")
+    return files
+
+
+class LocalSource(Closed):
+    """Files below the folder that CODEBOOK_DATA names."""
+
+    kind: Literal["local"]
+    files: Annotated[
+        list[Annotated[str, Field(pattern=BELOW)]], Field(min_length=1), AfterValidator(_inside)
+    ]
+
+
+class PackageSource(Closed):
+    """Files that a Python package ships, as package/path. install: how to get it."""
+
+    kind: Literal["package"]
+    files: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/[^\n]+$")]],
+        Field(min_length=1),
+        AfterValidator(_inside),
+    ]
+    install: str
+
+
+class SystemSource(Closed):
+    """Files at absolute paths, such as a Debian package's. install: how to get them."""
+
+    kind: Literal["system"]
+    files: Annotated[list[Annotated[str, Field(pattern="^/")]], Field(min_length=1)]
+    install: str
+
+
+class UrlSource(Closed):
+    """The canonical download."""
+
+    kind: Literal["url"]
+    files: Annotated[list[Download], Field(min_length=1)]
+
+
+Source = Annotated[
+    Annotated[LocalSource, Tag("local")]
+    | Annotated[PackageSource, Tag("package")]
+    | Annotated[SystemSource, Tag("system")]
+    | Annotated[UrlSource, Tag("url")],
+    Discriminator("kind"),
+]
+
+
+class Pixels(Closed):
+    """SHA-256 of the decoded arrays' bytes. strict: whether another sum is an error."""
+
+    train: Sha256
+    test: Sha256
+    strict: bool
+
+
+class Images(Closed):
+    """How many images there are. Those for validation are among the training images."""
+
+    train: Annotated[int, Field(ge=2, le=1_000_000_000)]
+    test: Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class Dataset(Closed):
+    """datasets/<name>.yaml. Images are uint8, (channels, image_size, image_size), in 0..255.
+
+    sources: where the dataset can be had, tried in order. validation: how many of the training
+    images are held back. checksums: file name -> md5 of its unpacked bytes. classes: how many the
+    training labels tell apart, or None. advice: what to do if no source has it.
+    """
+
+    name: Name
+    title: Annotated[Line, Field(max_length=120)]
+    stand_in_for: Name | None
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    channels: Literal[1, 3]
+    value_range: list[int]
+    licence: Annotated[str, Field(min_length=1)]
+    citation: Annotated[str, Field(min_length=1)]
+    reader: Literal["mnist_csv", "photo_patches", "idx", "cifar10", "image_folder", "lmdb"]
+    options: Options = Options()
+    sources: Annotated[list[Source], Field(min_length=1)]
+    checksums: dict[str, Md5] = {}
+    pixels: Pixels | None = None
+    images: Images
+    validation: Annotated[int, Field(ge=1)]
+    classes: Annotated[int, Field(ge=2, le=1_000_000)] | None = None
+    advice: str = ""
+
+    @property
+    def trained(self) -> int:
+        """How many images there are to train on: all but those for validation."""
+        return self.images.train - self.validation
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Dataset:
+        if self.value_range != [0, 255]:
+            raise ValueError("value_range: must be [0, 255]")
+        if self.validation >= self.images.train:
+            raise ValueError("validation: must be below images.train")
+        if self.options.labels and self.classes is None:
+            raise ValueError("options.labels: goes with 'classes', which is missing")
+        about = READERS[self.reader]
+        least, most = (2, 2) if self.options.partition else (about.fewest, about.most)
+        for number, source in enumerate(self.sources):
+            count = len(source.files)
+            where = f"sources.{number}.files"
+            if not least <= count <= most:
+                wanted = f"{least}" if least == most else f"{least} to {most}"
+                raise ValueError(f"{where}: {count} given, reader '{self.reader}' takes {wanted}")
+            if isinstance(source, UrlSource):
+                names = [file.name for file in source.files]
+                if len(set(names)) != len(names):
+                    raise ValueError(f"{where}: two files have the same name")
+        return self
+
+
+def dataset_names(room: Path = ROOM) -> list[str]:
+    """Names of all datasets, sorted."""
+    return [path.stem for path in yaml_files(room / "datasets")]
+
+
+def read_dataset(name: str, room: Path = ROOM) -> Dataset:
+    """The dataset of that name. Raises ConfigError."""
+    known(name, dataset_names(room), "dataset")
+    path = room / "datasets" / f"{name}.yaml"
+    found = read_yaml(path, Dataset)
+    if found.name != name:
+        raise ConfigError(f"{path}: name: is '{found.name}', must be the file's name '{name}'")
+    return found
+
+
+def read_datasets(room: Path = ROOM) -> dict[str, Dataset]:
+    """All datasets by name. Raises ConfigError."""
+    return {name: read_dataset(name, room) for name in dataset_names(room)}
+
+
+class ProtocolSettings(Closed):
+    """protocols/<name>.yaml: what happens to images before anything is measured.
+
+    jpeg_quality, fid_resize: None leaves the step out. version: raised when what the protocol does
+    changes, so that cells are measured again.
+    """
+
+    title: Line
+    tile_grey: bool
+    rounding: Literal["nearest", "truncate"]
+    jpeg_quality: Annotated[int, Field(ge=1, le=95)] | None
+    fid_resize: Annotated[int, Field(ge=16)] | None
+    version: Annotated[int, Field(ge=1)]
+
+
+@cache
+def read_protocol(name: str, room: Path = ROOM) -> ProtocolSettings:
+    """The protocol of that name. Raises ConfigError."""
+    names = [path.stem for path in yaml_files(room / "protocols")]
+    known(name, names, "protocol")
+    return read_yaml(room / "protocols" / f"{name}.yaml", ProtocolSettings)

@@ -1,0 +1,46 @@
+"""environment.yml from the lock: `python -m workflows.config.environment`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HEADER = """\
+# For conda users; generated from pyproject.toml and requirements.lock by
+# `python -m workflows.config.environment`. The direct dependencies at their locked versions; two
+# packages of metric weights declare libraries that nothing here imports, which pip will add.
+"""
+
+
+def locked(lock: str) -> dict[str, list[str]]:
+    """Package name -> its pins in the lock, with environment markers."""
+    pins: dict[str, list[str]] = {}
+    for line in lock.splitlines():
+        if match := re.match(r"^([A-Za-z0-9._-]+)==([^ ]+)( ; .*?)? \\$", line):
+            pin = f"{match[1]}=={match[2]}{match[3] or ''}"
+            pins.setdefault(match[1], []).append(pin)
+    return pins
+
+
+def direct(pyproject: str) -> list[str]:
+    """Names of the direct dependencies, development ones included, sorted."""
+    project = tomllib.loads(pyproject)["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    return sorted(re.split(r"[^A-Za-z0-9._-]", entry)[0].lower() for entry in wanted)
+
+
+def render(pyproject: str, lock: str) -> str:
+    """The text of environment.yml."""
+    pins = locked(lock)
+    lines = [
+        f"      - {pin!r}".replace("'", '"') for name in direct(pyproject) for pin in pins[name]
+    ]
+    head = "name: codebook-benchmark\nchannels:\n  - conda-forge\ndependencies:\n"
+    return HEADER + head + "  - python=3.11\n  - pip\n  - pip:\n" + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    read = (ROOT / "pyproject.toml").read_text(), (ROOT / "requirements.lock").read_text()
+    (ROOT / "environment.yml").write_text(render(*read))

@@ -1,0 +1,79 @@
+"""Names that several kinds of files use: roles, metrics and protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from workflows.errors import nearest
+
+
+@dataclass(frozen=True)
+class Role:
+    """The part that a dataset plays in tables.
+
+    paper: the paper's dataset in that part. own: whether a stand-in says itself what it stands in
+    for; CIFAR10 does not, but among what is generated it stands in for ImageNet. generated: whether
+    models of stage 2 generate its images.
+    """
+
+    paper: str
+    own: bool = False
+    generated: bool = False
+
+
+ROLES = {
+    "digits": Role("mnist", own=True),
+    "natural": Role("cifar10", own=True),
+    "faces": Role("ffhq", own=True),
+    "photographs": Role("imagenet"),
+    "churches": Role("lsun_churches", generated=True),
+    "bedrooms": Role("lsun_bedrooms", generated=True),
+    "portraits": Role("ffhq", generated=True),
+    "objects": Role("imagenet", generated=True),
+}
+# Metrics of reconstructions, and of samples; True where a larger value is better.
+RECONSTRUCTION_METRICS = {
+    "l1": False,
+    "PSNR": True,
+    "SSIM": True,
+    "LPIPS": False,
+    "LPIPS-Alex": False,
+    "rFID": False,
+    "KID": False,
+    "usage": True,
+    "perplexity": True,
+}
+SAMPLE_METRICS = {"FID": False, "KID": False, "precision": True, "recall": True}
+METRICS = {**RECONSTRUCTION_METRICS, **SAMPLE_METRICS}
+# The protocols of reconstructions; samples have one of their own.
+Protocol = Literal["exact", "as_published"]
+SAMPLES = "samples"
+
+
+def one_of(allowed: Any, what: str) -> BeforeValidator:
+    """A validator of a name. allowed: the names, or a function that returns them."""
+
+    def check(name: Any) -> Any:
+        names = list(allowed() if callable(allowed) else allowed)
+        if name not in names:
+            raise ValueError(f"{what} '{name}' is unknown; {nearest(str(name), names)}")
+        return name
+
+    return BeforeValidator(check)
+
+
+def _differ(values: Any) -> Any:
+    if len(set(values)) != len(values):
+        raise ValueError("the values must differ from each other")
+    return values
+
+
+DIFFERENT = AfterValidator(_differ)
+RoleName = Annotated[str, one_of(ROLES, "role")]
+MetricName = Annotated[str, one_of(METRICS, "metric")]
+# A text in one line.
+Line = Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\n\r]*$")]
+Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]

@@ -1,0 +1,247 @@
+"""Writes a budget's plan: what its tables show, and the cells behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from workflows.config.datasets import Dataset, read_protocol
+from workflows.config.experiments import Claim, Claims, Experiment, Figures
+from workflows.config.grid import ROOM, Cell, Grid, read_budgets
+from workflows.config.names import ROLES, SAMPLES
+from workflows.config.plan import (
+    Absent,
+    Plan,
+    PlannedCell,
+    PlannedClaim,
+    PlannedDataset,
+    PlannedEvaluation,
+    PlannedRow,
+    PlannedTable,
+)
+from workflows.config.reading import read_yaml, yaml_files
+from workflows.config.settings import Budget
+from workflows.errors import ConfigError, nearest
+from workflows.knobs import Diffusion, Sampling
+from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.registry import sampling_versions, training_versions
+
+STANDINGS = ("stated", "inferred", "control", "others")
+
+
+def make_plan(
+    grid: Grid,
+    datasets: Mapping[str, Dataset],
+    missing: Mapping[str, str],
+    results: str = "results",
+    room: Path = ROOM,
+) -> Plan:
+    """The plan of a grid.
+
+    datasets: all there are, by name. missing: dataset -> what to do, for those that this machine
+    has not got. results: the folder of all budgets' results. Raises ConfigError for anything wrong
+    in figures.yaml and claims.
+    """
+    budget, budgets = grid.budget, read_budgets(room)
+    folder = f"{results}/{grid.name}"
+    figures = read_yaml(room / "figures.yaml", Figures).figures
+    return Plan(
+        budget=grid.name,
+        title=budget.title,
+        results=folder,
+        cells={
+            name: _cell(grid, cell, datasets, missing, f"{folder}/cells/{name}")
+            for name, cell in grid.cells.items()
+        },
+        rows=[PlannedRow(table=row.table, row=row.row, cell=row.cell) for row in grid.rows],
+        tables={name: _table(grid, name, datasets, budgets) for name in grid.tables},
+        datasets={
+            name: PlannedDataset(
+                title=datasets[name].title,
+                stand_in_for=datasets[name].stand_in_for,
+                images=datasets[name].trained,
+            )
+            for name in sorted({cell.dataset for cell in grid.cells.values()})
+        },
+        figures={name: one for name, one in figures.items() if one.table in grid.tables},
+        roles={role: name or ROLES[role].paper for role, name in budget.roles.items()},
+        claims=read_claims(grid, room),
+        absent=list(_absent(grid, budgets)),
+        reference_images=budget.generation.reference_images,
+        progress_samples=budget.generation.progress_samples,
+    )
+
+
+def _cell(
+    grid: Grid, cell: Cell, datasets: Mapping[str, Dataset], missing: Mapping[str, str], folder: str
+) -> PlannedCell:
+    names = type(cell.knobs).model_fields
+    images = datasets[cell.dataset].trained
+    return PlannedCell(
+        folder=folder,
+        knobs=cell.knobs,
+        # A knob that came later than a record has its default.
+        defaults={
+            **{name: about.default for name, about in names.items() if not about.is_required()},
+            **{name: value for name, value in cell.defaults.items() if name in names},
+        },
+        missing=missing.get(cell.dataset),
+        versions=training_versions(cell.knobs),
+        # Never those for validation, whatever the array holds.
+        images=min(cell.knobs.train_images or images, images),
+        filmed=filmed(cell),
+        evaluation=_evaluation(grid, cell, images),
+    )
+
+
+def filmed(cell: Cell) -> bool:
+    """Whether a cell's training is filmed: where its codevectors are points of the plane."""
+    return getattr(cell.knobs, "code_dim", None) == 2
+
+
+def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
+    names = grid.protocols(cell.id) if cell.stage == 1 else [SAMPLES]
+    metrics = OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES
+    versions = {**metrics, **{name: read_protocol(name).version for name in names}}
+    if not isinstance(cell.knobs, Diffusion):
+        settings = grid.budget.evaluation
+        return PlannedEvaluation(
+            protocols=names,
+            versions=versions,
+            fid_images=settings.fid_images or 0,
+            lpips_images=settings.lpips_images or 0,
+        )
+    generation = grid.budget.generation
+    return PlannedEvaluation(
+        protocols=names,
+        versions=versions,
+        reference_images=min(generation.reference_images or images, images),
+        progress_samples=generation.progress_samples,
+        sampling={name: getattr(cell.knobs, name) for name in Sampling.model_fields},
+        sampling_versions=sampling_versions(),
+    )
+
+
+def _table(
+    grid: Grid, name: str, datasets: Mapping[str, Dataset], budgets: Mapping[str, Budget]
+) -> PlannedTable:
+    experiment = grid.tables[name]
+    return PlannedTable(
+        title=experiment.title,
+        caption=experiment.caption,
+        metrics=experiment.metrics,
+        stage=experiment.stage,
+        protocols=grid.protocols_of(name),
+        order=grid.labels(name),
+        # CIFAR10 is no stand-in, but among what is generated it stands in for ImageNet.
+        stands_for={
+            dataset: ROLES[role].paper
+            for role in experiment.roles
+            if (dataset := grid.budget.roles[role]) is not None and not ROLES[role].own
+        },
+        # Other budgets may have longer sweeps, or other datasets.
+        published_rows=_once(grid.labels(name, every=True), grid.labels(name)),
+        published_datasets=_once(
+            [ROLES[role].paper for role in experiment.roles],
+            [
+                datasets[used].stand_in_for or used
+                for role in experiment.roles
+                for used in _datasets_of(role, budgets)
+                if ROLES[role].own
+            ],
+        ),
+    )
+
+
+def _datasets_of(role: str, budgets: Mapping[str, Budget]) -> list[str]:
+    return [name for budget in budgets.values() if (name := budget.roles[role]) is not None]
+
+
+def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:
+    for table, experiment in grid.tables.items():
+        for role in experiment.roles:
+            if table in grid.budget.without:
+                have = [name for name, budget in budgets.items() if table not in budget.without]
+                note = _elsewhere("it", have)
+            elif grid.budget.roles[role] is None:
+                have = [name for name, budget in budgets.items() if budget.roles[role]]
+                note = _elsewhere("a dataset for it", have)
+            else:
+                continue
+            yield Absent(table=table, dataset=ROLES[role].paper, rows=grid.labels(table), note=note)
+
+
+def _elsewhere(what: str, budgets: list[str]) -> str:
+    if not budgets:
+        return "not at this budget"
+    if len(budgets) == 1:
+        return f"not at this budget; budget {budgets[0]} has {what}"
+    some = f"{', '.join(budgets[:-1])} and {budgets[-1]}"
+    return f"not at this budget; budgets {some} have {what}"
+
+
+def _once(*lists: list[str]) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
+    """Every claim, headlines first and what the paper does not say last.
+
+    Raises ConfigError for a claim twice and for an unknown table, row, role or metric of a claim.
+    """
+    found: list[PlannedClaim] = []
+    for path in yaml_files(room / "claims"):
+        content = read_yaml(path, Claims)
+        if content.table not in grid.tables:
+            raise ConfigError(
+                f"{path}: table: '{content.table}' is unknown; "
+                f"{nearest(content.table, list(grid.tables))}"
+            )
+        for claim in content.claims:
+            where = f"{path}: claim '{claim.id}'"
+            if claim.id in {other.about.id for other in found}:
+                raise ConfigError(f"{where}: there are two of that id")
+            _check_claim(claim, grid.tables[content.table], where)
+            of, than = (
+                _rows(names, grid, content.table, f"{where}: {key}")
+                for key, names in (("of", claim.of), ("than", claim.than))
+            )
+            _check_rows(claim, of, than, where)
+            found.append(PlannedClaim(about=claim, table=content.table, of=of, than=than))
+    return sorted(
+        found, key=lambda one: (not one.about.headline, STANDINGS.index(one.about.standing))
+    )
+
+
+def _check_claim(claim: Claim, experiment: Experiment, where: str) -> None:
+    for key in ("roles", "metrics"):
+        for name in getattr(claim, key):
+            if name not in getattr(experiment, key):
+                allowed = ", ".join(getattr(experiment, key))
+                raise ConfigError(f"{where}: {key}: the table lacks '{name}'; allowed: {allowed}")
+
+
+def _check_rows(claim: Claim, of: list[str], than: list[str], where: str) -> None:
+    """A sweep named by its row has many rows, of which a comparison would take the first."""
+    if claim.kind in ("better", "at_least", "at_most"):
+        for key, rows in (("of", of), ("than", than)):
+            if len(rows) > 1:
+                raise ConfigError(
+                    f"{where}: {key}: {len(rows)} rows have that name, {claim.kind} needs one"
+                )
+    if claim.kind in ("rises", "does_not_rise") and of == claim.of:
+        raise ConfigError(f"{where}: of: '{of[0]}' is no row of a sweep; {claim.kind} needs one")
+
+
+def _rows(names: list[str], grid: Grid, table: str, where: str) -> list[str]:
+    """Rows of this budget: "CVQ-VAE" stands for "CVQ-VAE, K = 32" and its like."""
+    labels, every = grid.labels(table), grid.labels(table, every=True)
+    found = []
+    for name in names:
+        series = [row for row in labels if row.startswith(f"{name}, ")]
+        # A row that this budget leaves out stays: the claim is then not tested.
+        rows = [name] if name in (*labels, *every) else series
+        if not rows:
+            raise ConfigError(f"{where}: row '{name}' is unknown; {nearest(name, every)}")
+        found += rows
+    return found

@@ -1,0 +1,1 @@
+"""What is measured of a model: protocols, and the metrics of reconstructions and samples."""

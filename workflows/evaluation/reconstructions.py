@@ -1,0 +1,183 @@
+"""One model's reconstructions of the test split, measured by one protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from workflows.data.metric_networks import Networks
+from workflows.errors import BenchmarkError
+from workflows.evaluation.protocol import Protocol, rgb
+from workflows.metrics.frechet import frechet_distance, kernel_distance
+from workflows.metrics.inception import Inception
+from workflows.metrics.perceptual import Perceptual
+from workflows.metrics.pixel import l1, psnr, ssim
+from workflows.metrics.usage import perplexity, usage
+
+COLUMNS = ["protocol", "metric", "value", "images", "features"]
+BATCH = 50  # images a network takes, or whose pixels are floats, at a time
+# On a processor Inception takes 20 or a few more: activations of 50 are a gigabyte, which a new
+# process has first to be given. Fewer than 16 images torch keeps from oneDNN in one thread where a
+# convolution is of one pixel, a fifth of the network, and without it those take twice the time on
+# processors that are not Intel's.
+INCEPTION_BATCH = {"cpu": 20}
+# Images that are reconstructed and measured at a time; a multiple of all batches.
+BLOCK = 100
+ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
+Row = dict[str, Any]
+
+
+def inception_features(stored: np.ndarray, protocol: Protocol, network: Inception) -> np.ndarray:
+    """Stored uint8 (N, C, H, W) to features (N, 2048), float32."""
+    device = next(network.parameters()).device
+    size = INCEPTION_BATCH.get(device.type, BATCH)
+    found = []
+    with torch.inference_mode():
+        # Of about one size, so that no small rest is left, which would be slow.
+        for part in np.array_split(stored, max(1, len(stored) // size)):
+            pixels = protocol.for_inception(part)
+            batch = torch.tensor(pixels, device=device).float() / 255
+            found.append(network(batch).cpu().numpy())
+    return np.concatenate(found)
+
+
+def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> np.ndarray:
+    """LPIPS of stored pairs, uint8 (N, C, H, W) each; returns (N,)."""
+    device = next(network.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(a), BATCH):
+            pair = [
+                torch.tensor(rgb(x[start : start + BATCH]), device=device).float() / 127.5 - 1
+                for x in (a, b)
+            ]
+            found.append(network(*pair).cpu().numpy())
+    return np.concatenate(found)
+
+
+@dataclass
+class Measurement:
+    """One protocol's view of a model, fed with blocks of images in their order.
+
+    reference: the original images' Inception features, at least as many as are used. fid_images,
+    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all. Of
+    what was added only numbers an image are kept, and of the first fid_images their features.
+    """
+
+    protocol: Protocol
+    networks: Networks
+    reference: np.ndarray
+    fid_images: int | None = None
+    lpips_images: int | None = None
+    seen: int = 0
+    found: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, images: np.ndarray, reconstructions: np.ndarray) -> None:
+        """uint8 (n, C, H, W) and floats of that shape in [0, 1].
+
+        n is BLOCK but for the last block, so that batches are the same however images are read.
+        """
+        protocol = self.protocol
+        parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+        stored, restored = (
+            np.concatenate([protocol.store(part) for part in pictures])
+            for pictures in (
+                [protocol.originals(images[b]) for b in parts],
+                [protocol.quantise(reconstructions[b]) for b in parts],
+            )
+        )
+        for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
+            for b in parts:
+                pair = [x[b].astype(np.float32) / 255 for x in (stored, restored)]
+                self._keep(metric, distance(*pair))
+        count = self._left(self.lpips_images, len(images))
+        for metric, name in (("LPIPS", "lpips_vgg"), ("LPIPS-Alex", "lpips_alex")):
+            if name == "lpips_alex" and min(stored.shape[2:]) < ALEX_SMALLEST:
+                continue
+            network = getattr(self.networks, name)
+            if count:
+                pairs = (stored[:count], restored[:count])
+                self._keep(metric, perceptual_distances(*pairs, network))
+        count = self._left(self.fid_images, len(images))
+        if count:
+            inception = self.networks.inception
+            self._keep("features", inception_features(restored[:count], protocol, inception))
+        self.seen += len(images)
+
+    def rows(self) -> list[Row]:
+        """Rows {protocol, metric, value, images, features} of everything measured on pictures.
+
+        LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
+        PSNR, a mean over images, is infinite if one of them is restored exactly; CSV files and
+        tables say "inf".
+        """
+        rows: list[Row] = []
+
+        def add(metric: str, value: float, count: int, features: str = "") -> None:
+            row = (self.protocol.name, metric, float(value), count, features)
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+
+        networks = {"LPIPS": "lpips_vgg", "LPIPS-Alex": "lpips_alex"}
+        for metric in ("l1", "PSNR", "SSIM", *networks):
+            if metric in self.found:
+                values = np.concatenate(self.found[metric])
+                label = self.networks.features[networks[metric]] if metric in networks else ""
+                add(metric, values.mean(), len(values), label)
+        features = np.concatenate(self.found["features"])
+        count, label = len(features), self.networks.features["inception"]
+        add("rFID", frechet_distance(self.reference[:count], features), count, label)
+        add("KID", kernel_distance(self.reference[:count], features), count, label)
+        return rows
+
+    def _keep(self, name: str, values: np.ndarray) -> None:
+        self.found.setdefault(name, []).append(values)
+
+    def _left(self, limit: int | None, images: int) -> int:
+        return images if limit is None else max(0, min(images, limit - self.seen))
+
+
+def evaluate(
+    images: np.ndarray,
+    reconstructions: np.ndarray,
+    protocol: Protocol,
+    networks: Networks,
+    reference: np.ndarray,
+    fid_images: int | None,
+    lpips_images: int | None,
+) -> list[Row]:
+    """The rows of a `Measurement` of all `images`, uint8 (N, C, H, W), and `reconstructions`.
+
+    Raises ValueError for unequal shapes, values that are not finite or too few features.
+    """
+    if images.ndim != 4 or images.shape != reconstructions.shape:
+        raise ValueError(
+            f"images are {images.shape}, reconstructions {reconstructions.shape}: must be equal"
+        )
+    check_reference(reference, len(images[:fid_images]))
+    measured = Measurement(protocol, networks, reference, fid_images, lpips_images)
+    for start in range(0, len(images), BLOCK):
+        block = slice(start, start + BLOCK)
+        measured.add(images[block], reconstructions[block])
+    return measured.rows()
+
+
+def check_reference(reference: np.ndarray, needed: int) -> None:
+    """Refuse features that are too few or not finite before the first network runs."""
+    if len(reference) < needed:
+        raise BenchmarkError(
+            f"reference holds {len(reference)} images' features, {needed} are needed"
+        )
+    if not np.isfinite(reference).all():
+        raise BenchmarkError("reference features hold values that are not finite")
+
+
+def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:
+    """Usage and perplexity, which no protocol changes, in the form of `evaluate`'s rows."""
+    values = (("usage", usage(counts)), ("perplexity", perplexity(counts)))
+    return [
+        dict(zip(COLUMNS, (protocol.name, metric, value, images, ""), strict=True))
+        for metric, value in values
+    ]

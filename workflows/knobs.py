@@ -1,0 +1,294 @@
+"""The settings of one training, typed. The registry says which of them a method and a network take.
+
+A cell's name holds the value of every knob that differs from what its row starts from (SLUGS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from workflows.errors import nearest
+
+Weight = Annotated[float, Field(ge=0)]
+Precision = Literal["fp32", "bf16", "tf32"]
+
+
+class Closed(BaseModel):
+    """A frozen record of typed fields that takes no other keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_is_allowed(cls, content: Any, handler: Any) -> Any:
+        """Add the nearest and all allowed keys to the message about an unknown key."""
+        try:
+            return handler(content)
+        except ValidationError as error:
+            lines = [_allowed(cls, dict(line)) for line in error.errors(include_url=False)]
+            raise ValidationError.from_exception_data(cls.__name__, lines) from None
+
+
+def _allowed(cls: type[BaseModel], line: dict[str, Any]) -> Any:
+    text = None
+    if line["type"] == "extra_forbidden" and len(line["loc"]) == 1:
+        text = f"unknown key; {nearest(str(line['loc'][0]), list(cls.model_fields))}"
+    elif line["type"] == "unknown_key":
+        text = line["msg"]
+    if text is not None:
+        line["type"] = PydanticCustomError("unknown_key", "{text}", {"text": text})
+    return {key: line[key] for key in ("type", "loc", "input", "ctx") if key in line}
+
+
+class Training(Closed):
+    """What every training of an autoencoder takes (stage 1).
+
+    train_images: train on the first so many images; None means all of them.
+    """
+
+    dataset: str
+    method: str
+    seed: Annotated[int, Field(ge=0, le=1_000_000)]
+    network: str = "convnet"
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    precision: Precision
+    train_images: Annotated[int, Field(ge=1)] | None
+
+
+class Codebook(Training):
+    """A codebook of K = codebook_size codevectors of D = code_dim coordinates."""
+
+    codebook_size: Annotated[int, Field(ge=2, le=1_048_576)]
+    code_dim: Annotated[int, Field(ge=1, le=4096)]
+
+
+class MovingAverage(Codebook):
+    """VQ-VAE whose codevectors are moving averages of their latents."""
+
+    distance: Literal["cosine", "l2"]
+    commitment_weight: Weight
+
+
+class Nearest(MovingAverage):
+    """VQ-VAE: the nearest codevector, trained by the codebook loss."""
+
+    codebook_weight: Weight
+
+
+class Clustered(Nearest):
+    """CVQ-VAE: anchors for dead codevectors (paper, section 3)."""
+
+    anchors: Literal["random", "unique", "probability", "closest"]
+    schedule: Literal["online", "offline"]
+    contrastive: bool
+    contrastive_weight: Weight
+
+
+class Stochastic(Codebook):
+    """SQ-VAE: the variance at the first step and the temperature at the last."""
+
+    sq_initial_variance: Annotated[float, Field(gt=0)]
+    sq_final_temperature: Annotated[float, Field(gt=0, le=1)]
+
+
+class Residual(Codebook):
+    """RQ-VAE: residual_depth codes a latent, each quantising what the ones before left."""
+
+    residual_depth: Annotated[int, Field(ge=1, le=64)]
+    commitment_weight: Weight
+
+
+class Multichannel(Nearest):
+    """MoVQ: one code for each of channel_groups groups of a latent's coordinates."""
+
+    channel_groups: Annotated[int, Field(ge=1, le=64)]
+
+    @model_validator(mode="after")
+    def _divides(self) -> Multichannel:
+        if self.code_dim % self.channel_groups:
+            raise ValueError(
+                f"code_dim: {self.code_dim} is not a multiple of channel_groups: "
+                f"{self.channel_groups}"
+            )
+        return self
+
+
+class Vqgan(Closed):
+    """VQGAN's encoder, decoder and losses. adversarial_start: the first step, counted from 0, in
+    which the critic takes part.
+    """
+
+    downsampling: Literal[4, 8, 16]
+    network_channels: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    network_blocks: Annotated[int, Field(ge=1, le=8)]
+    perceptual_weight: Weight
+    perceptual_network: Literal["vgg", "alex"]
+    adversarial_weight: Weight
+    adversarial_start: Annotated[int, Field(ge=0)]
+
+
+class Convnet(Closed):
+    """The small encoder and decoder, which have no settings."""
+
+
+class Sampling(Closed):
+    """What sampling a diffusion model reads and training does not. guidance: 1 is off; else the
+    noise without the class plus so many times what the class adds.
+    """
+
+    sampling_steps: Annotated[int, Field(ge=1, le=10_000)]
+    eta: Annotated[float, Field(ge=0, le=1)]
+    guidance: Annotated[float, Field(ge=1, le=100)]
+    # A line of the picture of samples has eight.
+    samples: Annotated[int, Field(ge=8, le=1_000_000)]
+
+
+class Diffusion(Sampling):
+    """A diffusion model (stage 2).
+
+    first_stage: id of the cell whose latents the model diffuses; None for a model of pixels.
+    label_dropout: how often training hides the class, which guidance needs. attention_levels: so
+    many of the lowest resolutions attend. noise_schedule: `linear` has betas in even steps,
+    `scaled_linear` their square roots.
+    """
+
+    dataset: str
+    method: str
+    seed: Annotated[int, Field(ge=0, le=1_000_000)]
+    first_stage: str | None
+    conditional: bool
+    label_dropout: Annotated[float, Field(ge=0, lt=1)]
+    unet_channels: Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+    unet_multipliers: Annotated[
+        list[Annotated[int, Field(ge=1, le=16)]], Field(min_length=1, max_length=6)
+    ]
+    unet_blocks: Annotated[int, Field(ge=1, le=8)]
+    attention_levels: Annotated[int, Field(ge=0, le=6)]
+    head_channels: Annotated[int, Field(ge=8, le=1024)]
+    noise_steps: Annotated[int, Field(ge=2, le=10_000)]
+    noise_schedule: Literal["linear", "scaled_linear"]
+    noise_start: Annotated[float, Field(gt=0, lt=1)]
+    noise_end: Annotated[float, Field(gt=0, lt=1)]
+    diffusion_loss: Literal["l1", "l2"]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    precision: Precision
+    train_images: Annotated[int, Field(ge=1)] | None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Diffusion:
+        """Refuse what would fail, or sample badly, once training has come that far."""
+        if self.noise_steps % self.sampling_steps:
+            # Sampling would begin below the last time, with more noise than images have there.
+            divisors = [n for n in range(1, self.noise_steps + 1) if self.noise_steps % n == 0]
+            raise ValueError(
+                f"sampling_steps: {self.sampling_steps} does not divide noise_steps: "
+                f"{self.noise_steps}; allowed: {', '.join(map(str, divisors))}"
+            )
+        if self.guidance != 1 and not (self.conditional and self.label_dropout):
+            raise ValueError(
+                f"guidance: {self.guidance} needs a conditional model that also trains without "
+                "its class; set conditional and label_dropout, or guidance: 1"
+            )
+        widths = [self.unet_channels * factor for factor in self.unet_multipliers]
+        groups = norm_groups(widths)
+        if any(width % groups for width in widths):
+            raise ValueError(
+                f"unet_channels: {self.unet_channels} makes levels of "
+                f"{', '.join(map(str, widths))} channels, not all multiples of the {groups} groups "
+                "that the U-Net normalises by; a multiple of 32 always fits"
+            )
+        # The block below the last level always attends.
+        attending = widths[max(0, len(widths) - self.attention_levels) :] or widths[-1:]
+        if self.head_channels > min(attending):
+            raise ValueError(
+                f"head_channels: {self.head_channels} is more than the {min(attending)} channels "
+                f"of a level that attends; allowed: 8 to {min(attending)}"
+            )
+        return self
+
+
+def norm_groups(widths: list[int]) -> int:
+    """The groups by which a U-Net whose levels have so many channels normalises."""
+    return min(32, *(width // 4 for width in widths))
+
+
+# Knob -> how a cell's name shows its value, in the order of the name.
+SLUGS = {
+    "network": "{}",
+    "downsampling": "f{}",
+    "network_channels": "C{}",
+    "network_blocks": "blocks{}",
+    "perceptual_weight": "perceptual{}",
+    "perceptual_network": "{}",
+    "adversarial_weight": "adversarial{}",
+    "adversarial_start": "critic{}",
+    "residual_depth": "depth{}",
+    "channel_groups": "groups{}",
+    "codebook_size": "K{}",
+    "code_dim": "D{}",
+    "distance": "{}",
+    "anchors": "{}",
+    "schedule": "{}",
+    "contrastive": "contrastive",
+    "commitment_weight": "commitment{}",
+    "codebook_weight": "codebook{}",
+    "contrastive_weight": "contrastive_weight{}",
+    "sq_initial_variance": "variance{}",
+    "sq_final_temperature": "tau{}",
+    "conditional": "conditional",
+    "label_dropout": "dropout{}",
+    "unet_channels": "U{}",
+    "unet_multipliers": "levels{}",
+    "unet_blocks": "blocks{}",
+    "attention_levels": "attention{}",
+    "head_channels": "heads{}",
+    "noise_steps": "T{}",
+    "noise_schedule": "{}",
+    "noise_start": "start{}",
+    "noise_end": "end{}",
+    "diffusion_loss": "{}",
+    "ema_decay": "ema{}",
+    "epochs": "epochs{}",
+    "batch_size": "B{}",
+    "learning_rate": "lr{}",
+    "warmup_steps": "warmup{}",
+    "precision": "{}",
+    "train_images": "N{}",
+    "sampling_steps": "steps{}",
+    "eta": "eta{}",
+    "guidance": "guidance{}",
+    "samples": "samples{}",
+}
+# What says which run a cell is. A row, a role and a seed decide these, not a setting.
+IDENTITY = ("dataset", "method", "seed", "first_stage")
+
+
+def variant(knobs: Mapping[str, Any], start: Mapping[str, Any]) -> str:
+    """The third part of a cell's name: the knobs that differ from `start`, or "default".
+
+    A knob without a slug is shown as its name and value.
+    """
+    names = [name for name in SLUGS if name in knobs]
+    names += [name for name in knobs if name not in (*SLUGS, *IDENTITY)]
+    different = [name for name in names if knobs[name] != start.get(name)]
+    return "-".join(_slug(name, knobs[name]) for name in different) or "default"
+
+
+def _slug(name: str, value: Any) -> str:
+    """Such as D4; a flag that is turned off is no_contrastive."""
+    pattern = SLUGS.get(name, name if isinstance(value, bool) else name + "{}")
+    if isinstance(value, bool):
+        return pattern if value else f"no_{pattern}"
+    if isinstance(value, list):
+        return pattern.format(".".join(map(str, value)))
+    return pattern.format("all" if value is None else value)

@@ -1,0 +1,1 @@
+"""What finished cells leave, held against the plan: states, collected numbers, verdicts."""

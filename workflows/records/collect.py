@@ -1,0 +1,191 @@
+"""Gather the numbers of cells from their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workflows.config import records
+from workflows.config.lines import (
+    CodeCount,
+    Codes,
+    Curve,
+    DiffusionLog,
+    Log,
+    Measured,
+    Metric,
+    Progress,
+    read_csv,
+)
+from workflows.config.plan import Plan, PlannedCell
+from workflows.config.records import EvaluationRecord, TrainRecord
+from workflows.errors import ConfigError
+from workflows.files import digest, write_atomically, write_text
+from workflows.records.state import State
+
+Row = dict[Any, Any]
+# Hexadecimal digits of a digest in measured.csv; the cell's records have all of them.
+SHOWN = 12
+
+
+def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> list[Row]:
+    """The cell's lines of measured.csv without `table` and `row`; none of a cell not measured yet.
+
+    found: the state of the cell's records. A cell whose numbers are not to be shown gives one line
+    that says why. Raises ConfigError and OSError.
+    """
+    about: Row = {
+        "dataset": cell.knobs.dataset,
+        "cell": name,
+        "seed": cell.knobs.seed,
+        "budget": budget,
+    }
+    if found.outdated:
+        return [{**about, **_nothing("outdated", found.outdated)}]
+    if not found.finished and cell.missing:
+        return [{**about, **_nothing("dataset_missing", cell.missing)}]
+    if not found.finished:
+        return []
+    folder = Path(cell.folder)
+    record = records.read(folder / "train.json", TrainRecord)
+    about |= {
+        "epochs": record.epochs,
+        "commit": record.commit + ("+changes" if record.dirty else ""),
+        "device": record.device,
+        "seconds": record.seconds,
+        "threads": record.threads,
+        "dataset_digest": record.dataset_sha256[:SHOWN],
+        "lock_digest": record.lock_sha256[:SHOWN],
+    }
+    if record.status == "diverged":
+        note = f"last good step {record.steps}"
+        return [{**about, **_nothing("diverged", "; ".join(filter(None, (note, record.message))))}]
+    evaluation = _evaluation(folder)
+    if evaluation.status == "diverged":
+        return [{**about, **_nothing("diverged", f"evaluation: {evaluation.message}")}]
+    metrics = read_csv(folder / "metrics.csv", Metric)
+    if metrics.empty:
+        raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
+    return [
+        {
+            **about,
+            **metric,
+            "features_digest": evaluation.features.get(metric["features"], "")[:SHOWN],
+            "status": "ok",
+            "note": "",
+        }
+        for metric in metrics.to_dict("records")
+    ]
+
+
+def _evaluation(folder: Path) -> EvaluationRecord:
+    """The evaluation's record. Raises ConfigError if a file is not the one that it recorded."""
+    file = folder / "evaluation.json"
+    found = records.read(file, EvaluationRecord)
+    for name, wanted in found.files.items():
+        if digest(folder / name) != wanted:
+            raise ConfigError(
+                f"{folder / name}: damaged or changed, its SHA-256 is not the one in {file.name}; "
+                f"delete {folder / 'metrics.csv'} to evaluate this cell again"
+            )
+    return found
+
+
+def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
+    """Data frames `measured`, `curves` and `codes`, whose lines are Measured, Curve and Codes.
+
+    found: the states of the plan's cells. Lines follow the plan's order, which is that of the
+    experiment files; a table has the numbers of its own protocols.
+    """
+    cells = plan.cells
+    lines = {name: measurements(name, cells[name], plan.budget, found[name]) for name in cells}
+    measured = [
+        {"table": row.table, "row": row.row, **values}
+        for row in plan.rows
+        for values in lines[row.cell]
+        if values["protocol"] in (*plan.tables[row.table].protocols, "all")
+    ]
+    finished = [name for name in sorted(cells) if found[name].finished]
+    curves = {name: curves_of(cells[name]) for name in finished}
+    codes = {
+        name: read_csv(Path(cells[name].folder, "codes.csv"), CodeCount)
+        for name in finished
+        if cells[name].stage == 1
+    }
+    return {
+        "measured": _typed(measured),
+        "curves": _together(curves, list(Curve.model_fields)),
+        "codes": _together(codes, list(Codes.model_fields)),
+    }
+
+
+def _together(parts: Mapping[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The lines of all cells. parts: by cell."""
+    # A run that diverged in its first epoch has an empty log, whose columns have no type.
+    filled = [part.assign(cell=name) for name, part in parts.items() if len(part)]
+    return pd.concat(filled).reindex(columns=columns) if filled else pd.DataFrame(columns=columns)
+
+
+def curves_of(cell: PlannedCell) -> pd.DataFrame:
+    """The records of a training; of a diffusion model also what samples were worth on the way."""
+    folder = Path(cell.folder)
+    if cell.stage == 1:
+        return read_csv(folder / "log.csv", Log)
+    log = read_csv(folder / "log.csv", DiffusionLog)
+    progress = read_csv(folder / "progress.csv", Progress)[["epoch", "FID"]].astype(float)
+    start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
+    whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)
+    return whole.merge(progress, on="epoch", how="left")
+
+
+def of_table(plan: Plan, table: str) -> Plan:
+    """The part of a plan that one table shows. Raises ConfigError for an unknown table."""
+    rows = plan.lines_of(table)
+    shown = {row.cell for row in rows}
+    cells = {name: cell for name, cell in plan.cells.items() if name in shown}
+    return plan.model_copy(update={"rows": rows, "cells": cells})
+
+
+def collect(plan: Plan, found: Mapping[str, State], out: Path) -> dict[str, pd.DataFrame]:
+    """Write measured.csv, curves.csv and codes.csv below `out`, and return them by these names.
+
+    Nothing is written if a measurement is no line of measured.csv. Raises ConfigError and OSError.
+    """
+    frames = gather(plan, found)
+    frames["measured"] = _checked(frames["measured"], out / "measured.csv")
+    for kind in ("curves", "codes"):
+        # Their lines were checked when the cells' own files were read.
+        write_text(out / f"{kind}.csv", frames[kind].to_csv(index=False, lineterminator="\n"))
+    return frames
+
+
+def _checked(measured: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The measurements as they are read from the file, which is written if all are right."""
+    read: list[pd.DataFrame] = []
+
+    def write(path: Path) -> None:
+        measured.to_csv(path, index=False, lineterminator="\n")
+        try:
+            read.append(read_csv(path, Measured))
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(path), str(file))) from None
+
+    write_atomically(file, write)
+    return read[0]
+
+
+def _nothing(status: str, note: str) -> Row:
+    """A line without a number. Notes are of one line, so that tables and CSV files are."""
+    said = " ".join(note.split())
+    return {"protocol": "all", "metric": "all", "value": None, "status": status, "note": said}
+
+
+def _typed(rows: list[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(Measured.model_fields))
+    for column in ("images", "epochs", "threads"):
+        # Otherwise one missing value makes a float of every number of images.
+        frame[column] = pd.to_numeric(frame[column]).astype("Int64")
+    return frame

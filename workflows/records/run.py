@@ -1,0 +1,280 @@
+"""What a run of Snakemake has to make, decided from records before any job starts.
+
+The rules ask an object of this module; nothing here knows Snakemake, so tests ask the same object.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workflows.config.datasets import Dataset, read_datasets, read_protocol
+from workflows.config.grid import Grid, load_grid
+from workflows.config.names import SAMPLES
+from workflows.config.plan import Plan
+from workflows.config.planning import make_plan
+from workflows.config.provenance import made_by
+from workflows.config.reading import parse
+from workflows.config.settings import RunConfig
+from workflows.data.preparation import changed, is_prepared, missing
+from workflows.data.sources import absence
+from workflows.data.weight_sources import NETWORKS
+from workflows.data.weight_sources import changed as weights_changed
+from workflows.errors import ConfigError
+from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.records.state import State, Today, ToMake, states, to_make
+
+CACHE = Path(".cache")
+DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
+RECORDS = ("metrics.csv", "train.json", "evaluation.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as it begins.
+
+    absent: dataset -> what to do, for those that this machine cannot have. found: the cells'
+    states. needed: what is to be made, as far as known. prepared_now: datasets that this run
+    prepares. unsure: datasets that finished cells are of, and that this run prepares; whether the
+    records fit them is known afterwards. new_weights: the same of the metric networks' weights.
+    """
+
+    config: RunConfig
+    datasets: Mapping[str, Dataset]
+    grid: Grid
+    plan: Plan
+    absent: Mapping[str, str]
+    found: Mapping[str, State]
+    needed: ToMake
+    prepared_now: frozenset[str]
+    stale: frozenset[str]
+    unsure: frozenset[str]
+    new_weights: bool
+
+    @classmethod
+    def begin(cls, said: Mapping[str, Any]) -> Run:
+        """Decide what to make. said: Snakemake's `--config`. Raises ConfigError."""
+        config = parse({**said, "budget": str(said.get("budget", "embedded"))}, RunConfig, "config")
+        datasets = read_datasets()
+        grid = load_grid(config.budget, datasets)
+        wanted = sorted({cell.dataset for cell in grid.cells.values()})
+        absent = {
+            name: advice
+            for name in wanted
+            if not is_prepared(DATA / name) and (advice := absence(datasets[name]))
+        }
+        if isinstance(config.retrain, str):
+            dataset = grid.cell(config.retrain).dataset
+            if dataset in absent:
+                raise ConfigError(f"config: retrain: {dataset}: {absent[dataset]}")
+        plan = make_plan(grid, datasets, absent)
+        found, needed = _needed(plan, config)
+        stale = {name for name in wanted if changed(datasets[name], DATA / name)}
+        fresh = {grid.cells[name].dataset for name in needed.evaluate}
+        fresh = {name for name in fresh if not is_prepared(DATA / name)}
+        now = (stale | fresh) - {*absent}
+        unsure = {cell.dataset for name, cell in grid.cells.items() if name not in needed.train}
+        kept = any(state.finished for state in found.values())
+        unconverted = not all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
+        new = weights_changed(WEIGHTS) or bool(unconverted and kept and needed.evaluate)
+        return cls(
+            config=config,
+            datasets=datasets,
+            grid=grid,
+            plan=plan,
+            absent=absent,
+            found=found,
+            needed=needed,
+            prepared_now=frozenset(now),
+            stale=frozenset(stale),
+            unsure=frozenset(unsure & now),
+            new_weights=new,
+        )
+
+    @property
+    def results(self) -> str:
+        """The folder of the budget's results."""
+        return f"results/{self.grid.name}"
+
+    def gone(self) -> dict[str, str]:
+        """Dataset -> why it cannot be had, also after a download that failed in this run."""
+        noted = {name: missing(DATA / name) for name in self.prepared_now}
+        return {**self.absent, **{name: why for name, why in noted.items() if why}}
+
+    def needed_now(self) -> ToMake:
+        """What is to be made by the records and the prepared files as they are now."""
+        return self.needed | _needed(self.plan, self.config)[1]
+
+    def makeable(self, names: Iterable[str], stage: int | None = None) -> str:
+        """A pattern of the cells that rules can make: these, and those that may turn out to be.
+
+        The files of a finished cell are no rule's output, so that nothing but its records decides
+        whether they are made again.
+        """
+        named = set(names)
+        return pattern(
+            name
+            for name, cell in self.grid.cells.items()
+            if cell.dataset not in self.absent
+            and (name in named or self.new_weights or cell.dataset in self.unsure)
+            and stage in (None, cell.stage)
+        )
+
+    def cells_of(self, table: str | None = None) -> list[str]:
+        """Ids of all cells, or of those that a table shows."""
+        shown = {row.cell for row in self.grid.rows if table in (None, row.table)}
+        return [name for name in self.grid.cells if name in shown]
+
+    def files_of(self, cells: Iterable[str], names: Iterable[str]) -> list[str]:
+        """Files of those of these cells that are finished or can be made.
+
+        The records of the datasets that this run prepares are among them, because Snakemake works
+        the inputs of a rule out again when a checkpoint that it depends on is done. The cells of a
+        dataset that turned out to be missing are then left out.
+        """
+        gone, cells = self.gone(), list(cells)
+        dataset = {name: self.grid.cells[name].dataset for name in cells}
+        tried = sorted(self.prepared_now.intersection(dataset.values()))
+        made = [name for name in cells if self.found[name].finished or dataset[name] not in gone]
+        files = [str(DATA / name / "dataset.json") for name in tried]
+        return files + [f"{self.results}/cells/{cell}/{name}" for cell in made for name in names]
+
+    def records_of(self, table: str | None = None) -> list[str]:
+        """What is collected of all cells, or of those that a table shows."""
+        return self.files_of(self.cells_of(table), RECORDS)
+
+    def films_of(self, table: str) -> list[str]:
+        """The films of a table's cells, of those that have one."""
+        cells = [name for name in self.cells_of(table) if self.plan.cells[name].filmed]
+        return self.files_of(cells, ["film.safetensors"])
+
+    def figures_of(self, table: str) -> list[str]:
+        """The figures that show a table's runs."""
+        return [name for name, figure in self.plan.figures.items() if figure.table == table]
+
+    def published(self) -> list[str]:
+        """The files of published numbers; not those that editors and file managers hide."""
+        return sorted(str(file) for file in Path("results/published").glob("[!.]*.csv"))
+
+    def to_train_on(self) -> list[str]:
+        """Names of the datasets of the cells that this run makes."""
+        names = {self.grid.cells[name].dataset for name in self.needed.evaluate}
+        return sorted(names - {*self.gone()})
+
+    def lacks(self, table: str | None = None) -> bool:
+        """Whether the collected numbers, of a table or all, lack a finished cell.
+
+        A record that was copied here may be older than what was collected without it.
+        """
+        folder = Path(self.results, "collected", table) if table else Path(self.results)
+        try:
+            with Path(folder, "measured.csv").open(encoding="utf-8", newline="") as lines:
+                known = {line["cell"] for line in csv.DictReader(lines)}
+        except (OSError, ValueError, KeyError):
+            return False
+        kept = {name for name in self.cells_of(table) if self.found[name].finished}
+        return not kept <= known
+
+    def references_of(self, cell: str) -> list[str]:
+        """Features that a cell is compared with, a file for each of its protocols."""
+        about, budget = self.plan.cells[cell], self.grid.budget
+        images = budget.evaluation.fid_images
+        if about.stage == 2:
+            images = budget.generation.reference_images
+        protocols = about.evaluation.protocols
+        return [reference_file(about.knobs.dataset, name, images) for name in protocols]
+
+    def plan_changed(self) -> bool:
+        """Whether the plan that is written down is another than today's."""
+        try:
+            written = json.loads(Path(self.results, "plan.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return True
+        return written != self.plan.model_dump(mode="json")
+
+    def said_first(self) -> str:
+        """How many of the budget's cells come from records and how many are made, in a line."""
+        evaluated = self.needed.evaluate
+        kept = [one for name, one in self.found.items() if one.finished and name not in evaluated]
+        made = [name for name in evaluated if self.grid.cells[name].dataset not in self.absent]
+        of = f" ({made_by(state.commit for state in kept)})" if kept else ""
+        again = "; --config retrain=true makes all" if kept else ""
+        cells = "cell" if len(kept) == 1 else "cells"
+        known = f"{len(kept)} {cells} from records{of}"
+        return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
+
+    def unwritable(self) -> list[Path]:
+        """Folders that this run may not write to, or the nearest above those that do not exist.
+
+        Finished cells may be read-only, as an archive is.
+        """
+        shared: list[str | Path] = [
+            self.results,
+            f"{self.results}/cells",
+            f"figures/{self.grid.name}",
+            "logs",
+            CACHE,
+        ]
+        cells = [self.plan.cells[name].folder for name in self.needed.evaluate]
+        return unwritable(Path(folder) for folder in (*shared, *cells))
+
+
+def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
+    found = states(plan, Today.look(CACHE))
+    return found, to_make(plan, found, lambda name: config.retrain in (True, name))
+
+
+def reference_file(dataset: str, protocol: str, images: int | None) -> str:
+    """The file of Inception features that a protocol compares with.
+
+    images: the first so many, None for all. The versions in the name are the protocol's and that of
+    distances between features.
+    """
+    if protocol == SAMPLES:
+        split, metric = "train", OF_SAMPLES["FID"]
+    else:
+        split, metric = "test", OF_RECONSTRUCTIONS["rFID"]
+    version = f"v{read_protocol(protocol).version}.{metric}"
+    name = f"{split}-{protocol}-{version}-{images or 0}.safetensors"
+    return str(CACHE / "reference" / dataset / name)
+
+
+def pattern(names: Iterable[str]) -> str:
+    """A regular expression of these names and no others, which matches nothing if there is none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def due(name: str, now: bool) -> str:
+    """The path of a file below .cache/due that a rule has as an input to be told when to run.
+
+    Snakemake makes again what is older than an input. A file's own time may be wrong, as copies and
+    clones have it, so what is to be made is decided from records, and this file says so: it is
+    newer than every output if `now`, and older than every output else. Its content is another each
+    time, because Snakemake passes over an input that is newer and has the same bytes.
+    """
+    file = DUE / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if now:
+        file.write_text(f"{time.time_ns()}\n", encoding="utf-8")
+    else:
+        file.touch()
+        os.utime(file, (0, 0))
+    return str(file)
+
+
+def unwritable(folders: Iterable[Path]) -> list[Path]:
+    """The directories that block writing, sorted.
+
+    For each folder test the folder itself or, if it does not exist yet, its nearest existing
+    parent. If a directory and its parent are both read-only, report only the parent.
+    """
+    there = {next(p for p in (folder, *folder.parents) if p.exists()) for folder in folders}
+    closed = {folder for folder in there if not os.access(folder, os.W_OK | os.X_OK)}
+    return sorted(folder for folder in closed if closed.isdisjoint(folder.parents))

@@ -1,0 +1,249 @@
+"""Whether a cell's records are those of today's settings, versions and images.
+
+A record is train.json and evaluation.json, of a diffusion model sampling.json too. A cell whose
+record fits counts as finished, wherever and by whatever code of those versions it was made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from workflows.config.plan import Plan, PlannedCell
+from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
+from workflows.files import digest
+from workflows.knobs import Diffusion
+
+# What sampling a diffusion model reads.
+MODELS = ("model.safetensors", "progress.safetensors")
+# Stage -> the pictures that an evaluation leaves.
+PICTURES = {1: ("reconstructions.png",), 2: ("samples.png", "neighbours.png")}
+
+
+@dataclass(frozen=True)
+class Today:
+    """Digests of what is prepared here; what is not prepared counts as the same.
+
+    datasets: name -> split, or "labels" -> SHA-256 of its array. networks: SHA-256 of the metric
+    networks' weights.
+    """
+
+    datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    networks: frozenset[str] = frozenset()
+
+    @classmethod
+    def look(cls, cache: Path) -> Today:
+        """What the prepared files below `cache` say; a damaged file says nothing."""
+        datasets = {}
+        for file in cache.glob("datasets/*/dataset.json"):
+            about = _json(file)
+            parts = {part: about.get(part) for part in ("train", "test", "labels")}
+            datasets[file.parent.name] = {
+                part: found["sha256"]
+                for part, found in parts.items()
+                if isinstance(found, dict) and "sha256" in found
+            }
+        networks = [_json(file) for file in cache.glob("weights/*.json")]
+        return cls(datasets, frozenset(one["sha256"] for one in networks if "sha256" in one))
+
+
+def _json(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class State:
+    """untrained, unmeasured: in words, why the training and the evaluation do not count; empty if
+    they do. recorded: whether there are numbers. commit: of the evaluation.
+    """
+
+    untrained: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
+    recorded: bool = False
+    commit: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cell's numbers are those of today's settings, versions and images."""
+        return not self.untrained and not self.unmeasured
+
+    @property
+    def outdated(self) -> str:
+        """Why the numbers that a cell has are not today's; empty if they are, or it has none."""
+        return "; ".join((*self.untrained, *self.unmeasured)) if self.recorded else ""
+
+
+def states(plan: Plan, today: Today) -> dict[str, State]:
+    """The state of every cell. What a diffusion model learned from a first stage that is outdated,
+    or was trained again to another model, is outdated with it.
+    """
+    found = {name: state(plan.budget, name, cell, today) for name, cell in plan.cells.items()}
+    for name, cell in plan.cells.items():
+        below = cell.first_stage
+        if below not in found:
+            continue
+        because = [f"first stage: {why}" for why in found[below].untrained]
+        own = find(Path(cell.folder, "train.json"), TrainRecord)
+        first = find(Path(plan.cells[below].folder, "train.json"), TrainRecord)
+        if not because and own and first and own.first_stage != first.model_sha256:
+            because = ["trained on another first stage"]
+        found[name] = replace(found[name], untrained=(*found[name].untrained, *because))
+    return found
+
+
+def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
+    """How far a cell is."""
+    folder = Path(cell.folder)
+    recorded = (folder / "metrics.csv").is_file()
+    train = find(folder / "train.json", TrainRecord)
+    evaluation = find(folder / "evaluation.json", EvaluationRecord)
+    if train is None and (folder / "train.json").is_file():
+        return State(("its record cannot be read",), (), recorded)
+    if train is None:
+        # What a step is to make again, Snakemake deletes first.
+        return State(("not trained",), ("not measured",))
+    if not train.versions:
+        return State(("made before there were versions",), (), recorded)
+    if (train.budget, train.cell) != (budget, name):
+        return State((f"its record is of {train.cell} at {train.budget}",), (), recorded)
+    untrained = tuple(_training(cell, train, today))
+    # A step that is run again deletes its files first, and leaves what later steps made.
+    if evaluation is None or not _whole(folder, evaluation, cell.stage):
+        return State(untrained, ("not measured",))
+    unmeasured = tuple(_evaluation(cell, folder, evaluation, today))
+    return State(untrained, unmeasured, True, evaluation.commit)
+
+
+def _whole(folder: Path, evaluation: EvaluationRecord, stage: int) -> bool:
+    names = ("log.csv", *PICTURES[stage], *evaluation.files)
+    return all((folder / name).is_file() for name in names)
+
+
+def _training(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[str]:
+    knobs, sampling = cell.knobs, cell.evaluation.sampling
+    wanted = {k: v for k, v in knobs.model_dump().items() if k not in sampling}
+    yield from _differences(wanted, {**cell.defaults, **train.knobs}, sampling)
+    yield from _versions(cell.versions, train.versions)
+    if train.images != cell.images:
+        # Which of the array's images are for validation is the dataset's description to say.
+        yield f"trained on {train.images} images, is {cell.images}"
+    images = today.datasets.get(knobs.dataset, {})
+    if images.get("train", train.dataset_sha256) != train.dataset_sha256:
+        yield "trained on other images"
+    labels = images.get("labels") if isinstance(knobs, Diffusion) and knobs.conditional else None
+    if labels not in (None, train.labels_sha256):
+        yield "trained with other labels"
+    if train.progress_samples != cell.evaluation.progress_samples:
+        yield f"looked at {train.progress_samples} samples along the training"
+    yield from _networks(train.features, today, "trained")
+    if cell.filmed and not Path(cell.folder, "film.safetensors").is_file():
+        yield "its film is missing"
+
+
+def _evaluation(
+    cell: PlannedCell, folder: Path, found: EvaluationRecord, today: Today
+) -> Iterator[str]:
+    wanted = cell.evaluation
+    for file in ("train.json", "sampling.json"):
+        if file in found.files and digest(folder / file) != found.files[file]:
+            yield f"measured before the present {file} was made"
+    sampled = find(folder / "sampling.json", SamplingRecord)
+    # A model that diverged while it was trained has not been sampled.
+    if (
+        wanted.sampling
+        and sampled is not None
+        and (sampled.status == "finished" or sampled.versions)
+    ):
+        yield from _differences(wanted.sampling, {**cell.defaults, **sampled.knobs}, ())
+        yield from _versions(wanted.sampling_versions, sampled.versions)
+    yield from _versions(wanted.versions, found.versions)
+    missing = set(wanted.protocols) - set(found.protocols)
+    if missing:
+        yield f"not measured {', '.join(sorted(missing))}"
+    for key in ("fid_images", "lpips_images", "reference_images"):
+        asked, had = getattr(wanted, key), getattr(found, key)
+        if None not in (asked, had) and asked != had:
+            yield f"{key} was {had}, is {asked}"
+    split = "test" if cell.stage == 1 else "train"
+    known = today.datasets.get(cell.knobs.dataset, {}).get(split)
+    if known is not None and found.dataset_sha256 not in (None, known):
+        yield f"compared with other {split} images"
+    yield from _networks(found.features, today, "measured")
+
+
+def _differences(
+    wanted: Mapping[str, Any], found: Mapping[str, Any], besides: Collection[str]
+) -> Iterator[str]:
+    """Settings that differ. besides: those that may be in `found` and do not count."""
+    for key in sorted(set(wanted) - set(besides)):
+        if wanted[key] != found.get(key):
+            yield f"{key} was {found.get(key)}, is {wanted[key]}"
+
+
+def _versions(wanted: Mapping[str, int], found: Mapping[str, int]) -> Iterator[str]:
+    for part, version in sorted(wanted.items()):
+        if found.get(part) != version:
+            yield f"version of {part} was {found.get(part)}, is {version}"
+
+
+def _networks(used: Mapping[str, str], today: Today, did: str) -> Iterator[str]:
+    if today.networks and not set(used.values()) <= today.networks:
+        yield f"{did} with other metric networks"
+
+
+@dataclass(frozen=True)
+class ToMake:
+    """train, evaluate: ids of the cells that are to be trained, and measured. first_stages: of
+    those whose latents are to be made.
+    """
+
+    train: frozenset[str] = frozenset()
+    evaluate: frozenset[str] = frozenset()
+    first_stages: frozenset[str] = frozenset()
+
+    def __or__(self, other: ToMake) -> ToMake:
+        """What either has."""
+        return ToMake(
+            self.train | other.train,
+            self.evaluate | other.evaluate,
+            self.first_stages | other.first_stages,
+        )
+
+
+def to_make(
+    plan: Plan, found: Mapping[str, State], again: Callable[[str], bool] = lambda _: False
+) -> ToMake:
+    """What a run has to make so that every cell is finished whose dataset is here.
+
+    again: whether a cell is asked to be trained again although it is finished. A first stage that
+    a diffusion model needs is trained again where its model is not here, and with it the diffusion
+    model, which was trained on the latents of the model that is gone.
+    """
+    cells = plan.cells
+    here = [name for name in cells if not cells[name].missing]
+    train = {name for name in here if again(name) or found[name].untrained}
+    evaluate = train | {name for name in here if not found[name].finished}
+    train |= {name for name in evaluate if not _has_model(cells[name])}
+    first_stages = set()
+    for name in here:
+        below = cells[name].first_stage
+        if below is None or not {name, below} & evaluate:
+            continue
+        if below in train or (name in evaluate and not _has_model(cells[below])):
+            train |= {below, name}
+            evaluate |= {below, name}
+        if name in evaluate:
+            first_stages.add(below)
+    return ToMake(frozenset(train), frozenset(evaluate), frozenset(first_stages))
+
+
+def _has_model(cell: PlannedCell) -> bool:
+    names = ("model.safetensors",) if cell.stage == 1 else MODELS
+    return all(Path(cell.folder, name).is_file() for name in names)

@@ -1,0 +1,161 @@
+"""Trained models and the states of interrupted trainings on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workflows.config.records import TrainRecord, read
+from workflows.files import digest, write_atomically
+from workflows.knobs import Training
+from workflows.registry import build_autoencoder, codebook_size, parse_knobs
+from workflows.training.tensor_files import CheckpointError, read_tensors, write_tensors
+
+# The name of the state before the last one, which is beside the last one.
+PREVIOUS = "previous.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """model: in evaluation mode. knobs: the settings of its training. record: its train.json."""
+
+    model: nn.Module
+    knobs: Training
+    record: TrainRecord
+
+    @property
+    def codes(self) -> int | None:
+        """The codebook size K; None for a model without a codebook."""
+        return codebook_size(self.knobs)
+
+
+def load_trained(folder: Path) -> Trained:
+    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded."""
+    record = read(folder / "train.json", TrainRecord)
+    knobs: Any = parse_knobs(record.knobs)
+    model = build_autoencoder(knobs, record.channels, record.planned_steps)
+    load_model(folder / "model.safetensors", record, model)
+    return Trained(model.eval(), knobs, record)
+
+
+def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
+    """Load the weights that a training wrote. record: its train.json.
+
+    Raises CheckpointError for a file that is damaged or of another model. Records of the first
+    release have no digest; their models have a checksum of their own.
+    """
+    again = f"train this cell again with --config retrain={record.cell}"
+    try:
+        found = digest(file)
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error}); {again}") from error
+    if record.model_sha256 not in (None, found):
+        raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in train.json; {again}")
+    tensors, _ = read_tensors(file)
+    try:
+        model.load_state_dict(tensors)
+    except Exception as error:
+        raise CheckpointError(f"{file}: not this cell's model ({error}); {again}") from error
+
+
+def save_state(state: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write the state that an interrupted training goes on from, and keep the state before it.
+
+    metadata: `identity`, see `resume`, and `history`, the records so far as JSON.
+    """
+
+    def write(path: Path) -> None:
+        write_tensors(path, tensors, metadata)
+        if state.exists():
+            state.replace(state.with_name(PREVIOUS))
+
+    write_atomically(state, write)
+
+
+def load_state(state: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Tensors and metadata of the last state, or of the one before if the last is damaged.
+
+    None if there is no state. Raises CheckpointError if there are states and none is whole.
+    """
+    complaints = []
+    for file in (state, state.with_name(PREVIOUS)):
+        if not file.exists():
+            continue
+        try:
+            found = read_tensors(file)
+        except CheckpointError as error:
+            complaints.append(str(error))
+            continue
+        for complaint in complaints:
+            print(f"{complaint}; going on from {file}", flush=True)
+        return found
+    if complaints:
+        raise CheckpointError(f"{'; '.join(complaints)}; delete it to start anew")
+    return None
+
+
+def resume(
+    state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], None]
+) -> list[dict[str, float]]:
+    """Give the tensors of an interrupted training to `unpack` and return its history.
+
+    identity: of settings, data and versions; the state of another run is ignored, and the history
+    is then empty. Raises CheckpointError if no state is whole or `unpack` cannot use it.
+    """
+    found = load_state(state)
+    if found is None:
+        return []
+    tensors, metadata = found
+    if metadata["identity"] != identity:
+        print(f"{state}: of other settings, data or versions; starting anew", flush=True)
+        return []
+    try:
+        unpack(tensors)
+    except Exception as error:
+        raise CheckpointError(
+            f"{state}: not this model's ({error}); delete it to start anew"
+        ) from error
+    return json.loads(metadata["history"])
+
+
+def pack_training(
+    model: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = ""
+) -> dict[str, Tensor]:
+    """A model and its optimiser as named tensors. prefix: of the names."""
+    packed = {f"{prefix}model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        packed |= {f"{prefix}optimiser.{index}.{name}": value for name, value in state.items()}
+    return packed
+
+
+def unpack_training(
+    packed: Mapping[str, Tensor],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    prefix: str = "",
+) -> None:
+    """Load what `pack_training` gave. Raises RuntimeError or KeyError if it is of another model."""
+    model.load_state_dict(with_prefix(packed, f"{prefix}model."))
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in with_prefix(packed, f"{prefix}optimiser.").items():
+        index, key = name.split(".")
+        # Moments must have their parameter's memory layout: files hold contiguous tensors, and the
+        # fused Adam walks both in memory order without looking at strides.
+        like = parameters[int(index)]
+        moment = value.shape == like.shape and value.ndim > 0
+        state.setdefault(int(index), {})[key] = (
+            torch.empty_like(like).copy_(value).detach() if moment else value
+        )
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def with_prefix(packed: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, named without it."""
+    return {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}

@@ -1,0 +1,208 @@
+"""The training loop of diffusion models.
+
+The loss is that of Ho et al. 2020 (eq. 14): the network predicts the noise that was added to points
+at times drawn evenly. Noise, times and hidden classes depend on seed and step alone, so a training
+that was interrupted ends as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.streams import Purpose, generator
+from workflows.data.memory import gather
+from workflows.knobs import Diffusion
+from workflows.registry import build_noise
+from workflows.training.sampling import sample_points
+from workflows.training.stage1 import (
+    Diverged,
+    Observers,
+    epochs_done,
+    record_marks,
+    steps_per_epoch,
+)
+
+LOG_COLUMNS = ["epoch", "step", "loss", "images_per_second", "seconds"]
+# Samples are kept after these parts of the training, to see whether they get better.
+SHOWN = (0.05, 0.125, 0.25, 0.5, 1.0)
+# How these samples are made, whatever the cell's own are: quickly, and without drawing noise.
+QUICK = {"sampling_steps": 20, "eta": 0.0, "guidance": 1.0}
+
+
+@dataclass(frozen=True)
+class Points:
+    """What is diffused.
+
+    points: float32 latents or uint8 images, (n, d, h, w). labels: (n,), or None for a model that is
+    asked for no class. classes: how many the dataset has, if any.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray | None
+    classes: int | None = None
+
+    def batch(self, rows: Tensor, device: torch.device) -> Tensor:
+        """These rows on a device as float32; images in [-1, 1]."""
+        picked = torch.from_numpy(gather(self.points, rows.numpy())).to(device)
+        return picked.float().div_(127.5).sub_(1) if picked.dtype == torch.uint8 else picked
+
+    def labels_of(self, rows: Tensor, hidden: Tensor) -> Tensor | None:
+        """The labels of rows (b,), on the processor; None without labels.
+
+        hidden: (b,), where the model is not told the class, which label `classes` stands for.
+        """
+        if self.labels is None:
+            return None
+        assert self.classes is not None
+        return torch.from_numpy(self.labels[rows.numpy()]).masked_fill(hidden, self.classes)
+
+
+@dataclass
+class Learner:
+    """Everything that training changes.
+
+    samples: how many samples are kept at each of the `moments`. kept: these samples, by epoch.
+    """
+
+    backbone: nn.Module
+    optimiser: torch.optim.Optimizer
+    ema: EMAModel
+    samples: int = 2
+    kept: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.backbone.parameters()).device
+
+
+def moments(epochs: int) -> list[int]:
+    """Epochs after which samples are kept, ascending; the last epoch always is one."""
+    return sorted({max(1, round(part * epochs)) for part in SHOWN})
+
+
+def draws(
+    seed: int, step: int, shape: tuple[int, ...], noise_steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a step: noise of `shape`, times (b,) in [0, noise_steps) and numbers (b,) in [0, 1)."""
+    stream = generator(seed, Purpose.DIFFUSION, step)
+    noise = torch.randn(shape, generator=stream)
+    times = torch.randint(0, noise_steps, shape[:1], generator=stream)
+    return noise, times, torch.rand(shape[:1], generator=stream)
+
+
+def train(
+    learner: Learner,
+    data: Points,
+    knobs: Diffusion,
+    history: list[dict[str, float]],
+    observers: Observers,
+) -> None:
+    """Train from where `history` ends, the end of an epoch, to the last epoch.
+
+    history: the records, LOG_COLUMNS each. Records of an epoch are appended once the epoch is over.
+    Raises Diverged.
+    """
+    steps = steps_per_epoch(len(data.points), knobs.batch_size)
+    before = history[-1]["seconds"] if history else 0.0
+    learner.ema.to(learner.device)
+    start = time.perf_counter()
+    for epoch in range(epochs_done(history, steps), knobs.epochs):
+        fresh = []
+        for found in train_epoch(learner, data, knobs, epoch):
+            step = epoch * steps + int(found["step"])
+            record = {
+                **found,
+                "epoch": round(step / steps, 4),
+                "step": step,
+                "seconds": before + time.perf_counter() - start,
+            }
+            fresh.append({column: record[column] for column in LOG_COLUMNS})
+            observers.after_record(fresh[-1])
+        history += fresh
+        if epoch + 1 in moments(knobs.epochs):
+            learner.kept[epoch + 1] = _samples(learner, data, knobs)
+        observers.after_epoch(history)
+
+
+def train_epoch(
+    learner: Learner, data: Points, knobs: Diffusion, epoch: int
+) -> Iterator[dict[str, float]]:
+    """Train for one epoch, yielding a record after each of its `record_marks`.
+
+    A record holds step (of the epoch, from 1), loss (the mean over points since the last record)
+    and images_per_second. Raises Diverged when a mean loss is not finite.
+    """
+    order = torch.randperm(len(data.points), generator=generator(knobs.seed, Purpose.ORDER, epoch))
+    batches = order.split(knobs.batch_size)
+    marks = record_marks(len(batches), knobs.epochs)
+    noise_schedule = build_noise(knobs)
+    total, seen, start = torch.zeros((), device=learner.device), 0, time.perf_counter()
+    learner.backbone.train()
+    for step, rows in enumerate(batches, start=1):
+        count = epoch * len(batches) + step
+        total += train_step(learner, data, knobs, noise_schedule, rows, count) * len(rows)
+        seen += len(rows)
+        if step in marks:
+            mean = (total / seen).item()
+            if not math.isfinite(mean):
+                raise Diverged(f"the loss became {mean} in epoch {epoch + 1}")
+            speed = seen / (time.perf_counter() - start)
+            yield {"step": step, "loss": mean, "images_per_second": speed}
+            total, seen, start = torch.zeros((), device=learner.device), 0, time.perf_counter()
+
+
+def train_step(
+    learner: Learner,
+    data: Points,
+    knobs: Diffusion,
+    noise_schedule: Any,
+    rows: Tensor,
+    count: int,
+) -> Tensor:
+    """Train on some rows of the data; returns the loss. count: of steps, this one included."""
+    device = learner.device
+    shape = (len(rows), *data.points.shape[1:])
+    noise, times, chance = draws(knobs.seed, count, shape, knobs.noise_steps)
+    points, noise, times = data.batch(rows, device), noise.to(device), times.to(device)
+    labels = data.labels_of(rows, chance < knobs.label_dropout)
+    for group in learner.optimiser.param_groups:
+        group["lr"] = knobs.learning_rate * min(1.0, count / max(1, knobs.warmup_steps))
+    with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
+        noisy = noise_schedule.add_noise(points, noise, times)
+        predicted = learner.backbone(noisy, times, None if labels is None else labels.to(device))
+    distance = {"l1": F.l1_loss, "l2": F.mse_loss}[knobs.diffusion_loss]
+    loss = distance(predicted.float(), noise)
+    learner.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    learner.optimiser.step()
+    learner.ema.step(learner.backbone.parameters())
+    return loss.detach()
+
+
+def _samples(learner: Learner, data: Points, knobs: Diffusion) -> Tensor:
+    """Points sampled with the averaged weights, from the same noise every time."""
+    steps = min(QUICK["sampling_steps"], knobs.noise_steps)
+    learner.ema.store(learner.backbone.parameters())
+    learner.ema.copy_to(learner.backbone.parameters())
+    found = sample_points(
+        learner.backbone,
+        knobs.model_copy(update={**QUICK, "sampling_steps": steps}),
+        tuple(data.points.shape[1:]),
+        data.classes,
+        range(learner.samples),
+        learner.device,
+    )
+    learner.ema.restore(learner.backbone.parameters())
+    learner.backbone.train()
+    return found
