@@ -17,6 +17,7 @@ from tests.reliability.killing import DEATHS, Death, command, exit_status
 from tests.steps.conftest import Chain, spec_of
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
+from workflows.config.plan import Plan
 from workflows.config.planning import make_plan
 from workflows.records.collect import collect
 from workflows.records.state import State
@@ -155,6 +156,11 @@ def test_a_killed_evaluation_gives_the_same_numbers(
     assert (lost / "model.safetensors").read_bytes() == expected["model.safetensors"]
 
 
+def collected(plan: str, found: dict[str, State], out: Path) -> None:
+    """Collect the cells of a plan, which reaches the process that is killed as JSON."""
+    collect(Plan.model_validate_json(plan), found, out)
+
+
 def test_a_killed_collection_gives_the_same_tables(chain: Chain, tmp_path: Path) -> None:
     grid = load_grid("smoke", read_datasets())
     plan = make_plan(grid, read_datasets(), {}, str(tmp_path))
@@ -162,7 +168,7 @@ def test_a_killed_collection_gives_the_same_tables(chain: Chain, tmp_path: Path)
     one = plan.cells[name].model_copy(update={"folder": str(chain.cell)})
     plan = plan.model_copy(update={"cells": {**plan.cells, name: one}})
     found = {cell: State(("not trained",)) for cell in plan.cells} | {name: State((), (), True)}
-    gather = partial(collect, plan, found, tmp_path)
+    gather = partial(collected, plan.model_dump_json(), found, tmp_path)
     assert exit_status(gather) == 0
     expected = contents(tmp_path)
     for death in (Death("rename", 2), Death("start", byte=100)):

@@ -112,20 +112,38 @@ class Run:
         """What is to be made by the records and the prepared files as they are now."""
         return self.needed | _needed(self.plan, self.config)[1]
 
-    def makeable(self, names: Iterable[str], stage: int | None = None) -> str:
-        """A pattern of the cells that rules can make: these, and those that may turn out to be.
+    def makeable(self, names: Iterable[str]) -> list[str]:
+        """The cells that rules can make: these, and those that may turn out to be among them.
 
         The files of a finished cell are no rule's output, so that nothing but its records decides
         whether they are made again.
         """
         named = set(names)
-        return pattern(
+        return [
             name
             for name, cell in self.grid.cells.items()
             if cell.dataset not in self.absent
             and (name in named or self.new_weights or cell.dataset in self.unsure)
-            and stage in (None, cell.stage)
+        ]
+
+    def trained(self, stage: int, filmed: bool = False) -> str:
+        """A pattern of the cells of a stage that rules can train; filmed: of the filmed ones."""
+        cells = self.plan.cells
+        return pattern(
+            name
+            for name in self.makeable(self.needed.train)
+            if cells[name].stage == stage and cells[name].filmed >= filmed
         )
+
+    def evaluated(self, stage: int) -> str:
+        """A pattern of the cells of a stage that rules can measure."""
+        names = self.makeable(self.needed.evaluate)
+        return pattern(name for name in names if self.grid.cells[name].stage == stage)
+
+    def untouched(self) -> list[str]:
+        """The finished cells of which this run makes nothing."""
+        made = set(self.makeable(self.needed.evaluate))
+        return [name for name in self.grid.cells if self.found[name].finished and name not in made]
 
     def cells_of(self, table: str | None = None) -> list[str]:
         """Ids of all cells, or of those that a table shows."""

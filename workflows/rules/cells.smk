@@ -14,7 +14,7 @@ rule train:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=RUN.makeable(RUN.needed.train, stage=1),
+        cell=RUN.trained(stage=1),
     conda:
         "../../environment.yml"
     threads: RUN.config.threads
@@ -44,7 +44,7 @@ use rule train as train_filmed with:
         f"{CELL}/train.json",
         f"{CELL}/film.safetensors",
     wildcard_constraints:
-        cell=RUN.makeable(name for name in RUN.needed.train if PLAN.cells[name].filmed),
+        cell=RUN.trained(stage=1, filmed=True),
 
 
 ruleorder: train_filmed > train
@@ -61,7 +61,7 @@ rule evaluate:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=RUN.makeable(RUN.needed.evaluate, stage=1),
+        cell=RUN.evaluated(stage=1),
     # A cell is finished before another is begun, so that a long run has results early.
     priority: 1
     conda:
@@ -96,7 +96,7 @@ rule no_such_cell:
     log:
         f"logs/{BUDGET}/{{cell}}/{{file}}.log",
     wildcard_constraints:
-        cell=f"(?!(?:{RUN.makeable(RUN.needed.evaluate)}|{FINISHED})/){ANY_CELL}",
+        cell=f"(?!(?:{KNOWN})/){ANY_CELL}",
         file="[^/]+",
     conda:
         "../../environment.yml"
@@ -109,8 +109,7 @@ use rule no_such_cell as no_model with:
     wildcard_constraints:
         cell=pattern(
             name
-            for name, state in RUN.found.items()
-            if state.finished
-            and not Path(PLAN.cells[name].folder, "model.safetensors").exists()
+            for name in RUN.untouched()
+            if not Path(PLAN.cells[name].folder, "model.safetensors").exists()
         ),
         file="model.safetensors",

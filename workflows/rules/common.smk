@@ -37,7 +37,8 @@ RUN = or_refuse(Run.begin)(config)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
-FINISHED = pattern(name for name in GRID.cells if RUN.found[name].finished)
+# Cells that rules can make, and finished ones.
+KNOWN = pattern([*RUN.makeable(RUN.needed.evaluate), *RUN.untouched()])
 # Jobs on this machine share its cores and GPUs, and Snakemake starts no more of them at a time than
 # there is room for, whatever --cores says. Jobs on a cluster ask for a GPU if the run says so.
 LOCAL = workflow.resource_settings.nodes is None

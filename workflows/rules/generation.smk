@@ -33,7 +33,7 @@ rule train_diffusion:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=RUN.makeable(RUN.needed.train, stage=2),
+        cell=RUN.trained(stage=2),
     conda:
         "../../environment.yml"
     threads: RUN.config.threads
@@ -69,7 +69,7 @@ rule sample:
     log:
         f"logs/{BUDGET}/{{cell}}/sample.log",
     wildcard_constraints:
-        cell=RUN.makeable(RUN.needed.evaluate, stage=2),
+        cell=RUN.evaluated(stage=2),
     priority: 1
     conda:
         "../../environment.yml"
@@ -107,7 +107,7 @@ rule evaluate_samples:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=RUN.makeable(RUN.needed.evaluate, stage=2),
+        cell=RUN.evaluated(stage=2),
     priority: 2
     conda:
         "../../environment.yml"
