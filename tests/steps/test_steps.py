@@ -55,6 +55,21 @@ def test_the_larger_network_needs_the_weights_of_its_distance(
     assert "--weights: needed by network vqgan" in refused("train", "--spec", spec, *places)
 
 
+def test_the_larger_network_trains_with_the_distance_it_names(
+    chain: Chain, tmp_path: Path, command: Command
+) -> None:
+    small = {"train_images": 8, "batch_size": 4, "epochs": 1, "adversarial_start": 1}
+    spec = spec_of("vq_vae", **{**LARGE, **small})
+    places = ["--data", chain.data, "--out", tmp_path, "--weights", chain.weights]
+    command("train", "--spec", spec, *places, "--threads", 1)
+    record = json.loads((tmp_path / "train.json").read_text())
+    network = json.loads((chain.weights / "lpips_vgg.json").read_text())
+    assert record["features"] == {network["features"]: network["sha256"]}
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert len(log) == 2
+    assert (log["loss"] != log["reconstruction"]).all()
+
+
 def test_training_leaves_a_model_a_log_and_a_record(chain: Chain) -> None:
     record = json.loads((chain.cell / "train.json").read_text())
     assert record["status"] == "finished"

@@ -139,7 +139,7 @@ def read_perceptual(knobs: Any, weights: Path | None) -> Network | None:
         return None
     if weights is None:
         raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
-    return read_network(weights, f"lpips_{knobs['perceptual_network']}")
+    return read_network(weights, f"lpips_{knobs.perceptual_network}")
 
 
 def refuse_too_much(learner: Learner, images: Images, spec: Spec) -> None:
