@@ -79,13 +79,13 @@ def peak_memory() -> float:
     # A small step first, so that libraries are loaded and not counted.
     run(ours(16), latents[:2], upstream[:2])
     before = _mebibytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     run(quantiser, latents, upstream)
     return _mebibytes("VmHWM") - before
 
 
 def _mebibytes(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(dict(line.split(":", 1) for line in lines)[field].split()[0]) / 1024
 
 

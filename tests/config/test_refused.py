@@ -45,7 +45,8 @@ def room(tmp_path: Path) -> Path:
 
 
 def spoil(file: Path, change: dict[str, Any]) -> None:
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **change}))
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    file.write_text(yaml.safe_dump({**content, **change}), encoding="utf-8")
 
 
 def generation(**change: Any) -> dict[str, Any]:

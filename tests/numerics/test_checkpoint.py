@@ -181,7 +181,7 @@ def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
-        path.write_text("half")
+        path.write_text("half", encoding="utf-8")
         raise OSError("No space left on device")
 
     (tmp_path / "file").write_text("whole")

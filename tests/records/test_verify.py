@@ -49,7 +49,7 @@ def verify(grid: Grid, results: Path, today: Today) -> list[Finding]:
 
 def change(file: Path, **values: Any) -> None:
     """Change what a JSON file says; None takes a key out."""
-    content = {**json.loads(file.read_text()), **values}
+    content = {**json.loads(file.read_text(encoding="utf-8")), **values}
     write_json(file, {key: value for key, value in content.items() if value is not None})
 
 

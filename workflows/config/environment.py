@@ -42,5 +42,5 @@ def render(pyproject: str, lock: str) -> str:
 
 
 if __name__ == "__main__":
-    read = (ROOT / "pyproject.toml").read_text(), (ROOT / "requirements.lock").read_text()
-    (ROOT / "environment.yml").write_text(render(*read))
+    read = [(ROOT / file).read_text("utf-8") for file in ("pyproject.toml", "requirements.lock")]
+    (ROOT / "environment.yml").write_text(render(*read), "utf-8")

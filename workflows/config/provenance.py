@@ -10,30 +10,31 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-# What runs make, as git's pathspecs.
-OUTPUTS = (":(exclude)results", ":(exclude)figures", ":(exclude)benchmarks/results")
+# What numbers follow from, as git's pathspecs.
+CODE = ["Snakefile", "models", "baselines", "workflows", "requirements.lock"]
+CODE += ["benchmarks", ":(exclude)benchmarks/results"]
 
 
 def commit() -> tuple[str, bool]:
-    """The checked-out commit and whether tracked files differ; ("unknown", True) outside git.
+    """The commit that this code comes from, and whether any of its files is changed or new.
 
-    What runs and benchmarks make, results and figures, does not count: it changes no run.
+    ("unknown", True) without git, and where the code is no part of the repository around it, such
+    as an unpacked archive inside another project's clone.
     """
     try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True
-        )
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", *OUTPUTS],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-    except FileNotFoundError:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        _git("ls-files", "--error-unmatch", "Snakefile")
+        return head, bool(_git("status", "--porcelain", "--", *CODE))
+    except (FileNotFoundError, subprocess.CalledProcessError):
         return "unknown", True
-    if head.returncode:
-        return "unknown", True
-    return head.stdout.strip(), bool(status.stdout.strip())
+
+
+def _git(*arguments: str) -> str:
+    """What git prints. Raises CalledProcessError, or FileNotFoundError where there is no git."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    )
+    return done.stdout.strip()
 
 
 def made_by(commits: Iterable[str]) -> str:
@@ -41,11 +42,10 @@ def made_by(commits: Iterable[str]) -> str:
     known = sorted({commit for commit in commits if re.fullmatch("[0-9a-f]{7,40}", commit)})
     if not known:
         return "of unknown commits"
-    show = ["git", "log", "--no-walk=sorted", "--format=%h %cs", "--ignore-missing", *known]
     try:
-        done = subprocess.run(show, cwd=ROOT, capture_output=True, text=True)
-        lines = done.stdout.splitlines() if not done.returncode else []
-    except FileNotFoundError:
+        show = ["log", "--no-walk=sorted", "--format=%h %cs", "--ignore-missing", *known]
+        lines = _git(*show).splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError):
         lines = []
     latest = ", ".join(lines[0].split()) if lines else known[0]
     return f"commit {latest}" if len(known) == 1 else f"{len(known)} commits, latest {latest}"

@@ -33,7 +33,7 @@ def available() -> int:
     free = [_of_machine()]
     for limit, used in GROUPS:
         try:
-            free.append(int(limit.read_text()) - int(used.read_text()))
+            free.append(int(limit.read_text("utf-8")) - int(used.read_text("utf-8")))
         except (OSError, ValueError):
             continue  # no such group, or one without a limit
     return max(0, min(free))

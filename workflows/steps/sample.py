@@ -129,7 +129,7 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
     in `folder` are used again.
     """
     about = folder / "of.json"
-    if not about.exists() or json.loads(about.read_text()) != identity:
+    if not about.exists() or json.loads(about.read_text("utf-8")) != identity:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(about, identity)
     start, count = time.perf_counter(), sampler.knobs.samples

@@ -65,7 +65,7 @@ def lease(names: Mapping[int, str], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for place in itertools.count():
         for number, name in names.items():
-            file = (folder / f"{name}.{place}").open("w")
+            file = (folder / f"{name}.{place}").open("w", encoding="utf-8")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
