@@ -159,6 +159,7 @@ def test_models_of_pixels_have_the_noise_and_the_loss_of_their_method() -> None:
 @pytest.mark.parametrize("budget", ["smoke", *BUDGETS])
 def test_sampling_begins_at_the_last_of_its_steps(budget: str) -> None:
     """Of T / n times each, from one: the first is T / n before the end, where noise is all."""
+    pytest.importorskip("diffusers")
     models = [cell for cell in load_grid(budget, DATASETS).cells.values() if cell.stage == 2]
     settings = {(cell.knobs.sampling_steps, cell.knobs.noise_steps) for cell in models}
     assert settings
