@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from models.quantiser import kernels
 from models.quantiser.interface import Similarity
+from models.quantiser.search import drawn, nearest
 
 Anchors = Callable[[Tensor, Tensor, Tensor, Similarity, Generator], Tensor]
 
@@ -36,10 +36,9 @@ def unique(
     generator: Generator,
 ) -> Tensor:
     """Distinct latents in random order; like `random` if the batch has fewer than K latents."""
-    count = len(codevectors)
-    if len(latents) < count:
+    if len(latents) < len(codevectors):
         return random(latents, codevectors, needed, similarity, generator)
-    rows = torch.randperm(len(latents), generator=generator, device=latents.device)[:count]
+    rows = torch.randperm(len(latents), generator=generator, device=latents.device)
     return latents[rows[needed]]
 
 
@@ -56,12 +55,11 @@ def probability(
     to uniform; with the squared Euclidean distance it is peaked.
     """
     uniform = torch.rand(2, len(codevectors), generator=generator, device=latents.device)
-    rows = kernels.draw_latents(latents, codevectors[needed], uniform[:, needed], similarity)
-    return latents[rows]
+    return latents[drawn(codevectors[needed], latents, uniform[:, needed], similarity)]
 
 
 def closest(
     latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, _: Generator
 ) -> Tensor:
     """The latent argmax_i s(z_i, e_k); several codes may share one."""
-    return latents[kernels.nearest_latents(latents, codevectors[needed], similarity)]
+    return latents[nearest(codevectors[needed], latents, similarity)]

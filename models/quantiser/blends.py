@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.quantiser.kernels import count
+from models.quantiser.search import count
 
 
 class UsageDecay(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -93,23 +92,15 @@ def anchored(sampler: str, other: str, distance: str) -> Golden:
 
 
 def untrained(old: Any) -> Any:
-    """Nearest codevectors whose loss has no gradient."""
-
-    def quantise(*arguments: Any) -> Any:
-        found = old(*arguments)
-        return replace(found, codebook=found.codebook.detach())
-
-    return quantise
+    """Codevectors that losses do not train."""
+    return lambda codes, codebook: old(codes, codebook.detach())
 
 
 def swapped(old: Any) -> Any:
     """Positives for negatives."""
-
-    def cross_entropy(scores: Tensor, positives: int, temperature: float) -> Any:
-        terms, slopes = old(-scores, positives, temperature)
-        return terms, -slopes
-
-    return cross_entropy
+    return lambda latents, codebook, similarity: old(
+        latents, codebook, lambda *sides: -similarity(*sides)
+    )
 
 
 def in_one_group(old: Any) -> Any:
@@ -134,7 +125,7 @@ ONCE = Wrong(
 GOLDENS = [
     golden(
         "vq_vae",
-        Wrong("the codebook has no gradient", f"{Q}.kernels.quantise", untrained),
+        Wrong("the codebook has no gradient", f"{Q}.clustered.F.embedding", untrained),
         Wrong("similarity is cosine", f"{Q}.distances.squared_euclidean", lambda old: cosine),
     ),
     golden(
@@ -168,7 +159,7 @@ GOLDENS = [
     anchored("closest", "random", "cosine"),
     golden(
         "cvq_vae",
-        Wrong("positives are negatives", f"{Q}.kernels._cross_entropy", swapped),
+        Wrong("positives are negatives", f"{Q}.clustered.contrastive_term", swapped),
         variant="contrastive",
         distance="cosine",
         contrastive=True,
