@@ -16,13 +16,11 @@ def main() -> None:
     torch.set_num_threads(1)
     before, found = recorded(), {}
     for golden in GOLDENS:
-        numbers = golden.numbers()
-        was = before.get(str(golden), {})
-        if was.get("version") == golden.version and (
-            moved := golden.moved(was["numbers"], numbers)
-        ):
+        found[str(golden)] = {"version": golden.version, "numbers": golden.numbers()}
+        was = before.get(str(golden), found[str(golden)])
+        moved = golden.moved(was["numbers"], found[str(golden)]["numbers"])
+        if moved and was["version"] == golden.version:
             print(f"still version {golden.version}: {golden.complaint(moved)}")
-        found[str(golden)] = {"version": golden.version, "numbers": numbers}
     rounded = json.loads(json.dumps(found), parse_float=lambda x: float(f"{float(x):.7g}"))
     FILE.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 

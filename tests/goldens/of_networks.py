@@ -163,16 +163,8 @@ GOLDENS += [
 ]
 # The critic counts in the last two of four steps.
 SHORT = {"batch_size": 2, "epochs": 1, "learning_rate": 1e-4}
-GOLDENS += [
-    Golden(
-        "objective",
-        name,
-        partial(trained, 7, 32, method, "vqgan", **SHORT),
-        CRITIC,
-        "critic",
-        TAUGHT,
-    )
-    for name, method in (("vqgan", "vq_vae"), ("vqgan_log_likelihood", "sq_vae"))
-]
+for name, method in (("vqgan", "vq_vae"), ("vqgan_log_likelihood", "sq_vae")):
+    taught = partial(trained, 7, 32, method, "vqgan", **SHORT)
+    GOLDENS.append(Golden("objective", name, taught, CRITIC, "critic", TAUGHT))
 LOOPED = partial(trained, 20, 8, "cvq_vae", "convnet", anchors="random")
 GOLDENS += [Golden("loop", "training", LOOPED, LOOP, tolerance=TRAINED)]
