@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.quantiser import kernels
 from models.quantiser.interface import Assignment, Similarity
 from models.quantiser.refresh import Step
+from models.quantiser.search import count
 from models.streams import Purpose, generator
 
 
@@ -46,7 +46,7 @@ class NearCodevectors(nn.Module):
     @torch.no_grad()
     def update(self, codebook: Tensor, assignment: Assignment, _: Similarity) -> None:
         """Observe one batch; at a check, overwrite at most one row of `codebook`, (k, d)."""
-        self.count += kernels.count(assignment.codes, len(self.count))
+        self.count += count(assignment.codes, len(self.count))
         self.step.passed += 1
         step = self.step.passed
         if step % self.interval:

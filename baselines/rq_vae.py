@@ -13,7 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
-from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
+from models.quantiser.interface import (
+    Assignment,
+    Quantised,
+    check_codes,
+    check_latents,
+    straight_through,
+)
 from models.streams import Purpose, word
 
 DECAY = 0.99
@@ -58,15 +64,15 @@ class ResidualQuantiser(nn.Module):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise. Raises ShapeError for latents of another width."""
         check_latents(latents, self.code_dim)
-        b, _, h, w = latents.shape
+        b, _, h, _ = latents.shape
         flat = rearrange(latents, "b d h w -> (b h w) d")
         with torch.no_grad():
             codes = self.inner(flat[None], freeze_codebook=True)[1][0]
             sums = self.codebook[codes].cumsum(dim=1)
-        vectors = _Straight.apply(flat, sums[:, -1])
-        stacked = rearrange(codes, "(b h w) q -> b (q h) w", b=b, h=h, w=w)
+        vectors = straight_through(flat, sums[:, -1])
+        stacked = rearrange(codes, "(b h w) q -> b (q h) w", b=b, h=h)
         return Quantised(
-            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
+            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h),
             codes=stacked,
             losses={"commitment": (flat[:, None] - sums).square().mean()},
             assignment=Assignment(flat.detach(), rearrange(codes, "n q -> (n q)")),
@@ -88,15 +94,3 @@ class ResidualQuantiser(nn.Module):
             torch.manual_seed(word(self.seed, Purpose.CODES, int(self.steps)))
             self.inner(assignment.latents[None])
         self.inner.train(training)
-
-
-class _Straight(torch.autograd.Function):
-    """Forward exactly the codevectors, backward the gradient to the latents unchanged."""
-
-    @staticmethod
-    def forward(ctx: object, latents: Tensor, vectors: Tensor) -> Tensor:
-        return vectors.clone()
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None

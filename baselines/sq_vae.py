@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser import kernels
 from models.quantiser.distances import squared_euclidean
 from models.quantiser.interface import Assignment, Quantised, check_codes, check_latents
 from models.quantiser.refresh import Step
@@ -56,22 +55,21 @@ class StochasticQuantiser(nn.Module):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise. Raises ShapeError for latents of another width."""
         check_latents(latents, self.code_dim)
-        b, _, h, w = latents.shape
-        flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
+        b, _, h, _ = latents.shape
+        flat = rearrange(latents, "b d h w -> (b h w) d")
         # 1 / (2 sigma^2)
         precision = 0.5 / (1 + self.log_variance.exp())
         logits = squared_euclidean(flat, self.codebook) * precision
         log_probability = F.log_softmax(logits, dim=1)
-        with torch.no_grad():
-            codes = kernels.argmax(logits)
+        codes = logits.argmax(1)
         if self.training:
             noise = self._gumbel(logits)
             chosen = F.softmax((logits + noise) / self.temperature, dim=1) @ self.codebook
         else:
             chosen = F.embedding(codes, self.codebook)
         return Quantised(
-            vectors=rearrange(chosen, "(b h w) d -> b d h w", b=b, h=h, w=w),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h, w=w),
+            vectors=rearrange(chosen, "(b h w) d -> b d h w", b=b, h=h),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
             losses={
                 "discrete_kl": (log_probability.exp() * log_probability).sum() / b,
                 "continuous_kl": (flat - chosen).square().sum() * precision / b,

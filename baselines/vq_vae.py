@@ -12,14 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser import kernels
 from models.quantiser.interface import (
     Assignment,
     Quantised,
     Similarity,
     check_codes,
     check_latents,
+    straight_through,
 )
+from models.quantiser.search import count, nearest
 
 
 class MovingAverageQuantiser(nn.Module):
@@ -51,14 +52,15 @@ class MovingAverageQuantiser(nn.Module):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise. Raises ShapeError for latents of another width."""
         check_latents(latents, self.code_dim)
-        b, _, h, w = latents.shape
-        flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        nearest = kernels.quantise(flat, self.codebook, self.similarity)
+        b, _, h, _ = latents.shape
+        z = rearrange(latents, "b d h w -> (b h w) d")
+        codes = nearest(z, self.codebook, self.similarity)
+        e = F.embedding(codes, self.codebook)
         return Quantised(
-            vectors=rearrange(nearest.vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
-            codes=rearrange(nearest.codes, "(b h w) -> b h w", b=b, h=h, w=w),
-            losses={"commitment": nearest.commitment},
-            assignment=Assignment(flat.detach(), nearest.codes),
+            vectors=rearrange(straight_through(z, e), "(b h w) d -> b d h w", b=b, h=h),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
+            losses={"commitment": F.mse_loss(z, e)},
+            assignment=Assignment(z.detach(), codes),
         )
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
@@ -69,7 +71,7 @@ class MovingAverageQuantiser(nn.Module):
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
         """Move counts, sums and with them the codebook towards one batch."""
-        counts = kernels.count(assignment.codes, self.codebook_size)
+        counts = count(assignment.codes, self.codebook_size)
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
         self.count.lerp_(counts.to(self.count.dtype), 1 - self.decay)
         self.total.lerp_(sums, 1 - self.decay)

@@ -16,19 +16,15 @@ ROOT = Path(__file__).parents[1]
 BUDGET, CORES = "embedded", 2
 
 
-def copy_to(folder: str) -> None:
-    """Copy the files that are committed or staged, and no results that this checkout has made."""
-    command = ["git", "checkout-index", "--all", f"--prefix={folder}/"]
-    subprocess.run(command, cwd=ROOT, check=True)
-
-
 def rows() -> Iterator[Row]:
     """One row: the minutes of `all_tables`, with everything that it needs."""
     programs = Path(sys.executable).parent
     command = [str(programs / "snakemake"), "--cores", str(CORES), "--config", f"budget={BUDGET}"]
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     with tempfile.TemporaryDirectory() as folder:
-        copy_to(folder)
+        # The files that are committed or staged, and no results that this checkout has made.
+        copy = ["git", "checkout-index", "--all", f"--prefix={folder}/"]
+        subprocess.run(copy, cwd=ROOT, check=True)
         start = time.perf_counter()
         subprocess.run([*command, "--", "all_tables"], cwd=folder, check=True, env=environment)
         minutes = (time.perf_counter() - start) / 60

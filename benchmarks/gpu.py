@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Row
-from benchmarks.step import VARIANCE, knobs
+from benchmarks.step import VARIANCE, knobs, pictures
 from workflows.config.plan import Spec
 from workflows.files import digest, write_json
 
@@ -28,17 +28,15 @@ OPERATIONS, PEAK = 0.264e9, 790e12
 
 def prepare(folder: Path, images: int) -> None:
     """A dataset of random training images, with a tenth of their number for validation."""
-    held = max(1, images // 10)
-    shape = (images + held, 3, 32, 32)
+    count = images + max(1, images // 10)
     file = folder / "train.npy"
-    np.save(file, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    size, sha256 = file.stat().st_size, digest(file)
-    train = {"file": file.name, "images": shape[0], "bytes": size, "sha256": sha256}
-    validation = {"indices": [images, images + held], "images": held}
+    np.save(file, pictures(count).numpy())
+    train = {"file": file.name, "images": count, "bytes": file.stat().st_size}
+    train["sha256"] = digest(file)
+    validation = {"indices": [images, count], "images": count - images}
     record = {"name": "made", "image_size": 32, "channels": 3, "variance": VARIANCE}
-    write_json(
-        folder / "dataset.json", {**record, "train": train, "test": train, "validation": validation}
-    )
+    record |= {"train": train, "test": train, "validation": validation}
+    write_json(folder / "dataset.json", record)
 
 
 def train(folder: Path, cells: int, images: int, epochs: int) -> float:
@@ -49,15 +47,15 @@ def train(folder: Path, cells: int, images: int, epochs: int) -> float:
     start = time.perf_counter()
     running = []
     for seed in range(cells):
-        cell, out = f"cifar10/cvq_vae/closest/seed{seed}", folder / f"seed{seed}"
         of_seed = settings.model_copy(update={"seed": seed})
+        cell, out = f"cifar10/cvq_vae/closest/seed{seed}", folder / f"seed{seed}"
         spec = Spec(budget="paper", cell=cell, knobs=of_seed, versions={})
         out.mkdir()
         arguments = ["--spec", spec.model_dump_json(), "--out", str(out)]
         running.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL))
-    failed = [seed for seed, process in enumerate(running) if process.wait() != 0]
-    if failed:
-        raise RuntimeError(f"the trainings of seeds {failed} failed")
+    failures = sum(process.wait() != 0 for process in running)
+    if failures:
+        raise RuntimeError(f"{failures} trainings failed")
     return time.perf_counter() - start
 
 

@@ -39,7 +39,7 @@ class Row:
     @property
     def verdict(self) -> str:
         """Reached, short, or not measured here."""
-        if self.goal is None or self.value != self.value:
+        if self.goal is None:
             return "not here"
         enough = self.value <= self.goal if self.at_most else self.value >= self.goal
         return "reached" if enough else "short"
@@ -49,12 +49,12 @@ def ratio(seconds: Mapping[str, float], work: str, peer: str, goal: float, note:
     """How many times faster ours is than the peer; the note has the ratio to `keeping`."""
     keeping = seconds["keeping"] / seconds["ours"]
     both = f"{keeping:.3g} x where the peer's process keeps its memory too"
-    note = "; ".join(filter(None, (note, both)))
+    note = f"{note}; {both}" if note else both
     return Row(work, peer, seconds["peer"] / seconds["ours"], goal, note=note)
 
 
 def side_by_side(
-    peer: Side, ours: Side, rounds: int, clock: Clock = time.process_time
+    peer: Side, ours: Side, rounds: int, threads: int = 1, clock: Clock = time.process_time
 ) -> dict[str, float]:
     """Median seconds of both sides, timed in turns in processes of their own.
 
@@ -65,10 +65,10 @@ def side_by_side(
     sides = {"peer": (peer, {}), "keeping": (peer, KEEPS_MEMORY), "ours": (ours, KEEPS_MEMORY)}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     with ExitStack() as stack:
-        pools = {
-            name: stack.enter_context(process(environment, _prepare, side))
-            for name, (side, environment) in sides.items()
-        }
+        pools = {}
+        for name, (side, environment) in sides.items():
+            pools[name] = stack.enter_context(process(environment, threads))
+            pools[name].submit(_prepare, side).result()
         for _ in range(rounds + 1):
             for name, pool in pools.items():
                 seconds[name].append(pool.submit(_timed, clock).result())
@@ -76,16 +76,16 @@ def side_by_side(
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def process(
-    environment: Mapping[str, str], prepare: Callable[..., None], *arguments: object
-) -> ProcessPoolExecutor:
-    """A pool of one new process, in which `prepare` has run.
+def process(environment: Mapping[str, str], threads: int = 1) -> ProcessPoolExecutor:
+    """A pool of one new process.
 
-    environment: replaces the variables of KEEPS_MEMORY, which only a starting process reads.
+    environment: replaces the variables of KEEPS_MEMORY; like the number of threads, only a starting
+    process reads it.
     """
     kept = {name: value for name, value in os.environ.items() if name not in KEEPS_MEMORY}
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), prepare, arguments)
-    with mock.patch.dict(os.environ, {**kept, **environment}, clear=True):
+    environment = {**kept, **environment, "OMP_NUM_THREADS": str(threads)}
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with mock.patch.dict(os.environ, environment, clear=True):
         # A pool starts its process at its first task.
         pool.submit(os.getpid).result()
     return pool

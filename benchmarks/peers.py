@@ -33,13 +33,9 @@ def lpips_network(net: str, tensors: Mapping[str, Tensor]) -> torch.nn.Module:
 @torch.no_grad()
 def fid_features(network: torch.nn.Module, pictures: np.ndarray, batch: int = 50) -> np.ndarray:
     """As pytorch-fid's get_activations: uint8 (N, 3, H, W) to (N, 2048)."""
-    features = []
-    for start in range(0, len(pictures), batch):
-        # Contiguous like the output of its loader, whatever layout a resize has left.
-        stored = np.ascontiguousarray(pictures[start : start + batch])
-        inputs = torch.from_numpy(stored).float() / 255
-        features.append(network(inputs)[0].squeeze(3).squeeze(2).numpy())
-    return np.concatenate(features)
+    # Contiguous like the output of its loader, whatever layout a resize has left.
+    batches = torch.from_numpy(np.ascontiguousarray(pictures)).split(batch)
+    return np.concatenate([network(part.float() / 255)[0].flatten(1).numpy() for part in batches])
 
 
 @torch.no_grad()
@@ -55,5 +51,5 @@ def pixels(a: np.ndarray, b: np.ndarray) -> list[tuple[float, float, float]]:
     for x, y in zip(a / np.float32(255), b / np.float32(255), strict=True):
         similarity = structural_similarity(x, y, win_size=11, data_range=1.0, channel_axis=0)
         noise = peak_signal_noise_ratio(x, y, data_range=1.0)
-        values.append((float(np.abs(x - y).mean()), float(noise), float(similarity)))
+        values.append((np.abs(x - y).mean(), noise, similarity))
     return values

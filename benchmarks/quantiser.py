@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from benchmarks.plain import PlainQuantiser
 from models.quantiser import anchors
 from models.quantiser.blends import UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
-from models.quantiser.contrastive import ContrastiveTerm
 from models.quantiser.distances import cosine
 from models.quantiser.refresh import Refresh, every_step
 from workflows.config.machine import KEEPS_MEMORY
@@ -28,8 +27,7 @@ WORK = "quantiser, closest anchors, cosine, N = 65,536, K = 512, D = 64"
 
 def ours(codebook_size: int, contrastive: bool = False) -> ClusteredQuantiser:
     refresh = Refresh(anchors.closest, UsageDecay(codebook_size), every_step)
-    term = ContrastiveTerm() if contrastive else None
-    return ClusteredQuantiser(codebook_size, WIDTH, cosine, refresh, term)
+    return ClusteredQuantiser(codebook_size, WIDTH, cosine, refresh, contrastive)
 
 
 def library() -> torch.nn.Module:
@@ -64,7 +62,6 @@ def run_library(quantiser: torch.nn.Module, latents: Tensor, upstream: Tensor) -
 
 def side(run: Callable[[Any, Tensor, Tensor], None], build: Callable[[], Any]) -> Work:
     """Over fresh batches, starting from an untrained codebook: early steps need every anchor."""
-    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     quantiser, upstream = build(), torch.ones_like(batch(0))
     batches = itertools.cycle([batch(seed) for seed in range(BATCHES)])
@@ -72,35 +69,26 @@ def side(run: Callable[[Any, Tensor, Tensor], None], build: Callable[[], Any]) -
 
 
 def peak_memory() -> float:
-    """Peak extra memory in MiB of one step with 16,384 codes; Linux alone."""
-    torch.set_num_threads(1)
+    """By how many MiB one step with 16,384 codes raises the peak of a new process."""
     quantiser, latents = ours(16_384), batch(0)
     upstream = torch.ones_like(latents)
     # A small step first, so that libraries are loaded and not counted.
     run(ours(16), latents[:2], upstream[:2])
-    before = _mebibytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run(quantiser, latents, upstream)
-    return _mebibytes("VmHWM") - before
-
-
-def _mebibytes(field: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(dict(line.split(":", 1) for line in lines)[field].split()[0]) / 1024
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def rows() -> Iterator[Row]:
     """Four rows of the table."""
     restated, other = "plain restatement", "vector-quantize-pytorch, cosine EMA with expiry"
-    mine = partial(side, run, partial(ours, CODES))
-    theirs = partial(side, run, partial(PlainQuantiser, CODES, WIDTH))
-    yield ratio(side_by_side(theirs, mine, rounds=5), WORK, restated, 25)
-    theirs = partial(side, run_library, library)
+    for contrastive, note, goal, rounds in ((False, "", 25, 5), (True, ", contrastive", 12, 3)):
+        theirs = partial(side, run, partial(PlainQuantiser, CODES, WIDTH, contrastive))
+        mine = partial(side, run, partial(ours, CODES, contrastive))
+        yield ratio(side_by_side(theirs, mine, rounds), WORK + note, restated, goal)
+    theirs, mine = partial(side, run_library, library), partial(side, run, partial(ours, CODES))
     yield ratio(side_by_side(theirs, mine, rounds=5), WORK, other, 4)
-    mine = partial(side, run, partial(ours, CODES, True))
-    theirs = partial(side, run, partial(PlainQuantiser, CODES, WIDTH, True))
-    yield ratio(side_by_side(theirs, mine, rounds=3), f"{WORK}, contrastive", restated, 12)
-    with process(KEEPS_MEMORY, torch.set_num_threads, 1) as pool:
+    with process(KEEPS_MEMORY) as pool:
         mebibytes = pool.submit(peak_memory).result()
     work = "quantiser, K = 16,384, N = 65,536: peak extra memory"
     yield Row(work, "the N x K matrix, 4,096 MiB", mebibytes, 256, "MiB", at_most=True)

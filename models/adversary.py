@@ -5,34 +5,35 @@ As a quantiser does, it computes when called and changes only in `adapt`.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Of the published configurations.
-WIDTH, LAYERS = 64, 3
+WIDTHS = (64, 128, 256, 512)
 SLOPE = 0.2
 LARGEST_WEIGHT = 1e4
 
 
-def patch_critic(channels: int, width: int = WIDTH, layers: int = LAYERS) -> nn.Sequential:
-    """Images (b, channels, h, w) to a score for each patch (b, 1, y, x); Isola et al. 2017.
+def patch_critic(channels: int) -> nn.Sequential:
+    """Images (b, channels, h, w) to a score for each patch of 70 x 70 pixels, (b, 1, y, x).
 
-    layers: strided convolutions; each score sees 70 x 70 pixels with three.
+    Isola et al. 2017.
     """
-    parts: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(SLOPE)]
-    for index in range(1, layers + 1):
-        before, after = (width * min(2 ** (index - k), 8) for k in (1, 0))
+    parts: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
+    for before, after in pairwise(WIDTHS):
         parts += [
-            nn.Conv2d(before, after, 4, 2 if index < layers else 1, 1, bias=False),
+            nn.Conv2d(before, after, 4, 1 if after == WIDTHS[-1] else 2, 1, bias=False),
             # By the batch at hand, also where the decoder is scored, as in the published training.
             # With averages over real and made images the decoder would answer to another function
             # than the one that learns to tell them apart, and find patterns that nobody punishes.
             nn.BatchNorm2d(after, track_running_stats=False),
             nn.LeakyReLU(SLOPE),
         ]
-    critic = nn.Sequential(*parts, nn.Conv2d(after, 1, 4, 1, 1))
+    critic = nn.Sequential(*parts, nn.Conv2d(WIDTHS[-1], 1, 4, 1, 1))
     for module in critic:
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -58,15 +59,12 @@ class Adversary(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def forward(
-        self,
-        images: Float[Tensor, "b c h w"],
-        others: Float[Tensor, ""],
-        last_layer: Tensor,
+        self, images: Float[Tensor, "b c h w"], others: Float[Tensor, ""], last_layer: Tensor
     ) -> Float[Tensor, ""]:
         """What the decoder loses to the critic, weighted so that it pulls as much as `others`.
 
-        images: the decoder's, with their graph. others: the loss they have otherwise. last_layer:
-        the decoder's last weight, where both are compared (eq. 6 and 7).
+        images: the decoder's, with their graph. others: their other losses. last_layer: the
+        decoder's last weight, where both pulls are compared (eq. 6 and 7).
         """
         if int(self.steps) < self.start:
             return images.new_zeros(())
@@ -74,8 +72,8 @@ class Adversary(nn.Module):
         # Once back through the critic, and not to its weights, whose gradients nobody wants here.
         (pull,) = torch.autograd.grad(term, images)
         pulls = [
-            torch.autograd.grad(one, last_layer, of, retain_graph=True)[0].norm()
-            for one, of in ((others, None), (images, pull))
+            torch.autograd.grad(loss, last_layer, slope, retain_graph=True)[0].norm()
+            for loss, slope in ((others, None), (images, pull))
         ]
         balance = (pulls[0] / (pulls[1] + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
         # The term, as a function of `images` whose gradient is known.

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+Images = Float[Tensor, "b c h w"]
 # Of output and images, (b, c, h, w) both: a scalar.
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,10 +30,7 @@ def mse_over_variance(variance: float) -> Objective:
     return objective
 
 
-def log_mse(
-    output: Float[Tensor, "b c h w"],
-    images: Float[Tensor, "b c h w"],
-) -> Tensor:
+def log_mse(output: Images, images: Images) -> Tensor:
     """SQ-VAE's (D / 2) log S: the Gaussian likelihood at its best decoder variance.
 
     D is the number of values of one image, S the squared error of one image, averaged over the
@@ -42,18 +40,12 @@ def log_mse(
     return images[0].numel() / 2 * torch.log(error)
 
 
-def log_likelihood(
-    output: Float[Tensor, "b c h w"],
-    images: Float[Tensor, "b c h w"],
-) -> Tensor:
+def log_likelihood(output: Images, images: Images) -> Tensor:
     """`log_mse` for one value of an image, log(S) / 2, to be weighed against terms of that size."""
     return log_mse(output, images) / images[0].numel()
 
 
-def l1(
-    output: Float[Tensor, "b c h w"],
-    images: Float[Tensor, "b c h w"],
-) -> Tensor:
+def l1(output: Images, images: Images) -> Tensor:
     """Mean absolute error."""
     return F.l1_loss(output, images)
 

@@ -29,20 +29,12 @@ class Purpose(IntEnum):
 
 
 def word(seed: int, purpose: Purpose, step: int = 0) -> int:
-    """A 64-bit number that is practically unique for seed, purpose and step.
-
-    numpy's SeedSequence mixes the three. With a sum of seed and step, two runs could draw the same
-    numbers a few steps apart.
-    """
+    """A 64-bit number, practically unique for seed, purpose and step; their sum would not be."""
     return int(np.random.SeedSequence([seed, purpose, step]).generate_state(1, np.uint64)[0])
 
 
 def generator(
     seed: int, purpose: Purpose, step: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A generator that depends on seed, purpose and step alone, so a resumed run draws the same.
-
-    On a processor torch keeps 32 of the 64 bits, so two single steps may draw alike by chance, once
-    in four billion pairs; whole runs do not.
-    """
+    """A generator that depends on seed, purpose and step alone, so a resumed run draws the same."""
     return torch.Generator(device).manual_seed(word(seed, purpose, step))

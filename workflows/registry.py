@@ -59,7 +59,6 @@ def _cvq_vae(knobs: Clustered, steps: int) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import UsageDecay
     from models.quantiser.clustered import ClusteredQuantiser
-    from models.quantiser.contrastive import ContrastiveTerm
     from models.quantiser.refresh import Refresh, every_step, first_batch
 
     sampler = {
@@ -74,7 +73,7 @@ def _cvq_vae(knobs: Clustered, steps: int) -> Any:
         knobs.code_dim,
         _similarity(knobs),
         Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed),
-        ContrastiveTerm() if knobs.contrastive else None,
+        knobs.contrastive,
     )
 
 

@@ -65,10 +65,8 @@ class Backbone(nn.Module):
         height, width = points.shape[2:]
         right, below = -width % self.multiple, -height % self.multiple
         padded = F.pad(points, (0, right, 0, below))
-        predicted = self.network(  # type: ignore[operator]
-            padded, times, class_labels=labels
-        ).sample
-        return predicted[..., :height, :width]
+        predicted = self.network(padded, times, class_labels=labels)  # type: ignore[operator]
+        return predicted.sample[..., :height, :width]
 
 
 def with_guidance(

@@ -3,30 +3,17 @@
 As in Rombach et al. 2022 with a vector-quantised first stage, the latent before quantisation is
 diffused, and the quantiser replaces it by a codevector when it is decoded. A codebook therefore
 acts through the latents of its encoder and through that replacement.
+
+A space maps images in [-1, 1] to points that are diffused, and back. Nothing in it is trained.
 """
 
 from __future__ import annotations
-
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
-
-
-@runtime_checkable
-class Space(Protocol):
-    """Maps images in [-1, 1] to points that are diffused, and back. Nothing in it is trained."""
-
-    def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
-        """The points of images in [-1, 1]."""
-        ...
-
-    def decode(self, points: Float[Tensor, "b d y x"]) -> Float[Tensor, "b c h w"]:
-        """Images, about [-1, 1], unbounded."""
-        ...
 
 
 class LatentSpace(nn.Module):

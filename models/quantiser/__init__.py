@@ -1,1 +1,1 @@
-"""The quantiser of the paper; interface, distances, clustered, refresh, then the fast kernels."""
+"""The quantiser of the paper. Read interface, distances, clustered, refresh; then the others."""

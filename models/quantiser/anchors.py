@@ -1,6 +1,6 @@
 """Anchor sampling: which latent z_k of the batch may replace codevector e_k (paper, Section 3.2).
 
-A sampler is called as `anchors(latents, codevectors, needed, similarity, generator)` and returns
+A sampler is called as `anchors(latents, codebook, needed, similarity, generator)` and returns
 one latent for each of the m codes in `needed`, shape (m, d). Anchors of other codes are not
 computed, because a blend gives those codes no weight. Random draws are made for all K codes, so
 that a draw does not depend on which codes need one.
@@ -13,55 +13,45 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from models.quantiser import kernels
 from models.quantiser.interface import Similarity
+from models.quantiser.search import drawn, nearest
 
 Anchors = Callable[[Tensor, Tensor, Tensor, Similarity, Generator], Tensor]
 
 
 def random(
-    latents: Tensor, codevectors: Tensor, needed: Tensor, _: Similarity, generator: Generator
+    latents: Tensor, codebook: Tensor, needed: Tensor, _: Similarity, generator: Generator
 ) -> Tensor:
     """Any latent of the batch, drawn with replacement."""
-    count = len(codevectors)
-    rows = torch.randint(len(latents), (count,), generator=generator, device=latents.device)
+    size = (len(codebook),)
+    rows = torch.randint(len(latents), size, generator=generator, device=latents.device)
     return latents[rows[needed]]
 
 
 def unique(
-    latents: Tensor,
-    codevectors: Tensor,
-    needed: Tensor,
-    similarity: Similarity,
-    generator: Generator,
+    latents: Tensor, codebook: Tensor, needed: Tensor, similarity: Similarity, generator: Generator
 ) -> Tensor:
     """Distinct latents in random order; like `random` if the batch has fewer than K latents."""
-    count = len(codevectors)
-    if len(latents) < count:
-        return random(latents, codevectors, needed, similarity, generator)
-    rows = torch.randperm(len(latents), generator=generator, device=latents.device)[:count]
+    if len(latents) < len(codebook):
+        return random(latents, codebook, needed, similarity, generator)
+    rows = torch.randperm(len(latents), generator=generator, device=latents.device)
     return latents[rows[needed]]
 
 
 def probability(
-    latents: Tensor,
-    codevectors: Tensor,
-    needed: Tensor,
-    similarity: Similarity,
-    generator: Generator,
+    latents: Tensor, codebook: Tensor, needed: Tensor, similarity: Similarity, generator: Generator
 ) -> Tensor:
     """A latent drawn with p(i | k) = softmax_i s(z_i, e_k), at temperature 1.
 
     With cosine similarity two probabilities differ by a factor of e^2 at most, so the draw is close
     to uniform; with the squared Euclidean distance it is peaked.
     """
-    uniform = torch.rand(2, len(codevectors), generator=generator, device=latents.device)
-    rows = kernels.draw_latents(latents, codevectors[needed], uniform[:, needed], similarity)
-    return latents[rows]
+    uniform = torch.rand(2, len(codebook), generator=generator, device=latents.device)
+    return latents[drawn(codebook[needed], latents, uniform[:, needed], similarity)]
 
 
 def closest(
-    latents: Tensor, codevectors: Tensor, needed: Tensor, similarity: Similarity, _: Generator
+    latents: Tensor, codebook: Tensor, needed: Tensor, similarity: Similarity, _: Generator
 ) -> Tensor:
     """The latent argmax_i s(z_i, e_k); several codes may share one."""
-    return latents[kernels.nearest_latents(latents, codevectors[needed], similarity)]
+    return latents[nearest(codebook[needed], latents, similarity)]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.quantiser.kernels import count
+from models.quantiser.search import count
 
 
 class UsageDecay(nn.Module):
@@ -45,8 +45,7 @@ class UsageDecay(nn.Module):
 class ReplaceDead(nn.Module):
     """Jukebox's rule: a code is replaced while its running count per batch is below a threshold.
 
-    Counts start at 1, so nothing is replaced before the first batch. A replaced code keeps its
-    count, hence it is drawn again every step until it is used again.
+    A replaced code keeps its count, hence it is replaced in every step until it is used again.
     """
 
     count: Tensor

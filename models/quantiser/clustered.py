@@ -10,15 +10,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser import kernels
-from models.quantiser.contrastive import ContrastiveTerm
+from models.quantiser.contrastive import contrastive_term
 from models.quantiser.interface import (
     Assignment,
     Quantised,
     Similarity,
     check_codes,
     check_latents,
+    straight_through,
 )
+from models.quantiser.search import nearest
 
 
 @runtime_checkable
@@ -45,7 +46,7 @@ class ClusteredQuantiser(nn.Module):
         code_dim: int,
         similarity: Similarity,
         refresh: Refresher | None = None,
-        contrastive: ContrastiveTerm | None = None,
+        contrastive: bool = False,
     ) -> None:
         """codebook_size: K. code_dim: D. Codevectors start uniform in [-1/K, 1/K]."""
         super().__init__()
@@ -61,17 +62,21 @@ class ClusteredQuantiser(nn.Module):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise. Raises ShapeError for latents of another width."""
         check_latents(latents, self.code_dim)
-        b, _, h, w = latents.shape
-        flat = rearrange(latents, "b d h w -> (b h w) d").contiguous()
-        nearest = kernels.quantise(flat, self.codebook, self.similarity)
-        losses = {"commitment": nearest.commitment, "codebook": nearest.codebook}
-        if self.contrastive is not None:
-            losses["contrastive"] = self.contrastive(flat, self.codebook, self.similarity)
+        b, _, h, _ = latents.shape
+        z = rearrange(latents, "b d h w -> (b h w) d")
+        codes = nearest(z, self.codebook, self.similarity)
+        e = F.embedding(codes, self.codebook)
+        losses = {
+            "commitment": F.mse_loss(z, e.detach()),
+            "codebook": F.mse_loss(e, z.detach()),
+        }
+        if self.contrastive:
+            losses["contrastive"] = contrastive_term(z, self.codebook, self.similarity)
         return Quantised(
-            vectors=rearrange(nearest.vectors, "(b h w) d -> b d h w", b=b, h=h, w=w),
-            codes=rearrange(nearest.codes, "(b h w) -> b h w", b=b, h=h, w=w),
+            vectors=rearrange(straight_through(z, e), "(b h w) d -> b d h w", b=b, h=h),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
             losses=losses,
-            assignment=Assignment(flat.detach(), nearest.codes),
+            assignment=Assignment(z.detach(), codes),
         )
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:

@@ -5,23 +5,18 @@ The published implementation offers both, as `cos` and `l2`, and takes cosine by
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.quantiser import kernels
-from models.quantiser.interface import Similarity
+
+def cosine(z: Float[Tensor, "n d"], e: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:
+    """z.e / (|z| |e|), in [-1, 1]."""
+    return F.normalize(z, dim=1) @ F.normalize(e, dim=1).T
 
 
-def _unit(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    return F.normalize(vectors, dim=1)
-
-
-def _unchanged(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    return vectors
-
-
-# z.e / (|z| |e|), in [-1, 1].
-cosine = Similarity(prepare=_unit, compare=kernels.inner)
-# -|z - e|^2, in (-inf, 0] up to rounding.
-squared_euclidean = Similarity(prepare=_unchanged, compare=kernels.minus_squared_distance)
+def squared_euclidean(z: Float[Tensor, "n d"], e: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:
+    """-|z - e|^2, in (-inf, 0] up to rounding, computed as 2 z.e - (|z|^2 + |e|^2)."""
+    squares = z.square().sum(1, keepdim=True) + e.square().sum(1)
+    return torch.addmm(squares, z, e.T, beta=-1, alpha=2)

@@ -12,28 +12,12 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
+# Of vectors (n, d) and others (k, d): a matrix (n, k); a larger number means closer.
+Similarity = Callable[[Tensor, Tensor], Tensor]
+
 
 class ShapeError(ValueError):
     """A tensor does not have the expected shape; the message names the tensor and the shape."""
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """`similarity(latents, codevectors)` is a matrix (n, k); a larger number means closer.
-
-    prepare: the part of the work that concerns one side alone, from (n, d) to (n, d). compare: the
-    matrix of two prepared sides. A kernel that goes through latents in chunks prepares the
-    codevectors once.
-    """
-
-    prepare: Callable[[Tensor], Tensor]
-    compare: Callable[[Tensor, Tensor], Tensor]
-
-    def __call__(
-        self, latents: Float[Tensor, "n d"], codevectors: Float[Tensor, "k d"]
-    ) -> Float[Tensor, "n k"]:
-        """The whole matrix."""
-        return self.compare(self.prepare(latents), self.prepare(codevectors))
 
 
 @dataclass(frozen=True)
@@ -89,6 +73,13 @@ class Quantiser(Protocol):
     def adapt(self, assignment: Assignment) -> None:
         """Take one batch into the state that gradients do not train."""
         ...
+
+
+def straight_through(
+    latents: Float[Tensor, "n d"], vectors: Float[Tensor, "n d"]
+) -> Float[Tensor, "n d"]:
+    """z + sg(e - z): forward the vectors e, bit for bit; backward the gradient to the latents z."""
+    return vectors.detach() + (latents - latents.detach())
 
 
 def check_latents(latents: Tensor, code_dim: int) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.quantiser import kernels
 from models.quantiser.anchors import Anchors
 from models.quantiser.blends import ReplaceDead, UsageDecay
 from models.quantiser.interface import Assignment, Similarity
 from models.streams import Purpose, generator
 
 Schedule = Callable[[int], bool]
+# With a smaller weight, (1 - weight) * old + weight * anchor equals `old` in float32.
+NEGLIGIBLE = 1e-8
 
 
 def every_step(step: int) -> bool:
@@ -75,9 +76,19 @@ class Refresh(nn.Module):
         self.blend.observe(assignment.codes)
         if self.schedule(step):
             weights = self.blend.weights()
-            needed = kernels.moving(weights)
+            needed = _moving(weights)
             if len(needed):
                 stream = generator(self.seed, Purpose.CODES, step, codebook.device)
                 anchors = self.anchors(assignment.latents, codebook, needed, similarity, stream)
                 codebook[needed] = torch.lerp(codebook[needed], anchors, weights[needed, None])
         self.step.passed += 1
+
+
+def _moving(weights: Float[Tensor, " k"]) -> Int[Tensor, " m"]:
+    """The codes that a blend moves, as indices; only they need an anchor.
+
+    On a GPU all codes, because counting those that move would wait for the GPU.
+    """
+    if weights.device.type == "cpu":
+        return torch.nonzero(weights > NEGLIGIBLE)[:, 0]
+    return torch.arange(len(weights), device=weights.device)

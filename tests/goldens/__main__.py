@@ -6,24 +6,23 @@ import json
 
 import torch
 
-from tests.goldens.every import GOLDENS
 from tests.goldens.golden import FILE, recorded
+from tests.goldens.test_goldens import GOLDENS
 
 
 def main() -> None:
     """Write goldens.json, and say which numbers moved although their version did not."""
     # As the tests compute: sums in one order.
     torch.set_num_threads(1)
-    before = recorded() if FILE.exists() else {}
-    found = {}
+    before, found = recorded(), {}
     for golden in GOLDENS:
-        name, version, numbers = str(golden), golden.version, golden.computed()
-        was = before.get(name, {})
-        moved = golden.moved(was["numbers"], numbers) if was.get("version") == version else []
-        if moved:
-            print(f"still version {version}: {golden.complaint(moved)}")
-        found[name] = {"version": version, "numbers": numbers}
-    FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        found[str(golden)] = {"version": golden.version, "numbers": golden.numbers()}
+        was = before.get(str(golden), found[str(golden)])
+        moved = golden.moved(was["numbers"], found[str(golden)]["numbers"])
+        if moved and was["version"] == golden.version:
+            print(f"still version {golden.version}: {golden.complaint(moved)}")
+    rounded = json.loads(json.dumps(found), parse_float=lambda x: float(f"{float(x):.7g}"))
+    FILE.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

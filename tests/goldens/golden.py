@@ -3,58 +3,37 @@
 from __future__ import annotations
 
 import json
-import math
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from workflows import metrics, registry
 from workflows.config.datasets import READERS, ROOM
-from workflows.evaluation import protocol
+from workflows.evaluation.protocol import load_protocol
 
 FILE = Path(__file__).with_name("goldens.json")
 AGAIN = "run python -m tests.goldens"
 Numbers = Mapping[str, Any]  # each a float, or a list of them
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Things whose versions stand in one place. versions: name -> version, as they are today."""
-
-    place: str
-    versions: Callable[[], Mapping[str, int]]
-
-
-def _of(registered: Mapping[str, Any]) -> Callable[[], Mapping[str, int]]:
-    return lambda: {name: entry.version for name, entry in registered.items()}
-
-
-def _of_protocols() -> Mapping[str, int]:
-    names = [file.stem for file in (ROOM / "protocols").glob("[!.]*.yaml")]
-    return {name: protocol.load_protocol(name).version for name in names}
-
-
-REGISTRY, METRICS = "workflows/registry.py", "workflows/metrics/__init__.py"
-KINDS = {
-    "method": Kind(f"{REGISTRY} (METHODS)", _of(registry.METHODS)),
-    "network": Kind(f"{REGISTRY} (NETWORKS)", _of(registry.NETWORKS)),
-    "objective": Kind(f"{REGISTRY} (OBJECTIVES)", lambda: registry.OBJECTIVES),
-    "diffusion": Kind(f"{REGISTRY} (DIFFUSIONS)", _of(registry.DIFFUSIONS)),
+PROTOCOLS = [file.stem for file in (ROOM / "protocols").glob("[!.]*.yaml")]
+# Kind -> where its versions stand, and name -> what has a version, or the version itself.
+KINDS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "method": ("workflows/registry.py (METHODS)", registry.METHODS),
+    "network": ("workflows/registry.py (NETWORKS)", registry.NETWORKS),
+    "objective": ("workflows/registry.py (OBJECTIVES)", registry.OBJECTIVES),
+    "diffusion": ("workflows/registry.py (DIFFUSIONS)", registry.DIFFUSIONS),
     # Of each of these there is one.
-    "loop": Kind(f"{REGISTRY} (TRAINING)", lambda: {"training": registry.TRAINING}),
-    "backbone": Kind(f"{REGISTRY} (BACKBONE)", lambda: {"U-Net": registry.BACKBONE}),
-    "diffusion loop": Kind(
-        f"{REGISTRY} (DIFFUSION_TRAINING)", lambda: {"training": registry.DIFFUSION_TRAINING}
-    ),
-    "sampler": Kind(f"{REGISTRY} (SAMPLING)", lambda: {"DDIM": registry.SAMPLING}),
-    "reader": Kind("workflows/config/datasets.py (READERS)", _of(READERS)),
-    "metric": Kind(f"{METRICS} (OF_RECONSTRUCTIONS)", lambda: metrics.OF_RECONSTRUCTIONS),
-    "metric of samples": Kind(f"{METRICS} (OF_SAMPLES)", lambda: metrics.OF_SAMPLES),
-    "protocol": Kind("workflows/protocols/{name}.yaml", _of_protocols),
+    "loop": ("workflows/registry.py", {"training": registry.TRAINING}),
+    "backbone": ("workflows/registry.py", {"U-Net": registry.BACKBONE}),
+    "diffusion loop": ("workflows/registry.py", {"training": registry.DIFFUSION_TRAINING}),
+    "sampler": ("workflows/registry.py", {"DDIM": registry.SAMPLING}),
+    "reader": ("workflows/config/datasets.py (READERS)", READERS),
+    # If Inception's features move, so do all metrics that rest on them.
+    "metric": ("workflows/metrics/__init__.py (rFID, KID, ...)", metrics.OF_RECONSTRUCTIONS),
+    "metric of samples": ("workflows/metrics/__init__.py (OF_SAMPLES)", metrics.OF_SAMPLES),
+    "protocol": ("workflows/protocols", {name: load_protocol(name) for name in PROTOCOLS}),
 }
 # How far a number may be off, relative and absolute. Other processors sum float32 in another order;
 # each step of a training carries the difference on, to some millionths in the end, as long as no
@@ -62,26 +41,20 @@ KINDS = {
 FORMULA, TRAINED = (1e-4, 1e-6), (1e-3, 1e-5)
 
 
-@dataclass(frozen=True)
-class Wrong:
-    """A mutation, under which a golden must fail. target: what is replaced, by its full name. new:
-    what stands there instead, from the old.
+class Wrong(NamedTuple):
+    """A mutation, under which a golden must fail.
+
+    target: the full name of what is replaced. new: the replacement, made from the old.
     """
 
     name: str
     target: str
     new: Callable[[Any], Any]
 
-    def apply(self, patch: pytest.MonkeyPatch) -> None:
-        """Until pytest takes it back."""
-        patch.setattr(self.target, self.new(pkgutil.resolve_name(self.target)))
-
 
 @dataclass(frozen=True)
 class Golden:
-    """kind, name: what has the version. variant: which of its goldens this is. others: whose
-    versions are to be raised with its.
-    """
+    """kind, name: what has the version. variant: which of its goldens this is."""
 
     kind: str
     name: str
@@ -89,63 +62,39 @@ class Golden:
     mutations: tuple[Wrong, ...]
     variant: str = ""
     tolerance: tuple[float, float] = FORMULA
-    others: str = ""
 
     def __str__(self) -> str:
-        """Its name in the record, such as "method cvq_vae (online)"."""
+        """The name in the record, such as "method cvq_vae (online)"."""
         return f"{self.kind} {self.name}" + (f" ({self.variant})" if self.variant else "")
 
     @property
     def version(self) -> int:
-        """Today's."""
-        return KINDS[self.kind].versions()[self.name]
+        """Today's version."""
+        entry = KINDS[self.kind][1][self.name]
+        return getattr(entry, "version", entry)
 
-    def computed(self) -> Numbers:
-        """Its numbers with the digits that are recorded."""
-        return json.loads(
-            json.dumps(self.numbers()), parse_float=lambda x: float(f"{float(x):.7g}")
-        )
-
-    def moved(self, recorded: Numbers, computed: Numbers) -> list[str]:
-        """What is not as recorded: "usage was 0.5, is 0.625"."""
-        was, now = _flat(recorded), _flat(computed)
+    def moved(self, was: Numbers, now: Numbers) -> list[str]:
+        """The numbers that are not as recorded: "usage was 0.5, is 0.625"."""
+        relative, absolute = self.tolerance
         return [
             f"{name} was {was.get(name)}, is {now.get(name)}"
             for name in {**was, **now}
-            if not self._same(was.get(name), now.get(name))
+            if now.get(name) != pytest.approx(was.get(name), rel=relative, abs=absolute)
         ]
 
     def complaint(self, moved: list[str]) -> str:
-        """What to do about it."""
-        variant = f" ({self.variant})" if self.variant else ""
-        place = KINDS[self.kind].place.format(name=self.name)
+        """What to do about numbers that moved."""
         return (
-            f"{self.kind} '{self.name}'{variant} gives other numbers than recorded: "
-            f"{'; '.join(moved)}. If that is meant, raise its version in {place}{self.others} "
-            f"and {AGAIN}"
+            f"{self} gives other numbers than recorded: {'; '.join(moved)}. If that is meant, "
+            f"raise its version in {KINDS[self.kind][0]} and {AGAIN}"
         )
-
-    def _same(self, was: float | None, now: float | None) -> bool:
-        if was is None or now is None:
-            return False
-        relative, absolute = self.tolerance
-        return math.isclose(was, now, rel_tol=relative, abs_tol=absolute)
 
 
 def made_with(**settings: Any) -> Callable[[Any], Any]:
-    """A mutation's class that is always made with these."""
+    """A mutation's class that is always made with these settings."""
     return lambda old: lambda *others, **named: old(*others, **{**named, **settings})
 
 
-def _flat(numbers: Numbers) -> dict[str, float]:
-    """Those of a list by names of their own."""
-    found: dict[str, float] = {}
-    for name, value in numbers.items():
-        several = isinstance(value, list)
-        found |= {f"{name}[{i}]": one for i, one in enumerate(value)} if several else {name: value}
-    return found
-
-
 def recorded() -> dict[str, Any]:
-    """Each golden's version and numbers in the record."""
+    """Name of a golden -> its version and numbers in the record."""
     return json.loads(FILE.read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,36 +79,16 @@ def quantised(method: str, **changes: Any) -> dict[str, float]:
     return {**losses, **counts, **sums, **summary(codebook(quantiser), "codebook"), **temperature}
 
 
-def golden(method: str, *mutations: Wrong, variant: str = "", **changes: Any) -> Golden:
-    numbers = partial(quantised, method, **changes)
-    return Golden("method", method, numbers, mutations, variant, TRAINED)
-
-
-def anchored(sampler: str, other: str, distance: str) -> Golden:
-    """Of CVQ-VAE with one kind of anchors, which a mutation takes for another."""
-    target = f"models.quantiser.anchors.{sampler}"
-    wrong = Wrong(f"anchors are {other}", target, lambda old: getattr(anchors, other))
-    return golden("cvq_vae", wrong, variant=sampler, anchors=sampler, distance=distance)
-
-
 def untrained(old: Any) -> Any:
-    """Nearest codevectors whose loss has no gradient."""
-
-    def quantise(*arguments: Any) -> Any:
-        found = old(*arguments)
-        return replace(found, codebook=found.codebook.detach())
-
-    return quantise
+    """Codevectors that losses do not train."""
+    return lambda codes, codebook: old(codes, codebook.detach())
 
 
 def swapped(old: Any) -> Any:
     """Positives for negatives."""
-
-    def cross_entropy(scores: Tensor, positives: int, temperature: float) -> Any:
-        terms, slopes = old(-scores, positives, temperature)
-        return terms, -slopes
-
-    return cross_entropy
+    return lambda latents, codebook, similarity: old(
+        latents, codebook, lambda *sides: -similarity(*sides)
+    )
 
 
 def in_one_group(old: Any) -> Any:
@@ -127,78 +106,56 @@ def interleaved(old: Any) -> Any:
     return lambda x, how, **sizes: old(x, how.replace("(g d)", "(d g)"), **sizes)
 
 
+def anchors_are(other: str, sampler: str) -> Wrong:
+    target = f"models.quantiser.anchors.{sampler}"
+    return Wrong(f"anchors are {other}", target, lambda old: getattr(anchors, other))
+
+
 Q = "models.quantiser"
+UNTRAINED = Wrong("the codebook has no gradient", f"{Q}.clustered.F.embedding", untrained)
+COSINE = Wrong("similarity is cosine", f"{Q}.distances.squared_euclidean", lambda old: cosine)
+LENGTHS = Wrong("lengths count", f"{Q}.distances.F.normalize", lambda old: lambda x, dim: x)
+FASTER = Wrong("decay is 0.9", "baselines.vq_vae.MovingAverageQuantiser", made_with(decay=0.9))
+WARM = Wrong(
+    "temperature stays", "baselines.sq_vae.StochasticQuantiser.temperature", lambda old: 1.0
+)
 ONCE = Wrong(
     "only the first batch refreshes", f"{Q}.refresh.every_step", lambda old: refresh.first_batch
 )
+ALWAYS = Wrong("every step refreshes", f"{Q}.refresh.first_batch", lambda old: refresh.every_step)
+SWAPPED = Wrong("positives are negatives", f"{Q}.clustered.contrastive_term", swapped)
+NO_LAG = Wrong("no code lags", "baselines.reinit.NearCodevectors", made_with(threshold=0.0))
+NO_DEATH = Wrong("no code is dead", f"{Q}.blends.ReplaceDead", made_with(threshold=0.0))
+RESTARTS = (
+    Wrong("no code restarts", "baselines.rq_vae.ResidualVQ", made_with(threshold_ema_dead_code=0)),
+    Wrong(
+        "restarts are of another seed",
+        "baselines.rq_vae.word",
+        lambda old: lambda *stream: old(*stream) + 1,
+    ),
+)
+GROUPS = (
+    Wrong("channels in one group", "baselines.movq.MultichannelQuantiser", in_one_group),
+    Wrong("channels of a group are apart", "baselines.movq.rearrange", interleaved),
+)
+COS: dict[str, Any] = {"distance": "cosine"}
 GOLDENS = [
-    golden(
-        "vq_vae",
-        Wrong("the codebook has no gradient", f"{Q}.kernels.quantise", untrained),
-        Wrong("similarity is cosine", f"{Q}.distances.squared_euclidean", lambda old: cosine),
-    ),
-    golden(
-        "vq_vae",
-        Wrong("lengths count", f"{Q}.distances.F.normalize", lambda old: lambda x, dim: x),
-        variant="cosine",
-        distance="cosine",
-    ),
-    golden(
-        "vq_vae_ema",
-        Wrong("decay is 0.9", "baselines.vq_vae.MovingAverageQuantiser", made_with(decay=0.9)),
-    ),
-    golden(
-        "sq_vae",
-        Wrong(
-            "temperature stays",
-            "baselines.sq_vae.StochasticQuantiser.temperature",
-            lambda old: 1.0,
-        ),
-    ),
-    golden("cvq_vae", ONCE, variant="online", distance="cosine"),
-    golden(
-        "cvq_vae",
-        Wrong("every step refreshes", f"{Q}.refresh.first_batch", lambda old: refresh.every_step),
-        variant="offline",
-        schedule="offline",
-    ),
-    anchored("random", "unique", "l2"),
-    anchored("unique", "random", "cosine"),
-    anchored("probability", "random", "l2"),
-    anchored("closest", "random", "cosine"),
-    golden(
-        "cvq_vae",
-        Wrong("positives are negatives", f"{Q}.kernels._cross_entropy", swapped),
-        variant="contrastive",
-        distance="cosine",
-        contrastive=True,
-    ),
-    golden(
-        "near_codevectors",
-        Wrong("no code lags", "baselines.reinit.NearCodevectors", made_with(threshold=0.0)),
-        distance="cosine",
-    ),
-    golden(
-        "hard_features",
-        ONCE,
-        Wrong("no code is dead", f"{Q}.blends.ReplaceDead", made_with(threshold=0.0)),
-        distance="cosine",
-    ),
-    golden(
-        "rq_vae",
-        Wrong(
-            "no code restarts", "baselines.rq_vae.ResidualVQ", made_with(threshold_ema_dead_code=0)
-        ),
-        Wrong(
-            "restarts are of another seed",
-            "baselines.rq_vae.word",
-            lambda old: lambda *stream: old(*stream) + 1,
-        ),
-        codebook_size=32,
-    ),
-    golden(
-        "movq",
-        Wrong("channels in one group", "baselines.movq.MultichannelQuantiser", in_one_group),
-        Wrong("channels of a group are apart", "baselines.movq.rearrange", interleaved),
-    ),
+    Golden("method", method, partial(quantised, method, **changes), wrongs, variant, TRAINED)
+    for method, variant, changes, wrongs in (
+        ("vq_vae", "", {}, (UNTRAINED, COSINE)),
+        ("vq_vae", "cosine", COS, (LENGTHS,)),
+        ("vq_vae_ema", "", {}, (FASTER,)),
+        ("sq_vae", "", {}, (WARM,)),
+        ("cvq_vae", "online", COS, (ONCE,)),
+        ("cvq_vae", "offline", {"schedule": "offline"}, (ALWAYS,)),
+        ("cvq_vae", "random", {"anchors": "random"}, (anchors_are("unique", "random"),)),
+        ("cvq_vae", "unique", {**COS, "anchors": "unique"}, (anchors_are("random", "unique"),)),
+        ("cvq_vae", "probability", {}, (anchors_are("random", "probability"),)),
+        ("cvq_vae", "closest", {**COS, "anchors": "closest"}, (anchors_are("random", "closest"),)),
+        ("cvq_vae", "contrastive", {**COS, "contrastive": True}, (SWAPPED,)),
+        ("near_codevectors", "", COS, (NO_LAG,)),
+        ("hard_features", "", COS, (ONCE, NO_DEATH)),
+        ("rq_vae", "", {"codebook_size": 32}, RESTARTS),
+        ("movq", "", {}, GROUPS),
+    )
 ]

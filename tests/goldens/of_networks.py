@@ -104,96 +104,67 @@ def modulated_by_nothing(old: Any) -> Any:
     return forward
 
 
-def golden_of_network(method: str, name: str, *mutations: Wrong, variant: str = "") -> Golden:
-    return Golden("network", name, partial(drawn, method, name), mutations, variant)
-
-
-def goldens_of_objective(name: str, method: str, network: str, wrong: Wrong) -> list[Golden]:
-    """VQGAN's have one with a critic, that counts in the last two of four steps."""
-    found = [Golden("objective", name, partial(objective, method, network), (wrong,))]
-    if network == "vqgan":
-        settings = {"batch_size": 2, "epochs": 1, "learning_rate": 1e-4}
-        numbers = partial(trained, 7, 32, method, network, **settings)
-        found.append(Golden("objective", name, numbers, CRITIC, "critic", TAUGHT))
-    return found
-
-
 DECODER, ADAPT = "models.vqgan.VqganDecoder.forward", "models.adversary.Adversary.adapt"
+OBJECTIVES = "models.objectives"
+SKIP = Wrong("the skip carries x", "models.convnet.ResidualBlock.forward", carries_x)
+PLAIN = (
+    Wrong("two channels a group", "models.vqgan.GROUPS", lambda old: 16),
+    Wrong("the decoder is entered twice", DECODER, enters_twice),
+)
+UNMODULATED = Wrong("the decoder is modulated by nothing", DECODER, modulated_by_nothing)
+VARIED = Wrong(
+    "variance is of [-1, 1]",
+    f"{OBJECTIVES}.mse_over_variance",
+    lambda old: lambda variance: old(4 * variance),
+)
+BASE_2 = Wrong("logarithm of base 2", f"{OBJECTIVES}.torch.log", lambda old: torch.log2)
+UNPERCEIVED = Wrong(
+    "no perceptual distance",
+    f"{OBJECTIVES}.with_perceptual",
+    lambda old: lambda base, *others: base,
+)
+OF_AN_IMAGE = Wrong(
+    "likelihood is of an image",
+    f"{OBJECTIVES}.log_likelihood",
+    lambda old: lambda output, images: 64 * old(output, images),
+)
 CRITIC = (
     Wrong("the critic never begins", ADAPT, lambda old: lambda self, *pair: None),
     Wrong("the critic learns nothing", ADAPT, lambda old: lambda self, *pair: self.steps.add_(1)),
 )
-OBJECTIVES = "models.objectives"
+LOOP = (
+    Wrong(
+        "the order of images ignores the epoch",
+        "workflows.training.stage1.batches",
+        lambda old: lambda images, size, seed, epoch: old(images, size, seed, 0),
+    ),
+    Wrong(
+        "the quantiser does not adapt",
+        "models.quantiser.clustered.ClusteredQuantiser.adapt",
+        lambda old: lambda self, assignment: None,
+    ),
+)
 GOLDENS = [
-    golden_of_network(
-        "vq_vae",
-        "convnet",
-        Wrong("the skip carries x", "models.convnet.ResidualBlock.forward", carries_x),
-    ),
-    golden_of_network(
-        "vq_vae",
-        "vqgan",
-        Wrong("two channels a group", "models.vqgan.GROUPS", lambda old: 16),
-        Wrong("the decoder is entered twice", DECODER, enters_twice),
-    ),
-    golden_of_network(
-        "movq",
-        "vqgan",
-        Wrong("the decoder is modulated by nothing", DECODER, modulated_by_nothing),
-        variant="modulated",
-    ),
-    *goldens_of_objective(
-        "mse_over_variance",
-        "vq_vae",
-        "convnet",
-        Wrong(
-            "variance is of [-1, 1]",
-            f"{OBJECTIVES}.mse_over_variance",
-            lambda old: lambda variance: old(4 * variance),
-        ),
-    ),
-    *goldens_of_objective(
-        "log_mse",
-        "sq_vae",
-        "convnet",
-        Wrong("logarithm of base 2", f"{OBJECTIVES}.torch.log", lambda old: torch.log2),
-    ),
-    *goldens_of_objective(
-        "vqgan",
-        "vq_vae",
-        "vqgan",
-        Wrong(
-            "no perceptual distance",
-            f"{OBJECTIVES}.with_perceptual",
-            lambda old: lambda base, *others: base,
-        ),
-    ),
-    *goldens_of_objective(
-        "vqgan_log_likelihood",
-        "sq_vae",
-        "vqgan",
-        Wrong(
-            "likelihood is of an image",
-            f"{OBJECTIVES}.log_likelihood",
-            lambda old: lambda output, images, *others: 64 * old(output, images, *others),
-        ),
-    ),
-    Golden(
-        "loop",
-        "training",
-        partial(trained, 20, 8, "cvq_vae", "convnet", anchors="random"),
-        (
-            Wrong(
-                "the order of images ignores the epoch",
-                "workflows.training.stage1.batches",
-                lambda old: lambda images, size, seed, epoch: old(images, size, seed, 0),
-            ),
-            Wrong(
-                "the quantiser does not adapt",
-                "models.quantiser.clustered.ClusteredQuantiser.adapt",
-                lambda old: lambda self, assignment: None,
-            ),
-        ),
-        tolerance=TRAINED,
-    ),
+    Golden("network", network, partial(drawn, method, network), wrongs, variant)
+    for network, method, wrongs, variant in (
+        ("convnet", "vq_vae", (SKIP,), ""),
+        ("vqgan", "vq_vae", PLAIN, ""),
+        ("vqgan", "movq", (UNMODULATED,), "modulated"),
+    )
 ]
+GOLDENS += [
+    Golden("objective", name, partial(objective, method, network), (wrong,))
+    for name, method, network, wrong in (
+        ("mse_over_variance", "vq_vae", "convnet", VARIED),
+        ("log_mse", "sq_vae", "convnet", BASE_2),
+        ("vqgan", "vq_vae", "vqgan", UNPERCEIVED),
+        ("vqgan_log_likelihood", "sq_vae", "vqgan", OF_AN_IMAGE),
+    )
+]
+# The critic counts in the last two of four steps.
+SHORT = {"batch_size": 2, "epochs": 1, "learning_rate": 1e-4}
+for name, method in (("vqgan", "vq_vae"), ("vqgan_log_likelihood", "sq_vae")):
+    taught = partial(trained, 7, 32, method, "vqgan", **SHORT)
+    GOLDENS.append(Golden("objective", name, taught, CRITIC, "critic", TAUGHT))
+LOOPED = partial(trained, 20, 8, "cvq_vae", "convnet", anchors="random")
+GOLDENS += [Golden("loop", "training", LOOPED, LOOP, tolerance=TRAINED)]

@@ -15,7 +15,7 @@ from models.objectives import log_mse, mse_over_variance
 from models.quantiser import anchors
 from models.quantiser.blends import ReplaceDead, UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
-from models.quantiser.contrastive import ContrastiveTerm
+from models.quantiser.contrastive import contrastive_term
 from models.quantiser.distances import cosine, squared_euclidean
 from models.quantiser.interface import Assignment
 from models.quantiser.refresh import Refresh, every_step, first_batch
@@ -148,15 +148,20 @@ def test_near_codevectors_leaves_codes_that_are_used_enough() -> None:
 
 
 def test_contrastive_with_ties_matches_a_full_sort() -> None:
-    latents, codebook = torch.randn(60, 4).double(), torch.randn(7, 4).double()
-    latents[10:30] = latents[0]
+    latents = torch.randn(60, 4, dtype=torch.double, requires_grad=True)
+    codebook = torch.randn(7, 4, dtype=torch.double, requires_grad=True)
+    with torch.no_grad():
+        latents[10:30] = latents[0]
     for similarity in (cosine, squared_euclidean):
-        ordered = similarity(latents, codebook).sort(dim=0).values
+        ordered = similarity(latents.detach(), codebook).sort(dim=0).values
         positive, negatives = ordered[-8:].mean(0), ordered[:30]
         logits = torch.cat([positive[None], negatives]).T / 0.07
         expected = torch.nn.functional.cross_entropy(logits, torch.zeros(7, dtype=torch.long))
-        value = ContrastiveTerm()(latents, codebook, similarity)
+        value = contrastive_term(latents, codebook, similarity)
         assert value.item() == pytest.approx(expected.item(), rel=1e-9)
+        (slope,) = torch.autograd.grad(value, codebook)
+        torch.testing.assert_close(slope, *torch.autograd.grad(expected, codebook))
+    assert contrastive_term(latents[:1], codebook, cosine) == 0
 
 
 def test_sq_vae_temperature_and_variance() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -64,14 +63,6 @@ def test_modulation_is_by_the_codevectors_of_the_place() -> None:
     assert not torch.allclose(decoder(vectors), elsewhere)
 
 
-def test_bad_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(ValueError, match="downsampling: 3 is not allowed; allowed: 4, 8, 16"):
-        encoder(3, 4, 3, 32, 1)
-    with pytest.raises(ValueError, match="width: 48 is no multiple of 32"):
-        VqganDecoder(3, 4, 4, 48, 1)
-
-
 def test_a_score_sees_seventy_pixels() -> None:
     # Without what normalises, by all of the image.
     critic = nn.Sequential(*(m for m in patch_critic(1) if not isinstance(m, nn.BatchNorm2d)))
@@ -116,6 +107,7 @@ def test_the_decoder_has_the_gradient_of_its_score() -> None:
     """The gradient is taken once, weighted by the balance, and not passed to the critic."""
     critic, images = adversary(0), torch.randn(4, 3, 32, 32)
     layer = nn.Parameter(torch.ones(1))
+    before = {name: value.clone() for name, value in critic.state_dict().items()}
     others = (layer * 3.0).sum()
     term = critic(images * layer, others, layer)
     plain = -critic.critic(images * layer).mean()
@@ -125,13 +117,6 @@ def test_the_decoder_has_the_gradient_of_its_score() -> None:
     term.backward()
     assert layer.grad.item() == pytest.approx(weight * pulls[1].item(), rel=1e-4)
     assert all(parameter.grad is None for parameter in critic.critic.parameters())
-
-
-def test_calling_the_critic_changes_nothing() -> None:
-    critic, images = adversary(0), torch.randn(2, 3, 32, 32)
-    before = {name: value.clone() for name, value in critic.state_dict().items()}
-    layer = nn.Parameter(torch.ones(1))
-    critic(images * layer, layer.sum(), layer)
     assert all(torch.equal(value, before[name]) for name, value in critic.state_dict().items())
 
 

@@ -1,4 +1,4 @@
-"""Our quantiser and the plain restatement, side by side over 40 Adam steps."""
+"""Our quantisers and training step beside plain restatements of the published procedures."""
 
 from __future__ import annotations
 
@@ -6,67 +6,77 @@ import pytest
 import torch
 
 from baselines.sq_vae import StochasticQuantiser
+from benchmarks import plain, step
+from models import convnet
+from models.autoencoder import Autoencoder
 from models.quantiser import anchors
 from models.quantiser.blends import UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import cosine, squared_euclidean
 from models.quantiser.refresh import Refresh, every_step, first_batch
-from tests.restatement import clustered as plain
 from tests.restatement import stochastic
+from workflows.registry import build_autoencoder, build_objective, loss_weights
+from workflows.training.stage1 import Learner, Losses, normalise, train_epoch
 
 SIMILARITIES = {"cosine": cosine, "l2": squared_euclidean}
+SCHEDULES = {"none": None, "online": every_step, "offline": first_batch}
 
 
-@pytest.mark.parametrize("distance", ["cosine", "l2"])
-@pytest.mark.parametrize("schedule", ["none", "online", "offline"])
+@pytest.mark.parametrize("distance", SIMILARITIES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_forty_steps(distance: str, schedule: str) -> None:
-    size, dim, beta = 24, 6, 0.25
-    refresh = None
-    if schedule != "none":
-        when = {"online": every_step, "offline": first_batch}[schedule]
-        refresh = Refresh(anchors.closest, UsageDecay(size), when)
-    ours = ClusteredQuantiser(size, dim, SIMILARITIES[distance], refresh).double()
-    if refresh is not None:
-        refresh.double()
-    weights = ours.codebook.detach().clone().requires_grad_()
-    projection = torch.randn(dim, dim, dtype=torch.double)
-    mixing = [projection.clone().requires_grad_() for _ in range(2)]
-    ours_optimiser = torch.optim.Adam([ours.codebook, mixing[0]], 3e-3)
-    plain_optimiser = torch.optim.Adam([weights, mixing[1]], 3e-3)
-    usage = torch.zeros(size, dtype=torch.double)
+    """Codes, losses, codebook and encoder over 40 Adam steps in double precision."""
+    size, dim, when, contrastive = 24, 6, SCHEDULES[schedule], schedule == "online"
+    refresh = when and Refresh(anchors.closest, UsageDecay(size), when)
+    mine = ClusteredQuantiser(size, dim, SIMILARITIES[distance], refresh, contrastive).double()
+    theirs = plain.PlainQuantiser(size, dim, contrastive, distance).double()
+    theirs.load_state_dict({**theirs.state_dict(), "codebook": mine.codebook})
+    mixing = torch.randn(dim, dim, dtype=torch.double)
+    sides = []
+    for quantiser in (mine, theirs):
+        leaf = mixing.clone().requires_grad_()
+        sides.append((quantiser, leaf, torch.optim.Adam([quantiser.codebook, leaf], 3e-3)))
+    for turn in range(40):
+        images, target = torch.randn(2, 3, dim, 4, 4, dtype=torch.double)
+        found = []
+        for quantiser, leaf, optimiser in sides:
+            output = quantiser(torch.einsum("bdhw,de->behw", images, leaf))
+            losses = {**output.losses, "output": (output.vectors - target).square().mean()}
+            optimiser.zero_grad()
+            sum(losses.values()).backward()
+            if quantiser is mine or schedule == "online" or (schedule == "offline" and turn == 0):
+                quantiser.adapt(output.assignment)
+            optimiser.step()
+            found.append((output.codes, {name: value.item() for name, value in losses.items()}))
+        # Weights below 1e-8 are not applied by ours, which bounds the differences.
+        assert torch.equal(found[0][0], found[1][0]), f"step {turn}"
+        assert found[0][1] == pytest.approx(found[1][1], rel=1e-6)
+        assert torch.allclose(mine.codebook, theirs.codebook, atol=1e-6), f"step {turn}"
+        assert torch.allclose(sides[0][1], sides[1][1], atol=1e-6)
+    if schedule == "online":
+        assert torch.allclose(refresh.blend.usage, theirs.usage)
 
-    for step in range(40):
-        images = torch.randn(3, dim, 4, 4, dtype=torch.double)
-        target = torch.randn_like(images)
-        latents = torch.einsum("bdhw,de->behw", images, mixing[0])
-        output = ours(latents)
-        loss = ((output.vectors - target) ** 2).mean()
-        loss = loss + output.losses["codebook"] + beta * output.losses["commitment"]
-        ours_optimiser.zero_grad()
-        loss.backward()
-        ours.adapt(output.assignment)
-        ours_optimiser.step()
 
-        z = torch.einsum("bdhw,de->bhwe", images, mixing[1]).reshape(-1, dim)
-        result = plain.forward(z, weights, distance)
-        flat_target = target.permute(0, 2, 3, 1).reshape(-1, dim)
-        expected = ((result["vectors"] - flat_target) ** 2).mean()
-        expected = expected + result["codebook"] + beta * result["commitment"]
-        plain_optimiser.zero_grad()
-        expected.backward()
-        usage = plain.updated_usage(usage, result["codes"])
-        if schedule == "online" or (schedule == "offline" and step == 0):
-            found = plain.closest_anchors(result["matrix"], z)
-            weights.data = plain.blended(weights, found, plain.blend_weight(usage))
-        plain_optimiser.step()
-
-        assert torch.equal(output.codes.flatten(), result["codes"]), f"step {step}"
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-7)
-        # Weights below 1e-8 are not applied by ours, which bounds the difference.
-        assert torch.allclose(ours.codebook, weights, atol=1e-6), f"step {step}"
-        assert torch.allclose(mixing[0], mixing[1], atol=1e-6)
-        if refresh is not None:
-            assert torch.allclose(refresh.blend.usage, usage)
+def test_training_steps() -> None:
+    """Three steps of the whole model: the same losses from the same weights."""
+    settings = step.knobs("fp32").model_copy(update={"batch_size": 16})
+    images = step.pictures(16)
+    mine = build_autoencoder(settings, 3, 3).to(memory_format=torch.channels_last)
+    theirs = Autoencoder(
+        convnet.encoder(3, 64), plain.PlainQuantiser(512, 64), convnet.decoder(3, 64)
+    )
+    state = mine.state_dict()
+    renamed = {"quantiser.usage": "quantiser.refresh.blend.usage"}
+    theirs.load_state_dict({key: state[renamed.get(key, key)] for key in theirs.state_dict()})
+    optimisers = [torch.optim.Adam(model.parameters(), 3e-4) for model in (mine, theirs)]
+    losses = Losses(build_objective(settings, step.VARIANCE), loss_weights(settings, 3 * 32 * 32))
+    learner = Learner(mine, optimisers[0], losses)
+    inputs = normalise(images, torch.device("cpu")).contiguous()
+    for _ in range(3):
+        (record,) = train_epoch(learner, images, settings, 0)
+        # The order within the batch is another one; no sum depends on it beyond rounding.
+        loss = plain.step(theirs, optimisers[1], inputs, step.VARIANCE)
+        assert record["loss"] == pytest.approx(loss, rel=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -74,26 +84,20 @@ def test_sq_vae_forward_and_gradients(training: bool) -> None:
     """The stochastic quantiser with the very noise that ours draws."""
     ours = StochasticQuantiser(12, 5, 1.0, temperature_decay=0.1, seed=4).double().train(training)
     latents = torch.randn(2, 5, 3, 3, dtype=torch.double, requires_grad=True)
-    output = ours(latents)
     phi = ours.log_variance.detach().clone().requires_grad_()
     codebook = ours.codebook.detach().clone().requires_grad_()
     flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, 5).requires_grad_()
-    logit = stochastic.logits(flat, codebook, phi)
-    if training:
-        noise = ours._gumbel(logit)
-        chosen = stochastic.soft_sample(logit, codebook, noise, stochastic.temperature(1, 0.1))
-    else:
-        chosen = codebook[stochastic.hard_codes(logit)]
-    expected = {
-        "discrete_kl": stochastic.discrete_kl(logit, 2),
-        "continuous_kl": stochastic.continuous_kl(flat, chosen, phi, 2),
-    }
-    for name, value in expected.items():
-        assert output.losses[name].item() == pytest.approx(value.item(), rel=1e-9), name
+    soft = (ours._gumbel(flat @ codebook.T), ours.temperature) if training else None
+    expected = stochastic.forward(flat, codebook, phi, 2, soft)
+    output = ours(latents)
     vectors = output.vectors.permute(0, 2, 3, 1).reshape(-1, 5)
-    assert torch.allclose(vectors, chosen)
+    assert torch.equal(output.codes.flatten(), expected["codes"])
+    assert torch.allclose(vectors, expected["vectors"])
+    for name, value in output.losses.items():
+        assert value.item() == pytest.approx(expected[name].item(), rel=1e-9), name
     (sum(output.losses.values()) + vectors.square().sum()).backward()
-    (sum(expected.values()) + chosen.square().sum()).backward()
+    terms = expected["discrete_kl"] + expected["continuous_kl"]
+    (terms + expected["vectors"].square().sum()).backward()
     assert torch.allclose(latents.grad.permute(0, 2, 3, 1).reshape(-1, 5), flat.grad)
     assert torch.allclose(ours.codebook.grad, codebook.grad)
     assert torch.allclose(ours.log_variance.grad, phi.grad)
