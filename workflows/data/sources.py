@@ -52,7 +52,7 @@ def obtain(dataset: Dataset, downloads: Path) -> Found:
             except (OSError, ValueError) as error:
                 failures.append(" ".join(str(error).split()))
             else:
-                return Found(paths, f"downloaded from {_named(source)}")
+                return Found(paths, detail(source))
     tried = f" (download failed: {'; '.join(failures)})" if failures else ""
     raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{tried}")
 
@@ -62,8 +62,7 @@ def first_on_disk(dataset: Dataset) -> Found | None:
     for source in dataset.sources:
         paths = _paths(source)
         if paths and all(path.exists() for path in paths):
-            # The record must not depend on where a user's folder happens to be.
-            return Found(paths, f"{source.kind}: {_named(source)}")
+            return Found(paths, detail(source))
     return None
 
 
@@ -72,7 +71,7 @@ def _paths(source: Source) -> tuple[Path, ...] | None:
     if source.kind == "system":
         return tuple(Path(file) for file in source.files)
     if source.kind == "package":
-        roots = [(_package(file.partition("/")[0]), file) for file in source.files]
+        roots = [(package_folder(file.partition("/")[0]), file) for file in source.files]
         paths = [root / file.partition("/")[2] for root, file in roots if root]
         return tuple(paths) if len(paths) == len(roots) else None
     if source.kind == "local" and os.environ.get(VARIABLE):
@@ -86,14 +85,17 @@ def _paths(source: Source) -> tuple[Path, ...] | None:
 
 
 def _named(source: Source) -> str:
-    """The files of a source as its dataset names them, in one line."""
-    if source.kind == "url":
-        return ", ".join(file.url for file in source.files)
-    return ", ".join(source.files)
+    return ", ".join(file if isinstance(file, str) else file.url for file in source.files)
 
 
-def _package(name: str) -> Path | None:
-    # find_spec does not import a top-level package, so this stays cheap.
+def detail(source: Source) -> str:
+    """A source in one line, which does not depend on where a user's folder happens to be."""
+    how = "downloaded from" if source.kind == "url" else f"{source.kind}:"
+    return f"{how} {_named(source)}"
+
+
+def package_folder(name: str) -> Path | None:
+    """The folder of an installed package, which is not imported; None if not installed."""
     spec = importlib.util.find_spec(name)
     return Path(spec.origin).parent if spec and spec.origin else None
 
