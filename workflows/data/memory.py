@@ -14,7 +14,6 @@ from workflows.errors import ConfigError
 SHARE = 0.25
 # Names how many GiB an array may take, in place of the share.
 VARIABLE = "CODEBOOK_IN_MEMORY"
-GIB = 2**30
 MEMINFO = Path("/proc/meminfo")
 # Limit and use of this process's control group (versions 2 and 1), by which schedulers limit jobs.
 GROUPS = (
@@ -58,7 +57,7 @@ def largest_held() -> int:
         size = -1.0
     if not 0 <= size < float("inf"):
         raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB, 0 or more")
-    return int(size * GIB)
+    return int(size * 2**30)
 
 
 def hold(array: np.ndarray) -> np.ndarray:
