@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import lzma
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.made import database, png, small, tar
+from tests.data.made import database, encoded, png, small, tar, zipped
 from workflows.data import databases, images
 from workflows.errors import DataError
 
-
-def encoded(kind: str) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-IMAGES = {kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
-
-
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+IMAGES = {kind: encoded(NOISE, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
 SMALL = small()
 RESIZED = small(options={"resize": True})
 PNGS = [(f"{k}.png", png(value=k)) for k in range(6)]
@@ -37,12 +25,8 @@ PNGS = [(f"{k}.png", png(value=k)) for k in range(6)]
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Archives of six images, by kind."""
     folder = tmp_path_factory.mktemp("whole")
-    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, raw in PNGS:
-            packed.writestr(name, raw)
-    plain = tar(folder / "a.tar", PNGS).read_bytes()
-    zipped = (folder / "a.zip").read_bytes()
-    return {"zip": zipped, "tar": plain, "tar.xz": lzma.compress(plain)}
+    write = {"zip": zipped, "tar": tar, "tar.xz": tar}
+    return {kind: write[kind](folder / f"a.{kind}", PNGS).read_bytes() for kind in write}
 
 
 @st.composite
