@@ -320,9 +320,10 @@ def test_lmdb_that_is_cut_short_empty_or_none_is_refused(bedrooms: tuple[Path, P
     (test / "data.mdb").write_bytes((train / "data.mdb").read_bytes()[:9000])
     with pytest.raises(DataError, match=r"test: has 9000 bytes, its header asks for"):
         databases.read_lmdb(small(), bedrooms)
-    (test / "data.mdb").write_bytes(b"")
-    with pytest.raises(DataError, match=r"test: not a readable LMDB"):
-        databases.read_lmdb(small(), bedrooms)
+    for garbage in (b"", b"no database at all" * 1000):
+        (test / "data.mdb").write_bytes(garbage)
+        with pytest.raises(DataError, match=r"test: not a readable LMDB"):
+            databases.read_lmdb(small(), bedrooms)
     with pytest.raises(DataError, match=r"nothing: not a readable LMDB.*No such file"):
         databases.read_lmdb(small(), (train.with_name("nothing"),) * 2)
 
