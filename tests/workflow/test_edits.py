@@ -92,6 +92,7 @@ def test_other_pixels_of_the_same_name_train_again(tiny: Tiny) -> None:
     tiny = with_own_data(tiny)
     before = tiny.models()
     draw(tiny.data / "squares", "003.png", 1003)
+    assert f"Evaluate {CELLS[0]}" in tiny.run("--dry-run")
     tiny.run()
     after = tiny.models()
     assert all(after[cell][0] != before[cell][0] for cell in CELLS)

@@ -45,18 +45,16 @@ class Options(Closed):
     """Settings of a reader of image files.
 
     pattern: regular expression of the images' whole names. train, test: that of the training and of
-    the test images' names. partition: file of lines "name 0|1|2" (train, valid, test). shuffle:
-    permute the names, seeded, before the split. labels: "folder" takes the last folder of a name as
-    its class. crop: side of the centre crop that is taken first. upright: whether to turn images as
-    their EXIF orientation says; None refuses images that are stored turned. square: crop to the
-    shorter side first. resize: allow images of another size and resize them. resample: how to
-    resize them.
+    the test images' names. shuffle: permute the names, seeded, before the split. labels: "folder"
+    takes the last folder of a name as its class. crop: side of the centre crop that is taken first.
+    upright: whether to turn images as their EXIF orientation says; None refuses images that are
+    stored turned. square: crop to the shorter side first. resize: allow images of another size and
+    resize them. resample: how to resize them.
     """
 
     pattern: str | None = None
     train: str | None = None
     test: str | None = None
-    partition: str | None = None
     shuffle: bool = False
     labels: Literal["folder"] | None = None
     crop: Annotated[int, Field(ge=8)] | None = None
@@ -198,7 +196,7 @@ class Dataset(Closed):
         if self.options.labels and self.classes is None:
             raise ValueError("options.labels: goes with 'classes', which is missing")
         about = READERS[self.reader]
-        least, most = (2, 2) if self.options.partition else (about.fewest, about.most)
+        least, most = about.fewest, about.most
         for number, source in enumerate(self.sources):
             count = len(source.files)
             where = f"sources.{number}.files"

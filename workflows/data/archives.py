@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,57 +28,77 @@ class Entry(NamedTuple):
     read: Callable[[], bytes]
 
 
-def listing(path: Path, pattern: str) -> list[str]:
-    """Sorted names in `path` (folder, tar or zip) that match `pattern` whole; DataError if none."""
-    found = sorted(entry.name for entry in _entries(path, pattern))
-    if not found:
-        raise DataError(f"{path}: no file in it has a name like {pattern}")
-    return found
+def listing(path: Path, pattern: str) -> tuple[list[str], list[str]]:
+    """The names in `path` (folder, tar or zip) that match `pattern` whole, and all others, sorted.
+
+    Raises what `members` raises.
+    """
+    others: list[str] = []
+    with _named(path):
+        names = sorted(entry.name for entry in _entries(path, pattern, others))
+    return names, sorted(others)
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of every member that `listing` names, in the order of the archive.
+    """Yield name and content of every member whose name matches, in the order of the archive.
 
-    Members with other names are passed over. Raises DataError naming the archive if it is damaged,
-    and naming the member if it is no regular file, is there twice or has more than 64 MiB. In a
-    folder, links to files are followed and links to folders are not.
+    A name is as Unix writes it, without a leading "./". Hidden members never match: file managers
+    leave them beside the files that are meant. In a folder, links to files are followed and links
+    to folders are not. Raises DataError naming the archive if it is damaged, and naming the member
+    if it is no regular file, is there twice or has more than 64 MiB.
     """
-    for entry in _entries(path, pattern):
-        try:
-            raw = entry.read()
-        except Exception as error:
-            raise _unreadable(path, error) from None
-        yield entry.name, raw
+    with _named(path):
+        for entry in _entries(path, pattern, []):
+            yield entry.name, entry.read()
 
 
-def _entries(path: Path, pattern: str) -> Iterator[Entry]:
-    wanted, seen = re.compile(pattern), set()
+def hidden(name: str) -> bool:
+    """Whether a file manager made a member, or a folder above the member is hidden."""
+    parts = name.split("/")
+    return any(part == "__MACOSX" or (part[:1] == "." and part != "..") for part in parts)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the archive in errors. A damaged archive may raise nearly anything: of the format, the
+    compression, a text, a number.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: unreadable: {said}") from None
+
+
+def _entries(path: Path, pattern: str, others: list[str]) -> Iterator[Entry]:
+    """The members that match. The names of all others are put into `others`."""
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path}: no such file or folder")
     kind = _folder if path.is_dir() else _zip if zipfile.is_zipfile(path) else _tar
-    try:
-        for entry in kind(path):
-            if not wanted.fullmatch(entry.name):
-                continue
+    wanted, seen = re.compile(pattern), set()
+    for found in kind(path):
+        # PowerShell separates by backslashes, and `tar .` begins each name with ./
+        name = found.name.replace("\\", "/")
+        entry = found._replace(name=posixpath.normpath(name))
+        if name.endswith("/"):
             if not entry.regular:
-                raise DataError(f"{path}: '{entry.name}' is a link or a device; must be a file")
-            if entry.name in seen:
-                raise DataError(f"{path}: holds two members of the same name, {entry.name}")
-            if entry.size > LARGEST:
-                raise DataError(
-                    f"{path}: '{entry.name}' has {entry.size} bytes; at most {LARGEST} are allowed"
-                )
-            seen.add(entry.name)
-            yield entry
-    except DataError:
-        raise
-    # A damaged archive may raise nearly anything: of the format, the compression, a text, a number.
-    except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: unreadable: {' '.join(str(error).split()) or type(error).__name__}")
+                others.append(name)
+            continue
+        if hidden(entry.name) or not wanted.fullmatch(entry.name):
+            others.append(entry.name)
+            continue
+        if not entry.regular:
+            raise DataError(f"{path}: '{found.name}' is a link or a device; must be a file")
+        if entry.name in seen:
+            raise DataError(f"{path}: holds two members of the same name, {entry.name}")
+        if entry.size > LARGEST:
+            raise DataError(
+                f"{path}: '{entry.name}' has {entry.size} bytes; at most {LARGEST} are allowed"
+            )
+        seen.add(entry.name)
+        yield entry
 
 
 def _folder(path: Path) -> Iterator[Entry]:
@@ -86,6 +108,9 @@ def _folder(path: Path) -> Iterator[Entry]:
     # Folder by folder: a million Path objects would take a gigabyte.
     for folder, subfolders, files in os.walk(path, onerror=refuse):
         subfolders.sort()
+        for file in (Path(folder, name) for name in subfolders):
+            if file.is_symlink():
+                yield Entry(f"{file.relative_to(path).as_posix()}/", False, 0, bytes)
         for name in sorted(files):
             file = Path(folder, name)
             regular = file.is_file()

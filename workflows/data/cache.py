@@ -6,8 +6,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
 
 PARTS = ("train", "test", "labels")
-# Bytes whose pixels are counted at a time.
-BLOCK = 2**22
+# Bytes of images that are looked at together.
+BLOCK = 2**20
 # Arrays of at most this many bytes are hashed before every use, which takes a second or two. Larger
 # arrays were checked when the run began; hashing hundreds of GB again for every cell would take
 # longer than the damage that it finds is worth.
@@ -65,47 +64,49 @@ def prepare(dataset: Dataset, out: Path) -> None:
     """Find, check and decode a dataset into the folder `out`.
 
     The training images are in a fixed, seeded order, and the last ones are the validation split.
-    Large formats are decoded straight into the files, so that memory holds a few images at a time.
-    An older preparation stays until the new arrays are decoded and checked. Raises Unavailable if
-    no source has the dataset, and DataError, naming the file, for a file that is not as expected.
+    Large formats are decoded straight into the files. An older preparation stays until the new
+    arrays are decoded and checked. Raises Unavailable if no source has the dataset, and DataError,
+    naming the file, for a file that is not as expected.
     """
     found = obtain(dataset, out.parent / "downloads" / dataset.name)
     # Listed before the files are read, so that the next run notices a change in the meantime.
     files_read = preparation.listing(found.paths)
     where = ", ".join(str(path) for path in found.paths)
-    with _scratch(out) as scratch:
+    scratch = out / ".decoding"
+    shutil.rmtree(scratch, ignore_errors=True)  # A killed run may have left the folder.
+    scratch.mkdir(parents=True)
+    try:
         decoded = reader_of(dataset.reader)(
             dataset, found.paths, lambda part, shape: _new_file(scratch / f"{part}.npy", shape)
         )
-        labels = _checked_labels(dataset, decoded, where)
-        for part, array in (("train", decoded.train), ("test", decoded.test)):
-            _check(dataset, part, array, where)
+        _check(dataset, decoded, where)
         spread = variance(decoded.train[: dataset.trained])
-        arrays = zip(PARTS, (decoded.train, decoded.test, labels), strict=True)
-        files = {part: _write(scratch / f"{part}.npy", array) for part, array in arrays}
+        labels = decoded.labels if dataset.classes else None
+        labels = np.empty(0) if labels is None else labels
+        arrays = (decoded.train, decoded.test, labels.astype(np.int64))
+        files = {
+            part: _write(scratch / f"{part}.npy", array)
+            for part, array in zip(PARTS, arrays, strict=True)
+        }
         # dataset.json goes first and comes back last, so a folder that has it is whole.
         (out / "dataset.json").unlink(missing_ok=True)
         for part in PARTS:
             (scratch / f"{part}.npy").replace(out / f"{part}.npy")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     record = DatasetRecord(
         name=dataset.name,
-        title=dataset.title,
-        stand_in_for=dataset.stand_in_for,
         image_size=dataset.image_size,
         channels=dataset.channels,
         classes=dataset.classes,
         train=files["train"],
         test=files["test"],
         labels=files["labels"] if dataset.classes else None,
-        validation=ValidationRecord(
-            indices=[dataset.trained, dataset.images.train], images=dataset.validation
-        ),
+        validation=ValidationRecord(indices=[dataset.trained, dataset.images.train]),
         variance=spread,
         source=found.detail,
         settings=preparation.settings_of(dataset),
         files=files_read,
-        licence=dataset.licence,
-        citation=dataset.citation,
     )
     write_json(out / "dataset.json", record.model_dump(mode="json"))
 
@@ -162,21 +163,13 @@ def load_test(folder: Path) -> tuple[np.ndarray, DatasetRecord]:
 def load_labels(folder: Path) -> np.ndarray:
     """Labels (n,) of all training images, those of the validation split last.
 
-    Raises DataError if the dataset has no labels, or if the labels do not fit its record.
+    Raises DataError if the dataset has no labels, or if they are not those that were prepared.
     """
     record = read_record(folder)
-    if not record.classes or record.labels is None:
+    if record.labels is None:
         raise DataError(f"{folder / 'dataset.json'}: {record.name} has no classes")
-    path = folder / record.labels.file
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: {error}; prepare it again") from None
-    kept = record.validation.indices[0]
-    wrong = _wrong_labels(labels, record.train.images, kept, record.classes)
-    if wrong:
-        raise DataError(f"{path}: {wrong}; prepare it again")
-    return labels
+    _check_digest(folder, record.labels)
+    return np.load(folder / record.labels.file, allow_pickle=False)
 
 
 def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
@@ -187,63 +180,52 @@ def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float(
             continue
         if part != "labels":
             _open(folder, record, array)
-        path = folder / array.file
-        if path.stat().st_size <= largest and digest(path) != array.sha256:
-            raise DataError(f"{path}: sha256 is not {array.sha256}; prepare it again")
+        if (folder / array.file).stat().st_size <= largest:
+            _check_digest(folder, array)
 
 
-def _check(dataset: Dataset, part: str, array: np.ndarray, where: str) -> None:
-    size = dataset.image_size
-    expected = (getattr(dataset.images, part), dataset.channels, size, size)
-    if array.shape != expected or array.dtype != np.uint8:
-        raise DataError(f"{where}: {part} is {array.dtype} {array.shape}, must be uint8 {expected}")
-    if dataset.pixels is None:
-        return
-    wanted = getattr(dataset.pixels, part)
-    if hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() != wanted:
-        message = f"{where}: {part}: decoded pixels have another sha256 than {wanted}"
-        if dataset.pixels.strict:
-            raise DataError(message)
-        warnings.warn(f"{message}; JPEG decoders differ, so results may too", stacklevel=3)
+def _check_digest(folder: Path, array: ArrayRecord) -> None:
+    path = folder / array.file
+    if digest(path) != array.sha256:
+        raise DataError(f"{path}: sha256 is not {array.sha256}; prepare it again")
 
 
-def _checked_labels(dataset: Dataset, decoded: Decoded, where: str) -> np.ndarray:
-    """The labels as int64; empty for a dataset without classes."""
-    if not dataset.classes:
-        return np.empty(0, np.int64)
-    images = dataset.images.train
-    if decoded.labels is None:
-        raise DataError(f"{where}: no label for each of the {images} images")
-    wrong = _wrong_labels(decoded.labels, images, dataset.trained, dataset.classes)
-    if wrong:
-        raise DataError(f"{where}: {dataset.name}: {wrong}")
-    return decoded.labels.astype(np.int64)
+def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
+    """Raise DataError for arrays that are not as the dataset says, or that nothing can learn."""
+    size, trained = dataset.image_size, decoded.train[: dataset.trained]
+    for part, array in (("train", decoded.train), ("test", decoded.test)):
+        wanted = (getattr(dataset.images, part), dataset.channels, size, size)
+        if array.shape != wanted or array.dtype != np.uint8:
+            said = f"{array.dtype} {array.shape}, must be uint8 {wanted}"
+            raise DataError(f"{where}: {part} is {said}")
+        sha256 = dataset.pixels and getattr(dataset.pixels, part)
+        if sha256 not in (None, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()):
+            message = f"{where}: {part}: decoded pixels have another sha256 than {sha256}"
+            if dataset.pixels and dataset.pixels.strict:
+                raise DataError(message)
+            warnings.warn(f"{message}; JPEG decoders differ, so results may too", stacklevel=3)
+    if all((image == trained[0]).all() for image in trained):
+        raise DataError(
+            f"{where}: {dataset.name}: the {len(trained)} images to train on are all alike, so "
+            "there is nothing to learn; look at the files"
+        )
+    if dataset.classes:
+        _check_labels(decoded.labels, dataset.classes, dataset, where)
 
 
-def _wrong_labels(labels: np.ndarray, images: int, kept: int, classes: int) -> str | None:
-    """Say what is wrong with labels, if anything. kept: how many images are trained on.
-
-    Sampling asks for every class, so each must be among what is trained on.
+def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, where: str) -> None:
+    """Raise DataError unless each image has a label below `classes`, and each label an image to
+    train on: sampling asks for every class.
     """
-    if labels.shape != (images,) or labels.dtype.kind not in "iu":
-        return f"labels are {labels.dtype} {labels.shape}, must be integers ({images},)"
+    if labels is None or labels.shape != (dataset.images.train,):
+        raise DataError(f"{where}: no label for each of the {dataset.images.train} images")
     least, most = labels.min(), labels.max()
     if least < 0 or most >= classes:
-        return f"labels are {least} to {most}, must be 0 to {classes - 1}"
-    absent = np.setdiff1d(np.arange(classes), labels[:kept])
-    return f"none of the {kept} images to train on has label {absent[0]}" if len(absent) else None
-
-
-@contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """An empty folder below `out`, which is removed afterwards. A killed run may have left one."""
-    folder = out / ".decoding"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(f"{where}: labels are {least} to {most}, must be 0 to {classes - 1}")
+    absent = np.setdiff1d(np.arange(classes), labels[: dataset.trained])
+    if len(absent):
+        said = f"none of the {dataset.trained} images to train on has label {absent[0]}"
+        raise DataError(f"{where}: {dataset.name}: {said}")
 
 
 def _new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap[Any, Any]:
@@ -272,8 +254,7 @@ def _write(file: Path, array: np.ndarray) -> ArrayRecord:
     array.flush()
     with file.open("rb+") as handle:
         os.fsync(handle.fileno())
-    size = file.stat().st_size
-    return ArrayRecord(file=file.name, images=len(array), bytes=size, sha256=digest(file))
+    return ArrayRecord(file=file.name, images=len(array), sha256=digest(file))
 
 
 def _open(folder: Path, record: DatasetRecord, about: ArrayRecord) -> np.ndarray:
@@ -281,10 +262,9 @@ def _open(folder: Path, record: DatasetRecord, about: ArrayRecord) -> np.ndarray
     path, size = folder / about.file, record.image_size
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        whole = path.stat().st_size == about.bytes
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
     expected = (about.images, record.channels, size, size)
-    if array.shape != expected or array.dtype != np.uint8 or not whole:
-        raise DataError(f"{path}: {array.dtype} {array.shape}, must be uint8 {expected} and whole")
+    if array.shape != expected or array.dtype != np.uint8:
+        raise DataError(f"{path}: {array.dtype} {array.shape}, must be uint8 {expected}")
     return array

@@ -11,7 +11,6 @@ import lmdb
 import numpy as np
 
 from workflows.config.datasets import Dataset
-from workflows.data.archives import LARGEST
 from workflows.data.formats import Allocate, Decoded, in_memory, permutation
 from workflows.data.images import decode
 from workflows.errors import DataError
@@ -22,11 +21,10 @@ SMALLEST = 16  # bytes of an entry: its place in a page, its header, a key, a va
 def read_lmdb(dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory) -> Decoded:
     """Two databases of encoded images by key, those to train on and those to test on.
 
-    Training images are put into the fixed order, counted by their keys; if the dataset asks for
-    fewer images than there are, the first of that order are taken. new: gives the arrays, which
-    forked processes share; beside the arrays, memory holds one image at a time and two numbers an
-    entry. Raises DataError for a database that is cut short, damaged, empty or too small, and for
-    an entry that is no image.
+    Training images are put into the fixed order, counted by their keys, of which the first are
+    taken if the dataset asks for fewer than there are. new: gives the arrays, which forked
+    processes share. Raises DataError for a database that is damaged or too small, and for an entry
+    that is no image.
     """
     train, test = (
         _apart(dataset, path, part, new)
@@ -40,14 +38,11 @@ def _apart(dataset: Dataset, path: Path, part: str, new: Allocate) -> np.ndarray
 
     LMDB trusts the offsets within its file, so a damaged file can end the process that reads it.
     """
-    size, wanted = dataset.image_size, getattr(dataset.images, part)
-    room = _size(path) // SMALLEST
-    if room < wanted:  # Before memory for so many images is taken.
-        raise DataError(f"{path}: has room for {room} images, must have at least {wanted}")
-    images = new(part, (wanted, dataset.channels, size, size))
+    size = dataset.image_size
+    images = new(part, (getattr(dataset.images, part), dataset.channels, size, size))
     forked = multiprocessing.get_context("fork")
     ours, theirs = forked.Pipe(duplex=False)
-    reader = forked.Process(target=_report, args=(theirs, dataset, path, part, images))
+    reader = forked.Process(target=_fill, args=(images, theirs, dataset, path, part))
     reader.start()
     reader.join()
     if ours.poll():
@@ -57,14 +52,19 @@ def _apart(dataset: Dataset, path: Path, part: str, new: Allocate) -> np.ndarray
     return images
 
 
-def _report(
-    theirs: Connection, dataset: Dataset, path: Path, part: str, images: np.ndarray
-) -> None:
-    """Fill `images`, and send a message if something is wrong."""
+def _fill(images: np.ndarray, theirs: Connection, dataset: Dataset, path: Path, part: str) -> None:
+    """Fill `images`, uint8 (n, c, h, w), and send a message if something is wrong."""
     # The other process reports in one line how this process ends.
     faulthandler.disable()
+    folder = path.is_dir()
     try:
-        _read(dataset, path, part, images)
+        with lmdb.open(str(path), subdir=folder, readonly=True, lock=False, readahead=False) as db:
+            slots = _slots(db, path, part, len(images))
+            with db.begin(buffers=True) as transaction:
+                for slot, (key, raw) in zip(slots, transaction.cursor(), strict=True):
+                    where = f"{path}: {bytes(key).decode('ascii', 'backslashreplace')}"
+                    if slot >= 0:
+                        images[slot] = decode(bytes(raw), where, dataset)
     except DataError as error:
         theirs.send(str(error))
     # A damaged database may raise nearly anything.
@@ -72,34 +72,20 @@ def _report(
         theirs.send(f"{path}: not a readable LMDB ({error or type(error).__name__})")
 
 
-def _read(dataset: Dataset, path: Path, part: str, images: np.ndarray) -> None:
-    """Fill `images`, uint8 (n, c, h, w)."""
-    wanted = len(images)
-    with lmdb.open(
-        str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False
-    ) as database:
-        # Reading past the end of a file that was cut short would end this process with SIGBUS.
-        needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-        if _size(path) < needed:
-            raise DataError(f"{path}: has {_size(path)} bytes, its header asks for {needed}")
-        count = database.stat()["entries"]
-        if not wanted <= count <= _size(path) // SMALLEST:
-            raise DataError(f"{path}: {count} images by its header, must be at least {wanted}")
-        # Slot of each entry, counted by key; -1 for those that are not wanted.
-        slots = np.full(count, -1)
-        order = permutation(count) if part == "train" else np.arange(count)
-        slots[order[:wanted]] = np.arange(wanted)
-        with database.begin(buffers=True) as transaction:
-            for slot, (key, raw) in zip(slots, transaction.cursor(), strict=True):
-                if slot >= 0:
-                    where = f"{path}: {bytes(key).decode('ascii', 'backslashreplace')}"
-                    if len(raw) > LARGEST:
-                        raise DataError(f"{where}: has {len(raw)} bytes; at most {LARGEST}")
-                    images[slot] = decode(bytes(raw), where, dataset)
+def _slots(database: lmdb.Environment, path: Path, part: str, wanted: int) -> np.ndarray:
+    """The place of each entry, counted by key, among the images; -1 for those that are not wanted.
 
-
-def _size(path: Path) -> int:
-    try:
-        return (path / "data.mdb" if path.is_dir() else path).stat().st_size
-    except OSError as error:
-        raise DataError(f"{path}: not a readable LMDB ({error.strerror})") from None
+    Raises DataError for a file that is shorter than its header says: reading past its end would
+    end this process.
+    """
+    size = (path / "data.mdb" if path.is_dir() else path).stat().st_size
+    count = database.stat()["entries"]
+    needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    if size < needed:
+        raise DataError(f"{path}: has {size} bytes, its header asks for {needed}")
+    if not wanted <= count <= size // SMALLEST:
+        raise DataError(f"{path}: {count} images by its header, must be at least {wanted}")
+    slots = np.full(count, -1)
+    order = permutation(count) if part == "train" else np.arange(count)
+    slots[order[:wanted]] = np.arange(wanted)
+    return slots

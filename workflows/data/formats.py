@@ -23,8 +23,6 @@ from workflows.errors import DataError
 # Where versions of numpy keep the function that arrays are rebuilt by.
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 SEED = 20230727  # of every permutation; any fixed number would do
-
-
 # Where a reader puts what it decodes: from a part ("train" or "test") and a shape to a uint8 array.
 Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
@@ -119,16 +117,11 @@ class ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"'{module}.{name}' is not allowed")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """images: uint8 (n, 3, 32, 32). labels: (n,) in 0..9."""
+def unpickle_batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images, uint8 (n, 3, 32, 32), and labels (n,) in 0..9 of one CIFAR-10 batch.
 
-    images: np.ndarray
-    labels: np.ndarray
-
-
-def unpickle_batch(raw: bytes, where: str) -> Batch:
-    """One CIFAR-10 batch; DataError naming `where` if it is not one."""
+    Raises DataError naming `where` if it is not one.
+    """
     try:
         content = ArraysOnly(io.BytesIO(raw), encoding="latin1").load()
         data, labels = content["data"], np.asarray(content["labels"], np.int64)
@@ -139,7 +132,7 @@ def unpickle_batch(raw: bytes, where: str) -> Batch:
         raise DataError(f"{where}: data: must be uint8 of shape (n, 3072)")
     if labels.shape != (len(data),) or not np.isin(labels, range(10)).all():
         raise DataError(f"{where}: labels: must be {len(data)} numbers in 0..9")
-    return Batch(data.reshape(-1, 3, 32, 32), labels)
+    return data.reshape(-1, 3, 32, 32), labels
 
 
 def read_cifar10(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:
@@ -155,7 +148,6 @@ def read_cifar10(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_mem
     absent = [key for key in [*keys, "test_batch"] if key not in batches]
     if absent:
         raise DataError(f"{path}: lacks {', '.join(absent)}")
-    train = np.concatenate([batches[key].images for key in keys])
-    labels = np.concatenate([batches[key].labels for key in keys])
+    train, labels = (np.concatenate(parts) for parts in zip(*map(batches.get, keys), strict=True))
     order = permutation(len(train))
-    return Decoded(train[order], batches["test_batch"].images, labels[order])
+    return Decoded(train[order], batches["test_batch"][0], labels[order])

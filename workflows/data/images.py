@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from workflows.data import archives
 from workflows.data.formats import SEED, Allocate, Decoded, in_memory, permutation
 from workflows.errors import DataError
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 # The option `resample` -> Pillow's filter. Both average over the area that a new pixel covers.
@@ -27,17 +29,15 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     """Pixels, uint8 (c, h, w), cropped and resized as the options say.
 
-    raw: a PNG, JPEG, WebP or BMP, whatever its name says. Pillow converts palettes, one bit a pixel
-    and CMYK to grey or RGB, without colour profiles. Transparent pixels are laid on white. Of a
-    camera's JPEG with several pictures the first is taken. Raises DataError, naming `where`, for an
-    image that is damaged or has more than 2^24 pixels, more than 8 bits a channel (which could be
-    converted in several ways) or several frames, and for one that is stored turned by EXIF, unless
-    the option `upright` says whether to turn it.
+    raw: a PNG, JPEG, WebP or BMP, whatever its name says; decision 18 lists what becomes of each
+    kind of image. Raises DataError, naming `where`, for an image that is damaged or that could be
+    converted in several ways.
     """
     options, size, crop = dataset.options, dataset.image_size, dataset.options.crop
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as opened:
             _refuse(opened, where)
+            opened.load()
             image = _upright(opened, options.upright, where)
             if image.has_transparency_data:
                 above = image.convert("RGBA")
@@ -81,8 +81,13 @@ def _refuse(opened: Image.Image, where: str) -> None:
 
 
 def _upright(opened: Image.Image, turn: bool | None, where: str) -> Image.Image:
-    orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation == 1 or turn is False:
+    """The image, turned if asked. EXIF without a valid orientation leaves it as it is stored."""
+    try:
+        orientation = opened.getexif().get(ExifTags.Base.Orientation)
+    # Damaged EXIF may raise nearly anything, and the pixels do not depend on it.
+    except Exception:
+        orientation = None
+    if turn is False or orientation not in range(2, 9):
         return opened
     if turn is None:
         raise DataError(
@@ -95,40 +100,72 @@ def _upright(opened: Image.Image, turn: bool | None, where: str) -> Image.Image:
 def read_image_folder(
     dataset: Dataset, paths: tuple[Path, ...], new: Allocate = in_memory
 ) -> Decoded:
-    """Images of a folder, tar or zip, split by name patterns, a partition file or counts.
+    """Images of a folder, tar or zip, split by name patterns or counts.
 
-    With `labels: folder` the classes are the folders of the training images, by name. new: gives
-    the arrays; beside the arrays, memory holds one image at a time and the names of all images.
-    Raises DataError for files that `archives.members` refuses, images that `decode` refuses, and
-    numbers of images or classes that differ from the dataset's.
+    With `labels: folder` the classes are the folders of the training images, by name. Only the
+    training images are put into the fixed order; the test ones stay by name. new: gives the arrays,
+    beside which memory holds one image at a time and the names of all files. Raises DataError for
+    files that `archives.members` refuses, images that `decode` refuses, and numbers of images or
+    classes that differ from the dataset's.
     """
-    path = paths[0]
+    (path,) = paths
     pattern = dataset.options.pattern or ANY_IMAGE
-    sides = _split(dataset, archives.listing(path, pattern), paths)
-    # Slot of each training image, and of each test image counted down from -1.
-    slots: dict[str, int] = {}
-    arrays = []
-    for part, chosen in zip(("train", "test"), sides, strict=True):
-        expected = getattr(dataset.images, part)
-        if len(chosen) != expected:
-            raise DataError(f"{path}: {len(chosen)} {part} images, must be {expected}")
-        # Only the training images are put into the fixed order; the test ones stay by name.
-        if part == "train":
-            slots.update((chosen[old], slot) for slot, old in enumerate(permutation(expected)))
-        else:
-            slots.update((name, -1 - slot) for slot, name in enumerate(chosen))
-        shape = (expected, dataset.channels, dataset.image_size, dataset.image_size)
+    names, others = archives.listing(path, pattern)
+    passed_over = _passed_over(others, dataset.options.pattern)
+    if not names:
+        raise DataError(f"{path}: no image in it; {passed_over}")
+    sides = _split(dataset, names, path, passed_over)
+    orders = permutation(len(sides[0])), np.arange(len(sides[1]))
+    arrays, slots = [], []
+    for part, side, order in zip(("train", "test"), sides, orders, strict=True):
+        shape = (len(side), dataset.channels, dataset.image_size, dataset.image_size)
         arrays.append(new(part, shape))
-    train, test = arrays
+        slots.append({side[place]: slot for slot, place in enumerate(order)})
     for name, raw in archives.members(path, pattern):
-        if name in slots:
-            slot = slots[name]
-            pixels = decode(raw, f"{path}: {name}", dataset)
-            if slot >= 0:
-                train[slot] = pixels
-            else:
-                test[-1 - slot] = pixels
+        for array, slot in zip(arrays, slots, strict=True):
+            if name in slot:
+                array[slot[name]] = decode(raw, f"{path}: {name}", dataset)
+    if others and dataset.options.pattern is None:
+        print(f"{path}: {passed_over}", file=sys.stderr)
+    train, test = arrays
     return Decoded(train, test, _labels(dataset, sides[0], path))
+
+
+def _passed_over(others: list[str], pattern: str | None) -> str:
+    """Say how many files are not read, with examples, and which files are."""
+    read = f"names like {pattern}" if pattern else f"names that end in {', '.join(SUFFIXES)}"
+    said = f"files read: {read}, unless they are hidden"
+    if not others:
+        return said
+    examples = ", ".join(sorted(others, key=archives.hidden)[:3])
+    return f"files passed over: {len(others)}, such as {examples}; {said}"
+
+
+def _split(
+    dataset: Dataset, names: list[str], path: Path, passed_over: str
+) -> tuple[list[str], list[str]]:
+    """The names of the training images and those of the test images."""
+    options, images = dataset.options, dataset.images
+    if options.train is not None and options.test is not None:
+        train, test = (
+            [name for name in names if re.fullmatch(pattern, name)]
+            for pattern in (options.train, options.test)
+        )
+        for part, side in (("train", train), ("test", test)):
+            if len(side) != getattr(images, part):
+                raise DataError(
+                    f"{path}: {len(side)} {part} images, must be {getattr(images, part)}"
+                    f"; {passed_over}"
+                )
+        return train, test
+    total = images.train + images.test
+    if len(names) != total:
+        raise DataError(
+            f"{path}: {len(names)} images, must be {total} (train and test); {passed_over}"
+        )
+    if options.shuffle:
+        names = [names[k] for k in permutation(total)]
+    return names[: images.train], sorted(names[images.train :])
 
 
 def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None:
@@ -136,54 +173,10 @@ def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None
     if dataset.options.labels is None:
         return None
     folders = [name.rpartition("/")[0] for name in train]
-    known = {folder: label for label, folder in enumerate(sorted(set(folders)))}
+    known, labels = np.unique(folders, return_inverse=True)
     if len(known) != dataset.classes:
         raise DataError(f"{path}: {len(known)} classes, must be {dataset.classes}")
-    labels = np.array([known[folder] for folder in folders])
     return labels[permutation(len(labels))]
-
-
-def _split(
-    dataset: Dataset, found: list[str], paths: tuple[Path, ...]
-) -> tuple[list[str], list[str]]:
-    """The names of the training images and those of the test images."""
-    options = dataset.options
-    if options.train is not None and options.test is not None:
-        train, test = (
-            [name for name in found if re.fullmatch(pattern, name)]
-            for pattern in (options.train, options.test)
-        )
-        return train, test
-    if options.partition is not None:
-        parts = _partition(paths[1])
-        by_part: dict[str, list[str]] = {"0": [], "1": [], "2": []}
-        for name in found:
-            base = name.rpartition("/")[2]
-            if base not in parts:
-                raise DataError(f"{paths[1]}: lacks {base}, which {paths[0]} holds")
-            by_part[parts[base]].append(name)
-        return by_part["0"], by_part["2"]
-    train_images = dataset.images.train
-    total = train_images + dataset.images.test
-    if len(found) != total:
-        raise DataError(f"{paths[0]}: {len(found)} images, must be {total} (train and test)")
-    if options.shuffle:
-        found = [found[k] for k in permutation(total)]
-    return found[:train_images], sorted(found[train_images:])
-
-
-def _partition(path: Path) -> dict[str, str]:
-    """Name -> 0 for training, 1 for validation, 2 for test, of the lines of a file."""
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: unreadable: {error}") from None
-    parts: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if len(line) != 2 or line[1] not in ("0", "1", "2") or line[0] in parts:
-            raise DataError(f"{path}: line {number}: must be 'name 0|1|2', each name once")
-        parts[line[0]] = line[1]
-    return parts
 
 
 def read_photo_patches(
@@ -191,7 +184,7 @@ def read_photo_patches(
 ) -> Decoded:
     """Random 32 x 32 patches; training and test patches come from different photographs."""
     random = np.random.Generator(np.random.PCG64(SEED))
-    sides: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    photographs: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     for path in paths:
         try:
             with Image.open(path) as opened:
@@ -201,15 +194,14 @@ def read_photo_patches(
             raise DataError(f"{path}: not a readable image: {error}") from None
         if min(photograph.shape[:2]) < dataset.image_size * SCALES[-1]:
             raise DataError(f"{path}: too small for a patch of {dataset.image_size * SCALES[-1]}")
-        sides[path.name in TEST_PHOTOGRAPHS].append(photograph)
-    for side, which in ((False, "training"), (True, "test")):
-        if not sides[side]:
-            raise DataError(f"{dataset.name}: no {which} photograph among its files")
-    train, test = (
-        np.stack([_patch(sides[side], dataset.image_size, random) for _ in range(count)])
-        for side, count in ((False, dataset.images.train), (True, dataset.images.test))
-    )
-    return Decoded(train, test)
+        photographs["test" if path.name in TEST_PHOTOGRAPHS else "train"].append(photograph)
+    sides = []
+    for part, those in photographs.items():
+        if not those:
+            raise DataError(f"{dataset.name}: no photograph to {part} on among its files")
+        count = getattr(dataset.images, part)
+        sides.append(np.stack([_patch(those, dataset.image_size, random) for _ in range(count)]))
+    return Decoded(*sides)
 
 
 def _patch(photographs: list[np.ndarray], size: int, random: np.random.Generator) -> np.ndarray:

@@ -14,37 +14,23 @@ from workflows.errors import ConfigError
 SHARE = 0.25
 # Names how many GiB an array may take, in place of the share.
 VARIABLE = "CODEBOOK_IN_MEMORY"
-GIB = 2**30
 MEMINFO = Path("/proc/meminfo")
-# Limit and use of this process's control group (versions 2 and 1), by which schedulers limit jobs.
-GROUPS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ),
-)
+# Limit and use of this process's control group, by which schedulers limit jobs.
+GROUP = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
 def available() -> int:
-    """Bytes that this process could still take: what the machine has free, or less if the control
-    group of the process allows less.
-    """
-    free = [_of_machine()]
-    for limit, used in GROUPS:
-        try:
-            free.append(int(limit.read_text("utf-8")) - int(used.read_text("utf-8")))
-        except (OSError, ValueError):
-            continue  # no such group, or one without a limit
-    return max(0, min(free))
-
-
-def _of_machine() -> int:
+    """Bytes that this process could still take, of the machine or of its control group."""
     try:
         lines = dict(line.split(":") for line in MEMINFO.read_text(encoding="ascii").splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
+        free = int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit, used = (int(file.read_text("utf-8")) for file in GROUP)
+    except (OSError, ValueError):
+        return free  # no such group, or one without a limit
+    return max(0, min(free, limit - used))
 
 
 def largest_held() -> int:
@@ -58,7 +44,7 @@ def largest_held() -> int:
         size = -1.0
     if not 0 <= size < float("inf"):
         raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB, 0 or more")
-    return int(size * GIB)
+    return int(size * 2**30)
 
 
 def hold(array: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Whether a dataset is prepared, and whether preparing it today would give something else.
 
 A dataset is prepared again when its reader's version, its settings or its source files change.
-Source files are compared by size and time, not by content. The digests of the new arrays then tell
-which finished cells no longer fit.
+Source files are compared by path, size and time, not by content: a file that was replaced by one of
+the same size and time is not noticed. The digests of the new arrays then tell which finished cells
+no longer fit.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from workflows.config.datasets import READERS, Dataset
-from workflows.data.sources import first_on_disk
+from workflows.data import sources
+from workflows.errors import ConfigError
 
 # The settings that decide the arrays; the title, for example, does not.
 DECIDES = {"reader", "options", "images", "validation", "image_size", "channels", "classes"}
@@ -34,19 +36,13 @@ def listing(paths: Iterable[Path]) -> str:
     lines = []
     for path in paths:
         # Resolved, so that an environment that is reached by a link is the same environment.
-        for file in sorted(_files(path.resolve())):
+        top = path.resolve()
+        files = [Path(folder, name) for folder, _, names in os.walk(top) for name in names]
+        for file in sorted(files) if top.is_dir() else [top]:
             # A broken link has a size and a time of its own.
             about = file.stat() if file.exists() else file.lstat()
             lines.append(f"{file} {about.st_size} {about.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    for folder, _, names in os.walk(path):
-        yield from (Path(folder, name) for name in names)
 
 
 def missing(folder: Path) -> str:
@@ -63,15 +59,26 @@ def is_prepared(folder: Path) -> bool:
 def changed(dataset: Dataset, folder: Path) -> bool:
     """Whether preparing a dataset today would use other settings or files than `folder` did.
 
-    False if the dataset was never prepared. If its source files are gone, only settings count.
+    False if the dataset was never prepared. Files that are gone change nothing as long as nobody
+    says that they are elsewhere: the prepared arrays are all that is needed. Raises ConfigError if
+    the dataset's file or CODEBOOK_DATA names another place, which does not have them.
     """
     if not (folder / "dataset.json").exists() or missing(folder):
         return False
     record = _content(folder)
     if record.get("settings") != settings_of(dataset):
         return True
-    found = first_on_disk(dataset)
-    return found is not None and record.get("files") != listing(found.paths)
+    found = sources.first_on_disk(dataset)
+    if found:
+        return record.get("files") != listing(found.paths)
+    source = record.get("source", "")
+    moved = source not in map(sources.detail, dataset.sources)
+    elsewhere = source.startswith("local:") and sources.VARIABLE in os.environ
+    if (moved or elsewhere) and (advice := sources.absence(dataset)):
+        named = "its file names" if moved else f"{sources.VARIABLE} names"
+        kept = "" if moved else f" To use {folder} as it is, unset {sources.VARIABLE}."
+        raise ConfigError(f"{dataset.name}: not at the place that {named}; {advice}{kept}")
+    return moved
 
 
 def _content(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,4 @@
-"""What the steps prepare and weights say of the files that they wrote. Each record is written and
-read by the same type.
-"""
+"""What the steps prepare and weights say of the files that they wrote."""
 
 from __future__ import annotations
 
@@ -20,7 +18,6 @@ class ArrayRecord(_Record):
 
     file: str
     images: int
-    bytes: int
     sha256: str
 
 
@@ -28,7 +25,6 @@ class ValidationRecord(_Record):
     """indices: the first validation image among the training images, and the end of all of them."""
 
     indices: Annotated[list[int], Field(min_length=2, max_length=2)]
-    images: int
 
 
 class DatasetRecord(_Record):
@@ -39,8 +35,6 @@ class DatasetRecord(_Record):
     """
 
     name: str
-    title: str = ""
-    stand_in_for: str | None = None
     image_size: int
     channels: int
     classes: int | None = None
@@ -52,8 +46,6 @@ class DatasetRecord(_Record):
     source: str = ""
     settings: dict[str, object] = {}
     files: str = ""
-    licence: str = ""
-    citation: str = ""
 
     @property
     def arrays(self) -> dict[str, ArrayRecord]:

@@ -26,10 +26,8 @@ class Found:
 
 
 def absence(dataset: Dataset) -> str | None:
-    """Return what to do if this machine cannot have `dataset`, and None if it can.
-
-    This looks at local files and installed packages only. A dataset with a URL counts as available:
-    whether the download succeeds is known once `obtain` has tried.
+    """Return what to do if this machine cannot have `dataset`, and None if it can, which is assumed
+    of a dataset with a URL.
     """
     if first_on_disk(dataset) or any(source.kind == "url" for source in dataset.sources):
         return None
@@ -41,18 +39,17 @@ def obtain(dataset: Dataset, downloads: Path) -> Found:
 
     Raises Unavailable, whose message says what was tried and what to do.
     """
-    found = first_on_disk(dataset)
-    if found:
+    if found := first_on_disk(dataset):
         return found
     failures = []
     for source in dataset.sources:
-        if source.kind == "url":
-            try:
-                paths = tuple(_download(file, downloads) for file in source.files)
-            except (OSError, ValueError) as error:
-                failures.append(" ".join(str(error).split()))
-            else:
-                return Found(paths, f"downloaded from {_named(source)}")
+        if source.kind != "url":
+            continue
+        try:
+            paths = tuple(_download(file, downloads) for file in source.files)
+            return Found(paths, detail(source))
+        except (OSError, ValueError) as error:
+            failures.append(" ".join(str(error).split()))
     tried = f" (download failed: {'; '.join(failures)})" if failures else ""
     raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{tried}")
 
@@ -62,8 +59,7 @@ def first_on_disk(dataset: Dataset) -> Found | None:
     for source in dataset.sources:
         paths = _paths(source)
         if paths and all(path.exists() for path in paths):
-            # The record must not depend on where a user's folder happens to be.
-            return Found(paths, f"{source.kind}: {_named(source)}")
+            return Found(paths, detail(source))
     return None
 
 
@@ -72,9 +68,8 @@ def _paths(source: Source) -> tuple[Path, ...] | None:
     if source.kind == "system":
         return tuple(Path(file) for file in source.files)
     if source.kind == "package":
-        roots = [(_package(file.partition("/")[0]), file) for file in source.files]
-        paths = [root / file.partition("/")[2] for root, file in roots if root]
-        return tuple(paths) if len(paths) == len(roots) else None
+        paths = [in_package(*file.split("/", 1)) for file in source.files]
+        return tuple(path for path in paths if path) if all(paths) else None
     if source.kind == "local" and os.environ.get(VARIABLE):
         root = Path(os.environ[VARIABLE]).expanduser()
         if not root.is_dir():
@@ -86,16 +81,19 @@ def _paths(source: Source) -> tuple[Path, ...] | None:
 
 
 def _named(source: Source) -> str:
-    """The files of a source as its dataset names them, in one line."""
-    if source.kind == "url":
-        return ", ".join(file.url for file in source.files)
-    return ", ".join(source.files)
+    return ", ".join(file if isinstance(file, str) else file.url for file in source.files)
 
 
-def _package(name: str) -> Path | None:
-    # find_spec does not import a top-level package, so this stays cheap.
+def detail(source: Source) -> str:
+    """A source in one line, which does not depend on where a user's folder happens to be."""
+    how = "downloaded from" if source.kind == "url" else f"{source.kind}:"
+    return f"{how} {_named(source)}"
+
+
+def in_package(name: str, file: str) -> Path | None:
+    """A file of a package, which is not imported; None if the package is not installed."""
     spec = importlib.util.find_spec(name)
-    return Path(spec.origin).parent if spec and spec.origin else None
+    return Path(spec.origin).parent / file if spec and spec.origin else None
 
 
 def _download(file: Download, folder: Path) -> Path:

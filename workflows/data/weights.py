@@ -1,4 +1,4 @@
-"""Reading the metric networks' weights from the first place that has them.
+"""Reading the metric networks' weights under their canonical names.
 
 The SHA-256 of a file is checked before the file is read. Even so no code in a file is run: pickles
 are read as plain arrays only, .pth files with `weights_only=True`, and of TorchScript the tensors.
@@ -7,7 +7,6 @@ are read as plain arrays only, .pth files with `weights_only=True`, and of Torch
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,19 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor
 
 from workflows.data.formats import ArraysOnly
-from workflows.data.weight_sources import (
-    DOWNLOADS,
-    FOLDER_VARIABLE,
-    PACKAGES,
-    Source,
-    check_sum,
-    package_file,
-)
+from workflows.data.weight_sources import check_sum, files_of
 from workflows.errors import DataError
 from workflows.metrics import inception, perceptual
 
@@ -36,8 +27,8 @@ from workflows.metrics import inception, perceptual
 class Weights:
     """One network's tensors under their canonical names.
 
-    route: the package's name, or "canonical" for the published files, given or downloaded.
-    files: the name and the whole sha256 of every file read.
+    route: the package's name, or "canonical" for the published files. files: the name and the whole
+    sha256 of every file read.
     """
 
     tensors: dict[str, Tensor]
@@ -46,49 +37,19 @@ class Weights:
 
 
 def load_weights(network: str) -> Weights:
-    """The weights from the first place that is to be asked. network: one of NETWORKS.
-
-    Raises DataError for a file that is missing, cannot be downloaded, or has another sha256.
+    """The weights of one of NETWORKS. Raises DataError for a file that is missing or that has
+    another sha256.
     """
-    folder = os.environ.get(FOLDER_VARIABLE)
-    packaged = package_file(PACKAGES[network])
-    if folder or packaged is None:
-        place = _in_folder if folder else _download
-        files = {source: place(source) for source in DOWNLOADS[network]}
-        about = [_checked(source, file) for source, file in files.items()]
-        tensors: dict[str, Tensor] = {}
-        for file in files.values():
-            tensors |= read_pth(file)
-        return Weights(canonical_names(tensors, network), "canonical", about)
-    source = PACKAGES[network]
-    about = [_checked(source, packaged)]
-    read = read_torchscript if network == "inception" else read_lpips
-    return Weights(read(packaged, network), source.package.replace("_", "-"), about)
-
-
-def _checked(source: Source, file: Path) -> dict[str, str]:
-    return {"name": source.name, "sha256": check_sum(file, source.sha256)}
-
-
-def _in_folder(source: Source) -> Path:
-    """The file in the folder that CODEBOOK_WEIGHTS names, at any depth."""
-    folder = Path(os.environ[FOLDER_VARIABLE])
-    found = sorted(folder.rglob(source.name))
-    if not found:
-        raise DataError(f"{folder / source.name}: no such file ({FOLDER_VARIABLE} is set)")
-    return found[0]
-
-
-def _download(source: Source) -> Path:
-    """The canonical file, downloaded once, with a progress bar."""
-    # pooch would print each sum and advise to pin it; the sums are pinned here.
-    pooch.get_logger().setLevel("WARNING")
-    cache = pooch.os_cache("codebook-benchmark")
-    try:
-        return Path(pooch.retrieve(source.url, None, source.name, cache, progressbar=True))
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{source.url}: cannot be downloaded ({reason})") from error
+    tensors: dict[str, Tensor] = {}
+    read, route = [], "canonical"
+    for source, file in files_of(network).items():
+        read.append({"name": source.name, "sha256": check_sum(file, source.sha256)})
+        if source.package:
+            route = source.package.replace("_", "-")
+            tensors = (read_torchscript if network == "inception" else read_lpips)(file, network)
+        else:
+            tensors |= canonical_names(read_pth(file), network)
+    return Weights(tensors, route, read)
 
 
 def read_torchscript(file: Path, _: str = "inception") -> dict[str, Tensor]:

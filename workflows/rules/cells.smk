@@ -75,6 +75,7 @@ rule evaluate:
         folder=CELL,
         data=data_of,
         weights=WEIGHTS,
+        references=lambda wildcards: RUN.references_of(wildcards.cell),
         evaluation=lambda wildcards: PLAN.cells[
             wildcards.cell
         ].evaluation.model_dump_json(),
@@ -82,7 +83,7 @@ rule evaluate:
         "Evaluate {wildcards.cell}"
     shell:
         "python -m workflows.steps.evaluate --cell {params.folder} --data {params.data}"
-        " --weights {params.weights} --reference {input.references}"
+        " --weights {params.weights} --reference {params.references}"
         " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 

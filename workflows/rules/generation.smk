@@ -120,6 +120,7 @@ rule evaluate_samples:
         folder=CELL,
         data=data_of,
         weights=WEIGHTS,
+        references=lambda wildcards: RUN.references_of(wildcards.cell),
         evaluation=lambda wildcards: PLAN.cells[
             wildcards.cell
         ].evaluation.model_dump_json(),
@@ -127,7 +128,7 @@ rule evaluate_samples:
         "Measure the samples of {wildcards.cell}"
     shell:
         "python -m workflows.steps.evaluate_samples --cell {params.folder} --data {params.data}"
-        " --weights {params.weights} --reference {input.references}"
+        " --weights {params.weights} --reference {params.references}"
         " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
