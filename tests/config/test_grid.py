@@ -13,7 +13,7 @@ from tests.config.test_refused import GENERATION as GENERATION_OF_LITE
 from workflows.config.grid import ROOM, Grid, load_grid
 from workflows.errors import ConfigError
 from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
-from workflows.registry import METHODS, NETWORKS, build_sampler, knobs_type
+from workflows.registry import METHODS, build_sampler, knobs_type
 
 __all__ = ["room"]
 APART = ("first_stages", "generation_lsun", "generation_ffhq_imagenet", "vqgan")
@@ -249,7 +249,7 @@ def test_a_name_says_the_value(knob: str, value: Any, name: str) -> None:
 
 def test_every_value_of_a_knob_has_a_name_of_its_own() -> None:
     """Two knobs of one slug would give two runs the same name."""
-    types = [knobs_type(method, network) for method in METHODS for network in NETWORKS]
+    types = [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks]
     for kind in (*types, Diffusion):
         slugs = [SLUGS[name] for name in kind.model_fields if name in SLUGS]
         words = [slug for slug in slugs if slug != "{}"]

@@ -12,7 +12,7 @@ from workflows.config.datasets import read_datasets
 from workflows.config.grid import Grid, load_grid
 from workflows.config.names import ROLES
 from workflows.config.plan import Absent, Plan, find_plan
-from workflows.config.planning import filmed, make_plan
+from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
 from workflows.files import write_json
 
@@ -66,7 +66,8 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("budget", ["smoke", "lite"])
 def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
     grid = grid_of(budget)
-    shown = [name for name, cell in grid.cells.items() if filmed(cell)]
+    plan = make_plan(grid, DATASETS, {})
+    shown = [name for name, cell in plan.cells.items() if cell.filmed]
     assert [grid.tables_of(name) for name in shown] == [["two_dimensions"]] * 2
     # By the same distance: cosine would leave nothing of the plane but angles.
     assert {grid.cells[name].knobs.model_dump()["distance"] for name in shown} == {"l2"}

@@ -8,16 +8,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from workflows.config.experiments import Claim, Figure
 from workflows.config.reading import read_json
 from workflows.errors import ConfigError, known
-from workflows.knobs import Closed, Diffusion
+from workflows.knobs import Closed, Diffusion, Training
 from workflows.registry import parse_knobs
 
 # Training or a type of a method that is derived from it, or Diffusion.
-Knobs = Annotated[Any, BeforeValidator(parse_knobs)]
+Knobs = Annotated[SerializeAsAny[Training | Diffusion], BeforeValidator(parse_knobs)]
 # Published results on the same photographs at another size: beside ours, never subtracted.
 OTHER_SIZE = {"ffhq_64": "ffhq"}
 # Datasets that a budget's own may stand in for, or that publications used.
@@ -83,12 +83,12 @@ class PlannedCell(Closed):
     @property
     def stage(self) -> int:
         """1: an autoencoder. 2: a diffusion model."""
-        return 2 if isinstance(self.knobs, Diffusion) else 1
+        return self.knobs.stage
 
     @property
     def first_stage(self) -> str | None:
         """Id of the cell whose latents a diffusion model diffuses; else None."""
-        return self.knobs.first_stage if isinstance(self.knobs, Diffusion) else None
+        return self.knobs.first_stage
 
 
 class PlannedRow(Closed):
@@ -116,11 +116,14 @@ class PlannedTable(Closed):
 
 
 class PlannedDataset(Closed):
-    """images: to train on."""
+    """images: to train on. too_small_for: metric -> the pixels a side that it needs, of those that
+    cannot be measured on images as small as these.
+    """
 
     title: str
     stand_in_for: str | None
     images: int
+    too_small_for: dict[str, int] = {}
 
 
 class PlannedClaim(Closed):
@@ -171,7 +174,7 @@ class Plan(Closed):
                 raise ValueError(f"rows.{number}: its cell or its table is not in the plan")
         return self
 
-    def knobs(self, cell: str) -> Any:
+    def knobs(self, cell: str) -> Training | Diffusion:
         """The settings of a cell."""
         return self.cells[cell].knobs
 
