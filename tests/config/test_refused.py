@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from workflows.config.planning import make_plan, read_claims
 from workflows.config.reading import RESERVED, parse, read_json
 from workflows.config.settings import RunConfig
 from workflows.errors import ConfigError
+from workflows.records.run import Run
 
 DATASETS = read_datasets()
 LITE = yaml.safe_load((ROOM / "budgets" / "lite.yaml").read_text())
@@ -323,3 +325,30 @@ def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
     file.write_text("{")
     with pytest.raises(ConfigError, match="not JSON"):
         read_json(file, Plan)
+
+
+@pytest.mark.parametrize("said", ['mnist_5k/cvq_vae/closets/"', "no/such/cell", {"a": "b"}, None])
+def test_a_run_refuses_a_cell_that_there_is_not(said: Any) -> None:
+    """As Snakemake reads `retrain=...`, which is YAML to it."""
+    with pytest.raises(ConfigError, match=r"cell '.*' is unknown; .*make cells lists all"):
+        Run.begin({"budget": "embedded", "retrain": said})
+
+
+@pytest.mark.parametrize("cell", ['a"b', "a'b; touch here", "a`touch here`b/c", "", "#a"])
+def test_make_hands_on_a_cell_as_it_was_given(tmp_path: Path, cell: str) -> None:
+    said = tmp_path / "said"
+    for name in ("snakemake", "python"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {said}\n")
+        program.chmod(0o755)
+    command = ["make", "-f", ROOM.parent / "Makefile", "-o", ".venv/ready", f"BIN={tmp_path}"]
+    call = [*command, "cell", f"CELL={cell}"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert not (tmp_path / "here").exists()
+    if cell in ("", "#a"):
+        assert done.returncode != 0
+        assert done.stdout.startswith("Name a cell: make cell CELL=")
+        return
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = said.read_text().splitlines()
+    assert {f"retrain={cell}", f"results/embedded/cells/{cell}/metrics.csv", cell} <= {*lines}
