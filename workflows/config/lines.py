@@ -159,7 +159,7 @@ class Curve(OfCell):
 class CodeCount(CsvLine):
     """How often the test split hit one code, in a cell's codes.csv."""
 
-    KEY = ("code",)
+    KEY: ClassVar[tuple[str, ...]] = ("code",)
 
     code: Count
     count: Count

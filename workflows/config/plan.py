@@ -229,6 +229,12 @@ class Plan(Closed):
             real = self.datasets[dataset].stand_in_for
         return None if real == dataset else real
 
+    def too_small(self, table: str, dataset: str) -> list[str]:
+        """A sentence for each metric of a table that a dataset's images are too small for."""
+        about, metrics = self.datasets.get(dataset), self.tables[table].metrics
+        needed = about.too_small_for if about else {}
+        return [f"{one} needs images of {needed[one]} pixels" for one in metrics if one in needed]
+
     def title_of(self, dataset: str) -> str:
         """The title of a dataset, which need not be part of this plan."""
         if dataset in self.datasets:

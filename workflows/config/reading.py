@@ -27,11 +27,15 @@ def read_yaml(path: Path, kind: type[Kind]) -> Kind:
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:
     """Read a JSON file. Raises ConfigError with a line for everything that is wrong in it."""
+    return parse(from_json(read_text(path), str(path)), kind, str(path))
+
+
+def from_json(text: str, where: str) -> Any:
+    """What a JSON text holds. where: what the message begins with. Raises ConfigError."""
     try:
-        content = json.loads(read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not JSON ({error})") from None
-    return parse(content, kind, str(path))
+        raise ConfigError(f"{where}: not JSON ({error})") from None
 
 
 def parse(content: Any, kind: type[Kind], where: str) -> Kind:
