@@ -18,6 +18,7 @@ from workflows.config.planning import make_plan, read_claims
 from workflows.config.reading import RESERVED, parse, read_json
 from workflows.config.settings import RunConfig
 from workflows.errors import ConfigError
+from workflows.knobs import Closed
 from workflows.records.run import Run
 
 DATASETS = read_datasets()
@@ -57,25 +58,18 @@ def rows(**row: Any) -> dict[str, Any]:
         # An unknown key, a wrong type, a value out of range.
         (BUDGET, {"seed": 1}, "seed: unknown key; did you mean seeds, "),
         (BUDGET, {"knobs": {"epoch": 3}}, "knobs.epoch: unknown key; did you mean epochs"),
-        (BUDGET, {"knobs": {"epochs": "three"}}, "knobs.epochs: 'three' must be a valid integer"),
         (BUDGET, {"knobs": {"epochs": 0}}, "epochs: 0 must be greater than or equal to 1"),
-        (BUDGET, {"knobs": {"learning_rate": float("nan")}}, "learning_rate: nan must be a finite"),
-        (BUDGET, {"role_knobs": {"faces": {"epoch": 3}}}, "role_knobs.faces.epoch: unknown key"),
         (
             BUDGET,
             {"network_knobs": {"vqgan": {"downsampling": 3}}},
             "'3' is not allowed; allow",
         ),
-        (BUDGET, {"title": "two\nlines"}, "title: "),
         (BUDGET, {"seeds": [1, 1]}, "seeds: the values must differ"),
-        (ANCHORS, {"sweep": {"dim": [4]}}, "sweep.dim: unknown key"),
         # An unknown role, network, dataset, table, method, metric.
         (BUDGET, {"role_knobs": {"face": {}}}, "role 'face' is unknown; did you mean faces"),
-        (BUDGET, {"network_knobs": {"gan": {}}}, "network 'gan' is unknown; did you mean vqgan"),
         (BUDGET, {"roles": {**ROLES, "digits": "mnits"}}, "roles.digits: dataset 'mnits' is unkno"),
         (BUDGET, {"roles": {"digits": "mnist"}}, "roles: natural, faces, .*missing"),
         (BUDGET, {"table_seeds": {"method": [0]}}, "table 'method' is unknown; did you mean meth"),
-        (ANCHORS, rows(method="cvq"), "row 'a': method: 'cvq' is unknown; did you mean cvq_vae"),
         (ANCHORS, {"metrics": ["FID"]}, "metrics: FID is not measured at stage 1; allowed: l1"),
         (LSUN, {"roles": ["digits"]}, "roles: digits is not generated; allowed: churches"),
         # Rows: two of one name, a knob of another method, what does not go together.
@@ -100,7 +94,6 @@ def rows(**row: Any) -> dict[str, Any]:
             "cell 'cifar10/vq_vae/D4/seed0' is already another run",
         ),
         # Diffusion models.
-        (LSUN, rows(method="ldm", first_stage="cvq"), "method 'cvq' is unknown; did you mean cvq_"),
         (LSUN, rows(method="ddpm", first_stage="vq_vae"), "method 'ddpm' takes none"),
         (LSUN, rows(method="ldm"), "first_stage: method 'ldm' needs one"),
         (LSUN, rows(method="ddpm", guidance=2.0), "guidance: 2.0 needs a conditional model"),
@@ -117,12 +110,6 @@ def rows(**row: Any) -> dict[str, Any]:
             generation(role_knobs={"churches": {"guidance": 3.0}}),
             r"role_knobs\.churches: guidance: 3.0 needs models .*conditional roles: objects",
         ),
-        # A role that the budget has no dataset for is no licence.
-        (
-            BUDGET,
-            generation(role_method_knobs={"bedrooms": {"ddpm": {"guidance": 3.0}}}),
-            "role_knobs.bedrooms: guidance",
-        ),
         # Too few images for a metric.
         (
             BUDGET,
@@ -130,8 +117,6 @@ def rows(**row: Any) -> dict[str, Any]:
             "fid_images: 1 must be ",
         ),
         (BUDGET, generation(reference_images=3), "reference_images: 3 must be greater than or eq"),
-        (BUDGET, generation(progress_samples=1), "progress_samples: 1 must be greater than or eq"),
-        (LSUN, rows(method="ddpm", samples=3), "samples: 3 must be greater than or equal to 8"),
         (
             MNIST,
             {"images": {"train": 60000, "test": 1}},
@@ -148,7 +133,6 @@ def rows(**row: Any) -> dict[str, Any]:
             {"image_size": 50},
             "image_size: 50 is not a multiple of 4, as network 'convnet'",
         ),
-        (MNIST, {"image_size": 4}, "image_size: 4 must be greater than or equal to 8"),
         (
             "datasets/ffhq_subset_64.yaml",
             {"image_size": 30},
@@ -158,11 +142,6 @@ def rows(**row: Any) -> dict[str, Any]:
             "datasets/ffhq_subset_64.yaml",
             {"image_size": 28},
             "28 is too small for perceptual_network 'alex', which needs 31; allowed: vgg",
-        ),
-        (
-            "datasets/ffhq_subset_64.yaml",
-            {"image_size": 20},
-            "20 is too small for perceptual_network 'alex', which needs 31; allowed: larger images",
         ),
     ],
 )
@@ -245,9 +224,7 @@ def test_a_name_that_is_no_path_or_is_taken_is_refused(room: Path, file: str, na
         ({"of": ["randon, online"]}, "of: row 'randon, online' is unknown; did you mean random"),
         ({"metrics": ["PSNR"]}, "metrics: 'PSNR' is unknown; .*allowed: SSIM"),
         ({"roles": ["faces"]}, "roles: 'faces' is unknown; allowed: digits, natural"),
-        ({"kind": "best"}, "'best' is not allowed; .*allowed: better"),
         ({"than": []}, "than: kind 'better' needs rows"),
-        ({"standing": "rumour"}, "'rumour' is not allowed; allowed: stated"),
         ({"value": 0.5}, "value: kind 'better' takes none"),
         ({"kind": "rises", "than": []}, "'random, online' is no row of a sweep"),
     ],
@@ -272,12 +249,9 @@ def test_claims_are_refused_by_name(room: Path, change: dict[str, Any], message:
         ({"validation": 60000}, "validation: must be below images.train"),
         ({"sources": [{"kind": "local", "files": ["a"]}]}, "1 given, reader 'idx' takes 2"),
         ({"sources": [{"kind": "local", "files": ["../a", "b"]}]}, "'../a' leaves its folder"),
-        ({"sources": [{"kind": "local", "files": ["/a", "b"]}]}, "files.0: "),
         ({"sources": [{"kind": "ftp", "files": ["a", "b"]}]}, "ftp"),
         ({"options": {"pattern": "("}}, "pattern: not a regular expression"),
-        ({"options": {"train": "a"}}, "train and test go together"),
         ({"options": {"resample": "lanczos"}}, "resample: goes with resize"),
-        ({"classes": 1}, "classes: 1 must be greater than or equal to 2"),
         ({"value_range": [0, 1]}, "value_range: must be"),
     ],
 )
@@ -287,32 +261,25 @@ def test_datasets_are_refused_by_key(room: Path, change: dict[str, Any], message
         read_dataset("mnist", room)
 
 
-@pytest.mark.parametrize(
-    ("said", "message"),
-    [
-        ({"budgte": "lite"}, "config: budgte: unknown key; did you mean budget"),
-        ({"budget": True}, "config: budget: True must be a valid string"),
-        ({"gpu": 2}, "config: gpu: '2' is not allowed; allowed: 0, 1"),
-        ({"hours": 0}, "config: hours: 0 must be greater than or equal to 1"),
-    ],
-)
-def test_what_is_said_of_a_run_is_refused_by_key(said: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        parse(said, RunConfig, "config")
+SPEC: dict[str, Any] = {"budget": "lite", "cell": "c", "versions": {}, "knobs": {"method": "cvq"}}
+ANCHORED = {"method": "vq_vae", "anchors": "random"}
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("content", "kind", "message"),
     [
-        ({"knobs": {"method": "cvq"}}, "method: 'cvq' is unknown"),
-        ({"knobs": {"method": "vq_vae", "anchors": "random"}}, "anchors: unknown key"),
-        ({"cells": 1}, "cells: unknown key; did you mean cell"),
+        ({"budgte": "lite"}, RunConfig, "said: budgte: unknown key; did you mean budget"),
+        ({"gpu": 2}, RunConfig, "said: gpu: '2' is not allowed; allowed: 0, 1"),
+        ({"hours": 0}, RunConfig, "said: hours: 0 must be greater than or equal to 1"),
+        (SPEC, Spec, "method: 'cvq' is unknown; did you mean cvq_vae"),
+        ({**SPEC, "knobs": ANCHORED}, Spec, "anchors: unknown key"),
     ],
 )
-def test_a_spec_is_refused_by_key(change: dict[str, Any], message: str) -> None:
-    spec = {"budget": "lite", "cell": "c", "knobs": {}, "versions": {}, **change}
+def test_what_is_said_of_a_run_or_a_step_is_refused_by_key(
+    content: dict[str, Any], kind: type[Closed], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse(spec, Spec, "--spec")
+        parse(content, kind, "said")
 
 
 def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
