@@ -19,7 +19,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Closed(BaseModel):
-    """A frozen record of typed fields that takes no other keys."""
+    """A frozen type that takes no other keys."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -206,6 +206,27 @@ class Diffusion(Run, Sampling):
                 f"of a level that attends; allowed: 8 to {min(attending)}"
             )
         return self
+
+
+class HasKnobs:
+    """What cells say of themselves by their knobs."""
+
+    knobs: Training | Diffusion
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset that the cell is trained on."""
+        return self.knobs.dataset
+
+    @property
+    def first_stage(self) -> str | None:
+        """Id of the cell whose latents a diffusion model diffuses; else None."""
+        return self.knobs.first_stage
+
+    @property
+    def stage(self) -> int:
+        """1: an autoencoder. 2: a diffusion model."""
+        return self.knobs.stage
 
 
 # Knob -> how a cell's name shows its value, in the order of the name.

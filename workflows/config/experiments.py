@@ -134,17 +134,17 @@ class Experiment(Closed):
         except ValidationError as error:
             yield from explain(error)
 
-    def expanded(self, values: list[int] | None = None) -> Iterator[tuple[str, ExperimentRow]]:
+    def expanded(self, sweeps: Sweeps) -> Iterator[tuple[str, ExperimentRow]]:
         """Every row with its label, repeated for each value of the sweep.
 
-        values: in place of the experiment's own.
+        sweeps: values in place of the experiment's own.
         """
         if self.sweep is None:
             yield from ((row.row, row) for row in self.rows)
             return
         knob = self.sweep.knob
         for row in self.rows:
-            for value in values or getattr(self.sweep, knob):
+            for value in getattr(sweeps, knob) or getattr(self.sweep, knob):
                 label = f"{row.row}, {SYMBOLS[knob]} = {value}"
                 yield label, row.model_copy(update={knob: value})
 

@@ -14,9 +14,9 @@ from workflows.config.datasets import ROOM, Dataset
 from workflows.config.experiments import Experiment, ExperimentRow
 from workflows.config.names import SAMPLES
 from workflows.config.reading import explain, read_yaml, yaml_files
-from workflows.config.settings import Budget, Defaults
+from workflows.config.settings import Budget, Defaults, Sweeps
 from workflows.errors import ConfigError, known
-from workflows.knobs import Diffusion, Training, variant
+from workflows.knobs import Diffusion, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
 from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
@@ -27,7 +27,7 @@ FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(HasKnobs):
     """One training run. defaults: what stands for a knob that a finished run's record lacks.
 
     id: `<dataset>/<method>/<variant>/seed<k>`.
@@ -36,21 +36,6 @@ class Cell:
     id: str
     knobs: Training | Diffusion
     defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @property
-    def dataset(self) -> str:
-        """The name of the dataset that the cell is trained on."""
-        return self.knobs.dataset
-
-    @property
-    def first_stage(self) -> str | None:
-        """Id of the cell whose latents a diffusion model diffuses; else None."""
-        return self.knobs.first_stage
-
-    @property
-    def stage(self) -> int:
-        """1: an autoencoder. 2: a diffusion model."""
-        return self.knobs.stage
 
 
 @dataclass(frozen=True)
@@ -105,14 +90,9 @@ class Grid:
         every: also those that the budget's shorter sweeps leave out, as for a table that the budget
         leaves out.
         """
-        experiment, whole = self.tables[table], every or table in self.budget.without
-        values = None if whole else sweep_of(self.budget, experiment)
-        return [label for label, _ in experiment.expanded(values)]
-
-
-def sweep_of(budget: Budget, experiment: Experiment) -> list[int] | None:
-    """The values that a budget gives the sweep of an experiment in place of its own."""
-    return None if experiment.sweep is None else getattr(budget.sweeps, experiment.sweep.knob)
+        whole = every or table in self.budget.without
+        expanded = self.tables[table].expanded(Sweeps() if whole else self.budget.sweeps)
+        return [label for label, _ in expanded]
 
 
 def read_budgets(room: Path = ROOM) -> dict[str, Budget]:
@@ -163,7 +143,7 @@ class _Maker:
         """Every row on each of its datasets and seeds, with its cell and the cell's first stage."""
         for table, experiment in tables.items():
             roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
-            expanded = experiment.expanded(sweep_of(self.budget, experiment))
+            expanded = experiment.expanded(self.budget.sweeps)
             for role, (label, row) in product(roles, expanded):
                 if row.method is None or table in self.budget.without:
                     continue

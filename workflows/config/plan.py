@@ -1,6 +1,4 @@
-"""What a budget's tables show: one type, written by a step and read back by all that collect, judge
-and render.
-"""
+"""What a budget's tables show, written by a step and read back by all that collect and render."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from workflows.config.experiments import Claim, Figure
 from workflows.config.reading import read_json
 from workflows.errors import ConfigError, known
-from workflows.knobs import Closed, Diffusion, Training
+from workflows.knobs import Closed, Diffusion, HasKnobs, Training
 from workflows.registry import parse_knobs
 
 # Training or a type of a method that is derived from it, or Diffusion.
@@ -63,7 +61,7 @@ class PlannedEvaluation(Closed):
     sampling_versions: dict[str, int] = {}
 
 
-class PlannedCell(Closed):
+class PlannedCell(HasKnobs, Closed):
     """One run.
 
     defaults: what stands for a knob that a record lacks. missing: what to do, if this machine has
@@ -79,16 +77,6 @@ class PlannedCell(Closed):
     images: int
     filmed: bool
     evaluation: PlannedEvaluation
-
-    @property
-    def stage(self) -> int:
-        """1: an autoencoder. 2: a diffusion model."""
-        return self.knobs.stage
-
-    @property
-    def first_stage(self) -> str | None:
-        """Id of the cell whose latents a diffusion model diffuses; else None."""
-        return self.knobs.first_stage
 
 
 class PlannedRow(Closed):
@@ -145,12 +133,10 @@ class Absent(Closed):
 
 
 class Plan(Closed):
-    """plan.json of a budget.
+    """plan.json of a budget. rows: in the order of the experiment files.
 
-    results: the folder of the budget's results. rows: in the order of the experiment files. roles:
-    role -> dataset, the paper's where the budget has none. reference_images: training images that
-    samples are compared with, None for all. progress_samples: so many samples are looked at during
-    a training.
+    roles: role -> dataset, the paper's where the budget has none. reference_images: training images
+    that samples are compared with, None for all.
     """
 
     budget: str
@@ -181,8 +167,7 @@ class Plan(Closed):
     @property
     def missing(self) -> dict[str, str]:
         """Dataset -> what to do, of those that the machine has not got."""
-        cells = self.cells.values()
-        return {cell.knobs.dataset: cell.missing for cell in cells if cell.missing}
+        return {cell.dataset: cell.missing for cell in self.cells.values() if cell.missing}
 
     def spec(self, cell: str) -> Spec:
         """What the training step of a cell is told."""
@@ -202,13 +187,13 @@ class Plan(Closed):
 
     def datasets_of(self, table: str) -> list[str]:
         """Datasets of a table, in the order of its rows."""
-        return list(dict.fromkeys(self.knobs(line.cell).dataset for line in self.lines_of(table)))
+        return list(dict.fromkeys(self.cells[line.cell].dataset for line in self.lines_of(table)))
 
     def rows_of(self, table: str, dataset: str) -> dict[str, list[str]]:
         """Row -> its cells (one a seed) on a dataset, in order."""
         found: dict[str, list[str]] = {}
         for line in self.lines_of(table):
-            if self.knobs(line.cell).dataset == dataset:
+            if self.cells[line.cell].dataset == dataset:
                 found.setdefault(line.row, []).append(line.cell)
         return found
 

@@ -135,21 +135,16 @@ class Generation(Closed):
 
     def of_first_stage(self, role: str, method: str) -> dict[str, Any]:
         """What the first stages of a method set differently on a role's dataset."""
-        return {
-            **self.first_stage,
-            **self.role_first_stage.get(role, {}),
-            **self.method_first_stage.get(method, {}),
-            **self.role_method_first_stage.get(role, {}).get(method, {}),
-        }
+        return self.first_stage | self._of("first_stage", role, method)
 
     def of_diffusion(self, role: str, method: str) -> dict[str, Any]:
         """What the diffusion models of a method set differently on a role's dataset."""
-        return {
-            **self.knobs,
-            **self.role_knobs.get(role, {}),
-            **self.method_knobs.get(method, {}),
-            **self.role_method_knobs.get(role, {}).get(method, {}),
-        }
+        return self.knobs | self._of("knobs", role, method)
+
+    def _of(self, group: str, role: str, method: str) -> dict[str, Any]:
+        both = getattr(self, f"role_method_{group}").get(role, {})
+        of_role, of_method = (getattr(self, f"{key}_{group}") for key in ("role", "method"))
+        return {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
 
 
 class Budget(Closed):
