@@ -162,9 +162,10 @@ def _convnet(knobs: Training, channels: int) -> Any:
     return partial(encoder, *sizes), partial(decoder, *sizes)
 
 
-def _vqgan(knobs: Any, channels: int) -> Any:
+def _vqgan(knobs: Training, channels: int) -> Any:
     from models.vqgan import VqganDecoder, encoder
 
+    assert isinstance(knobs, Vqgan)
     own = (knobs.downsampling, knobs.network_channels, knobs.network_blocks)
     sizes = (channels, code_dim(knobs), *own)
     return partial(encoder, *sizes), partial(VqganDecoder, *sizes, METHODS[knobs.method].modulated)
@@ -182,7 +183,7 @@ PERCEPTUAL_PIXELS = {
 }
 
 
-def _fits_vqgan(knobs: Any, pixels: int) -> str:
+def _fits_vqgan(knobs: Vqgan, pixels: int) -> str:
     if pixels % knobs.downsampling:
         return f"is not a multiple of downsampling: {knobs.downsampling}"
     fewest = PERCEPTUAL_PIXELS[knobs.perceptual_network]
@@ -314,7 +315,7 @@ def _drawn(build: Callable[[], Any], seed: int, purpose: Any) -> Any:
         return build()
 
 
-def build_objective(knobs: Any, variance: float, perceptual: Any = None) -> Objective:
+def build_objective(knobs: Training, variance: float, perceptual: Any = None) -> Objective:
     """The reconstruction term of a cell.
 
     variance: of the training images in [0, 1]. perceptual: the distance that VQGAN trains with.
@@ -324,15 +325,15 @@ def build_objective(knobs: Any, variance: float, perceptual: Any = None) -> Obje
     name = objective_of(knobs)
     if name == "mse_over_variance":
         return objectives.mse_over_variance(variance)
-    if name == "log_mse":
+    if name == "log_mse" or not isinstance(knobs, Vqgan):
         return objectives.log_mse
     base = objectives.log_likelihood if name == "vqgan_log_likelihood" else objectives.l1
     return objectives.with_perceptual(base, perceptual, knobs.perceptual_weight)
 
 
-def build_adversary(knobs: Any, channels: int) -> Any:
+def build_adversary(knobs: Training, channels: int) -> Any:
     """The critic that VQGAN trains against, its weights drawn from the cell's seed; else None."""
-    if knobs.network != "vqgan":
+    if not isinstance(knobs, Vqgan):
         return None
     from models.adversary import Adversary
     from models.streams import Purpose
