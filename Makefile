@@ -5,11 +5,13 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 BIN := .venv/bin
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Recipes read these from the environment, so that the shell takes no character of theirs for its own.
+export BUDGET CELL
 
 .PHONY: all_tables test lint faults verify cells status cost cell site report bench bench-embedded bench-gpu slurm-test slurm-check lock
 
 all_tables: .venv/ready
-	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) -- all_tables
+	$(BIN)/snakemake --cores $(CORES) --config budget="$$BUDGET" -- all_tables
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
@@ -29,35 +31,36 @@ faults: .venv/ready
 
 # Which results are what their records say, and what would be made today.
 verify: .venv/ready
-	@$(BIN)/python -m workflows.records.verify --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.verify --budget "$$BUDGET"
 
 cells: .venv/ready
-	@$(BIN)/python -m workflows.records.cells list --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.cells list --budget "$$BUDGET"
 
 # One screen; with ALL=1 a line for every cell too.
 status: .venv/ready
-	@$(BIN)/python -m workflows.records.cells status --budget $(BUDGET) $(if $(ALL),--all)
+	@$(BIN)/python -m workflows.records.cells status --budget "$$BUDGET" $(if $(ALL),--all)
 
 # Hours, memory and disk of a whole budget, on 1, 8 and 64 GPUs; runs nothing.
 cost: .venv/ready
-	@$(BIN)/python -m workflows.records.cost --budget $(BUDGET)
+	@$(BIN)/python -m workflows.records.cost --budget "$$BUDGET"
 
 # Tables, figures and pages of what is finished, also while a long run goes on and from the records
 # that come with the repository; the rest is "not measured". Trains nothing.
 site: .venv/ready
-	$(BIN)/python -m workflows.render --budget $(BUDGET)
+	$(BIN)/python -m workflows.render --budget "$$BUDGET"
 
 # Snakemake's own report: tables and figures with the steps behind them, in one file.
 report: .venv/ready
-	$(BIN)/snakemake --nolock --cores 1 --config budget=$(BUDGET) --report results/$(BUDGET)/report.html -- all_tables
+	$(BIN)/snakemake --nolock --cores 1 --config budget="$$BUDGET" --report "results/$$BUDGET/report.html" -- all_tables
 
 # Train one cell again, and draw the tables and figures that show it from it and whatever else is
 # there.
 cell: .venv/ready
-	@test -n "$(CELL)" || { echo "Name a cell: make cell CELL=mnist_5k/cvq_vae/default/seed0 ('make cells' lists them)"; exit 1; }
-	$(BIN)/snakemake --cores $(CORES) --config budget=$(BUDGET) retrain="$(CELL)" \
-	  -- "results/$(BUDGET)/cells/$(CELL)/metrics.csv"
-	$(BIN)/python -m workflows.render --budget $(BUDGET) --cell "$(CELL)"
+	@case "$$CELL" in [A-Za-z0-9_]*) ;; *) \
+	  echo "Name a cell: make cell CELL=mnist_5k/cvq_vae/default/seed0 ('make cells' lists them)"; exit 1;; esac
+	$(BIN)/snakemake --cores $(CORES) --config budget="$$BUDGET" retrain="$$CELL" \
+	  -- "results/$$BUDGET/cells/$$CELL/metrics.csv"
+	$(BIN)/python -m workflows.render --budget "$$BUDGET" --cell "$$CELL"
 
 # The cells of one table through a Slurm cluster of this machine alone, of which one training is
 # killed and the other loses its node; some five minutes.

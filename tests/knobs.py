@@ -5,91 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from workflows.config.grid import ROOM
+from workflows.config.reading import read_yaml
+from workflows.config.settings import Defaults
 from workflows.knobs import Diffusion
 from workflows.registry import DIFFUSIONS, METHODS, knobs_type, parse_knobs
 
+DEFAULTS = read_yaml(ROOM / "defaults.yaml", Defaults)
+SHORT: dict[str, Any] = {"dataset": "made_up", "seed": 3, "epochs": 2, "batch_size": 8}
 SMALL: dict[str, Any] = {
-    "dataset": "made_up",
-    "seed": 3,
-    "codebook_size": 16,
-    "code_dim": 8,
-    "distance": "cosine",
-    "anchors": "probability",
-    "schedule": "online",
-    "contrastive": False,
-    "commitment_weight": 0.25,
-    "codebook_weight": 1.0,
-    "contrastive_weight": 1.0,
-    "sq_initial_variance": 10.0,
-    "sq_final_temperature": 0.21,
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 3e-4,
-    "precision": "fp32",
-    "train_images": None,
-    "residual_depth": 4,
-    "channel_groups": 2,
+    **{name: value for name, value in DEFAULTS.knobs.items() if name != "network"},
+    **{"codebook_size": 16, "code_dim": 8, "residual_depth": 4, "channel_groups": 2},
+    **SHORT,
 }
 # What the larger network takes beside.
 LARGE: dict[str, Any] = {
-    "network": "vqgan",
-    "downsampling": 4,
-    "network_channels": 32,
-    "network_blocks": 1,
-    "perceptual_weight": 1.0,
-    "perceptual_network": "vgg",
-    "adversarial_weight": 0.8,
+    **DEFAULTS.networks["vqgan"],
+    **{"network": "vqgan", "downsampling": 4, "network_channels": 32, "network_blocks": 1},
     "adversarial_start": 2,
 }
-
-
 # What diffusion models take, but for the method.
 DIFFUSION: dict[str, Any] = {
-    "dataset": "made_up",
-    "seed": 3,
-    "first_stage": None,
-    "conditional": False,
-    "label_dropout": 0.0,
-    "unet_channels": 8,
-    "unet_multipliers": [1, 1],
-    "unet_blocks": 1,
-    "attention_levels": 1,
-    "head_channels": 8,
-    "noise_steps": 50,
-    "noise_schedule": "linear",
-    "noise_start": 0.001,
-    "noise_end": 0.02,
-    "diffusion_loss": "l2",
-    "ema_decay": 0.9,
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 0.01,
-    "warmup_steps": 1,
-    "precision": "fp32",
-    "train_images": None,
-    "sampling_steps": 5,
-    "eta": 1.0,
-    "guidance": 1.0,
-    "samples": 8,
+    **DEFAULTS.generation.knobs,
+    **{"first_stage": None, "unet_channels": 8, "unet_multipliers": [1, 1], "unet_blocks": 1},
+    **{"attention_levels": 1, "head_channels": 8, "noise_steps": 50, "noise_schedule": "linear"},
+    **{"noise_start": 0.001, "noise_end": 0.02, "ema_decay": 0.9, "learning_rate": 0.01},
+    **{"warmup_steps": 1, "sampling_steps": 5, "samples": 8},
+    **SHORT,
 }
+
+
+def taken(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that their method and network take."""
+    method = settings["method"]
+    if method in DIFFUSIONS:
+        return {name: settings[name] for name in Diffusion.model_fields}
+    network = settings.get("network", METHODS[method].networks[0])
+    names = knobs_type(method, network).model_fields
+    every = {**settings, "network": network}
+    return {name: value for name, value in every.items() if name in names}
 
 
 def typed(settings: Mapping[str, Any]) -> Any:
-    """Those of the settings that their method and network take, as the type of their knobs."""
-    method = settings["method"]
-    if method in DIFFUSIONS:
-        names = set(Diffusion.model_fields)
-    else:
-        network = settings.get("network", METHODS[method].networks[0])
-        settings = {**settings, "network": network}
-        names = set(knobs_type(method, network).model_fields)
-    return parse_knobs({name: value for name, value in settings.items() if name in names})
+    """The same as the type of their knobs."""
+    return parse_knobs(taken(settings))
 
 
 def small(method: str, **changes: Any) -> Any:
     """The settings of a small model of a method."""
     large = LARGE if "convnet" not in METHODS[method].networks else {}
-    return typed({**SMALL, **large, "method": method, **changes})
+    own = DEFAULTS.methods.get(method, {})
+    return typed({**own, **SMALL, **large, "method": method, **changes})
 
 
 def changed(knobs: Any, **changes: Any) -> Any:
@@ -97,19 +63,15 @@ def changed(knobs: Any, **changes: Any) -> Any:
     return typed({**SMALL, **DIFFUSION, **knobs.model_dump(), **changes})
 
 
-def variants() -> dict[str, Any]:
-    """Every method, and CVQ-VAE with each anchor, schedule, distance and the contrastive term."""
-    found = {method: small(method) for method in METHODS}
-    for anchors, schedule, distance in (
-        ("random", "online", "cosine"),
-        ("unique", "offline", "l2"),
-        ("probability", "online", "l2"),
-        ("closest", "offline", "cosine"),
-    ):
-        found[f"cvq_vae-{anchors}-{schedule}-{distance}"] = small(
-            "cvq_vae", anchors=anchors, schedule=schedule, distance=distance
-        )
-    return {**found, "cvq_vae-contrastive": small("cvq_vae", contrastive=True)}
-
-
-VARIANTS = variants()
+# Every method, and CVQ-VAE with each anchor, schedule, distance and the contrastive term.
+VARIANTS = {method: small(method) for method in METHODS}
+for _anchors, _schedule, _distance in (
+    ("random", "online", "cosine"),
+    ("unique", "offline", "l2"),
+    ("probability", "online", "l2"),
+    ("closest", "offline", "cosine"),
+):
+    VARIANTS[f"cvq_vae-{_anchors}-{_schedule}-{_distance}"] = small(
+        "cvq_vae", anchors=_anchors, schedule=_schedule, distance=_distance
+    )
+VARIANTS["cvq_vae-contrastive"] = small("cvq_vae", contrastive=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from workflows.config.grid import ROOM
+from tests.knobs import DEFAULTS, taken
 from workflows.config.plan import (
     Plan,
     PlannedCell,
@@ -14,12 +14,7 @@ from workflows.config.plan import (
     PlannedRow,
     PlannedTable,
 )
-from workflows.config.reading import read_yaml
-from workflows.config.settings import Defaults
-from workflows.knobs import Diffusion
-from workflows.registry import DIFFUSIONS, knobs_type
-
-DEFAULTS = read_yaml(ROOM / "defaults.yaml", Defaults)
+from workflows.registry import DIFFUSIONS
 
 
 def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
@@ -27,12 +22,9 @@ def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
     few = {"dataset": "digits", "method": method, "seed": 0, "epochs": 2, "batch_size": 16}
     if method in DIFFUSIONS:
         start = {"first_stage": None, **DEFAULTS.of_diffusion(method)}
-        names = {*Diffusion.model_fields}
     else:
-        network = changes.get("network", "convnet")
-        start = DEFAULTS.of_autoencoder(method, network, 1)
-        names = {*knobs_type(method, network).model_fields}
-    return {name: value for name, value in {**start, **few, **changes}.items() if name in names}
+        start = DEFAULTS.of_autoencoder(method, changes.get("network", "convnet"), 1)
+    return taken({**start, **few, **changes})
 
 
 def cell(folder: object = "none", missing: str | None = None, **changes: Any) -> PlannedCell:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel
 
 from workflows.config.plan import Spec
-from workflows.config.reading import parse
-from workflows.errors import BenchmarkError, ConfigError
+from workflows.config.reading import from_json, parse
+from workflows.errors import BenchmarkError
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -33,15 +32,7 @@ def run(parser: argparse.ArgumentParser, command: Callable[..., int | None]) -> 
 
 def typed(kind: type[Kind], option: str) -> Callable[[str], Kind]:
     """A type for argparse: JSON that is parsed into `kind`."""
-
-    def read(text: str) -> Kind:
-        try:
-            content: Any = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{option}: not JSON ({error})") from None
-        return parse(content, kind, option)
-
-    return read
+    return lambda text: parse(from_json(text, option), kind, option)
 
 
 def training_parser(prog: str, description: str) -> argparse.ArgumentParser:

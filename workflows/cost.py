@@ -79,7 +79,7 @@ class Training:
         if network_of(knobs) == "vqgan":
             each += RATES["losses"][knobs.perceptual_network] * self.side**2
         speed = rates["speed"].get(knobs.precision, rates["speed"]["fp32"])
-        return seen * each / speed + steps * rates["step"]
+        return float(seen * each / speed + steps * rates["step"])
 
     def memory(self) -> float:
         """Return the bytes of one process: weights, gradients, moments, average, and a batch."""
@@ -111,18 +111,20 @@ def parameters(knobs: Any) -> float:
 
 def _widths(knobs: Any) -> tuple[int, list[int]]:
     """Return blocks and channels of the levels, outermost first; 1 and [1] of the small network."""
-    if network_of(knobs) == "convnet":
+    network = network_of(knobs)
+    if network == "convnet":
         return 1, [1]
-    if network_of(knobs) == "unet":
-        multiples, width = knobs.unet_multipliers, knobs.unet_channels
-        return knobs.unet_blocks + 1, [width * multiple for multiple in multiples]
-    multiples, width = MULTIPLES[knobs.downsampling], knobs.network_channels
-    return knobs.network_blocks + 1, [width * multiple for multiple in multiples]
+    if network == "unet":
+        width, multiples, blocks = knobs.unet_channels, knobs.unet_multipliers, knobs.unet_blocks
+    else:
+        width, multiples = knobs.network_channels, MULTIPLES[knobs.downsampling]
+        blocks = knobs.network_blocks
+    return blocks + 1, [width * multiple for multiple in multiples]
 
 
 def _size(knobs: Any, side: int, power: int) -> float:
-    """Return pixels times blocks times channels to a power; each level has a quarter of the pixels
-    of the level before.
+    """Return pixels times blocks times channels to a power; a level has a quarter of the pixels of
+    the level before.
     """
     blocks, widths = _widths(knobs)
     return side**2 * blocks * sum(width**power / 4**i for i, width in enumerate(widths))
@@ -166,20 +168,18 @@ def _side(dataset: str) -> int:
 
 
 def estimate(name: str, work: Training, device: str, records: Records) -> Step:
-    """Estimate a training on a "cpu" core or a "gpu".
+    """Estimate a training on a "cpu" core, or on a GPU by any other name, such as torch's "cuda".
 
     The shipped rates are corrected by the median of the records of its device, network and method,
     or else of its device and network.
     """
-    place = (device, network_of(work.knobs))
-    close = records.get((*place, work.knobs.method), ())
-    close = close or [
-        ratio for key, found in records.items() if key[:2] == place for ratio in found
-    ]
-    kind = "train_diffusion" if network_of(work.knobs) == "unet" else "train"
+    place = ("cpu" if device == "cpu" else "gpu", network_of(work.knobs))
+    of_network = [ratio for key, found in records.items() if key[:2] == place for ratio in found]
+    close = records.get((*place, work.knobs.method)) or of_network
+    kind = "train_diffusion" if place[1] == "unet" else "train"
     size = RECORD + 4 * (work.parameters or parameters(work.knobs))
     source = f"{len(close)} finished trainings" if close else Step.source
-    seconds = work.seconds(device) * (median(close) if close else 1)
+    seconds = work.seconds(place[0]) * (median(close) if close else 1)
     return Step(kind, name, seconds, work.memory(), size, source)
 
 
@@ -196,10 +196,7 @@ def allowed_days() -> float:
 
 
 def too_much(step: Step, free: float, lower: str) -> str:
-    """Say why a training cannot run on a device with so many bytes free; empty if it can.
-
-    lower: the knobs that make the training smaller.
-    """
+    """Say why a training cannot run on a device with so many bytes free; empty if it can."""
     if step.memory > TOLERANCE * free:
         sizes = f"{step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
         return f"needs about {sizes}; lower {lower}"
@@ -218,6 +215,8 @@ def before_training(
     The first steps are timed. If all `steps` would take too long at their pace, the optimiser's
     step raises. lower: the knobs that make the training smaller. Raises ConfigError.
     """
+    import torch
+
     from workflows.training.devices import free_memory
 
     say(str(found))
@@ -232,8 +231,6 @@ def before_training(
         if done not in (WARM_UP, WARM_UP + TIMED):
             return
         if device.type == "cuda":
-            import torch
-
             torch.cuda.synchronize(device)
         if done == WARM_UP:
             start = time.perf_counter()

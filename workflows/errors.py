@@ -29,14 +29,13 @@ def nearest(name: str, allowed: Collection[str], listed: str = "") -> str:
     mark = "; " if any("," in one for one in allowed) else ", "
     near = mark.join(get_close_matches(name, allowed, n=3, cutoff=0.4))
     hint = f"did you mean {near}? " if near else ""
-    return hint + (f"({listed})" if listed else f"allowed: {mark.join(allowed) or 'none'}")
+    return hint + (listed or f"allowed: {mark.join(allowed) or 'none'}")
 
 
 def known(name: str, allowed: Collection[str], what: str, listed: str = "") -> str:
-    """Return the name if it is allowed.
+    """Return the name if it is allowed; else raise ConfigError with the nearest allowed names.
 
-    what: begins the message, such as "budget smoke: cell". Raises ConfigError with the nearest
-    allowed names.
+    what: begins the message, such as "budget smoke: cell".
     """
     if name not in allowed:
         raise ConfigError(f"{what} '{name}' is unknown; {nearest(name, allowed, listed)}")

@@ -26,7 +26,7 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path`, flush the file to disk and rename it.
 
     Raises NotWritten where `write` or the disk raises OSError; the old file is then as it was.
@@ -38,7 +38,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        # Keep a power cut from undoing the rename. Not every file system allows this.
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY)
+            with suppress(OSError):
+                os.fsync(folder)
+            os.close(folder)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         if error.filename and Path(error.filename).name != temporary.name:
@@ -53,23 +58,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Keep a power cut from undoing a rename. Not every file system allows this."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content`, atomically."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:

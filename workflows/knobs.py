@@ -6,19 +6,20 @@ A cell's name holds the value of every knob that differs from what its row start
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from workflows.errors import nearest
 
+# The type of a problem that this module explains.
+UNKNOWN_KEY = "unknown_key"
 Weight = Annotated[float, Field(ge=0)]
-Precision = Literal["fp32", "bf16", "tf32"]
 
 
 class Closed(BaseModel):
-    """A frozen record of typed fields that takes no other keys."""
+    """A frozen type that takes no other keys."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -29,36 +30,38 @@ class Closed(BaseModel):
         try:
             return handler(content)
         except ValidationError as error:
-            lines = [_allowed(cls, dict(line)) for line in error.errors(include_url=False)]
-            raise ValidationError.from_exception_data(cls.__name__, lines) from None
+            problems: list[Any] = []
+            for problem in error.errors(include_url=False):
+                kind: Any = problem["type"]
+                text = problem["msg"]
+                if kind == "extra_forbidden" and len(problem["loc"]) == 1:
+                    text = f"unknown key; {nearest(str(problem['loc'][0]), list(cls.model_fields))}"
+                    kind = UNKNOWN_KEY
+                if kind == UNKNOWN_KEY:
+                    kind = PydanticCustomError(UNKNOWN_KEY, "{text}", {"text": text})
+                problems.append({**problem, "type": kind})
+            raise ValidationError.from_exception_data(cls.__name__, problems) from None
 
 
-def _allowed(cls: type[BaseModel], line: dict[str, Any]) -> Any:
-    text = None
-    if line["type"] == "extra_forbidden" and len(line["loc"]) == 1:
-        text = f"unknown key; {nearest(str(line['loc'][0]), list(cls.model_fields))}"
-    elif line["type"] == "unknown_key":
-        text = line["msg"]
-    if text is not None:
-        line["type"] = PydanticCustomError("unknown_key", "{text}", {"text": text})
-    return {key: line[key] for key in ("type", "loc", "input", "ctx") if key in line}
-
-
-class Training(Closed):
-    """What every training of an autoencoder takes (stage 1).
-
-    train_images: train on the first so many images; None means all of them.
-    """
+class Run(Closed):
+    """What every training takes. train_images: the first so many, or None for all."""
 
     dataset: str
     method: str
     seed: Annotated[int, Field(ge=0, le=1_000_000)]
-    network: str = "convnet"
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=1, le=65_536)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
-    precision: Precision
+    precision: Literal["fp32", "bf16", "tf32"]
     train_images: Annotated[int, Field(ge=1)] | None
+
+
+class Training(Run):
+    """What every training of an autoencoder takes (stage 1)."""
+
+    stage: ClassVar[Literal[1, 2]] = 1
+    first_stage: ClassVar[str | None] = None
+    network: str = "convnet"
 
 
 class Codebook(Training):
@@ -69,7 +72,7 @@ class Codebook(Training):
 
 
 class MovingAverage(Codebook):
-    """VQ-VAE whose codevectors are moving averages of their latents."""
+    """VQ-VAE whose codevectors are moving averages."""
 
     distance: Literal["cosine", "l2"]
     commitment_weight: Weight
@@ -133,10 +136,6 @@ class Vqgan(Closed):
     adversarial_start: Annotated[int, Field(ge=0)]
 
 
-class Convnet(Closed):
-    """The small encoder and decoder, which have no settings."""
-
-
 class Sampling(Closed):
     """What sampling a diffusion model reads and training does not. guidance: 1 is off; else the
     noise without the class plus so many times what the class adds.
@@ -149,7 +148,7 @@ class Sampling(Closed):
     samples: Annotated[int, Field(ge=8, le=1_000_000)]
 
 
-class Diffusion(Sampling):
+class Diffusion(Run, Sampling):
     """A diffusion model (stage 2).
 
     first_stage: id of the cell whose latents the model diffuses; None for a model of pixels.
@@ -158,9 +157,7 @@ class Diffusion(Sampling):
     `scaled_linear` their square roots.
     """
 
-    dataset: str
-    method: str
-    seed: Annotated[int, Field(ge=0, le=1_000_000)]
+    stage: ClassVar[Literal[1, 2]] = 2
     first_stage: str | None
     conditional: bool
     label_dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -177,16 +174,10 @@ class Diffusion(Sampling):
     noise_end: Annotated[float, Field(gt=0, lt=1)]
     diffusion_loss: Literal["l1", "l2"]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
     warmup_steps: Annotated[int, Field(ge=0)]
-    precision: Precision
-    train_images: Annotated[int, Field(ge=1)] | None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Diffusion:
-        """Refuse what would fail, or sample badly, once training has come that far."""
         if self.noise_steps % self.sampling_steps:
             # Sampling would begin below the last time, with more noise than images have there.
             divisors = [n for n in range(1, self.noise_steps + 1) if self.noise_steps % n == 0]
@@ -200,7 +191,7 @@ class Diffusion(Sampling):
                 "its class; set conditional and label_dropout, or guidance: 1"
             )
         widths = [self.unet_channels * factor for factor in self.unet_multipliers]
-        groups = norm_groups(widths)
+        groups = min(32, *(width // 4 for width in widths))
         if any(width % groups for width in widths):
             raise ValueError(
                 f"unet_channels: {self.unet_channels} makes levels of "
@@ -217,9 +208,25 @@ class Diffusion(Sampling):
         return self
 
 
-def norm_groups(widths: list[int]) -> int:
-    """The groups by which a U-Net whose levels have so many channels normalises."""
-    return min(32, *(width // 4 for width in widths))
+class HasKnobs:
+    """What cells say of themselves by their knobs."""
+
+    knobs: Training | Diffusion
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset that the cell is trained on."""
+        return self.knobs.dataset
+
+    @property
+    def first_stage(self) -> str | None:
+        """Id of the cell whose latents a diffusion model diffuses; else None."""
+        return self.knobs.first_stage
+
+    @property
+    def stage(self) -> int:
+        """1: an autoencoder. 2: a diffusion model."""
+        return self.knobs.stage
 
 
 # Knob -> how a cell's name shows its value, in the order of the name.
@@ -278,8 +285,7 @@ def variant(knobs: Mapping[str, Any], start: Mapping[str, Any]) -> str:
 
     A knob without a slug is shown as its name and value.
     """
-    names = [name for name in SLUGS if name in knobs]
-    names += [name for name in knobs if name not in (*SLUGS, *IDENTITY)]
+    names = [name for name in {**SLUGS, **knobs} if name in knobs and name not in IDENTITY]
     different = [name for name in names if knobs[name] != start.get(name)]
     return "-".join(_slug(name, knobs[name]) for name in different) or "default"
 
@@ -290,5 +296,5 @@ def _slug(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return pattern if value else f"no_{pattern}"
     if isinstance(value, list):
-        return pattern.format(".".join(map(str, value)))
+        value = ".".join(map(str, value))
     return pattern.format("all" if value is None else value)

@@ -12,16 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
-from workflows.errors import ConfigError
+from workflows.errors import nearest
 from workflows.knobs import (
     Closed,
     Clustered,
-    Convnet,
     Diffusion,
     MovingAverage,
     Multichannel,
@@ -31,6 +31,7 @@ from workflows.knobs import (
     Training,
     Vqgan,
 )
+from workflows.metrics import FEWEST_PIXELS
 
 if TYPE_CHECKING:
     from models.autoencoder import Autoencoder
@@ -43,10 +44,11 @@ def _similarity(knobs: MovingAverage) -> Any:
     return {"cosine": distances.cosine, "l2": distances.squared_euclidean}[knobs.distance]
 
 
-def _vq_vae(knobs: Nearest, steps: int) -> Any:
+def _vq_vae(knobs: Nearest, steps: int, refresh: Any = None, contrastive: bool = False) -> Any:
     from models.quantiser.clustered import ClusteredQuantiser
 
-    return ClusteredQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
+    sizes = (knobs.codebook_size, knobs.code_dim)
+    return ClusteredQuantiser(*sizes, _similarity(knobs), refresh, contrastive)
 
 
 def _vq_vae_ema(knobs: MovingAverage, steps: int) -> Any:
@@ -58,7 +60,6 @@ def _vq_vae_ema(knobs: MovingAverage, steps: int) -> Any:
 def _cvq_vae(knobs: Clustered, steps: int) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import UsageDecay
-    from models.quantiser.clustered import ClusteredQuantiser
     from models.quantiser.refresh import Refresh, every_step, first_batch
 
     sampler = {
@@ -68,32 +69,23 @@ def _cvq_vae(knobs: Clustered, steps: int) -> Any:
         "closest": anchors.closest,
     }[knobs.anchors]
     schedule = {"online": every_step, "offline": first_batch}[knobs.schedule]
-    return ClusteredQuantiser(
-        knobs.codebook_size,
-        knobs.code_dim,
-        _similarity(knobs),
-        Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed),
-        knobs.contrastive,
-    )
+    refresh = Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed)
+    return _vq_vae(knobs, steps, refresh, knobs.contrastive)
 
 
 def _near_codevectors(knobs: Nearest, steps: int) -> Any:
     from baselines.reinit import NearCodevectors
-    from models.quantiser.clustered import ClusteredQuantiser
 
-    refresh = NearCodevectors(knobs.codebook_size, seed=knobs.seed)
-    return ClusteredQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs), refresh)
+    return _vq_vae(knobs, steps, NearCodevectors(knobs.codebook_size, seed=knobs.seed))
 
 
 def _hard_features(knobs: Nearest, steps: int) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import ReplaceDead
-    from models.quantiser.clustered import ClusteredQuantiser
     from models.quantiser.refresh import Refresh, every_step
 
     blend = ReplaceDead(knobs.codebook_size)
-    refresh = Refresh(anchors.unique, blend, every_step, knobs.seed)
-    return ClusteredQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs), refresh)
+    return _vq_vae(knobs, steps, Refresh(anchors.unique, blend, every_step, knobs.seed))
 
 
 def _sq_vae(knobs: Stochastic, steps: int) -> Any:
@@ -125,14 +117,6 @@ def _movq(knobs: Multichannel, steps: int) -> Any:
     return MultichannelQuantiser(inner, groups)
 
 
-def _free_codes(knobs: Any) -> int | None:
-    return knobs.codebook_size
-
-
-def _free_dim(knobs: Any) -> int:
-    return knobs.code_dim
-
-
 @dataclass(frozen=True)
 class Method:
     """A quantiser, and what it has.
@@ -149,8 +133,8 @@ class Method:
     knobs: type[Training]
     version: int = 1
     networks: tuple[str, ...] = ("convnet", "vqgan")
-    codes: Callable[[Any], int | None] = _free_codes
-    dim: Callable[[Any], int] = _free_dim
+    codes: Callable[[Any], int | None] = attrgetter("codebook_size")
+    dim: Callable[[Any], int] = attrgetter("code_dim")
     fixed_losses: tuple[str, ...] = ()
     likelihood: bool = False
     modulated: bool = False
@@ -173,41 +157,41 @@ METHODS: dict[str, Method] = {
 def _convnet(knobs: Training, channels: int) -> Any:
     from models.convnet import decoder, encoder
 
-    dim = code_dim(knobs)
-    return lambda: encoder(channels, dim), lambda: decoder(channels, dim)
+    sizes = (channels, code_dim(knobs))
+    return partial(encoder, *sizes), partial(decoder, *sizes)
 
 
-def _vqgan(knobs: Any, channels: int) -> Any:
+def _vqgan(knobs: Training, channels: int) -> Any:
     from models.vqgan import VqganDecoder, encoder
 
-    method = METHODS[knobs.method]
-    dim = code_dim(knobs)
-    sizes = (knobs.downsampling, knobs.network_channels, knobs.network_blocks)
-    return (
-        lambda: encoder(channels, dim, *sizes),
-        lambda: VqganDecoder(channels, dim, *sizes, method.modulated),
-    )
+    assert isinstance(knobs, Vqgan)
+    own = (knobs.downsampling, knobs.network_channels, knobs.network_blocks)
+    sizes = (channels, code_dim(knobs), *own)
+    return partial(encoder, *sizes), partial(VqganDecoder, *sizes, METHODS[knobs.method].modulated)
 
 
-# AlexNet's second pooling has nothing left of fewer pixels.
-FEWEST_PIXELS = {"vgg": 16, "alex": 31}
+def _multiple_of_four(knobs: Training, pixels: int) -> str:
+    return "" if pixels % 4 == 0 else "is not a multiple of 4, as network 'convnet' needs"
 
 
-def _small_images(knobs: Training, pixels: int) -> str:
-    return "" if pixels % 4 == 0 else f"network: {pixels} pixels are not a multiple of 4"
+# VQGAN's critic leaves nothing of fewer pixels; its perceptual networks may need more.
+CRITIC_PIXELS = 24
+PERCEPTUAL_PIXELS = {
+    name: max(CRITIC_PIXELS, FEWEST_PIXELS[metric])
+    for name, metric in (("vgg", "LPIPS"), ("alex", "LPIPS-Alex"))
+}
 
 
-def _large_images(knobs: Any, pixels: int) -> str:
+def _fits_vqgan(knobs: Vqgan, pixels: int) -> str:
     if pixels % knobs.downsampling:
-        return f"downsampling: {pixels} pixels are not a multiple of {knobs.downsampling}"
-    fewest = FEWEST_PIXELS[knobs.perceptual_network]
-    if pixels < fewest:
-        fitting = [name for name, least in FEWEST_PIXELS.items() if pixels >= least]
-        return (
-            f"perceptual_network: '{knobs.perceptual_network}' needs {fewest} pixels, images have "
-            f"{pixels}; allowed: {', '.join(fitting) or 'none'}"
-        )
-    return ""
+        return f"is not a multiple of downsampling: {knobs.downsampling}"
+    fewest = PERCEPTUAL_PIXELS[knobs.perceptual_network]
+    if pixels >= fewest:
+        return ""
+    fitting = [name for name, least in PERCEPTUAL_PIXELS.items() if pixels >= least]
+    network = f"perceptual_network '{knobs.perceptual_network}', which needs {fewest}"
+    allowed = ", ".join(fitting) or "larger images, or network 'convnet'"
+    return f"is too small for {network}; allowed: {allowed}"
 
 
 @dataclass(frozen=True)
@@ -215,19 +199,19 @@ class Network:
     """An encoder and its decoder.
 
     build: of the knobs and the images' channels, a builder of each. knobs: what the network takes
-    beside the method's. misfit: what is wrong with images of so many pixels a side; empty if they
-    fit. version: as of a method.
+    beside the method's. misfit: why images of so many pixels a side do not fit, or empty. version:
+    as of a method.
     """
 
     build: Callable[[Any, int], Any]
-    knobs: type[Closed]
+    knobs: type[Closed] | None
     misfit: Callable[[Any, int], str]
     version: int = 1
 
 
 NETWORKS: dict[str, Network] = {
-    "convnet": Network(_convnet, Convnet, _small_images),
-    "vqgan": Network(_vqgan, Vqgan, _large_images),
+    "convnet": Network(_convnet, None, _multiple_of_four),
+    "vqgan": Network(_vqgan, Vqgan, _fits_vqgan),
 }
 # The version of the training loop of stage 1.
 TRAINING = 1
@@ -237,10 +221,17 @@ OBJECTIVES = {"mse_over_variance": 1, "log_mse": 1, "vqgan": 1, "vqgan_log_likel
 
 @cache
 def knobs_type(method: str, network: str) -> type[Training]:
-    """The type of all knobs of a training of stage 1."""
-    found = METHODS[method].knobs
-    beside = NETWORKS[network].knobs
-    if not beside.model_fields:
+    """The type of all knobs of a training of stage 1.
+
+    Raises ValueError for a network that the method does not run in.
+    """
+    allowed = METHODS[method].networks
+    if network not in allowed:
+        raise ValueError(
+            f"network: method '{method}' does not run in '{network}'; allowed: {', '.join(allowed)}"
+        )
+    found, beside = METHODS[method].knobs, NETWORKS[network].knobs
+    if beside is None:
         return found
     bases: Any = (found, beside)
     return create_model(f"{found.__name__}{beside.__name__}", __base__=bases)
@@ -254,17 +245,11 @@ def parse_knobs(content: Any) -> Training | Diffusion:
     """
     if isinstance(content, Training | Diffusion):
         return content
-    method = content.get("method")
+    method, network = content.get("method"), content.get("network", "convnet")
     if method in DIFFUSIONS:
         return Diffusion.model_validate(content)
     if method not in METHODS:
-        raise ValueError(f"method: '{method}' is unknown; allowed: {', '.join(METHODS)}")
-    network = content.get("network", "convnet")
-    allowed = METHODS[method].networks
-    if network not in allowed:
-        raise ValueError(
-            f"network: method '{method}' does not run in '{network}'; allowed: {', '.join(allowed)}"
-        )
+        raise ValueError(f"method: '{method}' is unknown; {nearest(str(method), METHODS)}")
     return knobs_type(method, network).model_validate(content)
 
 
@@ -310,13 +295,11 @@ def build_autoencoder(knobs: Training, channels: int, steps: int) -> Autoencoder
     from models.streams import Purpose
 
     encoder, decoder = NETWORKS[knobs.network].build(knobs, channels)
-    seed = knobs.seed
+    quantiser = partial(METHODS[knobs.method].build, knobs, steps)
     return Autoencoder(
-        encoder=_drawn(encoder, seed, Purpose.ENCODER),
-        decoder=_drawn(decoder, seed, Purpose.DECODER),
-        quantiser=_drawn(
-            lambda: METHODS[knobs.method].build(knobs, steps), seed, Purpose.QUANTISER
-        ),
+        encoder=_drawn(encoder, knobs.seed, Purpose.ENCODER),
+        decoder=_drawn(decoder, knobs.seed, Purpose.DECODER),
+        quantiser=_drawn(quantiser, knobs.seed, Purpose.QUANTISER),
     )
 
 
@@ -331,7 +314,7 @@ def _drawn(build: Callable[[], Any], seed: int, purpose: Any) -> Any:
         return build()
 
 
-def build_objective(knobs: Any, variance: float, perceptual: Any = None) -> Objective:
+def build_objective(knobs: Training, variance: float, perceptual: Any = None) -> Objective:
     """The reconstruction term of a cell.
 
     variance: of the training images in [0, 1]. perceptual: the distance that VQGAN trains with.
@@ -341,15 +324,15 @@ def build_objective(knobs: Any, variance: float, perceptual: Any = None) -> Obje
     name = objective_of(knobs)
     if name == "mse_over_variance":
         return objectives.mse_over_variance(variance)
-    if name == "log_mse":
+    if name == "log_mse" or not isinstance(knobs, Vqgan):
         return objectives.log_mse
     base = objectives.log_likelihood if name == "vqgan_log_likelihood" else objectives.l1
     return objectives.with_perceptual(base, perceptual, knobs.perceptual_weight)
 
 
-def build_adversary(knobs: Any, channels: int) -> Any:
+def build_adversary(knobs: Training, channels: int) -> Any:
     """The critic that VQGAN trains against, its weights drawn from the cell's seed; else None."""
-    if knobs.network != "vqgan":
+    if not isinstance(knobs, Vqgan):
         return None
     from models.adversary import Adversary
     from models.streams import Purpose
@@ -372,24 +355,23 @@ def loss_weights(knobs: Training, values: int) -> dict[str, float]:
     A knob `<loss>_weight` of the method weighs that loss. The fixed losses of SQ-VAE are of a whole
     image; beside VQGAN's terms, which are of one value, they are divided by the values of an image.
     """
-    method = METHODS[knobs.method]
-    suffix = "_weight"
-    names = [name for name in method.knobs.model_fields if name.endswith(suffix)]
-    weights = {name.removesuffix(suffix): getattr(knobs, name) for name in names}
+    method, suffix = METHODS[knobs.method], "_weight"
     share = 1 / values if knobs.network == "vqgan" else 1.0
-    return {**weights, **dict.fromkeys(method.fixed_losses, share)}
+    weights = dict.fromkeys(method.fixed_losses, share)
+    for name in method.knobs.model_fields:
+        if name.endswith(suffix):
+            weights[name.removesuffix(suffix)] = getattr(knobs, name)
+    return weights
 
 
-def latent_space(first_stage: Autoencoder | None, scale: float) -> Any:
+def latent_space(first_stage: Any, scale: float) -> Any:
     """The latents of an autoencoder, times `scale`, with the way to images and back."""
     from models.diffusion.spaces import LatentSpace
 
-    if first_stage is None:
-        raise ConfigError("first_stage: a model of latents needs one")
     return LatentSpace(first_stage, scale)
 
 
-def _ddpm(first_stage: Autoencoder | None, scale: float) -> Any:
+def _pixel_space(first_stage: None, scale: float) -> Any:
     from models.diffusion.spaces import PixelSpace
 
     return PixelSpace()
@@ -408,17 +390,12 @@ class DiffusionMethod:
 
 DIFFUSIONS: dict[str, DiffusionMethod] = {
     "ldm": DiffusionMethod(latent_space, latent=True),
-    "ddpm": DiffusionMethod(_ddpm, latent=False),
+    "ddpm": DiffusionMethod(_pixel_space, latent=False),
 }
 # Versions of what all of them share: the U-Net, the training loop and sampling.
 BACKBONE = 1
 DIFFUSION_TRAINING = 1
 SAMPLING = 1
-
-
-def sampling_versions() -> dict[str, int]:
-    """Part of sampling a diffusion model -> its version, for the cell's record."""
-    return {"sampling": SAMPLING}
 
 
 def build_space(knobs: Diffusion, first_stage: Autoencoder | None, scale: float) -> Any:
@@ -434,16 +411,15 @@ def build_backbone(knobs: Diffusion, channels: int, classes: int | None) -> Any:
     from models.diffusion.backbone import Backbone
     from models.streams import Purpose
 
-    def build() -> Backbone:
-        return Backbone(
-            channels,
-            [knobs.unet_channels * multiplier for multiplier in knobs.unet_multipliers],
-            knobs.unet_blocks,
-            knobs.attention_levels,
-            knobs.head_channels,
-            classes if knobs.conditional else None,
-        )
-
+    build = partial(
+        Backbone,
+        channels,
+        [knobs.unet_channels * multiplier for multiplier in knobs.unet_multipliers],
+        knobs.unet_blocks,
+        knobs.attention_levels,
+        knobs.head_channels,
+        classes if knobs.conditional else None,
+    )
     return _drawn(build, knobs.seed, Purpose.BACKBONE)
 
 

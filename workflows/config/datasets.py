@@ -5,23 +5,22 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from workflows.config.names import Line, Name
+from workflows.config.names import Line, Name, one_of
 from workflows.config.reading import read_yaml, yaml_files
 from workflows.errors import ConfigError, known
 from workflows.knobs import Closed
+from workflows.metrics import FEWEST_IMAGES
 
 ROOM = Path(__file__).parents[1]
 Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-# Below the folder of data: neither absolute nor above it.
-BELOW = r"^[^/\n][^\n]*$"
 
 
-class Reader(Closed):
+class Reader(NamedTuple):
     """fewest, most: how many files a reader takes. version: raised when the arrays that it gives
     change, so that datasets are prepared again.
     """
@@ -32,12 +31,12 @@ class Reader(Closed):
 
 
 READERS = {
-    "mnist_csv": Reader(fewest=1, most=1),
-    "idx": Reader(fewest=2, most=2),
-    "cifar10": Reader(fewest=1, most=1),
-    "image_folder": Reader(fewest=1, most=1),
-    "lmdb": Reader(fewest=2, most=2),
-    "photo_patches": Reader(fewest=2, most=100),
+    "mnist_csv": Reader(1, 1),
+    "idx": Reader(2, 2),
+    "cifar10": Reader(1, 1),
+    "image_folder": Reader(1, 1),
+    "lmdb": Reader(2, 2),
+    "photo_patches": Reader(2, 100),
 }
 
 
@@ -89,20 +88,21 @@ class Download(Closed):
         return self.url.rpartition("/")[2]
 
 
-def _inside(files: list[str]) -> list[str]:
-    for file in files:
-        if ".." in file.split("/"):
-            raise ValueError(f"'{file}' leaves its folder")
-    return files
+def _inside(file: str) -> str:
+    if ".." in file.split("/"):
+        raise ValueError(f"'{file}' leaves its folder")
+    return file
+
+
+# A path below a folder: neither absolute nor above it.
+Below = Annotated[str, Field(pattern=r"^[^/\n][^\n]*$"), AfterValidator(_inside)]
 
 
 class LocalSource(Closed):
     """Files below the folder that CODEBOOK_DATA names."""
 
     kind: Literal["local"]
-    files: Annotated[
-        list[Annotated[str, Field(pattern=BELOW)]], Field(min_length=1), AfterValidator(_inside)
-    ]
+    files: Annotated[list[Below], Field(min_length=1)]
 
 
 class PackageSource(Closed):
@@ -110,9 +110,7 @@ class PackageSource(Closed):
 
     kind: Literal["package"]
     files: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/[^\n]+$")]],
-        Field(min_length=1),
-        AfterValidator(_inside),
+        list[Annotated[Below, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*/.")]], Field(min_length=1)
     ]
     install: str
 
@@ -133,11 +131,7 @@ class UrlSource(Closed):
 
 
 Source = Annotated[
-    Annotated[LocalSource, Tag("local")]
-    | Annotated[PackageSource, Tag("package")]
-    | Annotated[SystemSource, Tag("system")]
-    | Annotated[UrlSource, Tag("url")],
-    Discriminator("kind"),
+    LocalSource | PackageSource | SystemSource | UrlSource, Field(discriminator="kind")
 ]
 
 
@@ -153,7 +147,7 @@ class Images(Closed):
     """How many images there are. Those for validation are among the training images."""
 
     train: Annotated[int, Field(ge=2, le=1_000_000_000)]
-    test: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    test: Annotated[int, Field(ge=FEWEST_IMAGES["rFID"], le=1_000_000_000)]
 
 
 class Dataset(Closed):
@@ -172,7 +166,7 @@ class Dataset(Closed):
     value_range: list[int]
     licence: Annotated[str, Field(min_length=1)]
     citation: Annotated[str, Field(min_length=1)]
-    reader: Literal["mnist_csv", "photo_patches", "idx", "cifar10", "image_folder", "lmdb"]
+    reader: Annotated[str, one_of(READERS, "reader")]
     options: Options = Options()
     sources: Annotated[list[Source], Field(min_length=1)]
     checksums: dict[str, Md5] = {}
@@ -195,30 +189,21 @@ class Dataset(Closed):
             raise ValueError("validation: must be below images.train")
         if self.options.labels and self.classes is None:
             raise ValueError("options.labels: goes with 'classes', which is missing")
-        about = READERS[self.reader]
-        least, most = about.fewest, about.most
+        fewest, most, _ = READERS[self.reader]
         for number, source in enumerate(self.sources):
-            count = len(source.files)
-            where = f"sources.{number}.files"
-            if not least <= count <= most:
-                wanted = f"{least}" if least == most else f"{least} to {most}"
+            where, count = f"sources.{number}.files", len(source.files)
+            if not fewest <= count <= most:
+                wanted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
                 raise ValueError(f"{where}: {count} given, reader '{self.reader}' takes {wanted}")
-            if isinstance(source, UrlSource):
-                names = [file.name for file in source.files]
-                if len(set(names)) != len(names):
-                    raise ValueError(f"{where}: two files have the same name")
+            if isinstance(source, UrlSource) and len({file.name for file in source.files}) < count:
+                raise ValueError(f"{where}: two files have the same name")
         return self
-
-
-def dataset_names(room: Path = ROOM) -> list[str]:
-    """Names of all datasets, sorted."""
-    return [path.stem for path in yaml_files(room / "datasets")]
 
 
 def read_dataset(name: str, room: Path = ROOM) -> Dataset:
     """The dataset of that name. Raises ConfigError."""
-    known(name, dataset_names(room), "dataset")
-    path = room / "datasets" / f"{name}.yaml"
+    files = yaml_files(room / "datasets")
+    path = files[known(name, files, "dataset")]
     found = read_yaml(path, Dataset)
     if found.name != name:
         raise ConfigError(f"{path}: name: is '{found.name}', must be the file's name '{name}'")
@@ -227,7 +212,7 @@ def read_dataset(name: str, room: Path = ROOM) -> Dataset:
 
 def read_datasets(room: Path = ROOM) -> dict[str, Dataset]:
     """All datasets by name. Raises ConfigError."""
-    return {name: read_dataset(name, room) for name in dataset_names(room)}
+    return {name: read_dataset(name, room) for name in yaml_files(room / "datasets")}
 
 
 class ProtocolSettings(Closed):
@@ -248,6 +233,5 @@ class ProtocolSettings(Closed):
 @cache
 def read_protocol(name: str, room: Path = ROOM) -> ProtocolSettings:
     """The protocol of that name. Raises ConfigError."""
-    names = [path.stem for path in yaml_files(room / "protocols")]
-    known(name, names, "protocol")
-    return read_yaml(room / "protocols" / f"{name}.yaml", ProtocolSettings)
+    files = yaml_files(room / "protocols")
+    return read_yaml(files[known(name, files, "protocol")], ProtocolSettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,16 +12,22 @@ HEADER = """\
 # For conda users; generated from pyproject.toml and requirements.lock by
 # `python -m workflows.config.environment`. The direct dependencies at their locked versions; two
 # packages of metric weights declare libraries that nothing here imports, which pip will add.
+name: codebook-benchmark
+channels:
+  - conda-forge
+dependencies:
+  - python=3.11
+  - pip
+  - pip:
 """
 
 
 def locked(lock: str) -> dict[str, list[str]]:
     """Package name -> its pins in the lock, with environment markers."""
     pins: dict[str, list[str]] = {}
-    for line in lock.splitlines():
-        if match := re.match(r"^([A-Za-z0-9._-]+)==([^ ]+)( ; .*?)? \\$", line):
-            pin = f"{match[1]}=={match[2]}{match[3] or ''}"
-            pins.setdefault(match[1], []).append(pin)
+    pattern = re.compile(r"^([\w.-]+)==([^ ]+)( ; .*?)? \\$", re.MULTILINE)
+    for name, version, marker in pattern.findall(lock):
+        pins.setdefault(name, []).append(f"{name}=={version}{marker}")
     return pins
 
 
@@ -34,11 +41,9 @@ def direct(pyproject: str) -> list[str]:
 def render(pyproject: str, lock: str) -> str:
     """The text of environment.yml."""
     pins = locked(lock)
-    lines = [
-        f"      - {pin!r}".replace("'", '"') for name in direct(pyproject) for pin in pins[name]
-    ]
-    head = "name: codebook-benchmark\nchannels:\n  - conda-forge\ndependencies:\n"
-    return HEADER + head + "  - python=3.11\n  - pip\n  - pip:\n" + "\n".join(lines) + "\n"
+    return HEADER + "".join(
+        f"      - {json.dumps(pin)}\n" for name in direct(pyproject) for pin in pins[name]
+    )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from workflows.config.names import (
     DIFFERENT,
@@ -17,15 +18,17 @@ from workflows.config.names import (
     Name,
     RoleName,
 )
+from workflows.config.reading import explain
 from workflows.config.settings import (
     AUTOENCODER,
     DIFFUSION,
     MethodName,
     NetworkName,
-    check_knobs,
+    Sweeps,
 )
 from workflows.errors import nearest
 from workflows.knobs import Closed
+from workflows.registry import DIFFUSIONS, METHODS
 
 SYMBOLS = {"codebook_size": "K", "code_dim": "D"}
 
@@ -49,11 +52,8 @@ class ExperimentRow(Closed):
         return dict(self.model_extra or {})
 
 
-class Sweep(Closed):
+class Sweep(Sweeps):
     """Every row is repeated for each value of one knob."""
-
-    codebook_size: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
-    code_dim: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Sweep:
@@ -87,41 +87,36 @@ class Experiment(Closed):
     rows: Annotated[list[ExperimentRow], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _of_one_stage(self) -> Experiment:
-        wrong = []
-        metrics = RECONSTRUCTION_METRICS if self.stage == 1 else SAMPLE_METRICS
-        wrong += [
-            f"metrics: {name} is not measured at stage {self.stage}; allowed: {', '.join(metrics)}"
-            for name in self.metrics
-            if name not in metrics
-        ]
-        if self.stage == 2:
-            generated = [role for role, about in ROLES.items() if about.generated]
-            wrong += [
-                f"roles: {role} is not generated; allowed: {', '.join(generated)}"
-                for role in self.roles
-                if role not in generated
-            ]
-            named = [key for key in ("sweep", "first_stages", "networks") if getattr(self, key)]
-            wrong += [f"{key}: does not go with stage 2" for key in named]
-        elif self.conditional:
-            wrong.append("conditional: goes with stage 2")
-        labels = [row.row for row in self.rows]
-        wrong += [
-            f"rows: there are two called '{label}'"
-            for label in dict.fromkeys(labels)
-            if labels.count(label) > 1
-        ]
+    def _fits_together(self) -> Experiment:
+        problems = list(self._problems())
         for row in self.rows:
-            wrong += [f"row '{row.row}': {problem}" for problem in self._problems(row)]
-        if wrong:
-            raise ValueError("; and ".join(wrong))
+            problems += [f"row '{row.row}': {problem}" for problem in self._problems_of(row)]
+        if problems:
+            raise ValueError("; and ".join(problems))
         return self
 
-    def _problems(self, row: ExperimentRow) -> Iterator[str]:
-        from workflows.registry import DIFFUSIONS, METHODS
+    def _problems(self) -> Iterator[str]:
+        metrics = RECONSTRUCTION_METRICS if self.stage == 1 else SAMPLE_METRICS
+        for name in self.metrics:
+            if name not in metrics:
+                allowed = ", ".join(metrics)
+                yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"
+        if self.stage == 1 and self.conditional:
+            yield "conditional: goes with stage 2"
+        if self.stage == 2:
+            generated = [role for role, about in ROLES.items() if about.generated]
+            for role in self.roles:
+                if role not in generated:
+                    yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
+            for key in ("sweep", "first_stages", "networks"):
+                if getattr(self, key):
+                    yield f"{key}: does not go with stage 2"
+        for label, count in Counter(row.row for row in self.rows).items():
+            if count > 1:
+                yield f"rows: there are two called '{label}'"
 
-        methods = METHODS if self.stage == 1 else DIFFUSIONS
+    def _problems_of(self, row: ExperimentRow) -> Iterator[str]:
+        methods: Mapping[str, Any] = METHODS if self.stage == 1 else DIFFUSIONS
         if row.method is None:
             if self.stage == 1:
                 yield "method: the key is missing"
@@ -129,27 +124,27 @@ class Experiment(Closed):
                 yield "a row of published numbers alone has no other keys"
             return
         if row.method not in methods:
-            yield f"method: '{row.method}' is unknown; {nearest(row.method, list(methods))}"
+            yield f"method: '{row.method}' is unknown; {nearest(row.method, methods)}"
             return
         latent = self.stage == 2 and DIFFUSIONS[row.method].latent
         if latent != (row.first_stage is not None):
             yield f"first_stage: method '{row.method}' {'needs one' if latent else 'takes none'}"
         try:
-            check_knobs(row.knobs, AUTOENCODER if self.stage == 1 else DIFFUSION)
-        except ValueError as error:
-            yield str(error)
+            (AUTOENCODER if self.stage == 1 else DIFFUSION).model_validate(row.knobs)
+        except ValidationError as error:
+            yield from explain(error)
 
-    def expanded(self, values: list[int] | None = None) -> Iterator[tuple[str, ExperimentRow]]:
+    def expanded(self, sweeps: Sweeps) -> Iterator[tuple[str, ExperimentRow]]:
         """Every row with its label, repeated for each value of the sweep.
 
-        values: in place of the experiment's own.
+        sweeps: values in place of the experiment's own.
         """
+        if self.sweep is None:
+            yield from ((row.row, row) for row in self.rows)
+            return
+        knob = self.sweep.knob
         for row in self.rows:
-            if self.sweep is None:
-                yield row.row, row
-                continue
-            knob = self.sweep.knob
-            for value in values or getattr(self.sweep, knob):
+            for value in getattr(sweeps, knob) or getattr(self.sweep, knob):
                 label = f"{row.row}, {SYMBOLS[knob]} = {value}"
                 yield label, row.model_copy(update={knob: value})
 
@@ -177,6 +172,8 @@ class Figures(Closed):
         return {"figures": content}
 
 
+# Kinds of claims that judge one pair of rows, or one row.
+HEADLINES = ("better", "at_least", "at_most")
 Kind = Literal["better", "at_least", "at_most", "steadier", "rises", "does_not_rise"]
 
 
@@ -206,18 +203,17 @@ class Claim(Closed):
     @model_validator(mode="after")
     def _fits_together(self) -> Claim:
         compares, bounded = self.kind in ("better", "steadier"), self.kind.startswith("at_")
-        if compares != bool(self.than):
-            raise ValueError(f"than: kind '{self.kind}' {'needs' if compares else 'takes no'} rows")
-        if bounded != (self.value is not None):
-            raise ValueError(
-                f"value: kind '{self.kind}' {'needs one' if bounded else 'takes none'}"
-            )
-        if self.kind != "steadier" and len(self.of) > 1:
-            raise ValueError(f"of: kind '{self.kind}' takes one row")
-        if self.kind == "better" and len(self.than) > 1:
-            raise ValueError("than: kind 'better' takes one row")
-        if self.headline and self.kind not in ("better", "at_least", "at_most"):
-            raise ValueError(f"headline: does not go with kind '{self.kind}'")
+        for wrong, problem in (
+            (compares and not self.than, "than: kind '{}' needs rows"),
+            (self.than and not compares, "than: kind '{}' takes no rows"),
+            (bounded and self.value is None, "value: kind '{}' needs one"),
+            (not bounded and self.value is not None, "value: kind '{}' takes none"),
+            (self.kind != "steadier" and len(self.of) > 1, "of: kind '{}' takes one row"),
+            (self.kind == "better" and len(self.than) > 1, "than: kind '{}' takes one row"),
+            (self.headline and self.kind not in HEADLINES, "headline: does not go with kind '{}'"),
+        ):
+            if wrong:
+                raise ValueError(problem.format(self.kind))
         return self
 
 

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from workflows.config.datasets import Dataset
+from workflows.config.datasets import ROOM, Dataset
 from workflows.config.experiments import Experiment, ExperimentRow
 from workflows.config.names import SAMPLES
 from workflows.config.reading import explain, read_yaml, yaml_files
-from workflows.config.settings import Budget, Defaults
-from workflows.errors import ConfigError, known, nearest
-from workflows.knobs import IDENTITY, Diffusion, Training, variant
-from workflows.registry import METHODS, NETWORKS, knobs_type, parse_knobs
+from workflows.config.settings import Budget, Defaults, Sweeps
+from workflows.errors import ConfigError, known
+from workflows.knobs import Diffusion, HasKnobs, Training, variant
+from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
+from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
-ROOM = Path(__file__).parents[1]
 # Models that do not know classes have neither guidance nor hidden classes.
 UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
+# Neighbours are looked for among the training images.
+FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training run.
+class Cell(HasKnobs):
+    """One training run. defaults: what stands for a knob that a finished run's record lacks.
 
-    id: `<dataset>/<method>/<variant>/seed<k>`. knobs: of the type that `registry.parse_knobs`
-    gives. defaults: what stands for a knob that a finished run's record lacks.
+    id: `<dataset>/<method>/<variant>/seed<k>`.
     """
 
     id: str
-    knobs: Any
+    knobs: Training | Diffusion
     defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @property
-    def dataset(self) -> str:
-        """The name of the dataset that the cell is trained on."""
-        return self.knobs.dataset
-
-    @property
-    def first_stage(self) -> str | None:
-        """Id of the cell whose latents a diffusion model diffuses; else None."""
-        return self.knobs.first_stage if isinstance(self.knobs, Diffusion) else None
-
-    @property
-    def stage(self) -> int:
-        """1: an autoencoder. 2: a diffusion model."""
-        return 2 if isinstance(self.knobs, Diffusion) else 1
 
 
 @dataclass(frozen=True)
@@ -94,10 +80,9 @@ class Grid:
         """The protocols that an autoencoder is measured in: those of the tables that show it, and
         the budget's for a first stage that no table shows.
         """
-        tables = {row.table for row in self.rows if row.cell == cell_id}
-        shown = [self.protocols_of(table) for table in tables]
-        wanted = shown or [list(self.budget.evaluation.protocols)]
-        return sorted({name for names in wanted for name in names})
+        tables = [self.protocols_of(row.table) for row in self.rows if row.cell == cell_id]
+        shown = {name for names in tables for name in names}
+        return sorted(shown or self.budget.evaluation.protocols)
 
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
@@ -105,21 +90,14 @@ class Grid:
         every: also those that the budget's shorter sweeps leave out, as for a table that the budget
         leaves out.
         """
-        experiment = self.tables[table]
-        values = (
-            None if every or table in self.budget.without else sweep_of(self.budget, experiment)
-        )
-        return [label for label, _ in experiment.expanded(values)]
-
-
-def sweep_of(budget: Budget, experiment: Experiment) -> list[int] | None:
-    """The values that a budget gives the sweep of an experiment in place of its own."""
-    return None if experiment.sweep is None else getattr(budget.sweeps, experiment.sweep.knob)
+        whole = every or table in self.budget.without
+        expanded = self.tables[table].expanded(Sweeps() if whole else self.budget.sweeps)
+        return [label for label, _ in expanded]
 
 
 def read_budgets(room: Path = ROOM) -> dict[str, Budget]:
     """Every budget by name, sorted. Raises ConfigError."""
-    return {file.stem: read_yaml(file, Budget) for file in yaml_files(room / "budgets")}
+    return {name: read_yaml(file, Budget) for name, file in yaml_files(room / "budgets").items()}
 
 
 def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -> Grid:
@@ -127,17 +105,17 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
 
     Raises ConfigError naming the file, the key and what is allowed.
     """
-    known(budget, [file.stem for file in yaml_files(room / "budgets")], "config: budget")
-    file = room / "budgets" / f"{budget}.yaml"
+    files = yaml_files(room / "budgets")
+    file = files[known(budget, files, "config: budget")]
     settings = read_yaml(file, Budget)
     defaults = read_yaml(room / "defaults.yaml", Defaults)
-    tables = {path.stem: read_yaml(path, Experiment) for path in yaml_files(room / "experiments")}
-    _check_names(budget, tables, room)
+    experiments = yaml_files(room / "experiments").items()
+    tables = {name: read_yaml(path, Experiment) for name, path in experiments}
     _check_budget(settings, file, tables, datasets)
     maker = _Maker(settings, defaults, datasets, file, room)
     rows: list[Row] = []
     cells: dict[str, Cell] = {}
-    for row, made in _made(maker, tables):
+    for row, made in maker.rows(tables):
         rows.append(row)
         for cell in made:
             if cells.setdefault(cell.id, cell) != cell:
@@ -151,27 +129,6 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
-def _made(
-    maker: _Maker, tables: Mapping[str, Experiment]
-) -> Iterator[tuple[Row, tuple[Cell, ...]]]:
-    """Every row on each of its datasets and seeds, with its cell and that cell's first stage."""
-    budget = maker.budget
-    for table, experiment in tables.items():
-        if table in budget.without:
-            continue
-        for role in experiment.roles:
-            if budget.roles[role] is None:
-                continue
-            for label, row in experiment.expanded(sweep_of(budget, experiment)):
-                if row.method is None:
-                    continue
-                where = f"{maker.room / 'experiments' / table}.yaml: row '{label}'"
-                for seed in budget.seeds_of(table, role):
-                    make = maker.autoencoder if experiment.stage == 1 else maker.diffusion
-                    cells = make(experiment, role, row, seed, where)
-                    yield Row(table, label, role, cells[0].id), cells
-
-
 @dataclass(frozen=True)
 class _Maker:
     """Makes the cells of rows. file: the budget's. room: the folder of all configuration."""
@@ -182,107 +139,86 @@ class _Maker:
     file: Path
     room: Path
 
-    def autoencoder(
-        self, experiment: Experiment, role: str, row: ExperimentRow, seed: int, where: str
-    ) -> tuple[Cell, ...]:
-        """The cell of a row of stage 1."""
-        asked = row.knobs
+    def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[Row, list[Cell]]]:
+        """Every row on each of its datasets and seeds, with its cell and the cell's first stage."""
+        for table, experiment in tables.items():
+            roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
+            expanded = experiment.expanded(self.budget.sweeps)
+            for role, (label, row) in product(roles, expanded):
+                if row.method is None or table in self.budget.without:
+                    continue
+                make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
+                where = f"{self.room / 'experiments' / table}.yaml: row '{label}' ({row.method})"
+                for seed in self.budget.seeds_of(table, role):
+                    try:
+                        cells = make(experiment, role, row, seed)
+                    except ValidationError as error:
+                        lines = explain(error, f"{where} at {self.file}")
+                        raise ConfigError("\n".join(lines)) from None
+                    except ValueError as error:
+                        raise ConfigError(f"{where}: {error}") from None
+                    yield Row(table, label, role, cells[0].id), cells
+
+    def _of_stage_1(
+        self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
+    ) -> list[Cell]:
+        method, asked = str(row.method), row.knobs
         if role in experiment.networks:
             asked["network"] = experiment.networks[role]
         if experiment.first_stages:
-            asked |= self.budget.generation.of_first_stage(role, str(row.method))
-        return (self._autoencoder(str(row.method), role, asked, seed, where),)
+            asked |= self.budget.generation.of_first_stage(role, method)
+        return [self._autoencoder(method, role, asked, seed)]
 
-    def diffusion(
-        self, experiment: Experiment, role: str, row: ExperimentRow, seed: int, where: str
-    ) -> tuple[Cell, ...]:
-        """The cell of a row of stage 2, and that of its first stage."""
-        dataset, method = self._dataset(role), str(row.method)
-        asked = row.knobs
+    def _of_stage_2(
+        self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
+    ) -> list[Cell]:
+        dataset, file = self._dataset(role)
+        method, asked = str(row.method), row.knobs
         if role in experiment.conditional:
             asked["conditional"] = True
         lacking = self.defaults.of_diffusion(method)
         start = {**lacking, **self.budget.generation.of_diffusion(role, method)}
-        conditional = {**start, **asked}["conditional"]
-        if conditional and dataset.classes is None:
-            raise ConfigError(
-                f"{where}: conditional: dataset '{dataset.name}' has no classes to ask for"
-            )
-        if not conditional:
+        if not {**start, **asked}["conditional"]:
             start |= UNCONDITIONAL
-        first: tuple[Cell, ...] = ()
+        elif dataset.classes is None:
+            raise ValueError(f"conditional: {file}: classes: the dataset has none to ask for")
+        if dataset.trained < FEWEST_TRAINED:
+            raise ValueError(
+                f"{file}: images.train: {dataset.images.train} leaves {dataset.trained} to train "
+                f"on, and the metrics of samples need {FEWEST_TRAINED} or more"
+            )
+        first = []
         if row.first_stage is not None:
             below = self.budget.generation.of_first_stage(role, row.first_stage)
-            first = (self._autoencoder(row.first_stage, role, below, seed, where),)
-        identity = {
-            "dataset": dataset.name,
-            "method": method,
-            "seed": seed,
-            "first_stage": first[0].id if first else None,
-        }
-        own = variant({**start, **asked}, start)
-        name = own if not first else _behind(first[0], own)
-        knobs = self._parse({**identity, **start, **asked}, where)
-        return (Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs, lacking), *first)
-
-    def _autoencoder(
-        self, method: str, role: str, asked: Mapping[str, Any], seed: int, where: str
-    ) -> Cell:
-        dataset = self._dataset(role)
-        start, lacking = self._start(method, role, asked)
+            first = [self._autoencoder(row.first_stage, role, below, seed)]
+        name = variant({**start, **asked}, start)
+        name = _behind(first[0], name) if first else name
         identity = {"dataset": dataset.name, "method": method, "seed": seed}
-        wanted = {**start, **asked}
-        taken = self._taken(method, wanted, asked, where)
-        knobs = self._parse({**identity, **{name: wanted[name] for name in taken}}, where)
-        _check_size(knobs, dataset, where)
-        shown = variant({name: wanted[name] for name in taken}, start)
-        return Cell(f"{dataset.name}/{method}/{shown}/seed{seed}", knobs, lacking)
+        identity["first_stage"] = first[0].id if first else None
+        knobs = parse_knobs({**identity, **start, **asked})
+        return [Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs, lacking), *first]
 
-    def _start(
-        self, method: str, role: str, asked: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What a row starts from at this budget, and at none."""
-        of_method = self.defaults.methods.get(method, {})
-        settings = {**of_method, **self.budget.of_role(role)}
-        network = asked.get("network", settings.get("network", "convnet"))
-        channels = self._dataset(role).channels
-        lacking = self.defaults.of_autoencoder(method, network, channels)
-        lacking["network"] = of_method.get("network", lacking["network"])
-        start = {
-            **lacking,
-            **self.budget.network_knobs.get(network, {}),
-            **of_method,
-            **self.budget.of_role(role),
-        }
-        return start, lacking
+    def _autoencoder(self, method: str, role: str, asked: Mapping[str, Any], seed: int) -> Cell:
+        dataset, file = self._dataset(role)
+        own = {**self.defaults.methods.get(method, {}), **self.budget.of_role(role)}
+        network = {**self.defaults.knobs, **own, **asked}["network"]
+        lacking = self.defaults.of_autoencoder(method, network, dataset.channels)
+        start = {**lacking, **self.budget.network_knobs.get(network, {}), **own}
+        # Of what is set for all methods a cell has what its method takes. What a row asks for
+        # beside that is refused, because it would change nothing.
+        takes = {*knobs_type(method, network).model_fields, *asked}
+        wanted = {name: value for name, value in {**start, **asked}.items() if name in takes}
+        identity = {"dataset": dataset.name, "method": method, "seed": seed}
+        knobs = parse_knobs({**identity, **wanted})
+        misfit = NETWORKS[network].misfit(knobs, dataset.image_size)
+        if misfit:
+            raise ValueError(f"{file}: image_size: {dataset.image_size} {misfit}")
+        return Cell(f"{dataset.name}/{method}/{variant(wanted, start)}/seed{seed}", knobs, lacking)
 
-    def _taken(
-        self, method: str, wanted: Mapping[str, Any], asked: Mapping[str, Any], where: str
-    ) -> list[str]:
-        """The knobs that a cell has. A knob that its method does not take would change nothing."""
-        network = wanted["network"]
-        if network not in METHODS[method].networks:
-            raise ConfigError(
-                f"{where}: network: method '{method}' does not run in '{network}'; allowed: "
-                f"{', '.join(METHODS[method].networks)}"
-            )
-        takes = [name for name in knobs_type(method, network).model_fields if name not in IDENTITY]
-        for name in asked:
-            if name not in takes:
-                raise ConfigError(
-                    f"{where}: {name}: method '{method}' in network '{network}' does not take it; "
-                    f"{nearest(name, sorted(takes))}"
-                )
-        return [name for name in takes if name in wanted]
-
-    def _parse(self, content: Mapping[str, Any], where: str) -> Any:
-        try:
-            return parse_knobs(content)
-        except ValidationError as error:
-            raise ConfigError("\n".join(explain(error, f"{where} at {self.file}"))) from None
-
-    def _dataset(self, role: str) -> Dataset:
-        return self.datasets[str(self.budget.roles[role])]
+    def _dataset(self, role: str) -> tuple[Dataset, Path]:
+        """The dataset of a role, and its file."""
+        name = str(self.budget.roles[role])
+        return self.datasets[name], self.room / "datasets" / f"{name}.yaml"
 
 
 def _behind(first: Cell, own: str) -> str:
@@ -294,30 +230,8 @@ def _behind(first: Cell, own: str) -> str:
     return name if own == "default" else f"{name}+{own}"
 
 
-def _check_size(knobs: Training, dataset: Dataset, where: str) -> None:
-    misfit = NETWORKS[knobs.network].misfit(knobs, dataset.image_size)
-    if misfit:
-        raise ConfigError(f"{where}: dataset '{dataset.name}': {misfit}")
-
-
-def _check_names(budget: str, tables: Mapping[str, Experiment], room: Path) -> None:
-    """Names of files are parts of paths and targets."""
-    if not re.fullmatch("[A-Za-z0-9_-]+", budget):
-        raise ConfigError(
-            f"{room / 'budgets' / budget}.yaml: a budget's name has letters, digits, _ and - only"
-        )
-    for table in tables:
-        if not re.fullmatch("[a-z0-9_]+", table):
-            raise ConfigError(
-                f"{room / 'experiments' / table}.yaml: a table's name has a to z, 0 to 9 and _ only"
-            )
-
-
 def _check_budget(
-    budget: Budget,
-    file: Path,
-    tables: Mapping[str, Experiment],
-    datasets: Mapping[str, Dataset],
+    budget: Budget, file: Path, tables: Mapping[str, Experiment], datasets: Mapping[str, Dataset]
 ) -> None:
     """Refuse names of tables and datasets that there are not, and a dataset twice in a table."""
     groups = {

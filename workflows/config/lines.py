@@ -94,7 +94,9 @@ class Metric(CsvLine):
 
 
 class Log(CsvLine):
-    """One record of an autoencoder's training, in a cell's log.csv; epochs count in fractions."""
+    """One record of an autoencoder's training, in a cell's log.csv. Epochs count in fractions;
+    usage and perplexity are over the first 500 validation images.
+    """
 
     KEY = ("step",)
 
@@ -130,17 +132,19 @@ class Progress(CsvLine):
     FID: float
 
 
-class Curve(CsvLine):
-    """One record of a cell's training, collected.
+class OfCell(CsvLine):
+    """A line of the records of a cell, collected."""
 
-    Usage and perplexity are over the first 500 validation images. A diffusion model has no
-    reconstruction and no codes, but at some epochs the Fréchet distance of a few samples; epoch 0
-    is noise, decoded.
+    cell: CellId
+
+
+class Curve(OfCell):
+    """One record of a training, collected. A diffusion model has no reconstruction and no codes,
+    but at some epochs the Fréchet distance of a few samples; epoch 0 is noise, decoded.
     """
 
     KEY = ("cell", "step")
 
-    cell: CellId
     epoch: Positive
     step: Count
     loss: float | None
@@ -155,20 +159,16 @@ class Curve(CsvLine):
 class CodeCount(CsvLine):
     """How often the test split hit one code, in a cell's codes.csv."""
 
-    KEY = ("code",)
+    KEY: ClassVar[tuple[str, ...]] = ("code",)
 
     code: Count
     count: Count
 
 
-class Codes(CsvLine):
-    """How often the test split hit one code of a cell, collected."""
+class Codes(CodeCount, OfCell):
+    """The same, collected."""
 
     KEY = ("cell", "code")
-
-    cell: CellId
-    code: Count
-    count: Count
 
 
 class Published(CsvLine):
@@ -217,31 +217,25 @@ def read_csv(path: Path, kind: type[CsvLine]) -> pd.DataFrame:
     Columns of text keep the digits of the source; an empty cell is an empty string in a column of
     text and NaN in a column of numbers. Raises ConfigError naming the file and the line.
     """
-    columns = list(kind.model_fields)
-    lines = _split(path, columns)
     texts = {name for name, field in kind.model_fields.items() if _is_text(field.annotation)}
     found: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(lines, 2):
-        values = {name: value or (value if name in texts else None) for name, value in line.items()}
+    for number, line in enumerate(_split(path, list(kind.model_fields)), 2):
+        where = f"{path}: line {number}"
         try:
-            kind.model_validate(values)
+            kind.model_validate({k: v or (v if k in texts else None) for k, v in line.items()})
         except ValidationError as error:
-            raise ConfigError(explain(error, f"{path}: line {number}")[0]) from None
+            raise ConfigError(explain(error, where)[0]) from None
         for name in line.keys() - texts:
             if line[name] and not _is_number(line[name]):
-                raise ConfigError(
-                    f"{path}: line {number}: {name}: '{line[name][:60]}' is no number of 64 bits"
-                )
+                raise ConfigError(f"{where}: {name}: '{line[name][:60]}' is no number of 64 bits")
         first = found.setdefault(tuple(line[name] for name in kind.KEY), number)
         if first != number:
-            raise ConfigError(
-                f"{path}: line {number}: repeats line {first}; {', '.join(kind.KEY)} must differ"
-            )
+            raise ConfigError(f"{where}: repeats line {first}; {', '.join(kind.KEY)} must differ")
     return pd.read_csv(
         path,
         dtype=dict.fromkeys(texts, str),
         keep_default_na=False,
-        na_values={name: [""] for name in columns if name not in texts},
+        na_values={name: [""] for name in kind.model_fields if name not in texts},
     )
 
 
@@ -269,9 +263,8 @@ def _split(path: Path, columns: list[str]) -> list[dict[str, str]]:
     except csv.Error as error:
         raise ConfigError(f"{path}: not a CSV ({error})") from None
     if heading != columns:
-        raise ConfigError(
-            f"{path}: columns are {', '.join(heading)}; expected {', '.join(columns)}"
-        )
+        named = ", ".join(heading)
+        raise ConfigError(f"{path}: columns are {named}; expected {', '.join(columns)}")
     for number, line in enumerate(lines, 2):
         if len(line) != len(columns):
             raise ConfigError(f"{path}: line {number}: {len(line)} values, must be {len(columns)}")

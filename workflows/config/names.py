@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -53,13 +54,12 @@ Protocol = Literal["exact", "as_published"]
 SAMPLES = "samples"
 
 
-def one_of(allowed: Any, what: str) -> BeforeValidator:
-    """A validator of a name. allowed: the names, or a function that returns them."""
+def one_of(allowed: Collection[str], what: str) -> BeforeValidator:
+    """A validator of a name."""
 
     def check(name: Any) -> Any:
-        names = list(allowed() if callable(allowed) else allowed)
-        if name not in names:
-            raise ValueError(f"{what} '{name}' is unknown; {nearest(str(name), names)}")
+        if name not in list(allowed):
+            raise ValueError(f"{what} '{name}' is unknown; {nearest(str(name), allowed)}")
         return name
 
     return BeforeValidator(check)

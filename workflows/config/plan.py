@@ -1,6 +1,4 @@
-"""What a budget's tables show: one type, written by a step and read back by all that collect, judge
-and render.
-"""
+"""What a budget's tables show, written by a step and read back by all that collect and render."""
 
 from __future__ import annotations
 
@@ -8,16 +6,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from workflows.config.experiments import Claim, Figure
 from workflows.config.reading import read_json
 from workflows.errors import ConfigError, known
-from workflows.knobs import Closed, Diffusion
+from workflows.knobs import Closed, Diffusion, HasKnobs, Training
 from workflows.registry import parse_knobs
 
 # Training or a type of a method that is derived from it, or Diffusion.
-Knobs = Annotated[Any, BeforeValidator(parse_knobs)]
+Knobs = Annotated[SerializeAsAny[Training | Diffusion], BeforeValidator(parse_knobs)]
 # Published results on the same photographs at another size: beside ours, never subtracted.
 OTHER_SIZE = {"ffhq_64": "ffhq"}
 # Datasets that a budget's own may stand in for, or that publications used.
@@ -63,7 +61,7 @@ class PlannedEvaluation(Closed):
     sampling_versions: dict[str, int] = {}
 
 
-class PlannedCell(Closed):
+class PlannedCell(HasKnobs, Closed):
     """One run.
 
     defaults: what stands for a knob that a record lacks. missing: what to do, if this machine has
@@ -79,16 +77,6 @@ class PlannedCell(Closed):
     images: int
     filmed: bool
     evaluation: PlannedEvaluation
-
-    @property
-    def stage(self) -> int:
-        """1: an autoencoder. 2: a diffusion model."""
-        return 2 if isinstance(self.knobs, Diffusion) else 1
-
-    @property
-    def first_stage(self) -> str | None:
-        """Id of the cell whose latents a diffusion model diffuses; else None."""
-        return self.knobs.first_stage if isinstance(self.knobs, Diffusion) else None
 
 
 class PlannedRow(Closed):
@@ -116,11 +104,14 @@ class PlannedTable(Closed):
 
 
 class PlannedDataset(Closed):
-    """images: to train on."""
+    """images: to train on. too_small_for: metric -> the pixels a side that it needs, of those that
+    cannot be measured on images as small as these.
+    """
 
     title: str
     stand_in_for: str | None
     images: int
+    too_small_for: dict[str, int] = {}
 
 
 class PlannedClaim(Closed):
@@ -142,12 +133,10 @@ class Absent(Closed):
 
 
 class Plan(Closed):
-    """plan.json of a budget.
+    """plan.json of a budget. rows: in the order of the experiment files.
 
-    results: the folder of the budget's results. rows: in the order of the experiment files. roles:
-    role -> dataset, the paper's where the budget has none. reference_images: training images that
-    samples are compared with, None for all. progress_samples: so many samples are looked at during
-    a training.
+    roles: role -> dataset, the paper's where the budget has none. reference_images: training images
+    that samples are compared with, None for all.
     """
 
     budget: str
@@ -171,15 +160,14 @@ class Plan(Closed):
                 raise ValueError(f"rows.{number}: its cell or its table is not in the plan")
         return self
 
-    def knobs(self, cell: str) -> Any:
+    def knobs(self, cell: str) -> Training | Diffusion:
         """The settings of a cell."""
         return self.cells[cell].knobs
 
     @property
     def missing(self) -> dict[str, str]:
         """Dataset -> what to do, of those that the machine has not got."""
-        cells = self.cells.values()
-        return {cell.knobs.dataset: cell.missing for cell in cells if cell.missing}
+        return {cell.dataset: cell.missing for cell in self.cells.values() if cell.missing}
 
     def spec(self, cell: str) -> Spec:
         """What the training step of a cell is told."""
@@ -199,13 +187,13 @@ class Plan(Closed):
 
     def datasets_of(self, table: str) -> list[str]:
         """Datasets of a table, in the order of its rows."""
-        return list(dict.fromkeys(self.knobs(line.cell).dataset for line in self.lines_of(table)))
+        return list(dict.fromkeys(self.cells[line.cell].dataset for line in self.lines_of(table)))
 
     def rows_of(self, table: str, dataset: str) -> dict[str, list[str]]:
         """Row -> its cells (one a seed) on a dataset, in order."""
         found: dict[str, list[str]] = {}
         for line in self.lines_of(table):
-            if self.knobs(line.cell).dataset == dataset:
+            if self.cells[line.cell].dataset == dataset:
                 found.setdefault(line.row, []).append(line.cell)
         return found
 
@@ -225,6 +213,12 @@ class Plan(Closed):
         if real is None and dataset in self.datasets:
             real = self.datasets[dataset].stand_in_for
         return None if real == dataset else real
+
+    def too_small(self, table: str, dataset: str) -> list[str]:
+        """A sentence for each metric of a table that a dataset's images are too small for."""
+        about, metrics = self.datasets.get(dataset), self.tables[table].metrics
+        needed = about.too_small_for if about else {}
+        return [f"{one} needs images of {needed[one]} pixels" for one in metrics if one in needed]
 
     def title_of(self, dataset: str) -> str:
         """The title of a dataset, which need not be part of this plan."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from workflows.config.datasets import Dataset, read_protocol
-from workflows.config.experiments import Claim, Claims, Experiment, Figures
-from workflows.config.grid import ROOM, Cell, Grid, read_budgets
+from workflows.config.datasets import ROOM, Dataset, read_protocol
+from workflows.config.experiments import HEADLINES, Claims, Figures
+from workflows.config.grid import Cell, Grid, read_budgets
 from workflows.config.names import ROLES, SAMPLES
 from workflows.config.plan import (
     Absent,
@@ -21,10 +21,10 @@ from workflows.config.plan import (
 )
 from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
-from workflows.errors import ConfigError, nearest
+from workflows.errors import ConfigError, known, nearest
 from workflows.knobs import Diffusion, Sampling
-from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
-from workflows.registry import sampling_versions, training_versions
+from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.registry import SAMPLING, training_versions
 
 STANDINGS = ("stated", "inferred", "control", "others")
 
@@ -56,11 +56,7 @@ def make_plan(
         rows=[PlannedRow(table=row.table, row=row.row, cell=row.cell) for row in grid.rows],
         tables={name: _table(grid, name, datasets, budgets) for name in grid.tables},
         datasets={
-            name: PlannedDataset(
-                title=datasets[name].title,
-                stand_in_for=datasets[name].stand_in_for,
-                images=datasets[name].trained,
-            )
+            name: _dataset(datasets[name])
             for name in sorted({cell.dataset for cell in grid.cells.values()})
         },
         figures={name: one for name, one in figures.items() if one.table in grid.tables},
@@ -72,53 +68,60 @@ def make_plan(
     )
 
 
+def _dataset(dataset: Dataset) -> PlannedDataset:
+    return PlannedDataset(
+        title=dataset.title,
+        stand_in_for=dataset.stand_in_for,
+        images=dataset.trained,
+        too_small_for={
+            metric: pixels
+            for metric, pixels in FEWEST_PIXELS.items()
+            if dataset.image_size < pixels
+        },
+    )
+
+
 def _cell(
     grid: Grid, cell: Cell, datasets: Mapping[str, Dataset], missing: Mapping[str, str], folder: str
 ) -> PlannedCell:
-    names = type(cell.knobs).model_fields
+    fields = type(cell.knobs).model_fields
+    # A knob that came later than a record has its default.
+    defaults = {name: about.default for name, about in fields.items() if not about.is_required()}
+    defaults |= {name: value for name, value in cell.defaults.items() if name in fields}
     images = datasets[cell.dataset].trained
     return PlannedCell(
         folder=folder,
         knobs=cell.knobs,
-        # A knob that came later than a record has its default.
-        defaults={
-            **{name: about.default for name, about in names.items() if not about.is_required()},
-            **{name: value for name, value in cell.defaults.items() if name in names},
-        },
+        defaults=defaults,
         missing=missing.get(cell.dataset),
         versions=training_versions(cell.knobs),
         # Never those for validation, whatever the array holds.
         images=min(cell.knobs.train_images or images, images),
-        filmed=filmed(cell),
+        # Where its codevectors are points of the plane.
+        filmed=getattr(cell.knobs, "code_dim", None) == 2,
         evaluation=_evaluation(grid, cell, images),
     )
 
 
-def filmed(cell: Cell) -> bool:
-    """Whether a cell's training is filmed: where its codevectors are points of the plane."""
-    return getattr(cell.knobs, "code_dim", None) == 2
-
-
 def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
+    settings, generation = grid.budget.evaluation, grid.budget.generation
     names = grid.protocols(cell.id) if cell.stage == 1 else [SAMPLES]
-    metrics = OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES
-    versions = {**metrics, **{name: read_protocol(name).version for name in names}}
+    versions = {**(OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES)}
+    versions |= {name: read_protocol(name).version for name in names}
     if not isinstance(cell.knobs, Diffusion):
-        settings = grid.budget.evaluation
         return PlannedEvaluation(
             protocols=names,
             versions=versions,
             fid_images=settings.fid_images or 0,
             lpips_images=settings.lpips_images or 0,
         )
-    generation = grid.budget.generation
     return PlannedEvaluation(
         protocols=names,
         versions=versions,
         reference_images=min(generation.reference_images or images, images),
         progress_samples=generation.progress_samples,
         sampling={name: getattr(cell.knobs, name) for name in Sampling.model_fields},
-        sampling_versions=sampling_versions(),
+        sampling_versions={"sampling": SAMPLING},
     )
 
 
@@ -140,21 +143,21 @@ def _table(
             if (dataset := grid.budget.roles[role]) is not None and not ROLES[role].own
         },
         # Other budgets may have longer sweeps, or other datasets.
-        published_rows=_once(grid.labels(name, every=True), grid.labels(name)),
+        published_rows=_once([*grid.labels(name, every=True), *grid.labels(name)]),
         published_datasets=_once(
-            [ROLES[role].paper for role in experiment.roles],
-            [
+            [ROLES[role].paper for role in experiment.roles]
+            + [
                 datasets[used].stand_in_for or used
                 for role in experiment.roles
-                for used in _datasets_of(role, budgets)
-                if ROLES[role].own
-            ],
+                for budget in budgets.values()
+                if ROLES[role].own and (used := budget.roles[role]) is not None
+            ]
         ),
     )
 
 
-def _datasets_of(role: str, budgets: Mapping[str, Budget]) -> list[str]:
-    return [name for budget in budgets.values() if (name := budget.roles[role]) is not None]
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:
@@ -176,12 +179,8 @@ def _elsewhere(what: str, budgets: list[str]) -> str:
         return "not at this budget"
     if len(budgets) == 1:
         return f"not at this budget; budget {budgets[0]} has {what}"
-    some = f"{', '.join(budgets[:-1])} and {budgets[-1]}"
-    return f"not at this budget; budgets {some} have {what}"
-
-
-def _once(*lists: list[str]) -> list[str]:
-    return list(dict.fromkeys(name for names in lists for name in names))
+    *others, last = budgets
+    return f"not at this budget; budgets {', '.join(others)} and {last} have {what}"
 
 
 def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
@@ -189,48 +188,35 @@ def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
 
     Raises ConfigError for a claim twice and for an unknown table, row, role or metric of a claim.
     """
-    found: list[PlannedClaim] = []
-    for path in yaml_files(room / "claims"):
+    found: dict[str, PlannedClaim] = {}
+    for path in yaml_files(room / "claims").values():
         content = read_yaml(path, Claims)
-        if content.table not in grid.tables:
-            raise ConfigError(
-                f"{path}: table: '{content.table}' is unknown; "
-                f"{nearest(content.table, list(grid.tables))}"
-            )
+        experiment = grid.tables[known(content.table, grid.tables, f"{path}: table:")]
         for claim in content.claims:
             where = f"{path}: claim '{claim.id}'"
-            if claim.id in {other.about.id for other in found}:
+            if claim.id in found:
                 raise ConfigError(f"{where}: there are two of that id")
-            _check_claim(claim, grid.tables[content.table], where)
-            of, than = (
-                _rows(names, grid, content.table, f"{where}: {key}")
-                for key, names in (("of", claim.of), ("than", claim.than))
-            )
-            _check_rows(claim, of, than, where)
-            found.append(PlannedClaim(about=claim, table=content.table, of=of, than=than))
-    return sorted(
-        found, key=lambda one: (not one.about.headline, STANDINGS.index(one.about.standing))
-    )
-
-
-def _check_claim(claim: Claim, experiment: Experiment, where: str) -> None:
-    for key in ("roles", "metrics"):
-        for name in getattr(claim, key):
-            if name not in getattr(experiment, key):
-                allowed = ", ".join(getattr(experiment, key))
-                raise ConfigError(f"{where}: {key}: the table lacks '{name}'; allowed: {allowed}")
-
-
-def _check_rows(claim: Claim, of: list[str], than: list[str], where: str) -> None:
-    """A sweep named by its row has many rows, of which a comparison would take the first."""
-    if claim.kind in ("better", "at_least", "at_most"):
-        for key, rows in (("of", of), ("than", than)):
-            if len(rows) > 1:
+            for key in ("roles", "metrics"):
+                allowed = getattr(experiment, key)
+                for name in getattr(claim, key):
+                    known(name, allowed, f"{where}: {key}:")
+            of = _rows(claim.of, grid, content.table, f"{where}: of")
+            than = _rows(claim.than, grid, content.table, f"{where}: than")
+            # A sweep named by its row has many rows, of which a comparison would take the first.
+            for key, rows in (("of", of), ("than", than)):
+                if claim.kind in HEADLINES and len(rows) > 1:
+                    raise ConfigError(
+                        f"{where}: {key}: {len(rows)} rows have that name, {claim.kind} needs one"
+                    )
+            if claim.kind in ("rises", "does_not_rise") and of == claim.of:
                 raise ConfigError(
-                    f"{where}: {key}: {len(rows)} rows have that name, {claim.kind} needs one"
+                    f"{where}: of: '{of[0]}' is no row of a sweep; {claim.kind} needs one"
                 )
-    if claim.kind in ("rises", "does_not_rise") and of == claim.of:
-        raise ConfigError(f"{where}: of: '{of[0]}' is no row of a sweep; {claim.kind} needs one")
+            found[claim.id] = PlannedClaim(about=claim, table=content.table, of=of, than=than)
+    return sorted(
+        found.values(),
+        key=lambda one: (not one.about.headline, STANDINGS.index(one.about.standing)),
+    )
 
 
 def _rows(names: list[str], grid: Grid, table: str, where: str) -> list[str]:

@@ -27,11 +27,15 @@ def read_yaml(path: Path, kind: type[Kind]) -> Kind:
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:
     """Read a JSON file. Raises ConfigError with a line for everything that is wrong in it."""
+    return parse(from_json(read_text(path), str(path)), kind, str(path))
+
+
+def from_json(text: str, where: str) -> Any:
+    """What a JSON text holds. where: what the message begins with. Raises ConfigError."""
     try:
-        content = json.loads(read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not JSON ({error})") from None
-    return parse(content, kind, str(path))
+        raise ConfigError(f"{where}: not JSON ({error})") from None
 
 
 def parse(content: Any, kind: type[Kind], where: str) -> Kind:
@@ -44,21 +48,14 @@ def parse(content: Any, kind: type[Kind], where: str) -> Kind:
         raise ConfigError("\n".join(explain(error, where))) from None
 
 
-def explain(error: ValidationError, where: str) -> list[str]:
-    """A line for each thing that is wrong."""
+def explain(error: ValidationError, where: str = "") -> list[str]:
+    """A line for each thing that is wrong. where: what each begins with."""
     lines = []
     for wrong in error.errors(include_url=False):
-        keys = [str(part) for part in wrong["loc"] if str(part).isidentifier() or _named(part)]
-        at = f"{'.'.join(keys)}: " if keys else ""
-        line = f"{where}: {at}{_problem(wrong)}"
-        if line not in lines:
-            lines.append(line)
-    return lines
-
-
-def _named(part: Any) -> bool:
-    """Whether a part of a place is a key or a number, not the name of a type of pydantic's."""
-    return isinstance(part, int) or not re.search(r"[\[\]() ]", part)
+        # Not the names of types, with brackets, that pydantic puts between keys.
+        keys = [str(part) for part in wrong["loc"] if not re.search(r"[\[\]() ]", str(part))]
+        lines.append(": ".join(filter(None, (where, ".".join(keys), _problem(wrong)))))
+    return list(dict.fromkeys(lines))
 
 
 def _problem(wrong: Any) -> str:
@@ -74,9 +71,37 @@ def _problem(wrong: Any) -> str:
     return message
 
 
-def yaml_files(folder: Path) -> list[Path]:
-    """The YAML files in a folder, sorted, without hidden ones such as an editor's `.#my.yaml`."""
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+# Folder of configuration -> what its files may be called; results, logs and pages bear these names.
+NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
+# Folder of configuration -> names that would collide with what a run writes or reads elsewhere.
+RESERVED = {
+    "budgets": {
+        "published": "results/published",
+        "prepare": "logs/prepare",
+        "reference": "logs/reference",
+        "datasets": ".cache/due/datasets",
+        "weights": ".cache/due/weights",
+    },
+    "datasets": {
+        "plan": ".cache/due/<budget>/plan",
+        "collected": ".cache/due/<budget>/collected",
+    },
+}
+
+
+def yaml_files(folder: Path) -> dict[str, Path]:
+    """Name -> YAML file of a folder, sorted, without hidden ones such as an editor's `.#my.yaml`.
+
+    Raises ConfigError for a name that cannot be part of a path, or that is taken.
+    """
+    pattern, taken = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, {})
+    files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.name[0] != "."}
+    for name, path in files.items():
+        if not re.fullmatch(pattern, name):
+            raise ConfigError(f"{path}: name: '{name}' is not allowed; allowed: {pattern}")
+        if name in taken:
+            raise ConfigError(f"{path}: name: '{name}' is taken by {taken[name]}; rename the file")
+    return files
 
 
 def read_text(path: Path) -> str:

@@ -32,14 +32,12 @@ class Record(BaseModel):
 
 
 class TrainRecord(Record):
-    """train.json.
+    """train.json. epochs, steps: how far it came, of planned_steps. images: that it was trained on.
 
-    knobs: those of the cell, of a diffusion model without those of sampling. epochs, steps: how far
-    it came, of planned_steps. images: how many it was trained on. parameters: how many its model
-    has. versions: part of the training -> its version. channels: of the images, of an autoencoder.
-    shape, classes: of a diffusion model's points, and of their dataset.
-    features: metric network that was part of what was minimised -> SHA-256 of its weights.
-    first_stage: SHA-256 of the model whose latents were diffused.
+    knobs: those of the cell, of a diffusion model without those of sampling. versions: part of the
+    training -> its version. channels: of an autoencoder's images. shape, classes: of a diffusion
+    model's points and dataset. features: metric network that was part of what was minimised ->
+    SHA-256 of its weights. first_stage: SHA-256 of the model whose latents were diffused.
     """
 
     status: Literal["finished", "diverged"]
@@ -83,11 +81,9 @@ class SamplingRecord(Record):
 
 
 class EvaluationRecord(Record):
-    """evaluation.json.
+    """evaluation.json. status, message: whether the values are finite, and which are not.
 
-    status, message: whether the values are finite, and which are not; evaluations of the first
-    releases have neither, because they failed where a value was not finite. features: metric
-    network -> SHA-256 of its weights. files: file of the cell -> SHA-256.
+    features: metric network -> SHA-256 of its weights. files: file of the cell -> SHA-256.
     dataset_sha256: of the images that were compared with.
     """
 

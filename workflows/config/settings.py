@@ -5,14 +5,21 @@ A value is checked where it is written, so that a message names that file and no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetPydanticSchema,
+    create_model,
+    model_validator,
+)
 
 from workflows.config.names import DIFFERENT, ROLES, Line, Protocol, RoleName, one_of
-from workflows.errors import nearest
 from workflows.knobs import IDENTITY, Closed, Diffusion
+from workflows.metrics import FEWEST_IMAGES
 from workflows.registry import DIFFUSIONS, METHODS, NETWORKS, knobs_type
 
 MethodName = Annotated[str, one_of(METHODS, "method")]
@@ -22,46 +29,32 @@ Seed = Annotated[int, Field(ge=0, le=1_000_000)]
 Seeds = Annotated[list[Seed], Field(min_length=1), DIFFERENT]
 
 
-def _fields(types: list[type[Closed]]) -> dict[str, TypeAdapter[Any]]:
-    """Every knob of these types -> what checks its value."""
-    found = {}
-    for kind in types:
-        for name, field in kind.model_fields.items():
-            if name not in IDENTITY:
-                checked: Any = Annotated[field.annotation, field]
-                found[name] = TypeAdapter(checked, config=Closed.model_config)
-    return found
+def _some_of(name: str, kinds: Iterable[type[Closed]]) -> type[Closed]:
+    """A type that takes any of the knobs of these types, and needs none."""
+    fields: dict[str, Any] = {}
+    for kind in kinds:
+        for knob, field in kind.model_fields.items():
+            fields[knob] = (Annotated[field.annotation, Field(), *field.metadata], None)
+    wanted = {knob: field for knob, field in fields.items() if knob not in IDENTITY}
+    return create_model(name, __base__=Closed, **wanted)
 
 
-AUTOENCODER = _fields([knobs_type(method, net) for method in METHODS for net in NETWORKS])
-DIFFUSION = _fields([Diffusion])
+def given(knobs: Closed) -> dict[str, Any]:
+    """The knobs that were given."""
+    return {name: value for name, value in knobs if name in knobs.model_fields_set}
 
 
-def check_knobs(content: Any, knobs: Mapping[str, TypeAdapter[Any]]) -> dict[str, Any]:
-    """The values of knobs, checked. Raises ValueError that names all that is wrong."""
-    if not isinstance(content, Mapping):
-        raise ValueError("expected a mapping of knobs to values")
-    values, wrong = {}, []
-    for name, value in content.items():
-        if name not in knobs:
-            wrong.append(f"unknown knob '{name}'; {nearest(str(name), list(knobs))}")
-            continue
-        try:
-            values[name] = knobs[name].validate_python(value)
-        except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"]
-            wrong.append(f"{name}: {value!r} {message.replace('Input should', 'must')}")
-    if wrong:
-        raise ValueError("; and ".join(wrong))
-    return values
+def _as_mapping(kind: type[Closed]) -> GetPydanticSchema:
+    return GetPydanticSchema(lambda _, handler: handler(Annotated[kind, AfterValidator(given)]))
 
 
-Knobs = Annotated[
-    dict[str, Any], BeforeValidator(lambda content: check_knobs(content, AUTOENCODER))
-]
-DiffusionKnobs = Annotated[
-    dict[str, Any], BeforeValidator(lambda content: check_knobs(content, DIFFUSION))
-]
+AUTOENCODER = _some_of(
+    "Autoencoder",
+    [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks],
+)
+DIFFUSION = _some_of("Diffusion", [Diffusion])
+Knobs = Annotated[dict[str, Any], _as_mapping(AUTOENCODER)]
+DiffusionKnobs = Annotated[dict[str, Any], _as_mapping(DIFFUSION)]
 
 
 class GenerationDefaults(Closed):
@@ -95,10 +88,14 @@ class Defaults(Closed):
 
 
 class Sweeps(Closed):
-    """Values in place of those of the experiments' sweeps, to go through fewer of them."""
+    """The values of knobs through which every row of a table is repeated."""
 
-    codebook_size: Annotated[list[int], Field(min_length=1), DIFFERENT] | None = None
-    code_dim: Annotated[list[int], Field(min_length=1), DIFFERENT] | None = None
+    codebook_size: (
+        Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), DIFFERENT] | None
+    ) = None
+    code_dim: (
+        Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT] | None
+    ) = None
 
 
 Protocols = Annotated[list[Protocol], Field(min_length=1), DIFFERENT]
@@ -113,7 +110,7 @@ class Evaluation(Closed):
 
     protocols: Protocols
     table_protocols: dict[str, Protocols] = {}
-    fid_images: Annotated[int, Field(ge=2)] | None
+    fid_images: Annotated[int, Field(ge=FEWEST_IMAGES["rFID"])] | None
     lpips_images: Annotated[int, Field(ge=1)] | None
 
 
@@ -121,8 +118,8 @@ class Generation(Closed):
     """Diffusion models and their first stages.
 
     A method's settings go over a role's, and those of both over either. reference_images: samples
-    are compared with the first so many training images, None for all; recall looks for three
-    neighbours of each. progress_samples: behind each value of the distance during training.
+    are compared with the first so many training images, None for all. progress_samples: behind
+    each value of the distance during training.
     """
 
     first_stage: Knobs
@@ -133,36 +130,21 @@ class Generation(Closed):
     role_knobs: dict[RoleName, DiffusionKnobs] = {}
     method_knobs: dict[DiffusionName, DiffusionKnobs] = {}
     role_method_knobs: dict[RoleName, dict[DiffusionName, DiffusionKnobs]] = {}
-    reference_images: Annotated[int, Field(ge=4)] | None
-    progress_samples: Annotated[int, Field(ge=2)]
+    reference_images: Annotated[int, Field(ge=FEWEST_IMAGES["recall"])] | None
+    progress_samples: Annotated[int, Field(ge=FEWEST_IMAGES["FID"])]
 
     def of_first_stage(self, role: str, method: str) -> dict[str, Any]:
         """What the first stages of a method set differently on a role's dataset."""
-        return {
-            **self.first_stage,
-            **self.role_first_stage.get(role, {}),
-            **self.method_first_stage.get(method, {}),
-            **self.role_method_first_stage.get(role, {}).get(method, {}),
-        }
-
-    def of_role(self, role: str, method: str) -> dict[str, Any]:
-        """What is set for the diffusion models of this role alone."""
-        return {
-            **self.role_knobs.get(role, {}),
-            **self.role_method_knobs.get(role, {}).get(method, {}),
-        }
+        return self.first_stage | self._of("first_stage", role, method)
 
     def of_diffusion(self, role: str, method: str) -> dict[str, Any]:
         """What the diffusion models of a method set differently on a role's dataset."""
-        return {
-            **self.knobs,
-            **self.role_knobs.get(role, {}),
-            **self.method_knobs.get(method, {}),
-            **self.role_method_knobs.get(role, {}).get(method, {}),
-        }
+        return self.knobs | self._of("knobs", role, method)
 
-
-Roles = dict[RoleName, str | None]
+    def _of(self, group: str, role: str, method: str) -> dict[str, Any]:
+        both = getattr(self, f"role_method_{group}").get(role, {})
+        of_role, of_method = (getattr(self, f"{key}_{group}") for key in ("role", "method"))
+        return {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
 
 
 class Budget(Closed):
@@ -170,11 +152,11 @@ class Budget(Closed):
 
     roles: role -> dataset, or None if the budget has none for it. without: tables that would take
     too long; their rows are printed as not at this budget. table_seeds, table_role_seeds: the seeds
-    of a table, on all datasets or on a role's.
+    of a table, on all datasets or on a role's. sweeps: in place of the experiments' own.
     """
 
     title: Line
-    roles: Roles
+    roles: dict[RoleName, str | None]
     seeds: Seeds
     without: list[str] = []
     table_seeds: dict[str, Seeds] = {}
@@ -186,18 +168,15 @@ class Budget(Closed):
     evaluation: Evaluation
     generation: Generation
 
-    def model_post_init(self, context: Any) -> None:
-        """Refuse a budget that leaves a role out; null says that it has no dataset for one."""
+    @model_validator(mode="after")
+    def _all_roles(self) -> Budget:
         missing = [role for role in ROLES if role not in self.roles]
         if missing:
             raise ValueError(f"roles: {', '.join(missing)} missing; null means without a dataset")
-
-    def of_autoencoder(self, role: str, network: str) -> dict[str, Any]:
-        """What the budget sets of autoencoders in a network on a role's dataset."""
-        return {**self.network_knobs.get(network, {}), **self.of_role(role)}
+        return self
 
     def of_role(self, role: str) -> dict[str, Any]:
-        """What the budget sets whatever the network is."""
+        """What the budget sets on a role's dataset, whatever the network is."""
         return {**self.knobs, **self.role_knobs.get(role, {})}
 
     def seeds_of(self, table: str, role: str) -> list[int]:
@@ -206,12 +185,9 @@ class Budget(Closed):
         return self.table_role_seeds.get(table, {}).get(role, of_table)
 
 
-def _all_or_a_cell(said: Any) -> Any:
+def _all_or_a_cell(said: Any) -> bool | str:
     # Snakemake makes a boolean of `True` and leaves `true` a text.
-    value = {"true": True, "false": False}.get(str(said).lower(), said)
-    if isinstance(value, bool) or (isinstance(value, str) and "/" in value):
-        return value
-    raise ValueError(f"'{said}' is not allowed; allowed: true, false, the name of a cell")
+    return {"true": True, "false": False}.get(str(said).lower(), str(said))
 
 
 class RunConfig(Closed):

@@ -27,6 +27,7 @@ from workflows.cost import (
     too_much,
 )
 from workflows.errors import ConfigError
+from workflows.knobs import Diffusion
 from workflows.records.state import Today, states
 from workflows.registry import code_dim
 
@@ -77,21 +78,23 @@ class Budget:
         first = self.grid.cells[cell.first_stage].knobs if cell.first_stage else None
         grid_side = side if first is None else math.ceil(side / getattr(first, "downsampling", 4))
         progress = self.grid.budget.generation.progress_samples
-        work = Training(cell.knobs, grid_side, images, progress)
-        passes = cell.knobs.sampling_steps * (1 if cell.knobs.guidance == 1 else 2)
-        made = cell.knobs.samples * passes * network_seconds(cell.knobs, grid_side) / 3
+        work, knobs = Training(cell.knobs, grid_side, images, progress), cell.knobs
+        assert isinstance(knobs, Diffusion)
+        passes = knobs.sampling_steps * (1 if knobs.guidance == 1 else 2)
+        made = knobs.samples * passes * network_seconds(knobs, grid_side) / 3
         if first is not None:
-            made += (cell.knobs.samples + 6 * progress) * network_seconds(first, side) / 6
-        memory = 2e9 + 4 * parameters(cell.knobs)
+            made += (knobs.samples + 6 * progress) * network_seconds(first, side) / 6
+        memory = 2e9 + 4 * parameters(knobs)
         return [
             estimate(name, work, self.device, self.records),
             Step("sample", name, made / self._speed, memory),
-            self._evaluate_samples(name, about),
+            self._evaluate_samples(name, about, knobs.samples),
         ]
 
     def _latents(self, name: str, about: Dataset) -> Step:
         knobs, images = self.grid.cells[name].knobs, about.trained
         seconds = images * network_seconds(knobs, about.image_size) / 6 / self._speed
+        assert not isinstance(knobs, Diffusion)
         points = math.ceil(about.image_size / getattr(knobs, "downsampling", 4)) ** 2
         return Step("latents", name, seconds, disk=4 * images * points * code_dim(knobs))
 
@@ -105,8 +108,8 @@ class Budget:
         seconds = (forward + protocols * networks) / self._speed + protocols * host
         return Step("evaluate", name, seconds, 1e9 + 3 * fid * FEATURES)
 
-    def _evaluate_samples(self, name: str, about: Dataset) -> Step:
-        samples, compared = self.grid.cells[name].knobs.samples, self._compared(about)
+    def _evaluate_samples(self, name: str, about: Dataset, samples: int) -> Step:
+        compared = self._compared(about)
         shown = samples + 6 * self.grid.budget.generation.progress_samples
         host = RATES["pair"] * 1.5 * (samples + compared) ** 2
         seconds = shown * RATES["inception"] / self._speed + host

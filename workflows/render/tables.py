@@ -90,6 +90,7 @@ def caption(block: Block, plan: Plan) -> str:
         _extent(block, plan),
         *captions.networks(plan, block.table, block.dataset, _measured(block)),
         *captions.first_stages(plan, block.table, block.dataset, _measured(block)),
+        *plan.too_small(block.table, block.dataset),
     ]
     if record.stage == 2 and _measured(block):
         parts.append(f"N samples against {captions.reference(plan, block.dataset)} training images")

@@ -15,6 +15,7 @@ from workflows.data import SMALL, TrainData, hold, load_train, verify
 from workflows.data.metric_networks import Network, read_network
 from workflows.data.records import DatasetRecord
 from workflows.errors import ConfigError
+from workflows.knobs import Training
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
@@ -51,6 +52,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     taking the outputs for good, and Snakemake would then remove the outputs.
     """
     knobs = spec.knobs
+    assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
@@ -186,7 +188,8 @@ def main(
     spec: Spec, data: Path, out: Path, weights: Path | None, threads: int, processes_: int
 ) -> None:
     """Train in this process, or in several that share each batch of a VQGAN."""
-    most = spec.knobs.batch_size if spec.knobs.network == "vqgan" else 1
+    large = getattr(spec.knobs, "network", None) == "vqgan"
+    most = spec.knobs.batch_size if large else 1
     processes.start(processes_, most, "workflows.steps.train")
     torch.set_num_threads(threads)
     with claimed(out), devices.memory_explained(out):

@@ -36,6 +36,7 @@ def run(spec: Spec, data: Path, out: Path, latents: Path | None, progress_sample
     as in the train step.
     """
     knobs = spec.knobs
+    assert isinstance(knobs, Diffusion), "the rule of stage 2 hands on cells of stage 2"
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
