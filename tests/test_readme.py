@@ -5,36 +5,30 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from workflows.render.readme import END, METRICS, START, main, render
+from workflows.errors import BenchmarkError
+from workflows.render import readme
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_the_table_is_the_published_one() -> None:
-    main(check=True)
+    readme.main(check=True)
 
 
-def test_an_old_number_is_noticed() -> None:
-    columns = {"row": ["A"], "protocol": ["as_published"], "rFID images": [64], "seeds": [1]}
-    numbers = {metric: [0.5] for metric in METRICS} | {f"{m} published": [""] for m in METRICS}
-    numbers |= {f"{metric} {end}": [0.5] for metric in METRICS for end in ("low", "high")}
-    outcomes = ["reproduced", "undecided", "undecided", "contradicted"]
-    verdicts = pd.DataFrame({"verdict": outcomes, "standing": ["stated"] * 3 + ["control"]})
-    table = pd.concat(
-        [pd.DataFrame({**columns, **numbers, "dataset": [name]}) for name in ("mnist", "cifar10")]
-    )
-    old = render(f"{START}{END}", table, verdicts, ["seen"], "made up")
-    assert "| A " in old
-    assert "50.0" in old
-    # Verdicts on the paper are counted, and those on controls of this project are counted apart.
-    assert "1 reproduced, 2 undecided" in old
-    table["usage"] = 0.6
-    assert render(old, table, verdicts, ["seen"], "made up") != old
-    with pytest.raises(ValueError, match="needs the marks"):
-        render("nothing", table, verdicts, ["seen"], "made up")
+def test_an_old_number_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, start, results = text.partition(readme.START)
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text(before + start + results.replace("±", "+", 1))
+    with pytest.raises(BenchmarkError, match=r"README\.md differs"):
+        readme.main(check=True)
+    readme.main(check=False)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(BenchmarkError, match="needs the marks"):
+        readme.main(check=True)
 
 
 def test_links_lead_to_files() -> None:

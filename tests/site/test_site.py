@@ -148,7 +148,8 @@ def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page
     assert cells[6].startswith("+")
     assert "[+" in cells[6]
     plan = read_json(gallery.parent / "plan.json", Plan)
-    lengths = {captions.trained(plan, "methods", dataset) for dataset in ("mnist", "cifar10")}
+    runs = [plan.cells_of("methods", dataset) for dataset in ("mnist", "cifar10")]
+    lengths = {captions.trained(plan, cells) for cells in runs}
     assert all(length in (answer.text_content() or "") for length in lengths)
     opened(page, gallery / "verdicts.html")
     judged = page.locator("section#cvq_better_than_vq").text_content() or ""
