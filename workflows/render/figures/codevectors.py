@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,9 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
+from workflows.errors import ConfigError
 from workflows.render.collected import Collected
-from workflows.render.figures.films import Film, read
 from workflows.render.figures.layout import DOUBLE, GREY, NOTE, TITLE, bare, page, style
 from workflows.render.notes import budget, first_seed
 
@@ -35,6 +38,51 @@ MARKS = (
     "Dots: codevectors in use; crosses: unused ones; grey: latents. Distances from the origin are "
     "on a logarithmic scale, with rings at powers of ten."
 )
+
+
+@dataclass(frozen=True)
+class Film:
+    """Codevectors among latents: F frames, K codes, M latents.
+
+    step (F,), codebook (F, K, 2), latents (F, M, 2); counts (F, K): hits, of all
+    latents.
+    """
+
+    step: np.ndarray
+    codebook: np.ndarray
+    latents: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return self.counts.shape[1]
+
+    @property
+    def counted(self) -> int:
+        """The number of latents behind the counts of a frame."""
+        return int(self.counts[0].sum())
+
+    def frame(self, step: int) -> int:
+        """The index of the last frame that is not later than a step."""
+        return max(int(np.searchsorted(self.step, step, side="right")) - 1, 0)
+
+
+def read(path: Path) -> Film:
+    """Read a film. Raises ConfigError naming a file that is damaged or lacks a tensor."""
+    try:
+        tensors = load_file(path)
+        # In 32 bits, logarithms differ between processors by more than the digits that an SVG has.
+        return Film(
+            tensors["step"],
+            tensors["codebook"].astype(np.float64),
+            tensors["latents"].astype(np.float64),
+            tensors["counts"],
+        )
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from error
+
+
 # Row -> the film of its first seed, or why there is none.
 Lines = Mapping[str, Film | str]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from workflows.config.names import METRICS
 from workflows.config.records import TrainRecord
 from workflows.records.intervals import interval
-from workflows.render.numbers import ABSENT, DIGITS, PROTOCOLS, UNITS, heading, shown
+from workflows.render.numbers import ABSENT, DIGITS, PROTOCOLS, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
 
@@ -54,31 +54,26 @@ def cell_page(gallery: Gallery, cell: str) -> Shown:
 
 def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Shown]:
     """A protocol's numbers: those of the first cell, those of other seeds, the mean over all."""
-    runs = [gallery.numbers(name, protocol) for name in cells]
-    return [
-        {
-            "anchor": links.value(protocol, metric),
-            **_metric(metric, [run[metric] for run in runs]),
-        }
-        for metric in DIGITS
-        if all(metric in run for run in runs)
-    ]
-
-
-def _metric(metric: str, runs: Sequence[Mapping[str, Any]]) -> Shown:
-    """runs: `value`, `images` and `features` of this run first, then of the other seeds."""
-    first, *rest = runs
-    found = interval([run["value"] for run in runs])
-    mean, low, high = (shown(metric, part) for part in (found.mean, found.low, found.high))
-    return {
-        "metric": f"{metric} ({UNITS[metric]})" if metric in UNITS else metric,
-        "better": "higher" if METRICS[metric] else "lower",
-        "value": shown(metric, first["value"]),
-        "others": [shown(metric, run["value"]) for run in rest],
-        "mean": f"{mean} [{low}, {high}]" if rest else ABSENT,
-        "images": f"{int(first['images']):,}",
-        "features": first["features"],
-    }
+    found = []
+    for metric in DIGITS:
+        runs = [gallery.numbers(cell, protocol).get(metric) for cell in cells]
+        values = [run["value"] for run in runs if run]
+        if runs[0] is None or len(values) < len(runs):
+            continue
+        over = interval(values)
+        mean, low, high = (shown(metric, part) for part in (over.mean, over.low, over.high))
+        found.append(
+            {
+                "anchor": links.value(protocol, metric),
+                "metric": heading(metric),
+                "better": "higher" if METRICS[metric] else "lower",
+                "values": [shown(metric, value) for value in values],
+                "mean": f"{mean} [{low}, {high}]",
+                "images": f"{int(runs[0]['images']):,}",
+                "features": runs[0]["features"],
+            }
+        )
+    return found
 
 
 def _provenance(record: TrainRecord) -> dict[str, str]:
@@ -100,30 +95,21 @@ def _provenance(record: TrainRecord) -> dict[str, str]:
 
 def cells_page(gallery: Gallery) -> Shown:
     """What the template `cells.html` shows: every cell with its first numbers."""
+    protocols = {name: "samples" if name == "FID" else gallery.beside for name in FIRST}
     images: dict[str, set[int]] = {metric: set() for metric in FIRST}
     rows = []
     for cell in gallery.plan.cells:
         numbers = []
-        for metric in FIRST:
-            protocol = "samples" if metric == "FID" else gallery.beside
-            known = gallery.numbers(cell, protocol).get(metric)
-            if known:
+        for metric, protocol in protocols.items():
+            number = {"text": ABSENT, "order": "", "link": ""}
+            if known := gallery.numbers(cell, protocol).get(metric):
                 images[metric].add(int(known["images"]))
-            numbers.append(
-                {
-                    "text": shown(metric, known["value"] if known else None),
-                    "order": known["value"] if known else "",
-                    "link": links.cell(cell, links.value(protocol, metric)) if known else "",
-                }
-            )
-        rows.append(
-            {
-                "cell": cell,
-                "state": gallery.state(cell),
-                "numbers": numbers,
-                "record": gallery.records.get(cell),
-            }
-        )
+                link = links.cell(cell, links.value(protocol, metric))
+                text = shown(metric, known["value"])
+                number = {"text": text, "order": known["value"], "link": link}
+            numbers.append(number)
+        about = {"state": gallery.state(cell), "record": gallery.records.get(cell)}
+        rows.append({"cell": cell, "numbers": numbers, **about})
     return {
         "title": "Cells",
         "protocol": PROTOCOLS[gallery.beside],
