@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,57 +30,10 @@ SWEEPS = {"code_dimension": ("code_dim", "D"), "codebook_size": ("codebook_size"
 DATASETS = {
     "digits": ("MNIST, 5,000 of its training images", "mnist"),
     "patches": ("32 x 32 patches of photographs from scikit-image and scikit-learn", "cifar10"),
-    "faces": ("FFHQ", None),
 }
 SIZE = 16  # of a codebook
 BAD = "digits/sq_vae/D8/seed0"
 REASON = "last good step 7; the loss is nan"
-
-
-class Made:
-    """A collected folder in the making."""
-
-    def __init__(self, folder: Path, seeds: tuple[int, ...], bad: tuple[str, ...], status: str):
-        self.folder, self.seeds, self.bad, self.status = folder, seeds, bad, status
-        self.cells: dict[str, PlannedCell] = {}
-        self.rows: list[tuple[str, str, str]] = []
-        self.measured: list = []
-        self.curves: list = []
-        self.codes: list = []
-
-    def add(self, table: str, row: str, dataset: str, cell: str, **knobs: int) -> None:
-        for seed in self.seeds:
-            self.add_seed(table, row, f"{cell}/seed{seed}", {"seed": seed, **knobs}, dataset)
-
-    def add_seed(self, table: str, row: str, cell: str, knobs: dict, dataset: str) -> None:
-        knobs = {"codebook_size": SIZE, **knobs, "dataset": dataset}
-        self.cells[cell] = plans.cell(f"{self.folder}/{cell}", **knobs)
-        self.rows.append((table, row, cell))
-        base = {"table": table, "row": row, "dataset": dataset, "cell": cell}
-        base |= {"seed": knobs["seed"]}
-        if self.status != "ok" or any(cell.startswith(bad) for bad in self.bad):
-            status = "diverged" if self.status == "ok" else self.status
-            self.measured.append(
-                {**base, "status": status, "protocol": "all", "metric": "all", "note": REASON}
-            )
-            return
-        for metric, value in (("rFID", 300.0), ("usage", 0.5)):
-            value *= 1 + knobs["seed"] / 10
-            values = {"protocol": "exact", "metric": metric, "value": value, "images": 64}
-            self.measured.append({**base, **values, "status": "ok"})
-
-    def train(self, cell: str, seed: int, steps_an_epoch: int) -> None:
-        """Five records, one more for every seed; K - 2 - seed codes in use; grey pictures."""
-        for n in range(1, 6 + seed):
-            values = {"usage": (n + seed) / 100, "perplexity": 10.0 * n + seed}
-            self.curves.append({"cell": cell, "epoch": n / steps_an_epoch, "step": n, **values})
-        self.codes += [
-            {"cell": cell, "code": n, "count": 0 if n < 2 + seed else 2**n} for n in range(SIZE)
-        ]
-        ramp = np.arange(28 * 2 * 28 * 8).reshape(56, 224) % 251
-        picture = Image.fromarray((ramp + seed).astype(np.uint8))
-        (self.folder / cell).mkdir(parents=True, exist_ok=True)
-        picture.save(self.folder / cell / "reconstructions.png")
 
 
 def film(file: Path, **changes: np.ndarray) -> None:
@@ -98,6 +52,21 @@ def film(file: Path, **changes: np.ndarray) -> None:
     save_file(packed, file)
 
 
+def runs(datasets: Iterable[str]) -> Iterator[tuple[str, str, str, str, dict[str, int]]]:
+    """(table, row, dataset, cell without its seed, knobs) of every row."""
+    for dataset in datasets:
+        for row, method in METHODS.items():
+            yield "methods", row, dataset, f"{dataset}/{method}/default", {}
+        for row in ("VQ-VAE", "CVQ-VAE"):
+            cell = f"{dataset}/{SWEPT[row]}/D2"
+            yield "two_dimensions", row, dataset, cell, {"code_dim": 2}
+        for row, method in SWEPT.items():
+            for table, (knob, letter) in SWEEPS.items():
+                for value in (4, 8, 32):
+                    cell = f"{dataset}/{method}/{letter}{value}"
+                    yield table, f"{row}, {letter} = {value}", dataset, cell, {knob: value}
+
+
 def collected(
     folder: Path,
     status: str = "ok",
@@ -107,27 +76,46 @@ def collected(
     datasets: tuple[str, ...] = ("digits", "patches"),
     steps_an_epoch: int = 2,
 ) -> Collected:
-    """Every method on every dataset; cells of `bad` prefixes diverged, or all have `status`."""
-    made = Made(folder, seeds, bad, status)
-    for dataset in datasets:
-        for row, method in METHODS.items():
-            made.add("methods", row, dataset, f"{dataset}/{method}/default")
-            for seed in seeds if status == "ok" else ():
-                cell = f"{dataset}/{method}/default/seed{seed}"
-                made.train(cell, seed, steps_an_epoch)
-        for row in ("VQ-VAE", "CVQ-VAE"):
-            cell = f"{dataset}/{SWEPT[row]}/D2"
-            made.add("two_dimensions", row, dataset, cell, code_dim=2)
-            for seed in seeds if status == "ok" else ():
-                film(folder / cell / f"seed{seed}" / "film.safetensors")
-        for row, method in SWEPT.items():
-            for table, (knob, letter) in SWEEPS.items():
-                for value in (4, 8, 32):
-                    cell = f"{dataset}/{method}/{letter}{value}"
-                    made.add(table, f"{row}, {letter} = {value}", dataset, cell, **{knob: value})
+    """Every method on every dataset; cells of `bad` prefixes diverged, or all have `status`.
+
+    A run has five records, one more for every seed, K - 2 - seed codes in use and grey pictures.
+    """
+    cells: dict[str, PlannedCell] = {}
+    rows: list[tuple[str, str, str]] = []
+    lines: dict[str, list] = {"measured": [], "curves": [], "codes": []}
+    every = [(*run, seed) for run in runs(datasets) for seed in seeds]
+    for table, row, dataset, settings, knobs, seed in every:
+        cell = f"{settings}/seed{seed}"
+        about = {"codebook_size": SIZE, **knobs, "dataset": dataset, "seed": seed}
+        cells[cell] = plans.cell(folder / cell, **about)
+        rows.append((table, row, cell))
+        base = {"table": table, "row": row, "dataset": dataset, "cell": cell, "seed": seed}
+        if status == "ok" and table == "two_dimensions":
+            film(folder / cell / "film.safetensors")
+        if status == "ok" and table == "methods":
+            for n in range(1, 6 + seed):
+                values = {"usage": (n + seed) / 100, "perplexity": 10.0 * n + seed}
+                record = {"cell": cell, "epoch": n / steps_an_epoch, "step": n, **values}
+                lines["curves"].append(record)
+            counts = [0 if n < 2 + seed else 2**n for n in range(SIZE)]
+            lines["codes"] += [
+                {"cell": cell, "code": n, "count": count} for n, count in enumerate(counts)
+            ]
+            ramp = np.arange(28 * 2 * 28 * 8).reshape(56, 224) % 251
+            (folder / cell).mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray((ramp + seed).astype(np.uint8))
+            picture.save(folder / cell / "reconstructions.png")
+        if status != "ok" or cell.startswith(bad):
+            why = "diverged" if status == "ok" else status
+            nothing = {"protocol": "all", "metric": "all", "note": REASON}
+            lines["measured"].append({**base, **nothing, "status": why})
+            continue
+        for metric, value in (("rFID", 300.0), ("usage", 0.5)):
+            number = {"metric": metric, "value": value * (1 + seed / 10), "images": 64}
+            lines["measured"].append({**base, **number, "protocol": "exact", "status": "ok"})
     plan = plans.plan(
-        made.cells,
-        made.rows,
+        cells,
+        rows,
         title="made_up: a budget with a title that is as long as those of the others, or longer",
         datasets={
             name: PlannedDataset(title=title, stand_in_for=real, images=12000)
@@ -135,12 +123,12 @@ def collected(
             if name in datasets
         },
     )
-    return Collected(
-        plan,
-        pd.DataFrame(made.measured, columns=list(Measured.model_fields)),
-        pd.DataFrame(made.curves, columns=list(Curve.model_fields)),
-        pd.DataFrame(made.codes, columns=list(Codes.model_fields)),
-    )
+    kinds = {"measured": Measured, "curves": Curve, "codes": Codes}
+    frames = {
+        name: pd.DataFrame(lines[name], columns=list(kind.model_fields))
+        for name, kind in kinds.items()
+    }
+    return Collected(plan, **frames)
 
 
 def write_all(cells: Path, out: Path) -> None:

@@ -20,9 +20,9 @@ from workflows.render.figures.codevectors import (
     animation,
     codevectors,
     gif,
+    read,
     scale_of,
 )
-from workflows.render.figures.films import read
 from workflows.render.figures.layout import style
 
 CELL = "digits/vq_vae/D2/seed0"
