@@ -89,6 +89,6 @@ def step(
     loss = loss + BETA * losses["commitment"] + losses["codebook"]
     optimiser.zero_grad()
     loss.backward()
-    model.quantiser.adapt(found.quantised.assignment)
+    model.quantiser.adapt(found.quantised.assignment)  # type: ignore[operator]
     optimiser.step()
     return loss.item()

@@ -28,7 +28,6 @@ SAID = (
     "&lt;b&gt; &#60;i&#62;",
     "`code` | edge | *em* __strong__ ~~gone~~ \\textbf{x} $a_$ ^ % # ~ {",
 )
-# Captions and claims hold at most 400 letters.
 PAYLOAD = " ".join(SAID)
 # A cell's name is a path; these are all the marks that such a path takes.
 NAME = "mnist/cvq\"><b>'&lt;{{7*7}}/javascript:window.pwned=1/seed0"
@@ -37,53 +36,38 @@ TABLE = "methods"
 
 
 def spoilt(content: dict[str, Any]) -> dict[str, Any]:
-    """A plan of one table, with the payload behind every text that a file can give."""
-    rows = [line for line in content["rows"] if line["table"] == TABLE]
-    cells = {line["cell"] for line in rows}
-    claims = [claim for claim in content["claims"] if claim["table"] == TABLE]
-    figures = {k: v for k, v in content["figures"].items() if v["table"] == TABLE}
+    """A plan of one table, with the payload behind or for every text that a file can give."""
+    shown = {line["cell"] for line in content["rows"] if line["table"] == TABLE}
 
-    def named(cell: str) -> str:
-        return NAME if cell == OLD_NAME else cell
+    def of_table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [line for line in lines if line["table"] == TABLE]
 
-    def labelled(row: str) -> str:
-        return row + PAYLOAD
+    def spoil(value: Any, key: str = "") -> Any:
+        # The texts of a claim and of a figure hold at most 400 letters.
+        if key == "about":
+            return value | dict.fromkeys(("claim", "source"), PAYLOAD)
+        if key == "figures":
+            texts = dict.fromkeys(("title", "caption"), PAYLOAD)
+            return {name: one | texts for name, one in value.items() if one["table"] == TABLE}
+        if isinstance(value, dict):
+            return {name: spoil(part, name) for name, part in value.items()}
+        if isinstance(value, list):
+            return [spoil(part, key) for part in value]
+        if key == "caption":
+            return PAYLOAD
+        if key in ("title", "row", "order", "published_rows", "of", "than"):
+            return value + PAYLOAD
+        return value.replace(OLD_NAME, NAME) if key in ("cell", "folder") else value
 
-    return content | {
-        "title": content["title"] + PAYLOAD,
-        "rows": [
-            {**line, "row": labelled(line["row"]), "cell": named(line["cell"])} for line in rows
-        ],
-        "cells": {
-            named(name): {**about, "folder": about["folder"].replace(name, named(name))}
-            for name, about in content["cells"].items()
-            if name in cells
-        },
-        "tables": {
-            TABLE: content["tables"][TABLE]
-            | {
-                "title": "Methods" + PAYLOAD,
-                "caption": PAYLOAD,
-                "order": [labelled(row) for row in content["tables"][TABLE]["order"]],
-                "published_rows": [labelled(row) for row in content["tables"][TABLE]["order"]],
-            }
-        },
+    kept = content | {
+        "rows": of_table(content["rows"]),
+        "cells": {name: about for name, about in content["cells"].items() if name in shown},
+        "tables": {TABLE: content["tables"][TABLE]},
         "absent": [],
-        "datasets": {
-            name: {**about, "title": about["title"] + PAYLOAD}
-            for name, about in content["datasets"].items()
-        },
-        "figures": {
-            name: {**figure, "title": PAYLOAD, "caption": PAYLOAD}
-            for name, figure in figures.items()
-        },
-        "claims": [
-            claim
-            | {"about": {**claim["about"], "claim": PAYLOAD, "source": PAYLOAD}}
-            | {key: [labelled(row) for row in claim[key]] for key in ("of", "than")}
-            for claim in claims
-        ],
+        "claims": of_table(content["claims"]),
     }
+    cells = {name.replace(OLD_NAME, NAME): about for name, about in kept["cells"].items()}
+    return spoil(kept | {"cells": cells})
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +87,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_up.site(out, "lite", spoilt, published, PAYLOAD).parent
 
 
-def shows(page: Page, selector: str) -> str:
-    """The text of an element, which must hold every piece of the payload as it is written."""
-    text = page.text_content(selector) or ""
-    for piece in SAID:
-        assert " ".join(piece.split()) in " ".join(text.split()), piece
-    return text
-
-
 def quiet(page: Page, complaints: list[str]) -> None:
     """Nothing ran, nothing was asked for; also not after a while, for pictures that fail late."""
     page.wait_for_timeout(200)
@@ -119,15 +95,15 @@ def quiet(page: Page, complaints: list[str]) -> None:
     assert complaints == []
 
 
-PAGES = {
-    "index.html": "main",
-    "verdicts.html": "main",
-    "figures.html": "main",
-    "cells.html": "main",
-    f"tables/{TABLE}.html": "main",
-    f"cells/{NAME}.html": "main",
-    f"cells/{made_up.DIVERGED}.html": "main",
-}
+PAGES = (
+    "index.html",
+    "verdicts.html",
+    "figures.html",
+    "cells.html",
+    f"tables/{TABLE}.html",
+    f"cells/{NAME}.html",
+    f"cells/{made_up.DIVERGED}.html",
+)
 
 
 @pytest.mark.parametrize("file", PAGES)
@@ -137,8 +113,9 @@ def test_a_page_of_the_site_shows_names_and_runs_none(
     page.goto((results / "site" / file).as_uri())
     page.wait_for_selector("html[data-ready]", state="attached")
     quiet(page, complaints)
-    shows(page, PAGES[file])
-    assert PAYLOAD.split()[0] not in (page.title() if file == "cells.html" else "")
+    text = " ".join((page.text_content("main") or "").split())
+    for piece in SAID:
+        assert " ".join(piece.split()) in text, piece
     # Sorting and filtering put the cells' content together again.
     for heading in page.locator("table.sortable thead th").all()[:4]:
         heading.dispatch_event("click")  # a wide first column may lie above it
@@ -148,18 +125,13 @@ def test_a_page_of_the_site_shows_names_and_runs_none(
     for button in page.locator("[data-copy]").all():
         button.click()
     quiet(page, complaints)
-
-
-def test_the_page_of_a_cell_is_found_by_its_links(
-    results: Path, page: Page, complaints: list[str]
-) -> None:
-    page.goto((results / "site" / "cells.html").as_uri())
-    page.wait_for_selector("html[data-ready]", state="attached")
-    page.get_by_role("link", name=NAME, exact=True).click()
-    page.wait_for_selector("html[data-ready]", state="attached")
-    assert page.text_content("h1") == NAME
-    assert f"CELL={NAME}" in (page.text_content("main .command") or "")
-    quiet(page, complaints)
+    if file == "cells.html":
+        search.first.fill("")
+        page.get_by_role("link", name=NAME, exact=True).click()
+        page.wait_for_selector("html[data-ready]", state="attached")
+        assert page.text_content("h1") == NAME
+        assert f"CELL={NAME}" in (page.text_content("main .command") or "")
+        quiet(page, complaints)
 
 
 def test_latex_has_no_instruction_from_a_name(results: Path) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from playwright.sync_api import Page, expect
 
 from tests.site import made_up
+from workflows.config.grid import ROOM
 from workflows.config.plan import Plan
 from workflows.config.reading import read_json
 from workflows.render import captions, showing
+from workflows.render.site import pages
 
 KINDS = (
     "index.html",
@@ -25,6 +29,19 @@ KINDS = (
     f"cells/{made_up.DIVERGED}.html",
     f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html",
 )
+
+
+MY_IMAGES = {
+    **{"name": "my_images", "title": "My images, 64 x 64", "stand_in_for": None},
+    **{"image_size": 64, "channels": 3, "value_range": [0, 255], "licence": "mine"},
+    **{"citation": "none", "reader": "image_folder", "options": {"resize": True}},
+    **{"sources": [{"kind": "local", "files": ["my_images"]}], "validation": 90},
+    "images": {"train": 900, "test": 100},
+}
+
+
+def write_yaml(file: Path, content: dict) -> None:
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +101,36 @@ def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(gallery: Path) -> 
     assert check_links(gallery) > 160
 
 
-def test_a_budget_with_one_protocol_that_leaves_a_table_out_has_a_site(tmp_path: Path) -> None:
-    assert check_links(made_up.site(tmp_path, "smoke")) > 40
+@pytest.mark.parametrize(
+    ("roles", "without"),
+    [
+        # The claims on large codebooks speak of this role, whose images stand for no others.
+        ({"natural": "my_images"}, ["large_codebooks"]),
+        # Figures are of these tables, headlines are of the second.
+        ({"digits": "mnist_5k"}, ["codebook_size", "methods", "two_dimensions"]),
+    ],
+    ids=["own images", "one role"],
+)
+def test_a_budget_of_ones_own_has_a_site(
+    roles: dict[str, str], without: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "room"
+    hidden = shutil.ignore_patterns("*.py", "__pycache__", "templates")
+    shutil.copytree(ROOM, room, ignore=hidden)
+    write_yaml(room / "datasets" / "my_images.yaml", MY_IMAGES)
+    budget = yaml.safe_load((room / "budgets" / "smoke.yaml").read_text(encoding="utf-8"))
+    others = budget["roles"] if "natural" in roles else dict.fromkeys(budget["roles"])
+    write_yaml(
+        room / "budgets" / "mine.yaml",
+        budget | {"roles": others | roles, "without": without, "role_knobs": {}},
+    )
+    # What a file manager leaves in a folder is no template.
+    templates = tmp_path / "templates"
+    shutil.copytree(pages.TEMPLATES, templates)
+    (templates / "._base.html").write_bytes(b"\x00\x05\x16\x07{% broken")
+    (templates / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1")
+    monkeypatch.setattr(pages, "TEMPLATES", templates)
+    assert check_links(made_up.site(tmp_path, "mine", room=room)) > 20
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +193,8 @@ def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page
     assert cells[6].startswith("+")
     assert "[+" in cells[6]
     plan = read_json(gallery.parent / "plan.json", Plan)
-    lengths = {captions.trained(plan, "methods", dataset) for dataset in ("mnist", "cifar10")}
+    runs = [plan.cells_of("methods", dataset) for dataset in ("mnist", "cifar10")]
+    lengths = {captions.trained(plan, cells) for cells in runs}
     assert all(length in (answer.text_content() or "") for length in lengths)
     opened(page, gallery / "verdicts.html")
     judged = page.locator("section#cvq_better_than_vq").text_content() or ""
@@ -156,6 +202,15 @@ def test_the_first_page_answers_and_says_how_to_run_it_again(gallery: Path, page
     opened(page, gallery / "index.html")
     command = "make cell BUDGET=lite CELL=mnist/cvq_vae/contrastive/seed0"
     assert page.get_by_text(command).count() == 1
+
+
+def test_an_infinite_number_decides_nothing(gallery: Path, page: Page) -> None:
+    opened(page, gallery / f"cells/{made_up.PERFECT}.html")
+    assert page.locator("tr#exact-PSNR td").first.text_content() == "inf"
+    opened(page, gallery / "verdicts.html")
+    lines = page.locator("section#cvq_better_than_sq tbody tr", has_text="PSNR")
+    texts = lines.filter(has_text="MNIST").first.locator("td").all_text_contents()
+    assert texts[2:4] == ["undecided", "-inf"]
 
 
 def test_the_cells_are_filtered_as_one_types(gallery: Path, page: Page) -> None:

@@ -27,7 +27,8 @@ def read_published(folder: Path, plan: Plan) -> pd.DataFrame:
     ConfigError, also where two values claim the same place in a table, and for a number that no
     table of the experiments has a place for, because no page would show that number.
     """
-    files = sorted(f for f in folder.glob("*.csv") if not f.name.startswith("reference_"))
+    # Names that begin with a dot are of file managers and editors.
+    files = sorted(f for f in folder.glob("[!.]*.csv") if not f.name.startswith("reference_"))
     if not files:
         raise ConfigError(f"{folder}: no published CSV")
     found = {file: read_csv(file, Published) for file in files}

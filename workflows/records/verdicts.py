@@ -99,7 +99,9 @@ def effects(claim: PlannedClaim, metric: str, values: Values) -> Iterator[float]
         of, than = (
             np.array([values[row][seed] for row in rows]) for rows in (claim.of, claim.than)
         )
-        yield float(_effect(claim, sign, of, than))
+        # The PSNR of equal images is infinite, and the difference of two such numbers is none.
+        with np.errstate(invalid="ignore"):
+            yield float(_effect(claim, sign, of, than))
 
 
 def _effect(claim: PlannedClaim, sign: int, of: np.ndarray, than: np.ndarray) -> float:

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from workflows.config.plan import Plan
-from workflows.knobs import Diffusion, Training
+from workflows.knobs import Diffusion
 from workflows.registry import code_dim, codebook_size
 
 
-def training_sizes(
-    plan: Plan, table: str, dataset: str, rows: Collection[str] = ()
-) -> list[tuple[int, int]]:
-    """The different (training images, batch size) of a table's runs on a dataset, sorted.
-
-    rows: all if none are named.
-    """
-    return sorted({plan.size(cell) for cell in plan.cells_of(table, dataset, rows)})
+def short(plan: Plan, dataset: str) -> str:
+    """A dataset in a few words, for a sentence."""
+    words = plan.title_of(dataset).split(",")[0].split()
+    return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
 
 
-def trained(plan: Plan, table: str, dataset: str, rows: Collection[str] = ()) -> str:
-    """The `length` of the trainings of these rows, or of all, as it is planned."""
-    return _length_of(plan, plan.cells_of(table, dataset, rows))
-
-
-def trained_below(plan: Plan, table: str, dataset: str, rows: Collection[str] = ()) -> str:
-    """The `length` of the trainings of the first stages below these rows, or below all, as it is
-    planned; empty if no row has a first stage.
-    """
-    below = {plan.cells[cell].first_stage for cell in plan.cells_of(table, dataset, rows)}
-    return _length_of(plan, found) if (found := [name for name in below if name]) else ""
-
-
-def _length_of(plan: Plan, cells: Collection[str]) -> str:
+def trained(plan: Plan, cells: Iterable[str]) -> str:
+    """The `length` of the trainings of these cells, as it is planned; empty without any."""
+    cells = list(cells)
     epochs = {plan.knobs(cell).epochs for cell in cells}
-    return length(epochs, sorted({plan.size(cell) for cell in cells}))
+    return length(epochs, {plan.size(cell) for cell in cells}) if cells else ""
 
 
 def length(epochs: Collection[int], sizes: Iterable[tuple[int, int]]) -> str:
@@ -43,10 +28,34 @@ def length(epochs: Collection[int], sizes: Iterable[tuple[int, int]]) -> str:
     first, last = min(epochs), max(epochs)
     span = f"{first:,}" if first == last else f"{first:,} to {last:,}"
     batches: dict[int, list[str]] = {}
-    for images, batch in sizes:
+    for images, batch in sorted(sizes):
         batches.setdefault(images, []).append(f"{batch:,}")
     over = " or ".join(f"{of:,} images at batch {' or '.join(batches[of])}" for of in batches)
     return f"{span} {'epoch' if last == 1 else 'epochs'} over {over}"
+
+
+def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
+    """Sentences: how long a table's runs are trained, their networks, where budgets make those
+    smaller than the published, and their first stages; by dataset where they differ.
+
+    rows: dataset -> the rows that are meant.
+    """
+    lengths = {name: trained(plan, plan.cells_of(table, name, rows[name])) for name in rows}
+    texts = [by_dataset(plan, lengths)]
+    for told in (networks, first_stages):
+        said = {name: "; ".join(told(plan, table, name, rows[name])) for name in rows}
+        texts.append(by_dataset(plan, said, ". "))
+    return " ".join(f"{text}." for text in texts if text)
+
+
+def by_dataset(plan: Plan, texts: Mapping[str, str], between: str = "; ") -> str:
+    """Dataset -> text as one text, which names the datasets where they differ."""
+    found: dict[str, list[str]] = {}
+    for dataset, text in texts.items():
+        found.setdefault(text, []).append(short(plan, dataset))
+    if len(found) == 1:
+        return next(iter(found))
+    return between.join(f"{text} ({', '.join(names)})" for text, names in found.items() if text)
 
 
 def networks(plan: Plan, table: str, dataset: str, rows: Collection[str]) -> list[str]:
@@ -65,9 +74,8 @@ def first_stages(plan: Plan, table: str, dataset: str, rows: Collection[str]) ->
         name = plan.cells[cell].first_stage
         if name is None:
             return ""
-        text = f"first stage of {_length_of(plan, [name])}"
-        network = described(plan.knobs(name))
-        return f"{text}, {network}" if network else text
+        parts = [f"first stage of {trained(plan, [name])}", described(plan.knobs(name))]
+        return ", ".join(filter(None, parts))
 
     return _told(plan, table, dataset, rows, first_stage)
 
@@ -86,7 +94,7 @@ def _told(
     ]
 
 
-def described(knobs: Training | Diffusion) -> str:
+def described(knobs: Any) -> str:
     """The size of a network that budgets make smaller than the published, and of a codebook that is
     no setting; empty for the small autoencoder with a codebook of the table's size.
     """
@@ -97,21 +105,18 @@ def described(knobs: Training | Diffusion) -> str:
             f"U-Net of {knobs.unet_channels} channels times {levels}, "
             f"{knobs.sampling_steps} sampling steps{asked}"
         )
-    said = [_vqgan(knobs)] if knobs.network == "vqgan" else []
+    said = []
+    if knobs.network == "vqgan":
+        distance = {"vgg": "VGG16", "alex": "AlexNet"}[knobs.perceptual_network]
+        said.append(
+            f"VQGAN of {knobs.network_channels} channels, f = {knobs.downsampling}, with "
+            f"{distance}'s LPIPS and a critic from step {knobs.adversarial_start:,}"
+        )
     if "codebook_size" not in type(knobs).model_fields:
         codes = codebook_size(knobs)
-        of = f"{code_dim(knobs)} dimensions"
         size = "no codebook, latents of" if codes is None else f"{codes:,} codes of"
-        said.append(f"{size} {of}")
+        said.append(f"{size} {code_dim(knobs)} dimensions")
     return ", ".join(said)
-
-
-def _vqgan(knobs: Any) -> str:
-    distance = {"vgg": "VGG16", "alex": "AlexNet"}[knobs.perceptual_network]
-    return (
-        f"VQGAN of {knobs.network_channels} channels, f = {knobs.downsampling}, with "
-        f"{distance}'s LPIPS and a critic from step {knobs.adversarial_start:,}"
-    )
 
 
 def reference(plan: Plan, dataset: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from workflows.config.plan import Plan
 from workflows.render import captions
 from workflows.render.collected import Collected
 
@@ -12,70 +11,42 @@ SHOWN = 4  # of a list; the tables have the rest
 NOTHING = "Nothing is measured."
 
 
-def short(plan: Plan, dataset: str) -> str:
-    """A dataset in a few words, for a sentence."""
-    words = plan.title_of(dataset).split(",")[0].split()
-    return " ".join(words[:4]) + ("…" if len(words) > 4 else "")
-
-
-def lengths(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
-    """How long and on how much a table's runs are trained, by dataset if that differs.
-
-    rows: dataset -> the rows that are meant, none for all of them.
-    """
-    return _by_dataset(
-        plan, {name: captions.trained(plan, table, name, rows[name]) for name in rows}
-    )
-
-
-def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
-    """Sentences: the `lengths` of a table's runs, their networks, where budgets make those smaller
-    than the published, and their first stages; by dataset where they differ.
-
-    rows: dataset -> the rows that are meant.
-    """
-    texts = [lengths(plan, table, rows)] + [
-        _by_dataset(
-            plan, {name: "; ".join(told(plan, table, name, rows[name])) for name in rows}, ". "
-        )
-        for told in (captions.networks, captions.first_stages)
-    ]
-    return " ".join(f"{text}." for text in texts if text)
-
-
-def _by_dataset(plan: Plan, texts: Mapping[str, str], between: str = "; ") -> str:
-    found: dict[str, list[str]] = {}
-    for dataset, text in texts.items():
-        found.setdefault(text, []).append(short(plan, dataset))
-    if len(found) == 1:
-        return next(iter(found))
-    return between.join(f"{text} ({', '.join(names)})" for text, names in found.items() if text)
-
-
 def budget(data: Collected, table: str, datasets: Iterable[str]) -> str:
     """A sentence: the budget, and how long the runs of a table's measured rows were trained; and
     one of their first stages, where there are some. Where nothing is measured, the budget alone.
     """
     plan = data.plan
-    measured = {name: data.rows_measured(table, name) for name in datasets}
-    done = {name: rows for name, rows in measured.items() if rows}
-    if not done:
+    lengths, below = {}, {}
+    for name in datasets:
+        if rows := data.rows_measured(table, name):
+            cells = plan.cells_of(table, name, rows)
+            first_stages = [first for cell in cells if (first := plan.cells[cell].first_stage)]
+            lengths[name] = captions.trained(plan, cells)
+            below[name] = captions.trained(plan, first_stages)
+    if not lengths:
         return f"Budget {plan.title}."
-    said = f"Budget {plan.title}: {lengths(plan, table, done)}."
-    below = {name: captions.trained_below(plan, table, name, done[name]) for name in done}
-    return f"{said} First stages: {_by_dataset(plan, below)}." if any(below.values()) else said
+    said = f"Budget {plan.title}: {captions.by_dataset(plan, lengths)}."
+    if any(below.values()):
+        said += f" First stages: {captions.by_dataset(plan, below)}."
+    return said
 
 
 def seeds_planned(data: Collected, table: str) -> list[int]:
     """The seeds of a table's runs."""
-    lines = data.plan.lines_of(table)
-    return sorted({data.knobs(line.cell).seed for line in lines})
+    return sorted({data.plan.knobs(line.cell).seed for line in data.plan.lines_of(table)})
 
 
-def means(drawn: Mapping[str, int], planned: Sequence[int], marks: str) -> str:
+def first_seed(data: Collected, table: str) -> str:
+    """Of which seed the runs are that a figure shows as pictures: the first of a table's."""
+    planned = seeds_planned(data, table)
+    first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
+    return f"of {numbered(planned[:1])}{first}"
+
+
+def means(drawn: Mapping[str, int], planned: Sequence[int]) -> str:
     """A sentence on how many runs stand behind the lines, and behind which another number.
 
-    drawn: a line's name in a sentence -> its runs. marks: what shows the lowest and the highest.
+    drawn: a line's name in a sentence -> its runs.
     """
     counts = {count for count in drawn.values() if count}
     if not counts:
@@ -87,7 +58,7 @@ def means(drawn: Mapping[str, int], planned: Sequence[int], marks: str) -> str:
     which = of + numbered(planned)
     odd = [f"{name}: {count}" for name, count in drawn.items() if count not in (0, usual)]
     but = f" ({_few(odd)})" if odd else ""
-    shown = f"; {marks}: lowest to highest" if counts != {1} else ""
+    shown = "; bands: lowest to highest" if counts != {1} else ""
     said = "One run each" if usual == 1 else f"Mean over {usual} runs"
     return f"{said}{but}, {which}{shown}."
 
@@ -99,9 +70,9 @@ def failures(data: Collected, table: str, drawn: Iterable[str]) -> list[str]:
     for dataset in drawn:
         for runs in data.runs(table, dataset):
             for cell, reason in runs.failed.items():
-                name = f"{runs.row} on {short(data.plan, dataset)}"
+                name = f"{runs.row} on {captions.short(data.plan, dataset)}"
                 names = found.setdefault(reason.rstrip("."), {})
-                names.setdefault(name, []).append(data.knobs(cell).seed)
+                names.setdefault(name, []).append(data.plan.knobs(cell).seed)
     said = [
         f"× {_few([name + (f', {numbered(of)}' if several else '') for name, of in names.items()])}"
         f" ({reason})."

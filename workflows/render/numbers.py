@@ -20,6 +20,11 @@ DIGITS = {
 UNITS = {"PSNR": "dB", "usage": "%"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 ABSENT = "n/a"
+PROTOCOLS = {
+    "exact": "exact protocol",
+    "as_published": "protocol as published",
+    "samples": "samples against training images",
+}
 
 
 def shown(metric: str, value: float | None, sign: bool = False) -> str:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from workflows import cli
 from workflows.config.plan import Plan
 from workflows.errors import BenchmarkError
+from workflows.files import write_text
 from workflows.records.collect import gather
 from workflows.records.published import read_published
 from workflows.records.verdicts import verdicts
 from workflows.render import captions
 from workflows.render.blocks import blocks
-from workflows.render.numbers import ABSENT, UNITS
+from workflows.render.numbers import heading
 from workflows.render.showing import PUBLISHED, read
-from workflows.render.tables import mean, tidy
+from workflows.render.tables import OURS, columns
 from workflows.render.verdicts import STANDINGS, summary
 
 ROOT = Path(__file__).parents[2]
@@ -30,52 +28,48 @@ METRICS = ["PSNR", "rFID", "usage", "perplexity"]
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
-def excerpt(
-    table: pd.DataFrame, verdicts: pd.DataFrame, evidence: Collection[str], trained: str
-) -> str:
-    """The lines between the README's marks.
-
-    table: of methods, as `tidy` gives it. verdicts: of the budget. evidence:
-    how the published numbers are known. trained: how long and on how much.
-    """
+def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
+    """The lines between the README's marks. measured, published: of Measured and Published."""
+    kept = {
+        block.dataset: block
+        for block in blocks(plan, measured, published, TABLE)
+        if block.protocol == PROTOCOL and block.dataset in DATASETS
+    }
     wide: dict[str, list[str]] = {}
-    images = set()
     for dataset, name in DATASETS.items():
-        here = table[(table["dataset"] == dataset) & (table["protocol"] == PROTOCOL)]
-        wide.setdefault("method", list(here["row"]))
+        wide.setdefault("method", kept[dataset].rows["row"].to_list())
+        found = {(column.metric, column.title): column for column in columns(kept[dataset], plan)}
         for metric in METRICS:
-            unit = f" ({UNITS[metric]})" if metric in UNITS else ""
-            lines = here[[metric, f"{metric} low", f"{metric} high", "seeds"]].set_axis(
-                ["mean", "low", "high", "seeds"], axis=1
-            )
-            texts = [mean(metric, line) for line in lines.to_dict("records")]
-            theirs = f"{metric} published"
+            texts = found[metric, OURS].texts
             if metric in ("PSNR", "rFID"):
-                said = here[theirs].fillna("").astype(str)
-                texts = [
-                    f"{ours} / {text or ABSENT}" for ours, text in zip(texts, said, strict=True)
-                ]
-            wide[f"{name} {metric}{unit}"] = texts
-        images |= set(here["rFID images"].dropna().astype(int))
+                theirs = found[metric, "published"].texts
+                texts = [" / ".join(pair) for pair in zip(texts, theirs, strict=True)]
+            wide[f"{name} {heading(metric)}"] = texts
     body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
-    count = " or ".join(f"{number:,}" for number in sorted(images)) or "no"
-    fewest, most = int(table["seeds"].min()), int(table["seeds"].max())
+    images = sorted(set.union(*(block.images("rFID") for block in kept.values())))
+    count = " or ".join(f"{number:,}" for number in images) or "no"
+    every = [seeds for block in kept.values() for seeds in block.rows["seeds"]]
+    fewest, most = min(every), max(every)
     seeds = f"{fewest} {'seed' if most == 1 else 'seeds'}"
     seeds = seeds if fewest == most else f"{fewest} to {most} seeds"
-    counted = summary(verdicts)
-    outcome = ", ".join(
-        f"{count} {verdict}" for verdict, count in counted.loc["stated"].items() if count
+    trained = " and ".join(
+        f"{captions.trained(plan, plan.cells_of(TABLE, name))} of {title}"
+        for name, title in DATASETS.items()
     )
+    counted = summary(verdicts(plan, measured, published))
+    stated = counted.loc["stated"]
+    outcome = ", ".join(f"{n} {verdict}" for verdict, n in stated.items() if n)
     others = [f"{counted.loc[name].sum()} on {STANDINGS[name]}" for name in counted.index[1:]]
     apart = f" Counted apart: {', '.join(others)}." if others else ""
+    evidence = "; ".join(published.loc[published["table"] == TABLE, "evidence"].unique())
     return "\n\n".join(
         [
-            f"Of {counted.loc['stated'].sum()} verdicts on {STANDINGS['stated']}, one a dataset "
-            f"and metric: {outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
+            f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one a dataset and metric: "
+            f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
             f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
             f"1,024, {seeds}, "
             "as published with JPEG files; ours (mean ± half of its 95 % interval) / published; "
-            f"rFID over {count} images. Published: {'; '.join(evidence)} "
+            f"rFID over {count} images. Published: {evidence} "
             "([all evidence](results/published/README.md)).",
             body,
             f"![Usage and perplexity during training](figures/{BUDGET}/training_curves.png)",
@@ -83,40 +77,20 @@ def excerpt(
     )
 
 
-def render(readme: str, *about: Any) -> str:
-    """The README with its lines between the marks made anew. Raises ValueError without marks.
-
-    about: what `excerpt` takes.
-    """
-    if START not in readme or END not in readme:
-        raise ValueError(f"README.md: needs the marks {START} and {END}")
-    inside = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    return inside.sub(lambda _: f"{START}\n{excerpt(*about)}\n{END}", readme)
-
-
-def trained(plan: Plan) -> str:
-    """How long and on how much the runs of the table are trained."""
-    lengths = [
-        f"{captions.trained(plan, TABLE, name)} of {title}" for name, title in DATASETS.items()
-    ]
-    return " and ".join(lengths)
-
-
 def main(check: bool) -> None:
     """Write README.md, or with `check` raise BenchmarkError if something else would be written."""
     file = ROOT / "README.md"
-    budget = read(BUDGET)
-    plan, measured = budget.plan, gather(budget.plan, budget.found)["measured"]
-    published = read_published(PUBLISHED, plan)
-    found = tidy(blocks(plan, measured, published, TABLE))
-    judged = verdicts(plan, measured, published)
-    evidence = list(published.loc[published["table"] == TABLE, "evidence"].unique())
     old = file.read_text(encoding="utf-8")
-    text = render(old, found, judged, evidence, trained(plan))
+    if START not in old or END not in old:
+        raise BenchmarkError(f"{file.name}: needs the marks {START} and {END}")
+    budget = read(BUDGET)
+    measured = gather(budget.plan, budget.found)["measured"]
+    inner = excerpt(budget.plan, measured, read_published(PUBLISHED, budget.plan))
+    text = f"{old.partition(START)[0]}{START}\n{inner}\n{END}{old.partition(END)[2]}"
     if check and old != text:
         raise BenchmarkError("README.md differs; run python -m workflows.render.readme")
     if not check:
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)
 
 
 if __name__ == "__main__":

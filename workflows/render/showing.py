@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +22,6 @@ from workflows.config.grid import Grid, load_grid
 from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
 from workflows.config.records import TrainRecord
-from workflows.errors import ConfigError
 from workflows.files import write_bytes, write_json, write_text
 from workflows.records.collect import collect, of_table
 from workflows.records.published import read_published
@@ -31,8 +29,8 @@ from workflows.records.state import State, Today, states
 from workflows.records.verdicts import verdicts
 from workflows.render.blocks import blocks
 from workflows.render.collected import Collected
-from workflows.render.figures import DRAWN, MOVING
-from workflows.render.figures.layout import DPI
+from workflows.render.figures import files as files_of
+from workflows.render.figures import image
 from workflows.render.site.gallery import Gallery
 from workflows.render.site.pages import contents
 from workflows.render.tables import latex, markdown, tidy
@@ -85,10 +83,8 @@ def read(budget: str, cache: Path = Path(".cache")) -> Budget:
 
 
 def texts(data: Collected, published: pd.DataFrame, table: str) -> dict[str, str]:
-    """A table as "csv", "md" and "tex". Raises ConfigError for one without rows."""
+    """A table as "csv", "md" and "tex"."""
     found = blocks(data.plan, data.measured, published, table)
-    if not found:
-        raise ConfigError(f"{table}: no row of it belongs to budget {data.plan.budget}")
     return {
         "csv": tidy(found).to_csv(index=False, lineterminator="\n"),
         "md": markdown(found, data.plan),
@@ -107,21 +103,10 @@ def draw_table(budget: Budget, table: str) -> None:
     files = {folder / f"{table}.{kind}": text.encode() for kind, text in found.items()}
     for name, figure in data.plan.figures.items():
         if figure.table == table:
-            drawn = DRAWN[name](data)
-            files[budget.figures / f"{name}.svg"] = image(drawn, "svg")
-            files[budget.figures / f"{name}.png"] = image(drawn, "png")
-            for file in figure.more:
-                files[budget.figures / file] = MOVING[name](data)
+            drawn = files_of(data, name, figure)
+            files |= {budget.figures / file: content for file, content in drawn.items()}
     for path, content in files.items():
         write_bytes(path, content)
-
-
-def image(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of an SVG or PNG file, the same each time."""
-    stream = BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
-    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
-    return stream.getvalue()
 
 
 def draw_verdicts(budget: Budget) -> Gallery:
@@ -136,14 +121,12 @@ def draw_verdicts(budget: Budget) -> Gallery:
     verdicts_csv = found.to_csv(index=False, lineterminator="\n")
     write_text(budget.results / "verdicts.csv", verdicts_csv)
     write_text(budget.results / "verdicts.md", document)
-    known = set(data.measured["cell"])
-    trained = {
-        name: record
-        for name, cell in data.plan.cells.items()
-        if name in known
-        and (record := records.find(Path(cell.folder, "train.json"), TrainRecord)) is not None
+    files = {
+        cell: Path(data.plan.cells[cell].folder, "train.json")
+        for cell in dict.fromkeys(data.measured["cell"])
     }
-    return Gallery(data, published, found, trained)
+    kept = {cell: records.find(file, TrainRecord) for cell, file in files.items()}
+    return Gallery(data, published, found, {cell: one for cell, one in kept.items() if one})
 
 
 def draw_site(gallery: Gallery, results: Path, figures: Path) -> Path:

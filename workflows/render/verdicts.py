@@ -9,7 +9,7 @@ import pandas as pd
 
 from workflows.config.plan import Plan, PlannedClaim
 from workflows.render import escape
-from workflows.render.notes import training
+from workflows.render.captions import training
 from workflows.render.numbers import ABSENT, shown
 
 ORDER = ("reproduced", "contradicted", "undecided", "not tested at this budget")
@@ -55,17 +55,15 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
     """One claim's lines as text: dataset, metric, verdict, effect, published effect, seeds."""
+    lines = found.to_dict("records")
     return pd.DataFrame(
         {
             "dataset": [plan.dataset_title(name, table) for name in found["dataset"]],
             "metric": found["metric"],
             "verdict": found["verdict"],
-            "effect": [effect(line) for line in found.to_dict("records")],
-            "published": [
-                shown(line["metric"], line["published"], sign=True)
-                for line in found.to_dict("records")
-            ],
-            "seeds": [seeds(line) for line in found.to_dict("records")],
+            "effect": [_effect(line) for line in lines],
+            "published": [shown(line["metric"], line["published"], sign=True) for line in lines],
+            "seeds": [seeds(line) for line in lines],
         }
     )
 
@@ -83,7 +81,7 @@ def trained(found: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
     return f"Trained: {training(plan, claim.table, meant)}" if here else ""
 
 
-def effect(line: dict[Any, Any]) -> str:
+def _effect(line: Mapping[Any, Any]) -> str:
     """An effect and its interval as text. line: of verdicts.csv."""
     if line["effect"] != line["effect"]:
         return ABSENT

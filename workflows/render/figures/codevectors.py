@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,11 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from workflows.render.collected import MISSING, Collected
-from workflows.render.figures.films import Film, Frame, read
-from workflows.render.figures.layout import DOUBLE, GREY, NOTE, TITLE, page, style
-from workflows.render.notes import budget, numbered, seeds_planned
+from workflows.errors import ConfigError
+from workflows.render.collected import Collected
+from workflows.render.figures.layout import DOUBLE, GREY, NOTE, TITLE, bare, page, style
+from workflows.render.notes import budget, first_seed
 
 TABLE = "two_dimensions"
 # Of the training; the nearest frame before.
@@ -35,6 +38,52 @@ MARKS = (
     "Dots: codevectors in use; crosses: unused ones; grey: latents. Distances from the origin are "
     "on a logarithmic scale, with rings at powers of ten."
 )
+
+
+@dataclass(frozen=True)
+class Film:
+    """Codevectors among latents: F frames, K codes, M latents.
+
+    step (F,), codebook (F, K, 2), latents (F, M, 2); counts (F, K): hits, of all
+    latents.
+    """
+
+    step: np.ndarray
+    codebook: np.ndarray
+    latents: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return self.counts.shape[1]
+
+    @property
+    def counted(self) -> int:
+        """The number of latents behind the counts of a frame."""
+        return int(self.counts[0].sum())
+
+    def frame(self, step: int) -> int:
+        """The index of the last frame that is not later than a step."""
+        return max(int(np.searchsorted(self.step, step, side="right")) - 1, 0)
+
+
+def read(path: Path) -> Film:
+    """Read a film. Raises ConfigError naming a file that is damaged or lacks a tensor."""
+    try:
+        tensors = load_file(path)
+        # In 32 bits, logarithms differ between processors by more than the digits that an SVG has.
+        return Film(
+            tensors["step"],
+            tensors["codebook"].astype(np.float64),
+            tensors["latents"].astype(np.float64),
+            tensors["counts"],
+        )
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from error
+
+
+# Row -> the film of its first seed, or why there is none.
 Lines = Mapping[str, Film | str]
 
 
@@ -45,10 +94,9 @@ class Scale:
     unit: float
     far: float
 
-    @property
-    def edge(self) -> float:
-        """The radius of the disc."""
-        return float(np.arcsinh(self.far / self.unit))
+    def radius(self, distance: float) -> float:
+        """Where in the disc a distance from the origin lies."""
+        return float(np.arcsinh(distance / self.unit))
 
     @property
     def rings(self) -> list[float]:
@@ -77,12 +125,10 @@ def scale_of(films: Iterable[Film]) -> Scale:
 
 def codevectors(data: Collected) -> Figure:
     """A line of discs for each method, the moments of a training from left to right."""
-    lines = {name: _films(data, name) for name in data.datasets(TABLE)}
-    films = [film for of in lines.values() for film in of.values() if isinstance(film, Film)]
-    planned = seeds_planned(data, TABLE)
-    first = f" (the first of {len(planned)})" if len(planned) > 1 else ""
-    runs = f"Validation images; runs of {numbered(planned[:1])}{first}."
-    notes = [f"{budget(data, TABLE, data.datasets(TABLE))} {runs}"]
+    datasets = data.plan.datasets_of(TABLE)
+    lines = {name: _lines(data, name) for name in datasets}
+    films = [film for of in lines.values() for film in _films(of)]
+    notes = [f"{budget(data, TABLE, datasets)} Validation images; runs {first_seed(data, TABLE)}."]
     if films:
         counted = " or ".join(f"{n:,}" for n in sorted({film.counted for film in films}))
         drawn = " or ".join(f"{n:,}" for n in sorted({film.latents.shape[1] for film in films}))
@@ -90,20 +136,22 @@ def codevectors(data: Collected) -> Figure:
             f"{MARKS} One scale for all panels of a dataset. In use is a codevector that is "
             f"nearest to at least one of {counted} latents, of which at most {drawn} are drawn."
         )
-    count = sum(max(len(of), 1) for of in lines.values())
-    figure = page(DOUBLE, 1.35 * count + 0.3 * len(lines), notes)
-    heights = [max(len(of), 1) for of in lines.values()]
+    heights = [len(of) for of in lines.values()]
+    figure = page(DOUBLE, 1.35 * sum(heights) + 0.3 * len(lines), notes)
     parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
     for part, (name, of) in zip(parts[:, 0], lines.items(), strict=True):
         part.suptitle(data.plan.dataset_title(name), x=0.01, ha="left", size=TITLE)
-        _discs(part.subplots(max(len(of), 1), len(MOMENTS), squeeze=False), of)
+        _discs(part.subplots(len(of), len(MOMENTS), squeeze=False), of)
     return figure
 
 
-def _films(data: Collected, dataset: str) -> dict[str, Film | str]:
-    """Row -> the film of its first seed, or why there is none. Raises ConfigError."""
-    files = data.first_files(TABLE, dataset, data.film)
+def _lines(data: Collected, dataset: str) -> Lines:
+    files = data.first_files(TABLE, dataset, "film.safetensors")
     return {row: file if isinstance(file, str) else read(file) for row, file in files.items()}
+
+
+def _films(lines: Lines) -> list[Film]:
+    return [film for film in lines.values() if isinstance(film, Film)]
 
 
 def _steps(films: list[Film]) -> list[int]:
@@ -115,11 +163,11 @@ def _steps(films: list[Film]) -> list[int]:
 
 def _discs(axes: np.ndarray, lines: Lines) -> None:
     """The discs of one dataset, or in their place why there is no film."""
-    films = [film for film in lines.values() if isinstance(film, Film)]
+    films = _films(lines)
     columns = _steps(films) if films else []
     scale = scale_of(films)
     for ax in axes.flat:
-        _bare(ax)
+        bare(ax)
     for line, (row, film) in enumerate(lines.items()):
         axes[line, 0].set_ylabel(row, rotation=0, ha="right", va="center")
         if isinstance(film, str):
@@ -128,45 +176,44 @@ def _discs(axes: np.ndarray, lines: Lines) -> None:
             continue
         for column, step in enumerate(columns):
             ax = axes[line, column]
-            _draw(ax, film.at(step), scale, style(row).colour, 1.7, line == column == 0)
+            _draw(ax, film, step, scale, style(row).colour, 1.7, line == column == 0)
             if line == 0:
                 ax.set_title(f"step {step:,}" if step else "before training")
 
 
-def _bare(ax: Axes) -> None:
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-
-
-def _draw(ax: Axes, frame: Frame, scale: Scale, colour: str, size: float, labels: bool) -> None:
+def _draw(
+    ax: Axes, film: Film, step: int, scale: Scale, colour: str, size: float, labels: bool
+) -> None:
     """A frame in its disc, and below it how many codevectors are in use.
 
     size: points of a codevector in use. labels: whether rings say what distances they stand for.
     """
-    edge = 1.02 * scale.edge
+    frame = film.frame(step)
+    used = film.counts[frame] > 0
+    radius = scale.radius(scale.far)
+    edge = 1.02 * radius
     ax.set(aspect="equal", xlim=(-edge, edge), ylim=(-edge, edge))
-    ax.add_patch(Circle((0, 0), scale.edge, fill=False, ec=GREY, lw=0.4))
+    ax.add_patch(Circle((0, 0), radius, fill=False, ec=GREY, lw=0.4))
     for distance in scale.rings:
-        radius = float(np.arcsinh(distance / scale.unit))
+        radius = scale.radius(distance)
         ax.add_patch(Circle((0, 0), radius, fill=False, ec=RING, lw=0.6, zorder=0))
         if labels:
             box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"}
             ax.text(0, radius, f"{distance:g}", size=NOTE, color=UNUSED, bbox=box, ha="center")
-    unused = scale.place(frame.codebook[~frame.used])
-    latents = scale.place(frame.latents)
-    used = scale.place(frame.codebook[frame.used])
+    latents = scale.place(film.latents[frame])
+    crosses = scale.place(film.codebook[frame][~used])
+    dots = scale.place(film.codebook[frame][used])
     for mark in (
         Line2D(*latents.T, marker="o", color=LATENT, ms=size * 0.5, ls="", mew=0),
-        Line2D(*unused.T, marker="x", color=UNUSED, ms=size * 1.3, ls="", mew=size * 0.25),
-        Line2D(*used.T, marker="o", color=colour, ms=size, ls="", mew=0, zorder=3),
+        Line2D(*crosses.T, marker="x", color=UNUSED, ms=size * 1.3, ls="", mew=size * 0.25),
+        Line2D(*dots.T, marker="o", color=colour, ms=size, ls="", mew=0, zorder=3),
     ):
         # As vectors, fifteen hundred dots a panel make a file that viewers are slow to show.
         mark.set_rasterized(mark.get_color() != colour)
         ax.add_line(mark)
-    outside = int((~frame.used).sum()) - len(unused)
+    outside = int((~used).sum()) - len(crosses)
     beyond = f", {outside} outside" if outside else ""
-    ax.set_xlabel(f"{frame.used.sum()} of {len(frame.used)} used{beyond}")
+    ax.set_xlabel(f"{used.sum()} of {len(used)} used{beyond}")
 
 
 def animation(data: Collected) -> Iterator[Figure]:
@@ -174,50 +221,46 @@ def animation(data: Collected) -> Iterator[Figure]:
 
     Shows the table's first dataset that has a film. Raises ConfigError for a damaged film.
     """
-    lines: Lines = {}
-    name = ""
-    for dataset in reversed(data.datasets(TABLE)):
-        found = _films(data, dataset)
-        if not lines or any(isinstance(film, Film) for film in found.values()):
-            lines, name = found, dataset
-    films = [film for film in lines.values() if isinstance(film, Film)]
-    about = f"{data.plan.dataset_title(name)}, validation images" if name else MISSING
-    notes = [
-        budget(data, TABLE, [name] if name else data.datasets(TABLE)),
-        f"{about}. {MARKS}",
-    ]
+    found = {name: _lines(data, name) for name in data.plan.datasets_of(TABLE)}
+    with_films = [name for name, lines in found.items() if _films(lines)]
+    name = next(iter([*with_films, *found]))
+    films = _films(found[name])
+    about = f"{data.plan.dataset_title(name)}, validation images"
+    notes = [budget(data, TABLE, [name]), f"{about}. {MARKS}"]
     scale = scale_of(films)
     for step in sorted({int(step) for film in films for step in film.step}) or [0]:
-        yield _frame(lines, scale, step, notes)
+        yield _frame(found[name], scale, step, notes)
 
 
 def _frame(lines: Lines, scale: Scale, step: int, notes: list[str]) -> Figure:
     """The state after a step."""
     figure = page(2.7 * max(len(lines), 2), 4.1, notes)
-    grid = figure.add_gridspec(2, max(len(lines), 1), height_ratios=(4, 1))
+    grid = figure.add_gridspec(2, len(lines), height_ratios=(4, 1))
     for column, (row, film) in enumerate(lines.items()):
         ax = figure.add_subplot(grid[0, column])
-        _bare(ax)
+        bare(ax)
         ax.set_title(row, color=style(row).colour)
         if isinstance(film, str):
             ax.text(0.5, 0.5, film, color=GREY, ha="center", transform=ax.transAxes, wrap=True)
         else:
-            _draw(ax, film.at(step), scale, style(row).colour, 2.6, labels=True)
-    films = {row: film for row, film in lines.items() if isinstance(film, Film)}
-    if films:
-        _usage(figure.add_subplot(grid[1, :]), films, step)
+            _draw(ax, film, step, scale, style(row).colour, 2.6, labels=True)
+    if _films(lines):
+        _usage(figure.add_subplot(grid[1, :]), lines, step)
     return figure
 
 
-def _usage(ax: Axes, films: Mapping[str, Film], step: int) -> None:
+def _usage(ax: Axes, lines: Lines, step: int) -> None:
     """How many codes are in use so far."""
-    last = max(int(film.step[-1]) for film in films.values())
-    for row, film in films.items():
-        kept = film.step <= step
-        colour = style(row).colour
-        ax.plot(film.step[kept], film.used[kept], color=colour, lw=1.2)
-        ax.plot(film.step[kept][-1:], film.used[kept][-1:], "o", color=colour, ms=3.5)
-    codes = max(film.codes for film in films.values())
+    films = _films(lines)
+    for row, film in lines.items():
+        if isinstance(film, Film):
+            kept = film.step <= step
+            steps, used = film.step[kept], (film.counts[kept] > 0).sum(1)
+            colour = style(row).colour
+            ax.plot(steps, used, color=colour, lw=1.2)
+            ax.plot(steps[-1:], used[-1:], "o", color=colour, ms=3.5)
+    last = max(int(film.step[-1]) for film in films)
+    codes = max(film.codes for film in films)
     # Linear up to the first step, so that 0 has a place.
     ax.set_xscale("symlog", linthresh=1, linscale=0.5)
     ax.set_xlim(-0.1, last * 1.15)
@@ -231,13 +274,13 @@ def _usage(ax: Axes, films: Mapping[str, Film], step: int) -> None:
     ax.set_xlabel(f"training step: {step:,}", size=TITLE)
 
 
-def gif(data: Collected) -> bytes:
-    """The animation as a GIF that is repeated for ever, with its last frame held.
+def gif(figures: Iterable[Figure]) -> bytes:
+    """Figures of one size as a GIF that is repeated for ever, with its last frame held.
 
     All frames have the palette of the first, the middle and the last together: with a palette of
     its own each, a colour would flicker, and what stays the same would be stored again.
     """
-    pictures = [_pixels(figure) for figure in animation(data)]
+    pictures = [_pixels(figure) for figure in figures]
     few = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
     together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in few]))
     palette = together.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)

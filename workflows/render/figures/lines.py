@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from workflows import registry
+from workflows.render import captions
 from workflows.render.collected import Collected, Runs
-from workflows.render.figures.layout import GREY, empty, failed, legend, line, panels, style
-from workflows.render.notes import budget, failures, means, seeds_planned, short
-from workflows.render.numbers import heading
-from workflows.render.tables import PROTOCOLS
+from workflows.render.figures.layout import DOUBLE, GREY, SINGLE, page, style, title
+from workflows.render.notes import budget, failures, means, seeds_planned
+from workflows.render.numbers import PROTOCOLS, heading
 
 METHODS = "methods"
 # Metric -> what its axis says, and the factor of its unit.
@@ -31,30 +32,31 @@ Lines = Mapping[str, Mapping[tuple[str, str], pd.DataFrame]]
 
 def training_curves(data: Collected) -> Figure:
     """Usage and perplexity of the validation images in the course of training."""
+    runs_of = {name: data.runs(METHODS, name) for name in data.plan.datasets_of(METHODS)}
     # Below two whole epochs, steps tell more.
-    datasets = data.datasets(METHODS)
-    reached = [_records(data, METHODS, name)["epoch"].max() for name in datasets]
-    x = "epoch" if min(reached, default=0) >= 2 or np.isnan(reached).all() else "step"
+    shown = [[cell for runs in every for cell in runs.cells] for every in runs_of.values()]
+    reached = [data.curves.loc[data.curves["cell"].isin(cells), "epoch"].max() for cells in shown]
+    x = "epoch" if min(reached) >= 2 or np.isnan(reached).all() else "step"
     lines = {
         dataset: {
             (runs.row, metric): of_curves(data.curves, runs.cells, x, metric) * factor
             for metric, (_, factor) in USAGE.items()
-            for runs in data.runs(METHODS, dataset)
+            for runs in every
         }
-        for dataset in datasets
+        for dataset, every in runs_of.items()
     }
     said = "Usage and perplexity are of up to 500 validation images. "
-    sheet = Sheet(data, METHODS, lines, dict.fromkeys(USAGE, 1.3))
-    for dataset, axes in sheet.panels(said):
+    figure, panels = _sheet(data, METHODS, lines, dict.fromkeys(USAGE, 1.3), said)
+    for dataset, axes in panels.items():
         for metric, ax in axes.items():
-            for runs in data.runs(METHODS, dataset):
+            for runs in runs_of[dataset]:
                 ends = [_end(data, cell, x) for cell in runs.failed]
-                sheet.draw(ax, dataset, metric, runs, ends)
+                _draw(ax, lines[dataset][runs.row, metric], runs, ends)
             ax.set_ylabel(USAGE[metric][0])
             ax.set_ylim(bottom=0)
             _counted(ax, AXIS[x] if metric == "perplexity" else "")
-        legend(axes["usage"])
-    return sheet.figure
+        _legend(axes["usage"])
+    return figure
 
 
 def progress(data: Collected, table: str) -> Figure:
@@ -64,14 +66,15 @@ def progress(data: Collected, table: str) -> Figure:
             (runs.row, "FID"): of_curves(data.curves, runs.cells, "epoch", "FID")
             for runs in data.runs(table, dataset)
         }
-        for dataset in data.datasets(table)
+        for dataset in data.plan.datasets_of(table)
     }
     said = f"Epoch 0: noise, decoded. Sampled in {QUICK}. "
-    sheet = Sheet(data, table, lines, {"FID": 1.5})
-    for dataset, axes in sheet.panels(said):
-        (ax,) = axes.values()
+    figure, panels = _sheet(data, table, lines, {"FID": 1.5}, said)
+    for dataset, axes in panels.items():
+        ax = axes["FID"]
         for runs in data.runs(table, dataset):
-            sheet.draw(ax, dataset, "FID", runs, [0.0] * len(runs.failed), mark=True)
+            values = lines[dataset][runs.row, "FID"]
+            _draw(ax, values, runs, [0.0] * len(runs.failed), mark=True)
         ax.set_ylabel(f"FID (N = {data.plan.progress_samples:,})")
         # Noise is so far off that what models differ by would be within the width of a line.
         ax.set_yscale("log")
@@ -79,8 +82,8 @@ def progress(data: Collected, table: str) -> Figure:
         ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.minorticks_off()
         _counted(ax, "epoch")
-        legend(ax)
-    return sheet.figure
+        _legend(ax)
+    return figure
 
 
 def code_histograms(data: Collected) -> Figure:
@@ -90,19 +93,21 @@ def code_histograms(data: Collected) -> Figure:
             (runs.row, "frequency"): of_codes(data.codes, runs.finished)
             for runs in data.runs(METHODS, dataset)
         }
-        for dataset in data.datasets(METHODS)
+        for dataset in data.plan.datasets_of(METHODS)
     }
     said = "Codes of the test images; a line ends at the last code in use. "
-    sheet = Sheet(data, METHODS, lines, {"frequency": 1.9})
-    for dataset, axes in sheet.panels(said):
-        (ax,) = axes.values()
-        cells = [cell for runs in data.runs(METHODS, dataset) for cell in runs.cells]
-        size = max(registry.codebook_size(data.knobs(cell)) or 1 for cell in cells)
+    figure, panels = _sheet(data, METHODS, lines, {"frequency": 1.9}, said)
+    for dataset, axes in panels.items():
+        ax = axes["frequency"]
+        models: list[Any] = [
+            data.plan.knobs(cell) for runs in data.runs(METHODS, dataset) for cell in runs.cells
+        ]
+        size = max(registry.codebook_size(knobs) or 1 for knobs in models)
         even = ax.axhline(1 / size, color=GREY, ls=(0, (6, 3)), lw=0.7)
         even.set_label(f"uniform: 1/{size}")
         for runs in data.runs(METHODS, dataset):
-            label = _used(data, runs, size)
-            sheet.draw(ax, dataset, "frequency", runs, [float(size)] * len(runs.failed), label)
+            values = lines[dataset][runs.row, "frequency"]
+            _draw(ax, values, runs, [float(size)] * len(runs.failed), _used(data, runs, size))
         ticks = sorted({size // 8**n for n in range(4)} - {0} | {1})
         ax.set_xscale("log", base=2)
         ax.set_xticks(ticks, list(map(str, ticks)))
@@ -111,8 +116,8 @@ def code_histograms(data: Collected) -> Figure:
         ax.minorticks_off()
         ax.set_ylabel("frequency")
         ax.set_xlabel("code, most frequent first")
-        legend(ax)
-    return sheet.figure
+        _legend(ax)
+    return figure
 
 
 def dimensionality(data: Collected) -> Figure:
@@ -134,96 +139,130 @@ def _sweep(
     values = data.measured[here & data.measured["metric"].isin(list(heights))]
     protocol = "as_published" if (values["protocol"] == "as_published").any() else "exact"
     values = values[values["protocol"] == protocol]
+    x_of = {
+        line.cell: getattr(data.plan.knobs(line.cell), knob) for line in data.plan.lines_of(table)
+    }
     values = values.assign(
-        x=[getattr(data.knobs(cell), knob) for cell in values["cell"]],
-        method=[_method(row) for row in values["row"]],
+        x=values["cell"].map(x_of),
+        method=values["row"].map(_method),
+        value=values["value"].where(values["metric"] != "usage", values["value"] * 100),
     )
-    tried = sorted({getattr(data.knobs(line.cell), knob) for line in data.plan.lines_of(table)})
-    lines: dict[str, dict[tuple[str, str], pd.DataFrame]] = {}
-    for dataset in data.datasets(table):
-        methods = dict.fromkeys(_method(runs.row) for runs in data.runs(table, dataset))
-        of = values[values["dataset"] == dataset]
-        lines[dataset] = {
-            (method, metric): _against(of, method, metric, tried)
-            for method in methods
+    tried = sorted(set(x_of.values()))
+    runs_of = {name: _by_method(data, table, name) for name in data.plan.datasets_of(table)}
+    lines = {
+        dataset: {
+            (runs.row, metric): _against(values, dataset, runs.row, metric).reindex(tried)
+            for runs in every
             for metric in heights
         }
+        for dataset, every in runs_of.items()
+    }
     areas = knob == "code_dim"
     said = f"{PROTOCOLS[protocol].capitalize()}; a lower rFID is better. "
     said += "Areas are proportional to D. " if areas else ""
-    sheet = Sheet(data, table, lines, heights)
-    for dataset, axes in sheet.panels(said):
+    figure, panels = _sheet(data, table, lines, heights, said)
+    for dataset, axes in panels.items():
         for metric, ax in axes.items():
-            of = values[(values["dataset"] == dataset) & (values["metric"] == metric)]
-            for runs in _by_method(data, table, dataset):
-                crosses = [getattr(data.knobs(cell), knob) for cell in runs.failed]
-                sheet.draw(ax, dataset, metric, runs, sorted(crosses), mark=not areas)
+            for runs in runs_of[dataset]:
+                crosses = sorted(x_of[cell] for cell in runs.failed)
+                drawn = lines[dataset][runs.row, metric]
+                _draw(ax, drawn, runs, crosses, mark=not areas)
                 if areas:
-                    _marks(ax, lines[dataset][runs.row, metric], runs.row, max(tried))
+                    sizes = LARGEST**2 * drawn.index.to_numpy() / max(tried)
+                    colour = style(runs.row).colour
+                    ax.scatter(
+                        drawn.index, drawn.mean(axis=1), sizes, color=colour, alpha=0.55, lw=0.4,
+                        edgecolor="white",
+                    )  # fmt: skip
             ax.set_xscale("log", base=2)
             ax.set_xticks(tried, list(map(str, tried)))
             ax.minorticks_off()
             ax.margins(0.12)
             if metric == "usage":
                 ax.set_ylim(bottom=0)
+            of = values[(values["dataset"] == dataset) & (values["metric"] == metric)]
             ax.set_ylabel(heading(metric, set(of["images"].dropna().astype(int))))
         ax.set_xlabel(label)
-        legend(next(iter(axes.values())))
-    return sheet.figure
+        _legend(next(iter(axes.values())))
+    return figure
 
 
-@dataclass
-class Sheet:
-    """A figure whose panels show a table's lines. heights: quantity -> inches of its panels."""
+def _sheet(
+    data: Collected, table: str, lines: Lines, heights: Mapping[str, float], said: str
+) -> tuple[Figure, dict[str, dict[str, Axes]]]:
+    """A figure with its small print, and for every dataset that has a line the panel of a quantity.
 
-    data: Collected
-    table: str
-    lines: Lines
-    heights: Mapping[str, float]
-    figure: Figure = None  # type: ignore[assignment]  # drawn by `panels`
+    A dataset that has no line says why. heights: quantity -> inches of its panels. said: what the
+    small print says of the lines.
+    """
+    behind = {
+        f"{row} on {captions.short(data.plan, dataset)}": values.shape[1]
+        for dataset, of in lines.items()
+        for (row, _), values in of.items()
+    }
+    seen = [name for name, of in lines.items() if not all(v.empty for v in of.values())]
+    notes = [
+        f"{budget(data, table, lines)} {said if seen else ''}"
+        + means(behind, seeds_planned(data, table)),
+        *failures(data, table, seen),
+    ]
+    tall = list(heights.values())
+    figure = page(SINGLE if len(lines) == 1 else DOUBLE, sum(tall) + 0.6, notes)
+    axes = figure.subplots(len(tall), len(lines), squeeze=False, height_ratios=tall)
+    panels = {}
+    for column, dataset in zip(axes.T, lines, strict=True):
+        column[0].set_title(title(data.plan, dataset, table), loc="left")
+        if dataset in seen:
+            panels[dataset] = dict(zip(heights, column, strict=True))
+            for ax in column:
+                ax.grid(axis="y")
+            continue
+        for ax in column:
+            ax.set_axis_off()
+        words = textwrap.fill(data.reason(table, dataset), 44)
+        # Long reasons are cut by the panel, so that they do not push the other panels aside.
+        place = {"transform": column[0].transAxes, "va": "top", "clip_on": True}
+        column[0].text(0, 1, words, color=GREY, **place).set_in_layout(False)
+    figure.align_ylabels(axes)
+    return figure, panels
 
-    def panels(self, said: str) -> Iterator[tuple[str, dict[str, Axes]]]:
-        """Every dataset that has a line, with the axes of each quantity.
 
-        Draws the empty figure with its small print, and the reasons of datasets that have no line.
-        said: what the small print says of the lines.
-        """
-        data, table = self.data, self.table
-        behind = {
-            f"{row} on {short(data.plan, dataset)}": 0 if values.empty else values.shape[1]
-            for dataset, lines in self.lines.items()
-            for (row, _), values in lines.items()
-        }
-        seen = [
-            name for name, lines in self.lines.items() if not all(v.empty for v in lines.values())
-        ]
-        notes = [
-            f"{budget(data, table, self.lines)} {said if seen else ''}"
-            + means(behind, seeds_planned(data, table), "bands"),
-            *failures(data, table, seen),
-        ]
-        heights = list(self.heights.values())
-        self.figure, axes = panels(data.plan, list(self.lines), table, heights, notes)
-        for column, dataset in enumerate(self.lines):
-            if dataset in seen:
-                yield dataset, dict(zip(self.heights, axes[:, column], strict=True))
-            else:
-                empty(axes[:, column], data.reason(table, dataset))
+def _draw(
+    ax: Axes,
+    values: pd.DataFrame,
+    runs: Runs,
+    crosses: Sequence[float],
+    label: str = "",
+    mark: bool = False,
+) -> None:
+    """A row's mean over seeds, from the lowest to the highest as a band, and its failures.
 
-    def draw(
-        self,
-        ax: Axes,
-        dataset: str,
-        quantity: str,
-        runs: Runs,
-        crosses: Sequence[float],
-        label: str = "",
-        mark: bool = False,
-    ) -> None:
-        """A row's line, and a cross for each of its runs that failed."""
-        values = self.lines[dataset][runs.row, quantity]
-        line(ax, values, runs.row, label or runs.label, mark)
-        failed(ax, crosses, runs.row, "_" if len(values) else label or runs.label)
+    values: a line for each x, a column for each seed. crosses: for each x that has no number, a
+    cross is drawn at the foot of the panel, above those of others. mark: whether every value has a
+    marker.
+    """
+    look, label = style(runs.row), label or runs.label
+    if not values.empty:
+        marker = look.marker if mark or len(values) == 1 else ""
+        line = {"color": look.colour, "ls": look.dash, "lw": 1.1, "marker": marker, "ms": 3.5}
+        ax.plot(values.index, values.mean(axis=1), label=label, **line)
+        if values.shape[1] > 1:
+            low, high = values.min(axis=1), values.max(axis=1)
+            ax.fill_between(values.index, low, high, color=look.colour, alpha=0.18, lw=0)
+        label = "_"
+    for x in dict.fromkeys(crosses):
+        others = [drawn for drawn in ax.lines if drawn.get_marker() == "x"]
+        below = sum(np.asarray(cross.get_xdata())[0] == x for cross in others)
+        ax.plot(
+            [x], [0.04 + 0.08 * below], "x", ms=4.5, mew=1.2, color=look.colour,
+            transform=ax.get_xaxis_transform(), clip_on=False, zorder=5, label=label,
+        )  # fmt: skip
+        label = "_"
+
+
+def _legend(ax: Axes) -> None:
+    """The names of the lines, beside the panel."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), handlelength=1.6, borderpad=0.1)
 
 
 def of_curves(curves: pd.DataFrame, cells: Sequence[str], x: str, metric: str) -> pd.DataFrame:
@@ -252,21 +291,11 @@ def of_codes(codes: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
     return frame[frame.gt(0).any(axis=1)]
 
 
-def _against(values: pd.DataFrame, method: str, metric: str, tried: Sequence[int]) -> pd.DataFrame:
-    """A method's values by x, a column a seed; NaN where no run has a value."""
-    of = values[(values["method"] == method) & (values["metric"] == metric)]
-    if of.empty:
-        return pd.DataFrame()
-    scale = 100.0 if metric == "usage" else 1.0
-    return of.pivot_table(index="x", columns="seed", values="value").reindex(list(tried)) * scale
-
-
-def _marks(ax: Axes, values: pd.DataFrame, method: str, largest: int) -> None:
-    """A mark at every value, of an area proportional to its x."""
-    areas = LARGEST**2 * values.index.to_numpy() / largest
-    mean = values.mean(axis=1)
-    colour = style(method).colour
-    ax.scatter(values.index, mean, areas, color=colour, alpha=0.55, lw=0.4, edgecolor="white")
+def _against(values: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
+    """A method's values by x, a column a seed; empty without any."""
+    keys = {"dataset": dataset, "method": method, "metric": metric}
+    of = values[(values[list(keys)] == pd.Series(keys)).all(axis=1)]
+    return of.pivot_table(index="x", columns="seed", values="value")
 
 
 def _method(row: str) -> str:
@@ -283,12 +312,6 @@ def _by_method(data: Collected, table: str, dataset: str) -> list[Runs]:
         whole.finished.extend(runs.finished)
         whole.failed.update(runs.failed)
     return list(found.values())
-
-
-def _records(data: Collected, table: str, dataset: str) -> pd.DataFrame:
-    """The training records of a dataset's runs."""
-    cells = [cell for runs in data.runs(table, dataset) for cell in runs.cells]
-    return data.curves[data.curves["cell"].isin(cells)]
 
 
 def _end(data: Collected, cell: str, x: str) -> float:

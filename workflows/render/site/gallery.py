@@ -13,14 +13,13 @@ from workflows.config.plan import Plan
 from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
+from workflows.render.site import links
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """data: the collected CSVs and pictures. published, verdicts: lines
-    that are Published and VerdictLine.
-
-    records: cell -> its train.json, for cells that have one.
+    """data: the collected numbers and pictures. published, verdicts: lines of Published and of
+    VerdictLine. records: cell -> its train.json, for cells that have one.
     """
 
     data: Collected
@@ -41,13 +40,20 @@ class Gallery:
             name: blocks(self.plan, measured, self.published, name) for name in self.plan.tables
         }
 
-    def block(self, table: str, dataset: str) -> Block:
+    def block(self, table: str, dataset: str) -> Block | None:
         """The block beside which published numbers stand: in their protocol, if it was measured.
 
-        Of a table that the budget leaves out it is that of the paper's dataset.
+        Of a table that the budget leaves out it is that of the paper's dataset, in whose place the
+        budget's stands; there is none if the budget's stands for no other.
         """
         wanted = (dataset, self.plan.published_dataset(dataset, table))
-        return [block for block in self.sheets[table] if block.dataset in wanted][-1]
+        found = [block for block in self.sheets[table] if block.dataset in wanted]
+        return found[-1] if found else None
+
+    def place(self, table: str, dataset: str) -> str:
+        """The link to that block, or else to the table."""
+        block = self.block(table, dataset)
+        return links.table(table, links.block(block.dataset, block.protocol) if block else "")
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
@@ -69,11 +75,6 @@ class Gallery:
         return "as_published" if "as_published" in protocols else "exact"
 
     @cached_property
-    def finished(self) -> frozenset[str]:
-        """Cells that have numbers."""
-        return frozenset(cell for cell, _ in self._values)
-
-    @cached_property
     def logged(self) -> frozenset[str]:
         """Cells with records of their training."""
         return frozenset(self.data.curves["cell"])
@@ -85,44 +86,22 @@ class Gallery:
 
     def state(self, cell: str) -> str:
         """`measured`, `diverged`, `dataset missing` or `not measured`."""
-        if cell in self.finished:
+        if cell in self.data.finished:
             return "measured"
-        return self.troubles.get(cell, "not measured").partition(":")[0]
-
-    @cached_property
-    def troubles(self) -> dict[str, str]:
-        """Cell -> why it has no numbers, of those that were tried."""
-        bad = self.data.measured[self.data.measured["status"] != "ok"]
-        states = zip(bad["cell"], bad["status"], bad["note"], strict=True)
-        return {cell: f"{status.replace('_', ' ')}: {note}" for cell, status, note in states}
+        return self.data.failed.get(cell, "not measured").partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """The cells of a table's row, one a seed, that have numbers."""
         cells = self.plan.rows_of(table, dataset).get(row, [])
-        return [cell for cell in cells if cell in self.finished]
-
-    @cached_property
-    def _groups(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for cell in self.plan.cells:
-            found.setdefault(cell.rpartition("/")[0], []).append(cell)
-        return found
+        return [cell for cell in cells if cell in self.data.finished]
 
     def others(self, cell: str) -> list[str]:
         """The cells of the same settings and other seeds."""
-        return [name for name in self.siblings(cell) if name != cell]
-
-    def siblings(self, cell: str) -> list[str]:
-        """The cells of the same settings, this one among them: one a seed."""
-        return self._groups[cell.rpartition("/")[0]]
-
-    @cached_property
-    def _places(self) -> dict[str, list[tuple[str, str]]]:
-        found: dict[str, list[tuple[str, str]]] = {}
-        for line in self.plan.rows:
-            found.setdefault(line.cell, []).append((line.table, line.row))
-        return found
+        settings = cell.rpartition("/")[0]
+        return [
+            name for name in self.plan.cells if name != cell and name.rpartition("/")[0] == settings
+        ]
 
     def places(self, cell: str) -> list[tuple[str, str]]:
         """The (table, row) pairs that show a cell."""
-        return self._places.get(cell, [])
+        return [(line.table, line.row) for line in self.plan.rows if line.cell == cell]

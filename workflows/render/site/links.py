@@ -12,22 +12,12 @@ INDEX, VERDICTS, FIGURES, CELLS = "index.html", "verdicts.html", "figures.html",
 
 def cell(name: str, anchor: str = "") -> str:
     """The page of a cell."""
-    return _at(f"cells/{name}.html", anchor)
+    return f"cells/{name}.html" + (f"#{anchor}" if anchor else "")
 
 
 def table(name: str, anchor: str = "") -> str:
     """The page of a table."""
-    return _at(f"tables/{name}.html", anchor)
-
-
-def claim(name: str) -> str:
-    """A claim among the verdicts."""
-    return _at(VERDICTS, name)
-
-
-def figure(name: str) -> str:
-    """A figure among the figures."""
-    return _at(FIGURES, name)
+    return f"tables/{name}.html" + (f"#{anchor}" if anchor else "")
 
 
 def block(dataset: str, protocol: str) -> str:
@@ -40,9 +30,9 @@ def value(protocol: str, metric: str) -> str:
     return f"{protocol}-{metric}"
 
 
-def picture(name: str, kind: str) -> str:
-    """A cell's drawing: kind is `reconstructions.png`, `curves.svg` or `codes.svg`."""
-    return f"pictures/{name.replace('/', '__')}-{kind}"
+def picture(name: str, file: str) -> str:
+    """A cell's drawing, such as `curves.svg`."""
+    return f"pictures/{name.replace('/', '__')}-{file}"
 
 
 def seeds(cells: Iterable[str]) -> list[tuple[str, str]]:
@@ -59,7 +49,3 @@ def relative(page: str, target: str) -> str:
     """`target` as a link on `page`, both from the root; quoted."""
     path, mark, anchor = target.partition("#")
     return "../" * page.count("/") + quote(path) + mark + quote(anchor)
-
-
-def _at(path: str, anchor: str) -> str:
-    return f"{path}#{anchor}" if anchor else path

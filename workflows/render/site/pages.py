@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 
 from workflows.render.figures import cells
 from workflows.render.site import links
-from workflows.render.site.cell_pages import cell_page, cells_page
+from workflows.render.site.cell_pages import cell_page, cells_page, pictures
 from workflows.render.site.gallery import Gallery
-from workflows.render.site.overview import overview
 from workflows.render.site.table_pages import table_page
-from workflows.render.site.verdict_pages import verdict_page
+from workflows.render.site.verdict_pages import overview, verdict_page
 
-HERE = files("workflows.render.site")
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def contents(
@@ -29,8 +28,8 @@ def contents(
 
     results, figures: the folders of the budget's tables and figures.
     """
-    yield from assets()
-    yield from pages(gallery)
+    yield from _assets()
+    yield from _pages(gallery)
     for name in ("measured", "curves", "codes", "verdicts"):
         yield f"data/{name}.csv", results / f"{name}.csv"
     for table in gallery.plan.tables:
@@ -46,31 +45,32 @@ def contents(
 
 def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | Figure]]:
     """What the page of a cell that was trained shows beside its numbers."""
-    data = gallery.data
-    for kind in ("", "neighbours"):
-        if (picture := data.picture(cell, kind)) is not None:
-            yield links.picture(cell, f"{kind or 'reconstructions'}.png"), picture
-    others = gallery.others(cell)
+    for name in pictures(gallery, cell):
+        yield links.picture(cell, name), Path(gallery.plan.cells[cell].folder, name)
     for kind, known, draw in (
         ("curves.svg", gallery.logged, cells.curves),
         ("codes.svg", gallery.counted, cells.codes),
     ):
         if cell in known:
             _, row = gallery.places(cell)[0]
-            behind = [name for name in others if name in known]
-            yield links.picture(cell, kind), draw(data, cell, behind, row)
+            behind = [name for name in gallery.others(cell) if name in known]
+            yield links.picture(cell, kind), draw(gallery.data, cell, behind, row)
 
 
-def pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
+def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     """(path below the root, HTML) of every page. Whatever comes from data or names is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("workflows.render.site"),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"plan": gallery.plan, "tables": _tables(gallery), "links": links}
+    plan = gallery.plan
+    # In the menu the tables that headlines speak of come first.
+    first = {claim.table for claim in plan.claims if claim.about.headline}
+    tables = {name: plan.tables[name] for name in sorted(plan.tables, key=lambda n: n not in first)}
+    environment.globals |= {"plan": plan, "tables": tables, "links": links}
 
     def page(path: str, template: str, values: dict[str, Any]) -> tuple[str, str]:
         def url(target: str) -> str:
@@ -82,27 +82,20 @@ def pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     yield page(links.VERDICTS, "verdicts.html", verdict_page(gallery))
     yield page(links.FIGURES, "figures.html", {"title": "Figures"})
     yield page(links.CELLS, "cells.html", cells_page(gallery))
-    for table in gallery.plan.tables:
+    for table in plan.tables:
         yield page(links.table(table), "table.html", table_page(gallery, table))
-    for cell in gallery.plan.cells:
+    for cell in plan.cells:
         yield page(links.cell(cell), "cell.html", cell_page(gallery, cell))
 
 
-def _tables(gallery: Gallery) -> dict[str, Any]:
-    """The tables, first those that headlines speak of."""
-    first = {claim.table for claim in gallery.plan.claims if claim.about.headline}
-    tables = gallery.plan.tables
-    return {name: tables[name] for name in sorted(tables, key=lambda name: name not in first)}
-
-
-def assets() -> Iterator[tuple[str, str]]:
+def _assets() -> Iterator[tuple[str, str]]:
     """(path below the root, content) of the style sheets and scripts; nothing from another host.
 
     DataTables comes from the package itables as a module, which a browser does not load from a file
     next to a page, but does from a data address in a script.
     """
-    yield "assets/site.css", (HERE / "templates" / "site.css").read_text(encoding="utf-8")
-    yield "assets/site.js", (HERE / "templates" / "site.js").read_text(encoding="utf-8")
+    for name in ("site.css", "site.js"):
+        yield f"assets/{name}", (TEMPLATES / name).read_text(encoding="utf-8")
     bundle = files("itables") / "html"
     yield "assets/datatables.css", (bundle / "dt_bundle.css").read_text(encoding="utf-8")
     module = base64.b64encode((bundle / "dt_bundle.js").read_bytes()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The claims and what became of them: the overview's first answers, and the page of all."""
+"""The claims and what became of them: the first page, and the page of all."""
 
 from __future__ import annotations
 
@@ -8,109 +8,104 @@ from workflows.config.plan import PlannedClaim
 from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery
-from workflows.render.verdicts import (
-    KINDS,
-    ORDER,
-    READING,
-    STANDINGS,
-    effect,
-    seeds,
-    summary,
-    trained,
-)
+from workflows.render.verdicts import KINDS, ORDER, READING, STANDINGS, printed, summary, trained
 
 Shown = dict[str, Any]
 # What a claim without a second row is held against.
 BOUNDS = {"at_least": "at least", "at_most": "at most"}
 
 
+def overview(gallery: Gallery) -> Shown:
+    """What the template `index.html` shows: the answers, then the ways on."""
+    plan = gallery.plan
+    records = [gallery.records[cell] for cell in plan.cells if cell in gallery.records]
+    # A cell to name in a command: of the first headline if there is one.
+    examples = [
+        cells[0]
+        for claim in plan.claims
+        if claim.about.headline
+        for dataset in plan.datasets_of(claim.table)
+        if (cells := plan.rows_of(claim.table, dataset).get(claim.of[0]))
+    ]
+    return {
+        **verdict_page(gallery),
+        "title": "Results",
+        "finished": len(gallery.data.finished),
+        "failed": len(gallery.data.failed),
+        "hours": sum(record.seconds for record in records) / 3600,
+        "commits": sorted({links.code(record) for record in records}),
+        "devices": sorted({record.device for record in records}),
+        "example": next(iter([*examples, *plan.cells])),
+    }
+
+
 def verdict_page(gallery: Gallery) -> Shown:
     """What the template `verdicts.html` shows."""
-    kinds = dict.fromkeys(claim.about.kind for claim in gallery.plan.claims)
+    claims = gallery.plan.claims
+    counts = summary(gallery.verdicts).rename(index=STANDINGS)
     return {
         "title": "Verdicts on the paper's claims",
         "reading": READING,
-        "counts": counts(gallery),
-        "claims": [claim_shown(gallery, claim) for claim in gallery.plan.claims],
-        "kinds": [(kind.replace("_", " "), KINDS[kind]) for kind in kinds],
+        "counts": {standing: _some(line) for standing, line in counts.iterrows()},
+        "claims": [_claim(gallery, claim) for claim in claims],
+        "kinds": {kind: KINDS[kind] for kind in dict.fromkeys(one.about.kind for one in claims)},
     }
 
 
-def counts(gallery: Gallery) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Who says what is judged, in words -> verdict -> how often."""
-    found = summary(gallery.verdicts)
-    return [
-        (STANDINGS[str(standing)], [(str(verdict), n) for verdict, n in line.items() if n])
-        for standing, line in found.iterrows()
-    ]
+def _some(counts: Any) -> dict[str, int]:
+    """Verdict -> how often, without those that there are none of. counts: by verdict."""
+    return {verdict: counts[verdict] for verdict in ORDER if counts.get(verdict)}
 
 
-def claim_shown(gallery: Gallery, claim: PlannedClaim) -> Shown:
-    """A claim, its verdicts one by one, how many there are of each, and the runs behind them."""
+def _claim(gallery: Gallery, claim: PlannedClaim) -> Shown:
+    """A claim, its verdicts one by one, how many there are of each, and the runs behind them.
+
+    A verdict has the numbers of the claim's first row and of its second, or of its bound.
+    """
+    plan, table = gallery.plan, claim.table
     found = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
-    lines = [_line(gallery, claim, line) for line in found.to_dict("records")]
-    tally = {verdict: sum(line["verdict"] == verdict for line in lines) for verdict in ORDER}
+    lines = printed(found, plan, table).to_dict("records")
+    for line, known in zip(lines, found.to_dict("records"), strict=True):
+        dataset, metric = known["dataset"], known["metric"]
+        block = gallery.block(table, dataset)
+        line["metric"] = heading(metric, block.images(metric) if block else None)
+        line["order"] = "" if line["effect"] == ABSENT else known["effect"]
+        line["published_order"] = "" if line["published"] == ABSENT else known["published"]
+        line["link"] = gallery.place(table, dataset)
+        line["of"] = _number(gallery, table, dataset, metric, claim.of[0])
+        line["than"] = (
+            _number(gallery, table, dataset, metric, claim.than[0])
+            if claim.than
+            else {"ours": shown(metric, claim.about.value), "link": "", "published": ""}
+        )
     return {
-        **claim.about.model_dump(include={"id", "claim", "source", "kind", "caveat"}),
-        "table": claim.table,
+        "about": claim.about,
+        "table": table,
+        "of": claim.of[0],
+        "than": claim.than[0] if claim.than else BOUNDS.get(claim.about.kind, ""),
         "lines": lines,
-        "trained": trained(found, gallery.plan, claim),
-        "tally": [(verdict, count) for verdict, count in tally.items() if count],
-        "runs": [
-            {
-                "dataset": gallery.plan.title_of(dataset),
-                "rows": [
-                    {"row": row, "runs": links.seeds(gallery.runs(claim.table, dataset, row))}
-                    for row in (*claim.of, *claim.than)
-                ],
+        "trained": trained(found, plan, claim),
+        "tally": _some(found["verdict"].value_counts()),
+        "runs": {
+            plan.title_of(dataset): {
+                row: links.seeds(gallery.runs(table, dataset, row))
+                for row in (*claim.of, *claim.than)
             }
             for dataset in dict.fromkeys(found["dataset"])
-        ],
+        },
     }
 
 
-def _line(gallery: Gallery, claim: PlannedClaim, line: dict[Any, Any]) -> Shown:
-    metric, dataset = line["metric"], line["dataset"]
-    block = gallery.block(claim.table, dataset)
-    return {
-        "dataset": gallery.plan.dataset_title(dataset, claim.table),
-        "metric": heading(metric, block.images(metric)),
-        "verdict": line["verdict"],
-        "effect": effect(line),
-        "order": line["effect"] if line["effect"] == line["effect"] else "",
-        "published": shown(metric, line["published"], sign=True),
-        "published_order": line["published"] if line["published"] == line["published"] else "",
-        "seeds": seeds(line),
-        "link": links.table(claim.table, links.block(block.dataset, block.protocol)),
-    }
-
-
-def headline(gallery: Gallery, claim: PlannedClaim) -> Shown:
-    """A claim on two rows, or on one and a bound, with the numbers that its effect comes from."""
-    answer = claim_shown(gallery, claim)
-    found = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
-    for line, known in zip(answer["lines"], found.to_dict("records"), strict=True):
-        line["of"] = _number(gallery, claim, claim.of[0], known)
-        line["than"] = (
-            _number(gallery, claim, claim.than[0], known)
-            if claim.than
-            else {"ours": shown(known["metric"], claim.about.value), "link": "", "published": ""}
-        )
-    than = claim.than[0] if claim.than else BOUNDS[claim.about.kind]
-    return answer | {"of": claim.of[0], "than": than}
-
-
-def _number(gallery: Gallery, claim: PlannedClaim, row: str, known: dict[Any, Any]) -> Shown:
+def _number(gallery: Gallery, table: str, dataset: str, metric: str, row: str) -> Shown:
     """A row's mean, the run behind it, and what was published."""
-    metric, dataset = known["metric"], known["dataset"]
-    block = gallery.block(claim.table, dataset)
+    found = {"ours": ABSENT, "link": "", "published": ABSENT}
+    block = gallery.block(table, dataset)
+    if block is None:
+        return found
     lines = block.lines[(block.lines["row"] == row) & (block.lines["metric"] == metric)]
-    line: dict[Any, Any] = {"mean": float("nan"), "published": ""}
-    for found in lines.to_dict("records"):
-        line = found
-    cells = gallery.runs(claim.table, dataset, row)
-    return {
-        "ours": shown(metric, line["mean"]),
-        "link": links.cell(cells[0], links.value(block.protocol, metric)) if cells else "",
-        "published": line["published"] or ABSENT,
-    }
+    for line in lines.to_dict("records"):
+        found["ours"] = shown(metric, line["mean"])
+        found["published"] = line["published"] or ABSENT
+    if cells := gallery.runs(table, dataset, row):
+        found["link"] = links.cell(cells[0], links.value(block.protocol, metric))
+    return found
