@@ -16,17 +16,13 @@ class NotWritten(OSError):
     """A file that could not be written; the message names the file and says what to do."""
 
 
-class Held(OSError):
-    """Another process has claimed a file; the message names the file and the process."""
-
-
 def digest(file: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path`, flush the file to disk and rename it.
 
     Raises NotWritten where `write` or the disk raises OSError; the old file is then as it was.
@@ -38,7 +34,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        # Flushing the folder keeps a power cut from undoing the rename. Some file systems refuse.
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         if error.filename and Path(error.filename).name != temporary.name:
@@ -53,23 +55,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Keep a power cut from undoing a rename. Not every file system allows this."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content`, atomically."""
 
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,10 +73,10 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def claim(file: Path) -> Iterator[None]:
-    """Hold a lock file, so that no other process works on the same cell. Raises Held at once.
+    """Hold a lock file, so that no other process works on the same cell.
 
     The system releases the lock when this process ends, however it ends. A file system without
-    locks lets every process go on.
+    locks lets every process go on. Raises BlockingIOError at once, which names the other process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as handle:
@@ -96,7 +85,7 @@ def claim(file: Path) -> Iterator[None]:
         except BlockingIOError:
             handle.seek(0)
             process = handle.read().strip() or "another"
-            raise Held(
+            raise BlockingIOError(
                 f"{file}: held by process {process}, which works on this cell; wait for its end, "
                 "or end it and run again"
             ) from None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
+from workflows import metrics
 from workflows.errors import ConfigError
 from workflows.knobs import (
     Closed,
@@ -190,8 +191,11 @@ def _vqgan(knobs: Any, channels: int) -> Any:
     )
 
 
-# AlexNet's second pooling has nothing left of fewer pixels.
-FEWEST_PIXELS = {"vgg": 16, "alex": 31}
+# Of the networks of VQGAN's perceptual distance.
+FEWEST_PIXELS = {
+    "vgg": metrics.FEWEST_PIXELS["LPIPS"],
+    "alex": metrics.FEWEST_PIXELS["LPIPS-Alex"],
+}
 
 
 def _small_images(knobs: Training, pixels: int) -> str:

@@ -35,11 +35,11 @@ def test_weights_record_their_route(chain: Chain) -> None:
 
 
 def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
-    stored = open_rows(chain.reference, "features")
-    assert stored.rows.shape == (8, 2048)
+    rows, metadata = open_rows(chain.reference, "features")
+    assert rows.shape == (8, 2048)
     dataset = json.loads((chain.data / "dataset.json").read_text())
     network = json.loads((chain.weights / "inception.json").read_text())
-    assert stored.metadata == {
+    assert metadata == {
         "protocol": "exact",
         "features": network["features"],
         "dataset": "mnist_5k",
@@ -81,6 +81,11 @@ def test_training_leaves_a_model_a_log_and_a_record(chain: Chain) -> None:
     assert list(log.columns) == LOG_COLUMNS
     assert list(log["step"]) == [1, 2, 3, 4]
     assert np.isfinite(log).all(axis=None)
+    # The console shows both: the loss may rise while reconstructions get better.
+    said = [line for line in chain.said.splitlines() if "reconstruction" in line]
+    assert len(said) == len(log)
+    for line, record in zip(said, log.itertuples(), strict=True):
+        assert f"loss {record.loss:.4g}  reconstruction {record.reconstruction:.4g}  " in line
 
 
 def test_evaluation_leaves_numbers_codes_and_a_picture(chain: Chain) -> None:
@@ -151,17 +156,17 @@ def test_a_truncated_model_is_refused(chain: Chain, tmp_path: Path, refused: Ref
 def test_reference_features_of_others_are_refused(
     chain: Chain, tmp_path: Path, refused: Refused
 ) -> None:
-    stored = open_rows(chain.reference, "features")
-    wanted = stored.metadata["sha256"]
+    features, metadata = open_rows(chain.reference, "features")
+    wanted = metadata["sha256"]
     file = tmp_path / "reference.safetensors"
     options = chain.evaluate("--reference", file)
 
     def fill(rows: np.ndarray) -> dict[str, str]:
-        rows[:] = stored.rows
-        return {**stored.metadata, "sha256": "0" * 64}
+        rows[:] = features
+        return {**metadata, "sha256": "0" * 64}
 
-    write_rows(file, "features", stored.rows.shape, fill)
-    message = f"evaluate: {file}: sha256 is {'0' * 64}, expected {wanted}"
+    write_rows(file, "features", features.shape, fill)
+    message = f"evaluate: {file}: sha256 is {'0' * 64}, must be {wanted}"
     assert message in refused("evaluate", *options)
     cut(chain.reference, file)
     assert f"evaluate: {file}: damaged" in refused("evaluate", *options)

@@ -88,7 +88,8 @@ class EvaluationRecord(Record):
     status, message: whether the values are finite, and which are not; evaluations of the first
     releases have neither, because they failed where a value was not finite. features: metric
     network -> SHA-256 of its weights. files: file of the cell -> SHA-256.
-    dataset_sha256: of the images that were compared with.
+    dataset_sha256: of the images that were compared with. not_measured: metric -> why the images
+    cannot have it.
     """
 
     status: Literal["finished", "diverged"] = "finished"
@@ -101,6 +102,7 @@ class EvaluationRecord(Record):
     fid_images: int | None = None
     lpips_images: int | None = None
     reference_images: int | None = None
+    not_measured: dict[str, str] = {}
 
 
 Kind = TypeVar("Kind", bound=Record)
