@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
-from workflows.config.plan import Spec
+from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.config.reading import parse
 from workflows.errors import BenchmarkError, ConfigError
 
@@ -59,6 +59,14 @@ def step_parser(prog: str, description: str, *paths: str) -> argparse.ArgumentPa
     for path in paths:
         parser.add_argument(path, type=Path, required=True, help=PATHS[path])
     parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def measuring_parser(prog: str, description: str, *paths: str) -> argparse.ArgumentParser:
+    """The options of a step that samples or measures a cell."""
+    parser = step_parser(prog, description, "--cell", *paths)
+    evaluation = typed(PlannedEvaluation, "--evaluation")
+    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
     return parser
 
 

@@ -75,25 +75,15 @@ def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
     return np.clip(images / 255 + noise, 0, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", [PHOTOS, DIGITS])
-def test_equal_pictures_are_at_no_distance(pictures, rows_of, name: str) -> None:
-    found = values(rows_of(name, pictures[name].astype(np.float32) / 255))
+def test_equal_pictures_are_at_no_distance(pictures, rows_of) -> None:
+    found = values(rows_of(PHOTOS, pictures[PHOTOS].astype(np.float32) / 255))
     assert found["l1"] == 0
     assert found["PSNR"] == np.inf
     assert found["SSIM"] == pytest.approx(1)
-    assert found["LPIPS"] == 0
-    assert found.get("LPIPS-Alex", 0) == 0
+    assert found["LPIPS"] == found["LPIPS-Alex"] == 0
     assert found["rFID"] == pytest.approx(0, abs=1e-3)
     # Unbiased, so it is below zero where the two sets are closer than two samples would be.
     assert found["KID"] <= 0
-
-
-def test_noise_makes_every_metric_worse(pictures, rows_of) -> None:
-    found = [values(rows_of(PHOTOS, noisy(pictures[PHOTOS], s))) for s in (0.02, 0.08, 0.3)]
-    for metric in ("l1", "LPIPS", "LPIPS-Alex", "rFID", "KID", "PSNR", "SSIM"):
-        series = [one[metric] for one in found]
-        better_first = series[::-1] if metric in ("PSNR", "SSIM") else series
-        assert better_first[0] < better_first[1] < better_first[2], (metric, series)
 
 
 @pytest.mark.parametrize("protocol", [EXACT, PUBLISHED], ids=lambda p: p.name)

@@ -159,8 +159,6 @@ def run(
 
 
 if __name__ == "__main__":
-    parser = cli.step_parser("evaluate", __doc__ or "", "--cell", "--data", "--weights")
+    parser = cli.measuring_parser("evaluate", __doc__ or "", "--data", "--weights")
     parser.add_argument("--reference", type=Path, nargs="+", required=True)
-    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
-    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
     cli.run(parser, devices.command(run))

@@ -124,8 +124,6 @@ def _write_rows(cell: Path, rows: list[Any], progress: list[Any]) -> None:
 
 
 if __name__ == "__main__":
-    parser = cli.step_parser("evaluate_samples", __doc__ or "", "--cell", "--data", "--weights")
+    parser = cli.measuring_parser("evaluate_samples", __doc__ or "", "--data", "--weights")
     parser.add_argument("--reference", type=Path, required=True)
-    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
-    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
     cli.run(parser, devices.command(run))

@@ -202,9 +202,7 @@ def _write(file: Path, array: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    parser = cli.step_parser("sample", __doc__ or "", "--cell")
-    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
-    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
+    parser = cli.measuring_parser("sample", __doc__ or "")
     parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
     parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
     cli.run(parser, devices.command(run))

@@ -50,18 +50,16 @@ def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
     Raises CheckpointError for a file that is damaged or of another model. Records of the first
     release have no digest; their models have a checksum of their own.
     """
-    again = f"train this cell again with --config retrain={record.cell}"
     try:
-        found = digest(file)
-    except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); {again}") from error
-    if record.model_sha256 not in (None, found):
-        raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in train.json; {again}")
-    tensors, _ = read_tensors(file)
-    try:
+        if record.model_sha256 not in (None, digest(file)):
+            raise CheckpointError("damaged, its SHA-256 is not the one in train.json")
+        tensors, _ = read_tensors(file)
         model.load_state_dict(tensors)
     except Exception as error:
-        raise CheckpointError(f"{file}: not this cell's model ({error}); {again}") from error
+        raise CheckpointError(
+            f"{file}: not this cell's model ({error}); train this cell again with "
+            f"--config retrain={record.cell}"
+        ) from error
 
 
 def save_state(state: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
