@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel
 
-from workflows.config.plan import Spec
+from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.config.reading import from_json, parse
 from workflows.errors import BenchmarkError
 
@@ -35,13 +35,36 @@ def typed(kind: type[Kind], option: str) -> Callable[[str], Kind]:
     return lambda text: parse(from_json(text, option), kind, option)
 
 
+# What the paths are that several steps take.
+PATHS = {
+    "--cell": "the cell's folder",
+    "--data": "folder of the prepared dataset",
+    "--weights": "folder of the metric networks",
+    "--out": "what is written",
+}
+
+
+def step_parser(prog: str, description: str, *paths: str) -> argparse.ArgumentParser:
+    """The options of a step that computes: --threads and these `paths`, which must be given."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    for path in paths:
+        parser.add_argument(path, type=Path, required=True, help=PATHS[path])
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def measuring_parser(prog: str, description: str, *paths: str) -> argparse.ArgumentParser:
+    """The options of a step that samples or measures a cell."""
+    parser = step_parser(prog, description, "--cell", *paths)
+    evaluation = typed(PlannedEvaluation, "--evaluation")
+    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
+    return parser
+
+
 def training_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """The options that both training steps have."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser = step_parser(prog, description, "--data", "--out")
     parser.add_argument("--spec", type=typed(Spec, "--spec"), required=True, help="JSON")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared dataset")
-    parser.add_argument("--out", type=Path, required=True, help="the cell's folder")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--processes", type=int, default=1, dest="processes_", help="that share each batch"
     )

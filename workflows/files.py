@@ -16,10 +16,6 @@ class NotWritten(OSError):
     """A file that could not be written; the message names the file and says what to do."""
 
 
-class Held(OSError):
-    """Another process has claimed a file; the message names the file and the process."""
-
-
 def digest(file: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError."""
     with file.open("rb") as handle:
@@ -38,12 +34,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-        # Keep a power cut from undoing the rename. Not every file system allows this.
+        # Flushing the folder keeps a power cut from undoing the rename. Some file systems refuse.
         with suppress(OSError):
             folder = os.open(path.parent, os.O_RDONLY)
-            with suppress(OSError):
+            try:
                 os.fsync(folder)
-            os.close(folder)
+            finally:
+                os.close(folder)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         if error.filename and Path(error.filename).name != temporary.name:
@@ -75,10 +72,10 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def claim(file: Path) -> Iterator[None]:
-    """Hold a lock file, so that no other process works on the same cell. Raises Held at once.
+    """Hold a lock file, so that no other process works on the same cell.
 
     The system releases the lock when this process ends, however it ends. A file system without
-    locks lets every process go on.
+    locks lets every process go on. Raises BlockingIOError at once, which names the other process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as handle:
@@ -87,7 +84,7 @@ def claim(file: Path) -> Iterator[None]:
         except BlockingIOError:
             handle.seek(0)
             process = handle.read().strip() or "another"
-            raise Held(
+            raise BlockingIOError(
                 f"{file}: held by process {process}, which works on this cell; wait for its end, "
                 "or end it and run again"
             ) from None

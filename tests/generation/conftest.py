@@ -80,7 +80,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     prepare(read_dataset("mnist_5k"), found.data)
     train.run(Spec.model_validate_json(spec_of()), found.data, found.stage1)
     latents.run(found.stage1, found.data, VERSIONS, found.latents)
-    torch.set_flush_denormal(False)
     return found
 
 
@@ -89,5 +88,4 @@ def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     spec = diffusion_spec(**changes)
     file = made.latents if spec.knobs.method == "ldm" else None
     train_diffusion.run(spec, made.data, out, file, progress_samples=5)
-    torch.set_flush_denormal(False)
     return load_file(out / "model.safetensors")

@@ -14,16 +14,13 @@ from PIL import Image
 from tests.generation.conftest import Made, diffusion_spec, evaluation_of, trained
 from tests.steps.conftest import Command, Refused, command, refused
 from workflows.config.plan import PlannedCell
-from workflows.config.settings import Generation
 from workflows.evaluation.reconstructions import COLUMNS
 from workflows.files import digest, write_json
-from workflows.knobs import Diffusion
-from workflows.metrics.manifold import NEIGHBOURS
+from workflows.metrics import OF_SAMPLES
 from workflows.records.collect import curves_of, measurements
 from workflows.records.state import State
 from workflows.steps import evaluate_samples, sample
-from workflows.steps.evaluate_samples import SHOWN
-from workflows.training.tensor_files import read_tensors, save_tensors
+from workflows.training.tensor_files import open_rows, read_tensors, save_tensors, write_rows
 
 __all__ = ["command", "refused"]
 
@@ -69,6 +66,8 @@ def test_numbers_say_what_they_rest_on(chain: Chain) -> None:
     assert set(metrics["features"]) == {record["features"]}
     assert np.isfinite(metrics["value"]).all()
     assert metrics["value"].between(0, 1)[2:].all()
+    # The samples are measured, so nothing is kept for the next try.
+    assert not (chain.cell / "state").exists()
 
 
 def test_progress_begins_with_noise(chain: Chain) -> None:
@@ -147,26 +146,43 @@ def test_samples_equal_to_training_images_are_found_out(
     assert np.array_equal(picture[:28], picture[28:56])
 
 
-def test_the_fewest_that_may_be_asked_for_can_be_measured(
-    chain: Chain, command: Command, tmp_path: Path
+def test_few_training_images_have_the_metrics_that_they_can(
+    chain: Chain, refused: Refused, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a schema admits must not fail after all training."""
-    samples = Diffusion.model_json_schema()["properties"]["samples"]["minimum"]
-    least = Generation.model_json_schema()["properties"]["reference_images"]["anyOf"][0]
-    images = least["minimum"]
+    """Precision and recall need four images of each set, distances two."""
     for file in chain.cell.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    np.save(tmp_path / "samples.npy", np.load(chain.cell / "samples.npy")[:samples])
-    few = tmp_path / f"train-{images}.safetensors"
-    places = ["--data", chain.made.data, "--weights", chain.weights, "--out", few]
-    command("reference", *places, "--protocol", "samples", "--split", "train", "--images", images)
-    swapped = {chain.cell: tmp_path, chain.reference: few}
-    command("evaluate_samples", *[swapped.get(one, one) for one in chain.evaluate()])
-    metrics = pd.read_csv(tmp_path / "metrics.csv")
-    assert set(metrics["images"]) == {samples} == {SHOWN}
-    assert images == NEIGHBOURS + 1
-    assert Image.open(tmp_path / "samples.png").size == (8 * 28, 28)
-    assert Image.open(tmp_path / "neighbours.png").size == (8 * 28, 4 * 28)
+    np.save(tmp_path / "samples.npy", np.load(chain.cell / "samples.npy")[:8])
+    wanted, few = evaluation_of(), tmp_path / "few.safetensors"
+    rows, metadata = open_rows(chain.reference, "features")
+
+    def first(images: int) -> None:
+        def fill(features: np.ndarray) -> dict[str, str]:
+            features[:] = rows[:images]
+            return metadata
+
+        write_rows(few, "features", (images, 2048), fill)
+
+    measured = {}
+    for images in (4, 3, 2):
+        first(images)
+        evaluate_samples.run(tmp_path, chain.made.data, chain.weights, few, wanted)
+        metrics = pd.read_csv(tmp_path / "metrics.csv")
+        assert set(metrics["images"]) == {8}
+        assert np.isfinite(metrics["value"]).all()
+        measured[images] = list(metrics["metric"])
+        left_out = json.loads((tmp_path / "evaluation.json").read_text())["not_measured"]
+        assert left_out.keys() == {*OF_SAMPLES} - {*measured[images]}
+        # Samples, and below them their neighbours, of which there may be no three.
+        height = (1 + min(3, images)) * 28
+        assert Image.open(tmp_path / "neighbours.png").size == (8 * 28, height)
+    assert measured == {4: [*OF_SAMPLES], 3: ["FID", "KID"], 2: ["FID", "KID"]}
+    said = capsys.readouterr().out
+    assert "mnist_5k: recall is not measured: it needs 4 images, there are 3" in said
+    first(1)
+    options = {chain.cell: tmp_path, chain.reference: few}
+    line = refused("evaluate_samples", *[options.get(one, one) for one in chain.evaluate()])
+    assert line.endswith("mnist_5k: no samples can be measured: FID needs 2 images, there are 1")
 
 
 def test_collected_curves_hold_loss_and_distance(chain: Chain) -> None:

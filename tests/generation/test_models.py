@@ -39,8 +39,8 @@ def backbone(classes: int | None = None) -> Backbone:
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # of heads without channels
-@pytest.mark.parametrize("channels", [8, 24, 40, 136])
-@pytest.mark.parametrize("factors", [[1], [1, 2], [2, 3], [3, 4], [1, 1, 2]])
+@pytest.mark.parametrize("channels", [8, 24, 136])
+@pytest.mark.parametrize("factors", [[1], [2, 3], [1, 1, 2]])
 def test_a_u_net_that_cannot_be_built_is_known_by_its_settings(
     channels: int, factors: list[int]
 ) -> None:

@@ -172,10 +172,10 @@ def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.safetensors: not this cell's model"):
         load_model(file, record, torch.nn.Linear(3, 2))
     save_tensors(file, torch.nn.Linear(2, 2).state_dict(), {"cell": "a"})
-    with pytest.raises(CheckpointError, match=rf"model\.safetensors: damaged.*; {command}$"):
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: .*damaged.*; {command}$"):
         load_model(file, record, other)
     file.unlink()
-    with pytest.raises(CheckpointError, match=r"cannot be read"):
+    with pytest.raises(CheckpointError, match=rf"No such file .*; {command}$"):
         load_model(file, record, other)
 
 

@@ -9,22 +9,20 @@ import pytest
 import torch
 
 from tests.knobs import VARIANTS, changed
-from tests.numerics.test_training import CPU, images, losses_of, start
+from tests.numerics.test_training import NOBODY, images, losses_of, start
 from workflows.training import film as films
 from workflows.training.film import EARLY, FRAMES, Film, moments, picture
-from workflows.training.stage1 import Learner, Observers, count_codes, train
+from workflows.training.stage1 import Learner, count_codes, train
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
 STEPS = 15
 
 
-def filmed(knobs: Any, shown: frozenset[int]) -> tuple[Film, torch.optim.Optimizer]:
-    model, optimiser = start(knobs)
-    film = Film(model, images().validation, shown, CPU)
-    observers = Observers(lambda _: None, lambda _: None, film.after_step)
-    learner = Learner(model, optimiser, losses_of(knobs))
-    train(learner, images(), knobs, [], observers)
-    return film, optimiser
+def filmed(knobs: Any, shown: frozenset[int]) -> tuple[Film, Learner]:
+    film = Film(images().validation, shown)
+    learner = Learner(*start(knobs), losses_of(knobs), film)
+    train(learner, images(), knobs, [], NOBODY)
+    return film, learner
 
 
 @pytest.mark.parametrize("steps", [1, 2, 15, 1500, 25_000])
@@ -47,34 +45,33 @@ def test_moments_are_close_early_and_even_later(steps: int) -> None:
 def test_filming_does_not_change_the_training(method: str) -> None:
     knobs = changed(VARIANTS[method], **PLANE)
     torch.manual_seed(5)
-    film, optimiser = filmed(knobs, frozenset(range(STEPS + 1)))
+    film, learner = filmed(knobs, frozenset(range(STEPS + 1)))
     after = torch.rand(1)
     torch.manual_seed(5)
     none, plain = filmed(knobs, frozenset())
     assert torch.equal(after, torch.rand(1))
     assert sorted(film.frames) == list(range(STEPS + 1))
     assert none.frames == {}
-    for name, value in none.model.state_dict().items():
-        assert torch.equal(value, film.model.state_dict()[name]), name
-    one, other = plain.state_dict()["state"], optimiser.state_dict()["state"]
-    for index, moment in one.items():
-        assert all(torch.equal(value, other[index][name]) for name, value in moment.items())
+    ours = learner.pack()
+    for name, value in plain.pack().items():
+        assert torch.equal(value, ours[name]), name
 
 
 def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> None:
     knobs = changed(VARIANTS["cvq_vae"], **PLANE)
-    film, _ = filmed(knobs, frozenset({0, STEPS}))
+    film, learner = filmed(knobs, frozenset({0, STEPS}))
+    model = learner.model
     first, last = film.frames[0], film.frames[STEPS]
     assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
-    assert torch.equal(last["codebook"], film.model.quantiser.codebook)
+    assert torch.equal(last["codebook"], model.quantiser.codebook)
     watched = images().validation
-    expected = count_codes(film.model, watched, knobs.codebook_size)
+    expected = count_codes(model, watched, knobs.codebook_size)
     assert last["counts"].tolist() == expected.tolist()
     # Every latent of these few images, in an order of its own; each counted once.
     nearest = torch.cdist(last["latents"], last["codebook"]).argmin(1)
     assert torch.bincount(nearest, minlength=16).tolist() == expected.tolist()
-    film.model.eval()
-    latents = film.model.quantise(torch.from_numpy(watched) / 127.5 - 1).assignment.latents
+    model.eval()
+    latents = model.quantise(torch.from_numpy(watched) / 127.5 - 1).assignment.latents
     assert torch.equal(latents.sort(0).values, last["latents"].sort(0).values)
 
 
@@ -82,10 +79,10 @@ def test_a_picture_draws_the_same_few_latents_and_leaves_the_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, _ = start(changed(VARIANTS["vq_vae"], **PLANE))
-    every = picture(model.train(), images().validation, CPU)
+    every = picture(model.train(), images().validation)
     assert model.training
     monkeypatch.setattr(films, "LATENTS", 5)
-    one, other = (picture(model.eval(), images().validation, CPU) for _ in range(2))
+    one, other = (picture(model.eval(), images().validation) for _ in range(2))
     assert not model.training
     assert torch.equal(one["latents"], other["latents"])
     assert torch.equal(one["latents"], every["latents"][:5])
@@ -94,13 +91,14 @@ def test_a_picture_draws_the_same_few_latents_and_leaves_the_mode(
 
 def test_frames_are_packed_up_to_a_step_and_taken_up_again() -> None:
     film, _ = filmed(changed(VARIANTS["cvq_vae"], **PLANE), frozenset({0, 1, 4, 15}))
-    packed = {"model.weight": torch.ones(3), **film.pack(5, "film.")}
+    film.cut(5)
+    packed = {"model.weight": torch.ones(3), **film.pack("film.")}
     assert packed["film.step"].tolist() == [0, 1, 4]
     assert packed["film.codebook"].shape == (3, 16, 2)
     assert packed["film.counts"].dtype == packed["film.step"].dtype == torch.int32
-    again = Film(film.model, film.images, film.moments, CPU)
+    again = Film(film.images, film.moments)
     again.unpack(packed, "film.")
-    assert all(torch.equal(again.pack(5)[name], v) for name, v in film.pack(5).items())
-    empty = Film(film.model, film.images, film.moments, CPU)
+    assert all(torch.equal(again.pack()[name], v) for name, v in film.pack().items())
+    empty = Film(film.images, film.moments)
     empty.unpack({"model.weight": torch.ones(3)}, "film.")
-    assert empty.pack(99) == {}
+    assert empty.pack() == {}

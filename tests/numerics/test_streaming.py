@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.data.limited import linux, python
@@ -24,19 +23,17 @@ from workflows.data import memory
 from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
 from workflows.evaluation import reconstructions as evaluation
 from workflows.steps import latents, train, train_diffusion
-from workflows.training import resident
-from workflows.training.resident import Streamed, on_device
+from workflows.training import stage1
 from workflows.training.spaces import Spread, digest, read_latents
-from workflows.training.stage1 import batches
-from workflows.training.tensor_files import open_rows, write_rows
+from workflows.training.stage1 import batches, on_device
+from workflows.training.tensor_files import CheckpointError, open_rows, write_rows
 
 READ = """
 import sys
 import numpy as np, torch
 from workflows.data import hold, load_train
 from workflows.training.stage2 import Points
-from workflows.training.resident import on_device
-from workflows.training.stage1 import batches
+from workflows.training.stage1 import batches, on_device
 limit(200)
 loaded = load_train(Path(sys.argv[1]))
 images = hold(loaded.train)
@@ -76,11 +73,11 @@ def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
 
 def test_a_gpu_that_is_too_small_reads_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     images, device = np.zeros((4, 1, 2, 2), np.uint8), torch.device("meta")
-    monkeypatch.setattr(resident, "free_memory", lambda device: 64)
+    monkeypatch.setattr(stage1, "free_memory", lambda device: 64)
     assert isinstance(on_device(images, device), torch.Tensor)
-    monkeypatch.setattr(resident, "free_memory", lambda device: 63)
+    monkeypatch.setattr(stage1, "free_memory", lambda device: 63)
     source = on_device(images, device)
-    assert isinstance(source, Streamed)
+    assert source is images
     assert [len(batch) for batch in batches(source, 3, 0, 0)] == [3, 1]
     assert isinstance(on_device(images, torch.device("cpu")), torch.Tensor)
 
@@ -105,7 +102,6 @@ def both_ways(
         monkeypatch.setenv(memory.VARIABLE, limit)
         folders.append(tmp_path / limit)
         run(folders[-1])
-        torch.set_flush_denormal(False)
     held, streamed = folders
     pd.testing.assert_frame_equal(log_of(held), log_of(streamed))
     ours, theirs = (load_file(folder / "model.safetensors") for folder in folders)
@@ -117,7 +113,7 @@ def test_an_autoencoder_does_not_depend_on_where_its_images_are(
     digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sources = []
-    real = resident.on_device
+    real = stage1.on_device
 
     def spied(images: np.ndarray, device: torch.device) -> Any:
         sources.append(real(images, device))
@@ -126,7 +122,7 @@ def test_an_autoencoder_does_not_depend_on_where_its_images_are(
     monkeypatch.setattr("workflows.training.stage1.on_device", spied)
     spec = Spec.model_validate_json(spec_of())
     both_ways(monkeypatch, tmp_path, lambda out: train.run(spec, digits, out))
-    assert {type(source) for source in sources} == {torch.Tensor, Streamed}
+    assert {type(source) for source in sources} == {torch.Tensor, np.memmap}
 
 
 def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
@@ -134,7 +130,6 @@ def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
 ) -> None:
     stage1 = tmp_path / "stage1"
     train.run(Spec.model_validate_json(spec_of()), digits, stage1)
-    torch.set_flush_denormal(False)
     file = stage1 / "latents.safetensors"
     latents.run(stage1, digits, VERSIONS, file)
     for method, points in (("ldm", file), ("ddpm", None)):
@@ -150,11 +145,6 @@ def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
     assert np.std(found.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
     with safe_open(file, "np") as opened:
         assert np.array_equal(opened.get_tensor("points"), found.points)
-
-
-def test_rows_are_read_from_the_file_in_any_order() -> None:
-    array, rows = np.arange(20, dtype=np.uint8).reshape(10, 2), torch.tensor([7, 0, 7, 3])
-    assert np.array_equal(Streamed(array)[rows].numpy(), array[rows])
 
 
 def test_spread_of_parts_is_that_of_all() -> None:
@@ -176,26 +166,22 @@ def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
     with safe_open(file, "np") as opened:
         assert opened.metadata().keys() == {"scale", "checksum"}
         assert np.array_equal(opened.get_tensor("points"), wanted.astype(np.float32))
-    found = open_rows(file, "points")
-    assert np.array_equal(found.rows, wanted.astype(np.float32))
-    assert found.metadata == {"scale": "0.5"}
-    # What has no checksum is not ours, or older than checksums.
-    save_file({"other": np.zeros(2, np.float32), "points": found.rows}, tmp_path / "b.safetensors")
-    with pytest.raises(ValueError, match="its checksum is not that of its content"):
-        open_rows(tmp_path / "b.safetensors", "points")
+    found, metadata = open_rows(file, "points")
+    assert isinstance(found, np.memmap)
+    assert np.array_equal(found, wanted.astype(np.float32))
+    assert metadata == {"scale": "0.5"}
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
     whole = file.read_bytes()
     for at in (-1, -60):
         damaged = bytearray(whole)
         damaged[at] ^= 1
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match="its checksum is not that of its content"):
+        with pytest.raises(CheckpointError, match="its checksum is not that of its content"):
             open_rows(file, "points")
     file.write_bytes(whole)
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(SafetensorError):
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: damaged"):
         open_rows(file, "points")
-    with pytest.raises(ValueError, match=r"metadata of \d+ bytes"):
-        write_rows(file, "points", (1,), lambda rows: {"a": "x" * 5000})
 
 
 def test_blocks_change_no_evaluation() -> None:

@@ -18,22 +18,15 @@ from workflows.registry import (
     loss_weights,
 )
 from workflows.training.checkpoint import pack_training, resume, save_state, unpack_training
-from workflows.training.stage1 import (
+from workflows.training.loop import (
     Diverged,
-    Images,
-    Learner,
-    Losses,
     Observers,
-    batches,
     epochs_done,
-    log_text,
     record_marks,
     steps_per_epoch,
-    train,
 )
-
-CPU = torch.device("cpu")
-
+from workflows.training.session import log_text
+from workflows.training.stage1 import Images, Learner, Losses, batches, train
 
 NOBODY = Observers(lambda _: None, lambda _: None)
 
@@ -169,7 +162,7 @@ def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) ->
     knobs = changed(VARIANTS["sq_vae"], epochs=2)
     ends = []
     for records in (1, 10):
-        monkeypatch.setattr("workflows.training.stage1.RECORDS", records)
+        monkeypatch.setattr("workflows.training.loop.RECORDS", records)
         model, optimiser = start(knobs)
         history: list[dict[str, float]] = []
         train(Learner(model, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)

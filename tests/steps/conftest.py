@@ -91,12 +91,13 @@ def command() -> Command:
 
 @dataclass(frozen=True)
 class Chain:
-    """What the steps wrote, one after the other."""
+    """What the steps wrote, one after the other. said: what the training printed."""
 
     data: Path
     weights: Path
     reference: Path
     cell: Path
+    said: str
 
     def evaluate(self, *changes: object) -> list[object]:
         """The evaluate step's options; a later option wins over an earlier one."""
@@ -107,13 +108,14 @@ class Chain:
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
     root = tmp_path_factory.mktemp("steps")
-    made = Chain(root / "mnist_5k", root / "weights", root / "exact-8.safetensors", root / "cell")
-    command("prepare", "--dataset", "mnist_5k", "--out", made.data)
-    command("weights", "--out", made.weights)
-    places = ["--data", made.data, "--weights", made.weights, "--out", made.reference]
+    data, weights, reference = root / "mnist_5k", root / "weights", root / "exact-8.safetensors"
+    command("prepare", "--dataset", "mnist_5k", "--out", data)
+    command("weights", "--out", weights)
+    places = ["--data", data, "--weights", weights, "--out", reference]
     command("reference", *places, "--protocol", "exact", "--images", 8, "--threads", 1)
-    places = ["--data", made.data, "--out", made.cell]
-    command("train", "--spec", spec_of(), *places, "--threads", 1)
+    places = ["--data", data, "--out", root / "cell", "--threads", 1]
+    said = command("train", "--spec", spec_of(), *places).stdout
+    made = Chain(data, weights, reference, root / "cell", said)
     command("evaluate", *made.evaluate("--threads", 1))
     return made
 

@@ -84,7 +84,8 @@ class EvaluationRecord(Record):
     """evaluation.json. status, message: whether the values are finite, and which are not.
 
     features: metric network -> SHA-256 of its weights. files: file of the cell -> SHA-256.
-    dataset_sha256: of the images that were compared with.
+    dataset_sha256: of the images that were compared with. not_measured: metric -> why the images
+    cannot have it.
     """
 
     status: Literal["finished", "diverged"] = "finished"
@@ -97,6 +98,7 @@ class EvaluationRecord(Record):
     fid_images: int | None = None
     lpips_images: int | None = None
     reference_images: int | None = None
+    not_measured: dict[str, str] = {}
 
 
 Kind = TypeVar("Kind", bound=Record)

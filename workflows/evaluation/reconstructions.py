@@ -11,6 +11,12 @@ import torch
 from workflows.data.metric_networks import Networks
 from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import Protocol, rgb
+from workflows.metrics import (
+    FEWEST_IMAGES,
+    FEWEST_PIXELS,
+    OF_RECONSTRUCTIONS,
+    not_measurable,
+)
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
 from workflows.metrics.perceptual import Perceptual
@@ -26,7 +32,8 @@ BATCH = 50  # images a network takes, or whose pixels are floats, at a time
 INCEPTION_BATCH = {"cpu": 20}
 # Images that are reconstructed and measured at a time; a multiple of all batches.
 BLOCK = 100
-ALEX_SMALLEST = 31  # below it AlexNet's second pool has nothing left to pool
+# Metric -> its network.
+PERCEPTUAL = {"LPIPS": "lpips_vgg", "LPIPS-Alex": "lpips_alex"}
 Row = dict[str, Any]
 
 
@@ -73,6 +80,7 @@ class Measurement:
     fid_images: int | None = None
     lpips_images: int | None = None
     seen: int = 0
+    side: int = 0
     found: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, images: np.ndarray, reconstructions: np.ndarray) -> None:
@@ -80,27 +88,22 @@ class Measurement:
 
         n is BLOCK but for the last block, so that batches are the same however images are read.
         """
-        protocol = self.protocol
+        protocol, self.side = self.protocol, min(images.shape[2:])
         parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
-        stored, restored = (
-            np.concatenate([protocol.store(part) for part in pictures])
-            for pictures in (
-                [protocol.originals(images[b]) for b in parts],
-                [protocol.quantise(reconstructions[b]) for b in parts],
-            )
+        stored = np.concatenate([protocol.store(protocol.originals(images[b])) for b in parts])
+        restored = np.concatenate(
+            [protocol.store(protocol.quantise(reconstructions[b])) for b in parts]
         )
         for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-            for b in parts:
+            for b in parts if self.side >= FEWEST_PIXELS.get(metric, 1) else []:
                 pair = [x[b].astype(np.float32) / 255 for x in (stored, restored)]
                 self._keep(metric, distance(*pair))
         count = self._left(self.lpips_images, len(images))
-        for metric, name in (("LPIPS", "lpips_vgg"), ("LPIPS-Alex", "lpips_alex")):
-            if name == "lpips_alex" and min(stored.shape[2:]) < ALEX_SMALLEST:
-                continue
-            network = getattr(self.networks, name)
-            if count:
-                pairs = (stored[:count], restored[:count])
-                self._keep(metric, perceptual_distances(*pairs, network))
+        for metric, name in PERCEPTUAL.items():
+            if count and self.side >= FEWEST_PIXELS[metric]:
+                network = getattr(self.networks, name)
+                distances = perceptual_distances(stored[:count], restored[:count], network)
+                self._keep(metric, distances)
         count = self._left(self.fid_images, len(images))
         if count:
             inception = self.networks.inception
@@ -110,9 +113,8 @@ class Measurement:
     def rows(self) -> list[Row]:
         """Rows {protocol, metric, value, images, features} of everything measured on pictures.
 
-        LPIPS-Alex is left out where images are smaller than that network can take (31 pixels).
-        PSNR, a mean over images, is infinite if one of them is restored exactly; CSV files and
-        tables say "inf".
+        Left out is what `not_measurable` names. PSNR, a mean over images, is infinite if one of
+        them is restored exactly; CSV files and tables say "inf".
         """
         rows: list[Row] = []
 
@@ -120,17 +122,22 @@ class Measurement:
             row = (self.protocol.name, metric, float(value), count, features)
             rows.append(dict(zip(COLUMNS, row, strict=True)))
 
-        networks = {"LPIPS": "lpips_vgg", "LPIPS-Alex": "lpips_alex"}
-        for metric in ("l1", "PSNR", "SSIM", *networks):
+        for metric in ("l1", "PSNR", "SSIM", *PERCEPTUAL):
             if metric in self.found:
                 values = np.concatenate(self.found[metric])
-                label = self.networks.features[networks[metric]] if metric in networks else ""
+                label = self.networks.features[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
                 add(metric, values.mean(), len(values), label)
         features = np.concatenate(self.found["features"])
         count, label = len(features), self.networks.features["inception"]
-        add("rFID", frechet_distance(self.reference[:count], features), count, label)
-        add("KID", kernel_distance(self.reference[:count], features), count, label)
+        for metric, apart in (("rFID", frechet_distance), ("KID", kernel_distance)):
+            if count >= FEWEST_IMAGES[metric]:
+                add(metric, apart(self.reference[:count], features), count, label)
         return rows
+
+    def not_measured(self) -> dict[str, str]:
+        """Metric -> why it is left out, for the images that were added."""
+        count = self.seen if self.fid_images is None else min(self.seen, self.fid_images)
+        return not_measurable(OF_RECONSTRUCTIONS, self.side, count)
 
     def _keep(self, name: str, values: np.ndarray) -> None:
         self.found.setdefault(name, []).append(values)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+import torch
 
+from workflows.config.provenance import origin
 from workflows.config.records import EvaluationRecord, write
 from workflows.errors import BenchmarkError
 from workflows.files import digest
-from workflows.training.tensor_files import open_rows
+from workflows.training import devices
+from workflows.training.tensor_files import check_metadata, open_rows
 
 
 def read_reference(
@@ -20,32 +22,32 @@ def read_reference(
 ) -> np.ndarray:
     """The features, (N, 2048), of the protocol's file, memory-mapped.
 
-    Raises BenchmarkError if none fits.
-    sha256: of the images. features: how results name the metric networks.
+    sha256: of the images. features: how results name the metric networks. Raises BenchmarkError if
+    no file is of the protocol, or the file is damaged or of other images or weights.
     """
-    wanted = {"sha256": sha256, "features": features["inception"]}
     for file in files:
-        try:
-            stored = open_rows(file, "features")
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise BenchmarkError(f"{file}: damaged ({error})") from error
-        metadata = stored.metadata
-        if metadata.get("protocol") != protocol:
-            continue
-        for key, value in wanted.items():
-            if metadata.get(key) != value:
-                raise BenchmarkError(f"{file}: {key} is {metadata.get(key)}, expected {value}")
-        return stored.rows
+        found, metadata = open_rows(file, "features")
+        if metadata.get("protocol") == protocol:
+            wanted = {"sha256": sha256, "features": features["inception"]}
+            check_metadata(file, metadata, wanted)
+            return found
     raise BenchmarkError(f"no --reference file is of protocol '{protocol}'")
 
 
-def write_evaluation(cell: Path, about: dict[str, Any], files: list[str]) -> None:
+def write_evaluation(
+    cell: Path, device: torch.device, about: dict[str, Any], files: list[str]
+) -> None:
     """Write evaluation.json: what a cell's numbers were made of, and the digests of its files.
 
-    about: its maker, `status` and `message` of the evaluation, `dataset_sha256` of the images that
-    the cell's were compared with, `versions` and `features` (names of metric networks -> SHA-256 of
-    their weights). files: names in the folder.
+    device: that measured. about: fields of the record. files: names in the folder.
     """
     digests = {name: digest(cell / name) for name in files}
-    record = EvaluationRecord.model_validate({**about, "files": digests})
+    made_by = origin(devices.name(device), torch.get_num_threads())
+    record = EvaluationRecord.model_validate({**made_by, **about, "files": digests})
     write(cell / "evaluation.json", record)
+
+
+def say_not_measured(cell: str, dataset: str, reasons: Mapping[str, str]) -> None:
+    """Print which metrics a cell has not got, and why. reasons: by metric."""
+    for metric, reason in reasons.items():
+        print(f"[{cell}] {dataset}: {metric} is not measured: it {reason}", flush=True)

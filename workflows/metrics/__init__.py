@@ -1,4 +1,8 @@
-"""Metrics: arrays in, numbers out."""
+"""Metrics: arrays in, numbers out. This module is light, so that planning can ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 # Metric -> its version, raised when its numbers change, so that cells are measured again.
 OF_RECONSTRUCTIONS = {
@@ -13,8 +17,31 @@ OF_RECONSTRUCTIONS = {
     "perplexity": 1,
 }
 OF_SAMPLES = {"FID": 1, "KID": 1, "precision": 1, "recall": 1}
-# Metric -> the fewest pixels a side of an image, and the fewest images, that it can be measured on.
-# SSIM has a window of 11 pixels, and the networks of LPIPS halve an image until nothing is left.
-FEWEST_PIXELS = {"SSIM": 11, "LPIPS": 16, "LPIPS-Alex": 31}
-# A covariance needs two images, and a third neighbour four.
-FEWEST_IMAGES = {"rFID": 2, "FID": 2, "KID": 2, "precision": 4, "recall": 4}
+# Pixels of SSIM's window.
+SSIM_WINDOW = 11
+# Neighbours that the balls of precision and recall reach to; the paper's number.
+NEIGHBOURS = 3
+# Metric -> the fewest pixels a side that its images may have. The networks of LPIPS halve an image
+# until nothing is left of a smaller one.
+FEWEST_PIXELS = {"SSIM": SSIM_WINDOW, "LPIPS": 16, "LPIPS-Alex": 31}
+# Metric -> the fewest images of each of the two sets that it compares. A covariance and KID's mean
+# over pairs need two, and every image needs its neighbours beside it.
+FEWEST_IMAGES = {
+    "rFID": 2,
+    "FID": 2,
+    "KID": 2,
+    "precision": NEIGHBOURS + 1,
+    "recall": NEIGHBOURS + 1,
+}
+
+
+def not_measurable(metrics: Iterable[str], pixels: int, images: int) -> dict[str, str]:
+    """Metric -> why images of so many pixels a side, or so few images, cannot have it."""
+    found = {}
+    for metric in metrics:
+        fewest_pixels, fewest = FEWEST_PIXELS.get(metric, 1), FEWEST_IMAGES.get(metric, 1)
+        if pixels < fewest_pixels:
+            found[metric] = f"needs images of {fewest_pixels} pixels a side, these have {pixels}"
+        elif images < fewest:
+            found[metric] = f"needs {fewest} images, there are {images}"
+    return found

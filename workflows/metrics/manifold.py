@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
-# Of the paper.
-NEIGHBOURS = 3
+from workflows.metrics import NEIGHBOURS
+
 # MiB of distances that exist at a time.
 MEMORY = 256
 

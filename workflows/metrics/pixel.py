@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.metrics import structural_similarity
 
-SSIM_WINDOW = 11
+from workflows.metrics import SSIM_WINDOW
 
 
 def l1(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:

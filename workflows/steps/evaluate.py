@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +14,6 @@ from PIL import Image
 
 from workflows import cli
 from workflows.config.plan import PlannedEvaluation
-from workflows.config.provenance import origin
 from workflows.data import SMALL, load_test, verify
 from workflows.data.metric_networks import Networks, load_networks
 from workflows.evaluation.protocol import NotFinite, load_protocol, rgb
@@ -26,11 +22,10 @@ from workflows.evaluation.reconstructions import (
     BLOCK,
     COLUMNS,
     Measurement,
-    Row,
     check_reference,
     code_rows,
 )
-from workflows.evaluation.records import read_reference, write_evaluation
+from workflows.evaluation.records import read_reference, say_not_measured, write_evaluation
 from workflows.files import write_atomically, write_text
 from workflows.training import devices
 from workflows.training.checkpoint import Trained, load_trained
@@ -64,134 +59,106 @@ def grid(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image:
     return Image.fromarray(np.concatenate(rows, axis=1).transpose(1, 2, 0).copy())
 
 
-@dataclass
-class Looked:
-    """What a model did with the test images.
-
-    counts: how often each code was hit, (K,). picture: some reconstructions. message: which values
-    were not finite, or empty.
-    """
-
-    counts: np.ndarray
-    picture: Image.Image | None = None
-    message: str = ""
-
-
 def look(
-    trained: Trained, test: np.ndarray, measurements: list[Measurement], device: torch.device
-) -> Looked:
+    cell: Path,
+    trained: Trained,
+    test: np.ndarray,
+    measurements: list[Measurement],
+    device: torch.device,
+) -> tuple[np.ndarray, str]:
     """Reconstruct all test images, uint8 (N, C, H, W), and hand them to the measurements.
 
-    A model whose values are not finite is not measured, but its codes are counted all the same.
+    Writes reconstructions.png and codes.csv. Returns how often each code was hit, (K,), and which
+    values were not finite, or "". A model whose values are not finite is not measured, but its
+    codes are counted all the same.
     """
     model = trained.model.to(device)
     codes = trained.codes or 0
-    found = Looked(np.zeros(codes, dtype=np.int64))
+    counts, message = np.zeros(codes, dtype=np.int64), ""
     for first in range(0, len(test), BLOCK):
         images = np.asarray(test[first : first + BLOCK])
         made, hit = reconstruct(model, images, codes, device)
-        found.counts += hit
-        found.picture = found.picture or grid(images, np.nan_to_num(made))
-        if found.message:
-            continue
+        counts += hit
+        if first == 0:
+            save = functools.partial(grid(images, np.nan_to_num(made)).save, format="PNG")
+            write_atomically(cell / "reconstructions.png", save)
         try:
-            for measurement in measurements:
+            for measurement in measurements if not message else []:
                 measurement.add(images, made)
         except NotFinite as error:
-            found.message = str(error)
-    return found
+            message = str(error)
+    table = pd.DataFrame({"code": np.arange(codes), "count": counts})
+    write_text(cell / "codes.csv", table.to_csv(index=False))
+    return counts, message
 
 
-@dataclass(frozen=True)
-class Job:
-    """What one evaluation reads. cell, data, weights: folders. reference: files of features."""
-
-    cell: Path
-    data: Path
-    weights: Path
-    reference: list[Path]
-    evaluation: PlannedEvaluation
-
-
-def prepare(job: Job, test: np.ndarray, sha256: str, networks: Networks) -> list[Measurement]:
+def prepare(
+    reference: list[Path],
+    evaluation: PlannedEvaluation,
+    test: np.ndarray,
+    sha256: str,
+    networks: Networks,
+) -> list[Measurement]:
     """A measurement for each protocol, whose reference features have been read and checked.
 
     sha256: of the test images.
     """
-    wanted = job.evaluation
-    limits = (wanted.fid_images or None, wanted.lpips_images or None)
+    limits = (evaluation.fid_images or None, evaluation.lpips_images or None)
     found = []
-    for protocol in map(load_protocol, wanted.protocols):
-        reference = read_reference(job.reference, protocol.name, sha256, networks.features)
-        check_reference(reference, len(test[: limits[0]]))
-        found.append(Measurement(protocol, networks, reference, *limits))
+    for protocol in map(load_protocol, evaluation.protocols):
+        features = read_reference(reference, protocol.name, sha256, networks.features)
+        check_reference(features, len(test[: limits[0]]))
+        found.append(Measurement(protocol, networks, features, *limits))
     return found
 
 
-def run(job: Job, threads: int = 1) -> None:
-    """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell."""
-    device = devices.choose()
-    devices.set_precision("fp32", device)
-    verify(job.data, ("test",), SMALL)
-    test, record = load_test(job.data)
-    trained = load_trained(job.cell)
+def run(
+    cell: Path, data: Path, weights: Path, reference: list[Path], evaluation: PlannedEvaluation
+) -> None:
+    """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell.
+
+    reference: files of features. The state of a finished training is removed: whoever runs a
+    finished cell again wants it trained again, not read back.
+    """
+    device = devices.prepare()
+    verify(data, ("test",), SMALL)
+    test, dataset = load_test(data)
+    trained = load_trained(cell)
+    name, finished = trained.record.cell, trained.record.status == "finished"
     # Everything is read before the work starts, so that a bad file is refused at once.
-    networks, measurements = None, []
-    if trained.record.status == "finished":
-        networks = load_networks(job.weights, device)
-        measurements = prepare(job, test, record.test.sha256, networks)
+    networks = load_networks(weights, device) if finished else None
+    measurements = []
+    if networks:
+        measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
     start = time.perf_counter()
-    found = look(trained, test, measurements, device)
+    counts, message = look(cell, trained, test, measurements, device)
     rows = []
-    for measurement in measurements if not found.message else []:
+    not_measured: dict[str, str] = {}
+    for measurement in measurements if not message else []:
         rows += measurement.rows()
+        not_measured |= measurement.not_measured()
         if trained.codes is not None:
-            rows += code_rows(found.counts, measurement.protocol, len(test))
-    seconds = time.perf_counter() - start
-    print(f"[{trained.record.cell}] evaluated in {seconds:.1f} s  {found.message}", flush=True)
-    write_results(job.cell, found, rows)
-    wanted = job.evaluation
-    about = {
-        **origin(devices.name(device), threads),
-        "status": "diverged" if found.message else "finished",
-        "message": found.message,
-        "dataset_sha256": record.test.sha256,
-        "versions": wanted.versions,
-        "protocols": wanted.protocols,
-        "fid_images": wanted.fid_images,
-        "lpips_images": wanted.lpips_images,
-        "features": networks.digests if networks else {},
-    }
-    write_evaluation(job.cell, about, ["train.json", "codes.csv", "metrics.csv"])
-    if trained.record.status == "finished":
-        # Whoever runs a finished cell again wants it trained again, not read back.
-        shutil.rmtree(job.cell / "state", ignore_errors=True)
-
-
-def write_results(cell: Path, found: Looked, rows: list[Row]) -> None:
-    """Write reconstructions.png, codes.csv and metrics.csv."""
-    assert found.picture is not None, "a test split has images"
-    codes = pd.DataFrame({"code": np.arange(len(found.counts)), "count": found.counts})
-    save = functools.partial(found.picture.save, format="PNG")
-    write_atomically(cell / "reconstructions.png", save)
-    write_text(cell / "codes.csv", codes.to_csv(index=False))
+            rows += code_rows(counts, measurement.protocol, len(test))
+    say_not_measured(name, dataset.name, not_measured)
+    print(f"[{name}] evaluated in {time.perf_counter() - start:.1f} s  {message}", flush=True)
     write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
-
-
-def main(threads: int, **job: Any) -> None:
-    """Measure one cell."""
-    torch.set_num_threads(threads)
-    with devices.memory_explained(job["cell"]):
-        run(Job(**job), threads)
+    about = {
+        "status": "diverged" if message else "finished",
+        "message": message,
+        "dataset_sha256": dataset.test.sha256,
+        "versions": evaluation.versions,
+        "protocols": evaluation.protocols,
+        "fid_images": evaluation.fid_images,
+        "lpips_images": evaluation.lpips_images,
+        "features": networks.digests if networks else {},
+        "not_measured": not_measured,
+    }
+    write_evaluation(cell, device, about, ["train.json", "codes.csv", "metrics.csv"])
+    if finished:
+        shutil.rmtree(cell / "state", ignore_errors=True)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
-    parser.add_argument("--cell", type=Path, required=True, help="the cell's folder")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser = cli.measuring_parser("evaluate", __doc__ or "", "--data", "--weights")
     parser.add_argument("--reference", type=Path, nargs="+", required=True)
-    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
-    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
-    parser.add_argument("--threads", type=int, default=1)
-    cli.run(parser, main)
+    cli.run(parser, devices.command(run))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +25,7 @@ def main(
     split: "test", or "train", which leaves the validation images out. Raises DataError.
     """
     torch.set_num_threads(threads)
-    device = devices.choose()
-    devices.set_precision("fp32", device)
+    device = devices.prepare()
     steps = load_protocol(protocol)
     if split == "train":
         loaded = load_train(data)
@@ -53,12 +51,8 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser = cli.step_parser("reference", __doc__ or "", "--data", "--weights", "--out")
     parser.add_argument("--protocol", required=True)
     parser.add_argument("--split", choices=["train", "test"], default="test")
     parser.add_argument("--images", type=int, default=0, help="first N images; 0 for all")
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
     cli.run(parser, main)

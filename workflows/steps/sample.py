@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +36,6 @@ def run(
     evaluation: PlannedEvaluation,
     stage1: Path | None = None,
     latents: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
@@ -47,16 +44,19 @@ def run(
     training, (moments, n, c, h, w). noise.npy has as many images decoded from noise as there are
     samples at each moment, for comparison. A model that diverged, or whose samples are not finite,
     has none of these images, and sampling.json says why.
+
+    The samples also stay in the cell's state until they are measured: if only their measurement is
+    interrupted, and this step's files are deleted, they are taken from there.
     """
-    device = devices.choose()
-    devices.set_precision("fp32", device)
+    device = devices.prepare()
     record = read(cell / "train.json", TrainRecord)
     if record.status != "finished":
         _write_nothing(cell, {"status": record.status, "message": record.message})
         return
-    start = time.perf_counter()
     sampling = evaluation.sampling
-    sampler = load_sampler(cell, record, sampling, stage1, latents, device)
+    knobs = parse_knobs({**record.knobs, **sampling})
+    assert isinstance(knobs, Diffusion), "the knobs of a diffusion model"
+    sampler = load_sampler(cell, record, knobs, stage1, latents, device)
     about = {**sampling, "versions": evaluation.sampling_versions}
     identity = json.dumps([digest(cell / "model.safetensors"), about], sort_keys=True)
     try:
@@ -65,15 +65,14 @@ def run(
     except NotFinite as error:
         _write_nothing(cell, {**about, "status": "diverged", "message": str(error)})
         return
-    _join(cell / "samples.npy", files, sampler.knobs.samples)
+    _join(cell / "samples.npy", files, knobs.samples)
     about |= {
         "status": "finished",
         "epochs": epochs,
-        "seconds": time.perf_counter() - start,
-        **origin(devices.name(device), threads),
+        "seconds": sum(json.loads(file.with_suffix(".json").read_text("utf-8")) for file in files),
+        **origin(devices.name(device), torch.get_num_threads()),
     }
     write(cell / "sampling.json", SamplingRecord.model_validate(about))
-    shutil.rmtree(cell / "state", ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,18 @@ class Sampler:
     device: torch.device
 
     def images(self, points: torch.Tensor) -> np.ndarray:
-        """Points (n, d, h, w) to images, uint8 (n, c, h, w). Raises NotFinite."""
+        """Points (n, d, h, w) to images, uint8 (n, c, h, w), rounded as the protocol of samples
+        says. Raises NotFinite.
+        """
         # A first stage would decode them to some codevector, whose image is finite.
         check_finite(points.numpy(), "the model's points")
-        return _stored(to_images(self.space, points, self.device))
+        return load_protocol("samples").quantise(to_images(self.space, points, self.device).numpy())
 
 
 def load_sampler(
     cell: Path,
     record: TrainRecord,
-    sampling: Mapping[str, Any],
+    knobs: Diffusion,
     stage1: Path | None,
     latents: Path | None,
     device: torch.device,
@@ -108,7 +109,6 @@ def load_sampler(
     """The diffusion model of a cell's folder. Raises CheckpointError, also for a first stage that
     is not the one that the model was trained on.
     """
-    knobs: Any = parse_knobs({**record.knobs, **sampling})
     if stage1 is not None and digest(stage1 / "model.safetensors") != record.first_stage:
         raise CheckpointError(
             f"{stage1 / 'model.safetensors'}: not the first stage that {cell / 'train.json'} was "
@@ -123,7 +123,7 @@ def load_sampler(
 
 
 def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
-    """Make the samples by parts and return the parts' files.
+    """Make the samples by parts and return the parts' files, each with its seconds beside it.
 
     identity: of model, knobs and versions. Parts that an interrupted run of the same identity left
     in `folder` are used again.
@@ -132,13 +132,15 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
     if not about.exists() or json.loads(about.read_text("utf-8")) != identity:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(about, identity)
-    start, count = time.perf_counter(), sampler.knobs.samples
+    count = sampler.knobs.samples
     files = []
     for first in range(0, count, PART):
         numbers = range(first, min(first + PART, count))
         files.append(folder / f"{first:08d}.npy")
-        if files[-1].exists():
+        took = files[-1].with_suffix(".json")
+        if took.exists():
             continue
+        start = time.perf_counter()
         points = sample_points(
             sampler.backbone,
             sampler.knobs,
@@ -147,9 +149,11 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
             numbers,
             sampler.device,
         )
-        _write(files[-1], sampler.images(points))
-        done = numbers[-1] + 1
-        left = (time.perf_counter() - start) / (done - first) * (count - done)
+        images, done = sampler.images(points), numbers[-1] + 1
+        seconds = time.perf_counter() - start
+        _write(files[-1], images)
+        write_json(took, seconds)
+        left = seconds / len(numbers) * (count - done)
         print(
             f"[{sampler.cell}] {done}/{count} samples  {int(left // 60)}:{int(left % 60):02d} left",
             flush=True,
@@ -168,17 +172,12 @@ def _compare(sampler: Sampler, cell: Path) -> list[int]:
     return [int(name) for name in sorted(kept)]
 
 
-def _write_nothing(cell: Path, about: Mapping[str, Any]) -> None:
+def _write_nothing(cell: Path, about: dict[str, Any]) -> None:
     """Write the files of a model that has no samples. about: the content of sampling.json."""
     for name in ("samples.npy", "noise.npy"):
         _write(cell / name, np.empty((0, 1, 1, 1), np.uint8))
     _write(cell / "progress.npy", np.empty((0, 0, 1, 1, 1), np.uint8))
     write(cell / "sampling.json", SamplingRecord.model_validate(about))
-
-
-def _stored(images: torch.Tensor) -> np.ndarray:
-    """uint8, as the protocol that measures samples rounds them."""
-    return load_protocol("samples").quantise(images.numpy())
 
 
 def _join(file: Path, parts: list[Path], count: int) -> None:
@@ -197,24 +196,13 @@ def _join(file: Path, parts: list[Path], count: int) -> None:
 def _write(file: Path, array: np.ndarray) -> None:
     def write(path: Path) -> None:
         with path.open("wb") as handle:
-            np.lib.format.write_array(handle, array, allow_pickle=False)
+            np.save(handle, array, allow_pickle=False)
 
     write_atomically(file, write)
 
 
-def main(threads: int, cell: Path, **options: Any) -> None:
-    """Sample one diffusion model."""
-    torch.set_num_threads(threads)
-    with devices.memory_explained(cell):
-        run(cell, threads=threads, **options)
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="sample", description=__doc__)
-    parser.add_argument("--cell", type=Path, required=True, help="the cell's folder")
-    evaluation = cli.typed(PlannedEvaluation, "--evaluation")
-    parser.add_argument("--evaluation", type=evaluation, required=True, help="JSON")
+    parser = cli.measuring_parser("sample", __doc__ or "")
     parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
     parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
-    parser.add_argument("--threads", type=int, default=1)
-    cli.run(parser, main)
+    cli.run(parser, devices.command(run))

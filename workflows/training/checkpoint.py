@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from workflows.config.records import TrainRecord, read
-from workflows.files import digest, write_atomically
+from workflows.files import digest
 from workflows.knobs import Training
 from workflows.registry import build_autoencoder, codebook_size, parse_knobs
-from workflows.training.tensor_files import CheckpointError, read_tensors, write_tensors
+from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 # The name of the state before the last one, which is beside the last one.
 PREVIOUS = "previous.safetensors"
@@ -38,7 +37,8 @@ class Trained:
 def load_trained(folder: Path) -> Trained:
     """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded."""
     record = read(folder / "train.json", TrainRecord)
-    knobs: Any = parse_knobs(record.knobs)
+    knobs = parse_knobs(record.knobs)
+    assert isinstance(knobs, Training), "the knobs of an autoencoder"
     model = build_autoencoder(knobs, record.channels, record.planned_steps)
     load_model(folder / "model.safetensors", record, model)
     return Trained(model.eval(), knobs, record)
@@ -50,18 +50,16 @@ def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
     Raises CheckpointError for a file that is damaged or of another model. Records of the first
     release have no digest; their models have a checksum of their own.
     """
-    again = f"train this cell again with --config retrain={record.cell}"
     try:
-        found = digest(file)
-    except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error}); {again}") from error
-    if record.model_sha256 not in (None, found):
-        raise CheckpointError(f"{file}: damaged, its SHA-256 is not the one in train.json; {again}")
-    tensors, _ = read_tensors(file)
-    try:
+        if record.model_sha256 not in (None, digest(file)):
+            raise CheckpointError("damaged, its SHA-256 is not the one in train.json")
+        tensors, _ = read_tensors(file)
         model.load_state_dict(tensors)
     except Exception as error:
-        raise CheckpointError(f"{file}: not this cell's model ({error}); {again}") from error
+        raise CheckpointError(
+            f"{file}: not this cell's model ({error}); train this cell again with "
+            f"--config retrain={record.cell}"
+        ) from error
 
 
 def save_state(state: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
@@ -69,13 +67,7 @@ def save_state(state: Path, tensors: Mapping[str, Tensor], metadata: dict[str, s
 
     metadata: `identity`, see `resume`, and `history`, the records so far as JSON.
     """
-
-    def write(path: Path) -> None:
-        write_tensors(path, tensors, metadata)
-        if state.exists():
-            state.replace(state.with_name(PREVIOUS))
-
-    write_atomically(state, write)
+    save_tensors(state, tensors, metadata, previous=state.with_name(PREVIOUS))
 
 
 def load_state(state: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:

@@ -6,10 +6,10 @@ import fcntl
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 
@@ -37,12 +37,22 @@ def choose(folder: Path | None = None) -> torch.device:
     return torch.device("cuda", lease(names, folder or shared))
 
 
-def prepare(precision: str) -> torch.device:
-    """Choose the device of a training, and set how torch computes."""
+def prepare(precision: str = "fp32") -> torch.device:
+    """Choose the device of this process, and set how torch computes there."""
     device = choose()
-    torch.set_flush_denormal(True)
     set_precision(precision, device)
     return device
+
+
+def command(run: Callable[..., None]) -> Callable[..., None]:
+    """A step on one cell as a command: with so many threads, and a lack of memory explained."""
+
+    def called(cell: Path, threads: int, **options: Any) -> None:
+        torch.set_num_threads(threads)
+        with memory_explained(cell):
+            run(cell, **options)
+
+    return called
 
 
 def visible(count: int, environment: Mapping[str, str]) -> dict[int, str]:

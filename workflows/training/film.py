@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflows.training.stage1 import WATCHED_BATCH, normalise
+from workflows.training.loop import evaluating, normalise
 
+WATCHED_BATCH = 50  # images at a time
 FRAMES = 32  # of a film, or a few less
 LATENTS = 1500  # of a frame: more would hide the codevectors that lie among them
 # A codebook changes most at the beginning: half of the frames are of this part of the training.
@@ -28,29 +29,26 @@ def moments(steps: int) -> frozenset[int]:
     return frozenset({0, steps, *np.round([*early, *late]).astype(int).tolist()})
 
 
-@torch.inference_mode()
-def picture(model: nn.Module, images: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+def picture(model: nn.Module, images: np.ndarray) -> dict[str, Tensor]:
     """codebook (K, D); latents (M, D), a fixed draw from those of `images`; counts (K,), over all.
 
-    images: uint8 (n, c, h, w). The model is in evaluation mode meanwhile, and nothing of it or of
-    the global generators changes.
+    images: uint8 (n, c, h, w). Nothing of the model or of the global generators changes.
     """
-    training = model.training
-    model.eval()
+    device = next(model.parameters()).device
     quantiser = model.quantiser
     size: int = quantiser.codebook_size  # type: ignore[union-attr, assignment]
     counts = torch.zeros(size, dtype=torch.long, device=device)
     parts = []
-    for start in range(0, len(images), WATCHED_BATCH):
-        batch = normalise(images[start : start + WATCHED_BATCH], device)
-        found = model.quantise(batch).assignment  # type: ignore[operator]
-        counts += torch.bincount(found.codes, minlength=size)
-        parts.append(found.latents)
-    latents = torch.cat(parts)
+    with evaluating(model):
+        for start in range(0, len(images), WATCHED_BATCH):
+            batch = normalise(images[start : start + WATCHED_BATCH], device)
+            found = model.quantise(batch).assignment  # type: ignore[operator]
+            counts += torch.bincount(found.codes, minlength=size)
+            parts.append(found.latents)
+        latents = torch.cat(parts)
+        every = torch.arange(size, device=device).view(1, size, 1)
+        codebook = quantiser.decode(every)[0, :, :, 0].T  # type: ignore[operator, union-attr]
     drawn = torch.randperm(len(latents), generator=torch.Generator().manual_seed(0))[:LATENTS]
-    every = torch.arange(size, device=device).view(1, size, 1)
-    codebook = quantiser.decode(every)[0, :, :, 0].T  # type: ignore[operator, union-attr]
-    model.train(training)
     return {
         "codebook": codebook.float().cpu().contiguous(),
         "latents": latents[drawn.to(device)].float().cpu(),
@@ -60,36 +58,39 @@ def picture(model: nn.Module, images: np.ndarray, device: torch.device) -> dict[
 
 @dataclass(frozen=True)
 class Film:
-    """images: uint8 (n, c, h, w), what is watched. moments: the steps to record; none, no film."""
+    """images: uint8 (n, c, h, w), what is watched. moments: the steps to record. frames: by step,
+    ascending.
+    """
 
-    model: nn.Module
     images: np.ndarray
     moments: frozenset[int]
-    device: torch.device
     frames: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, model: nn.Module, step: int) -> None:
         """Record the state after so many steps of the training, if it is one of the moments."""
         if step in self.moments:
-            self.frames[step] = picture(self.model, self.images, self.device)
+            self.frames[step] = picture(model, self.images)
 
-    def pack(self, last: int, prefix: str = "") -> dict[str, Tensor]:
-        """Up to step `last`: step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K).
+    def cut(self, last: int) -> None:
+        """Drop the frames after step `last`."""
+        for step in [step for step in self.frames if step > last]:
+            del self.frames[step]
 
-        prefix: of these names. Empty if there is no frame.
+    def pack(self, prefix: str = "") -> dict[str, Tensor]:
+        """step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K). prefix: of their names.
+
+        Empty if there is no frame.
         """
-        kept = {step: self.frames[step] for step in sorted(self.frames) if step <= last}
-        if not kept:
+        if not self.frames:
             return {}
-        stacked = {
-            prefix + name: torch.stack([frame[name] for frame in kept.values()])
-            for name in next(iter(kept.values()))
-        }
-        return {prefix + "step": torch.tensor(list(kept), dtype=torch.int32), **stacked}
+        frames = self.frames.values()
+        packed = {"step": torch.tensor(list(self.frames), dtype=torch.int32)}
+        for name in ("codebook", "latents", "counts"):
+            packed[name] = torch.stack([frame[name] for frame in frames])
+        return {prefix + name: value for name, value in packed.items()}
 
     def unpack(self, packed: Mapping[str, Tensor], prefix: str = "") -> None:
         """Take up the frames that `pack` gave, among other tensors."""
-        step = prefix + "step"
-        names = [name for name in packed if name.startswith(prefix) and name != step]
-        for index, at in enumerate(packed[step].tolist() if step in packed else []):
-            self.frames[at] = {name.removeprefix(prefix): packed[name][index] for name in names}
+        kept = {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}
+        for index, step in enumerate(kept.pop("step", torch.tensor([])).tolist()):
+            self.frames[step] = {name: value[index] for name, value in kept.items()}

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
+from workflows import cost
 from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
 from workflows.files import claim, digest, write_json, write_text
-from workflows.knobs import Sampling
+from workflows.knobs import Diffusion, Sampling, Training
 from workflows.training import devices, processes
 from workflows.training.checkpoint import load_state, resume, save_state
-from workflows.training.stage1 import Diverged, Observers, epochs_done, log_text
+from workflows.training.loop import (
+    Diverged,
+    History,
+    Observers,
+    Record,
+    epochs_done,
+    steps_per_epoch,
+)
 from workflows.training.tensor_files import save_tensors
 
-History = list[dict[str, float]]
+if TYPE_CHECKING:
+    from workflows.training import stage1, stage2
 
 
 @dataclass(frozen=True)
@@ -33,56 +43,77 @@ class Outcome:
     message: str
     history: History
 
+    @property
+    def steps(self) -> int:
+        """How many of its steps count."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
 
 @dataclass(frozen=True)
 class Session:
     """One training.
 
     spec: which cell, and its knobs. out: the cell's folder. source: digests of what is trained on;
-    a state of another spec or source is ignored. images: trained on. steps: of an epoch. pack:
-    gives the tensors that the training can go on from after so many steps. unpack: loads them. Of
-    several processes only the main one writes and prints.
+    a state of another spec or source is ignored. shape: (n, c, h, w) of what is trained on.
+    samples: how many a diffusion model keeps at a time. Of several processes only the main one
+    writes and prints.
     """
 
     spec: Spec
     out: Path
+    learner: stage1.Learner | stage2.Learner
     source: Mapping[str, Any]
-    images: int
-    steps: int
-    pack: Callable[[int], dict[str, Tensor]]
-    unpack: Callable[[Mapping[str, Tensor]], None]
+    shape: tuple[int, ...]
+    samples: int = 0
 
-    def run(
-        self,
-        train: Callable[[History, Observers], None],
-        after_step: Callable[[int], None] = lambda _: None,
-    ) -> Outcome:
+    @property
+    def knobs(self) -> Training | Diffusion:
+        """The cell's."""
+        return self.spec.knobs
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return steps_per_epoch(self.shape[0], self.knobs.batch_size)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has."""
+        return sum(p.numel() for p in self.learner.model.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.learner.model.parameters()).device
+
+    def run(self, train: Callable[[History, Observers], None]) -> Outcome:
         """Run `train` from where an interrupted run ended, saving a state after each epoch.
 
-        Where the training diverges, its last whole epoch is loaded again. after_step: see
-        Observers. Raises CheckpointError if there are states and none can be used.
+        Where the training diverges, its last whole epoch is loaded again. Raises CheckpointError if
+        there are states and none can be used, ConfigError if the training would take too much.
         """
+        self._refuse_too_much()
         state = self.out / "state" / "last.safetensors"
         identity = json.dumps([self._told(), self.source], sort_keys=True)
-        history = resume(state, identity, self.unpack)
+        history = resume(state, identity, self.learner.unpack)
         resumed = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
 
         def after_epoch(history: History) -> None:
             if processes.is_main():
                 metadata = {"identity": identity, "history": json.dumps(history)}
-                save_state(state, self.pack(int(history[-1]["step"])), metadata)
+                save_state(state, self.learner.pack(), metadata)
 
-        def after_record(record: dict[str, float]) -> None:
+        def after_record(record: Record) -> None:
             if processes.is_main():
                 self._report(record, resumed)
 
         try:
-            train(history, Observers(after_record, after_epoch, after_step))
+            train(history, Observers(after_record, after_epoch))
         except Diverged as error:
             # Without a whole epoch, a state that lies here is that of another training.
             kept = load_state(state) if history else None
             if kept is not None:
-                self.unpack(kept[0])
+                self.learner.unpack(kept[0])
             which = f"its last whole epoch is kept in {state}"
             if kept is None:
                 which = "no epoch of it is whole"
@@ -90,9 +121,30 @@ class Session:
             return Outcome("diverged", str(error), history)
         return Outcome("finished", "", history)
 
-    def _report(self, record: dict[str, float], resumed: Mapping[str, float]) -> None:
+    def _refuse_too_much(self) -> None:
+        """Print what this training will take. Raises ConfigError if that is too much."""
+        sizes = "network_channels or network_blocks"
+        if isinstance(self.knobs, Diffusion):
+            sizes = "unet_channels or unet_multipliers"
+        work = cost.Training(
+            self.knobs,
+            self.shape[-1],
+            self.shape[0],
+            self.samples,
+            self.parameters,
+            processes.count(),
+        )
+        cost.before_training(
+            cost.estimate(self.spec.cell, work, self.device.type, cost.read_records()),
+            self.learner.optimiser,
+            self.knobs.epochs * self.steps,
+            f"batch_size, {sizes}",
+            lambda line: processes.say(f"[{self.spec.cell}] {line}"),
+        )
+
+    def _report(self, record: Record, resumed: Record) -> None:
         """Write progress.json and print a line. resumed: the record that this run began from."""
-        epochs = self.spec.knobs.epochs
+        epochs = self.knobs.epochs
         pace = (record["seconds"] - resumed["seconds"]) / (record["step"] - resumed["step"])
         left = pace * (self.steps * epochs - record["step"])
         progress = {**record, "epochs": epochs, "seconds_left": left}
@@ -101,7 +153,7 @@ class Session:
         shown = f"loss {record['loss']:.4g}  "
         if "reconstruction" in record:
             shown += f"reconstruction {record['reconstruction']:.4g}  "
-        if record.get("usage") is not None:
+        if "usage" in record:
             shown += f"usage {record['usage']:.1%}  "
         print(
             f"[{self.spec.cell}] epoch {record['epoch']:.3g}/{epochs}  "
@@ -110,43 +162,53 @@ class Session:
             flush=True,
         )
 
-    def write(
-        self, outcome: Outcome, model: nn.Module, columns: list[str], about: Mapping[str, Any]
-    ) -> None:
+    def write(self, outcome: Outcome, columns: list[str], about: Mapping[str, Any]) -> None:
         """Write model.safetensors, log.csv and, last of all, train.json.
 
         columns: of the log. about: what train.json says beside what all trainings say.
         """
         write_text(self.out / "log.csv", log_text(outcome.history, columns))
         cell = {"cell": self.spec.cell}
-        save_tensors(self.out / "model.safetensors", model.state_dict(), cell)
-        last = outcome.history[-1] if outcome.history else {"step": 0, "seconds": 0.0}
-        device = next(model.parameters()).device
+        save_tensors(self.out / "model.safetensors", self.learner.model.state_dict(), cell)
         record = {
             "status": outcome.status,
             "message": outcome.message,
             **self._told(),
             "epochs": epochs_done(outcome.history, self.steps),
-            "images": self.images,
-            "steps": int(last["step"]),
-            "planned_steps": self.steps * self.spec.knobs.epochs,
-            "seconds": last["seconds"],
-            **origin(devices.name(device), torch.get_num_threads()),
+            "images": self.shape[0],
+            "steps": outcome.steps,
+            "planned_steps": self.steps * self.knobs.epochs,
+            "seconds": outcome.history[-1]["seconds"] if outcome.history else 0.0,
+            **origin(devices.name(self.device), torch.get_num_threads()),
             "processes": processes.count(),
             "log_sha256": digest(self.out / "log.csv"),
             "model_sha256": digest(self.out / "model.safetensors"),
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": self.parameters,
             **about,
         }
         write(self.out / "train.json", TrainRecord.model_validate(record))
 
     def _told(self) -> dict[str, Any]:
         """The part of the spec that decides what is trained: not how the model is sampled later."""
-        knobs = self.spec.knobs.model_dump(exclude=set(Sampling.model_fields))
+        knobs = self.knobs.model_dump(exclude=set(Sampling.model_fields))
         told = self.spec.model_dump(include={"budget", "cell", "versions"})
         return {**told, "knobs": knobs}
 
 
-def claimed(out: Path) -> AbstractContextManager[None]:
-    """Hold the lock of a cell's folder, in the main process."""
-    return claim(out / "state" / "lock") if processes.is_main() else nullcontext()
+def log_text(history: History, columns: list[str]) -> str:
+    """The records of a history as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+@contextmanager
+def begun(out: Path, threads: int) -> Iterator[None]:
+    """Hold the lock of a cell's folder while it is trained, and explain a lack of memory."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    lock = claim(out / "state" / "lock") if processes.is_main() else nullcontext()
+    with lock, devices.memory_explained(out):
+        yield

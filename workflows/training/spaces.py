@@ -10,13 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from workflows.files import digest
 from workflows.knobs import Diffusion
 from workflows.registry import build_space, latent_space
 from workflows.training.checkpoint import Trained, load_trained
-from workflows.training.tensor_files import CheckpointError, open_rows, write_rows
+from workflows.training.tensor_files import CheckpointError, check_metadata, open_rows, write_rows
 
 BATCH = 64
 
@@ -116,21 +115,13 @@ class Spread:
 
 
 def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
-    """What `write_latents` wrote, memory-mapped.
+    """What `write_latents` wrote, memory-mapped. wanted: metadata that the file must have.
 
-    Raises CheckpointError for a damaged file or another first stage. wanted: metadata that it must
-    have.
+    Raises CheckpointError for a file that is damaged or of another first stage.
     """
-    try:
-        stored = open_rows(file, "points")
-        metadata = stored.metadata
-        scale = float(metadata["scale"])
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{file}: damaged ({error}); make it again") from error
-    for key, value in wanted.items():
-        if metadata.get(key) != value:
-            raise CheckpointError(f"{file}: {key}: is {metadata.get(key)}, must be {value}")
-    return Latents(stored.rows, scale, metadata.get("model", ""))
+    points, metadata = open_rows(file, "points")
+    check_metadata(file, metadata, wanted)
+    return Latents(points, float(metadata["scale"]), metadata.get("model", ""))
 
 
 def space_of(knobs: Diffusion, stage1: Path | None, latents: Path | None) -> torch.nn.Module:

@@ -1,11 +1,7 @@
-"""The training loop of autoencoders."""
+"""The training of autoencoders."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from models.streams import Purpose, generator
+from workflows.data.memory import SHARE, gather
 from workflows.knobs import Training
 from workflows.metrics.usage import perplexity, usage
 from workflows.registry import codebook_size
-from workflows.training.resident import Streamed, on_device
+from workflows.training.checkpoint import pack_training, unpack_training
+from workflows.training.devices import free_memory
+from workflows.training.film import WATCHED_BATCH, Film
+from workflows.training.loop import (
+    History,
+    Observers,
+    Record,
+    evaluating,
+    normalise,
+    record_marks,
+    steps_per_epoch,
+    train_batches,
+    train_epochs,
+)
 
-# A run has about as many records, so that its curves have a shape even when it has few epochs.
-RECORDS = 10
 # Usage and perplexity of a record are counted over so many validation images: some 30,000 latents.
 WATCHED = 500
-WATCHED_BATCH = 50
 LOG_COLUMNS = [
     "epoch",
     "step",
@@ -35,10 +42,8 @@ LOG_COLUMNS = [
     "images_per_second",
     "seconds",
 ]
-
-
-class Diverged(ArithmeticError):
-    """The loss is no longer a finite number; the message names the epoch."""
+# Prefixes of names in a state.
+CRITIC, FILM = "critic.", "film."
 
 
 @dataclass(frozen=True)
@@ -67,100 +72,80 @@ class Losses:
 
 @dataclass(frozen=True)
 class Learner:
-    """A model, what it minimises and the optimiser that changes it."""
+    """All that training changes. film: None for a cell that is not filmed."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     losses: Losses
+    film: Film | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    def pack(self) -> dict[str, Tensor]:
+        """The state of the training as named tensors."""
+        packed = pack_training(self.model, self.optimiser)
+        critic = self.losses.adversary
+        if critic is not None:
+            packed |= pack_training(critic, critic.optimiser, CRITIC)
+        return packed | (self.film.pack(FILM) if self.film else {})
 
-@dataclass(frozen=True)
-class Observers:
-    """Functions that the loop calls.
+    def unpack(self, packed: Mapping[str, Tensor]) -> None:
+        """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
+        unpack_training(packed, self.model, self.optimiser)
+        critic = self.losses.adversary
+        if critic is not None:
+            unpack_training(packed, critic, critic.optimiser, CRITIC)
+        if self.film:
+            self.film.unpack(packed, FILM)
 
-    after_record: gets every new record, to report progress. after_epoch: gets the whole history
-    once an epoch is over, to save a state. after_step: gets the number of steps done, beginning
-    with 0 before the first step.
+
+def on_device(images: np.ndarray, device: torch.device) -> Tensor | np.ndarray:
+    """uint8 images (n, c, h, w) as a tensor on `device`, so that training copies nothing to it.
+
+    Memory-mapped images stay in their file, and on the processor stay images that would take more
+    than a SHARE of the memory that is free on a GPU.
     """
-
-    after_record: Callable[[dict[str, float]], None]
-    after_epoch: Callable[[list[dict[str, float]]], None]
-    after_step: Callable[[int], None] = lambda _: None
-
-
-def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """uint8 (n, c, h, w) to float32 in [-1, 1] on `device`, channels last."""
-    tensor = torch.as_tensor(images).to(device)
-    return tensor.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    too_large = device.type != "cpu" and images.nbytes > SHARE * free_memory(device)
+    if isinstance(images, np.memmap) or too_large:
+        return images
+    return torch.from_numpy(images).to(device)
 
 
-def batches(images: Tensor | Streamed, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+def batches(
+    images: Tensor | np.ndarray, batch_size: int, seed: int, epoch: int
+) -> Iterator[Tensor]:
     """One epoch's batches, uint8; the order depends on seed and epoch alone. The last is short."""
-    stream = generator(seed, Purpose.ORDER, epoch)
-    order = torch.randperm(len(images), generator=stream).to(images.device)
+    order = torch.randperm(len(images), generator=generator(seed, Purpose.ORDER, epoch))
+    if isinstance(images, Tensor):
+        yield from (images[rows] for rows in order.to(images.device).split(batch_size))
+        return
     for rows in order.split(batch_size):
-        yield images[rows]
-
-
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Batches an epoch, the last one short."""
-    return math.ceil(images / batch_size)
-
-
-def record_marks(steps: int, epochs: int) -> frozenset[int]:
-    """The steps of an epoch, counted from 1, after which a record is taken; always the last.
-
-    Long runs have one record an epoch. Short runs have more, so that a run has about RECORDS.
-    """
-    times = min(steps, math.ceil(RECORDS / epochs))
-    return frozenset(round(steps * part / times) for part in range(1, times + 1))
+        yield torch.from_numpy(gather(images, rows.numpy()))
 
 
 def train_epoch(
-    learner: Learner,
-    images: Tensor | Streamed,
-    knobs: Training,
-    epoch: int,
-    after_step: Callable[[int], None] = lambda _: None,
-) -> Iterator[dict[str, float]]:
-    """Train for one epoch, yielding a record after each of its `record_marks`.
+    learner: Learner, images: Tensor | np.ndarray, knobs: Training, epoch: int
+) -> Iterator[Record]:
+    """Train for one epoch, yielding the records of `train_batches`: loss and reconstruction.
 
-    images: uint8 (n, c, h, w), as `on_device` gives them. A record holds step (of the epoch, from
-    1), loss and reconstruction (means over the images since the last record) and
-    images_per_second. after_step: gets the steps since the first epoch and must not change the
-    model. Raises Diverged when a mean loss is not finite.
+    images: uint8 (n, c, h, w), as `on_device` gives them.
     """
     steps = steps_per_epoch(len(images), knobs.batch_size)
-    marks = record_marks(steps, knobs.epochs)
-    # Losses are summed on the device: reading one at every step would wait for the device.
-    sums, seen, start = torch.zeros(2, device=learner.device), 0, time.perf_counter()
+
+    def step(number: int, batch: Tensor) -> Tensor:
+        return train_step(learner, normalise(batch, learner.device), knobs.precision == "bf16")
+
+    def after_step(number: int) -> None:
+        if learner.film:
+            learner.film.after_step(learner.model, epoch * steps + number)
+
     learner.model.train()
     ordered = batches(images, knobs.batch_size, knobs.seed, epoch)
-    for step, batch in enumerate(ordered, start=1):
-        inputs = normalise(batch, learner.device)
-        sums += train_step(learner, inputs, knobs.precision == "bf16") * len(batch)
-        seen += len(batch)
-        paused = time.perf_counter()
-        after_step(epoch * steps + step)
-        start += time.perf_counter() - paused
-        if step in marks:
-            loss_mean, reconstruction_mean = (sums / seen).tolist()
-            if not math.isfinite(loss_mean):
-                raise Diverged(f"the loss became {loss_mean} in epoch {epoch + 1}")
-            yield {
-                "step": step,
-                "loss": loss_mean,
-                "reconstruction": reconstruction_mean,
-                "images_per_second": seen / (time.perf_counter() - start),
-            }
-            # The caller may have put the model into evaluation mode to measure it.
-            learner.model.train()
-            sums, seen, start = torch.zeros(2, device=learner.device), 0, time.perf_counter()
+    marks = record_marks(steps, knobs.epochs)
+    yield from train_batches(ordered, step, ["loss", "reconstruction"], marks, after_step)
 
 
 def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
@@ -187,79 +172,44 @@ def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
     return torch.stack([loss.detach(), reconstruction.detach()])
 
 
-@torch.inference_mode()
 def count_codes(model: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
     """How often each code is hit over `images`, shape (K,).
 
-    Puts the model into evaluation mode. Decoding the images would cost as much again, so only the
-    encoder and the quantiser run.
+    Decoding the images would cost as much again, so only the encoder and the quantiser run.
     """
-    model.eval()
     device = next(model.parameters()).device
     counts = torch.zeros(size, dtype=torch.long, device=device)
-    for start in range(0, len(images), WATCHED_BATCH):
-        batch = normalise(images[start : start + WATCHED_BATCH], device)
-        codes = model.quantise(batch).codes  # type: ignore[operator]
-        counts += torch.bincount(codes.flatten(), minlength=size)
+    with evaluating(model):
+        for start in range(0, len(images), WATCHED_BATCH):
+            batch = normalise(images[start : start + WATCHED_BATCH], device)
+            codes = model.quantise(batch).codes  # type: ignore[operator]
+            counts += torch.bincount(codes.flatten(), minlength=size)
     return counts.cpu().numpy()
 
 
 def train(
-    learner: Learner,
-    images: Images,
-    knobs: Training,
-    history: list[dict[str, float]],
-    observers: Observers,
+    learner: Learner, images: Images, knobs: Training, history: History, observers: Observers
 ) -> None:
-    """Train from where `history` ends, the end of an epoch, to the last epoch.
-
-    history: the records, LOG_COLUMNS each. Records of an epoch are appended once the epoch is
-    over, so that the history of a run that diverges ends with a whole epoch. Raises Diverged.
-    """
-    steps = steps_per_epoch(len(images.train), knobs.batch_size)
+    """Train from where `history` ends to the last epoch, see `train_epochs`."""
     codes = codebook_size(knobs)
-    before = history[-1]["seconds"] if history else 0.0
-    done = epochs_done(history, steps)
     # Once for all epochs: an upload takes time, and memory that torch keeps for itself would make
     # a later one look too large for the device.
     resident = on_device(images.train, learner.device)
-    start = time.perf_counter()
-    if not done:
-        observers.after_step(0)
-    for epoch in range(done, knobs.epochs):
-        fresh: list[dict[str, Any]] = []
-        for found in train_epoch(learner, resident, knobs, epoch, observers.after_step):
-            step = epoch * steps + int(found["step"])
-            record: dict[str, Any] = {
-                **found,
-                "epoch": round(step / steps, 4),
-                "step": step,
-                **_codes(learner.model, images.validation[:WATCHED], codes),
-                "seconds": before + time.perf_counter() - start,
-            }
-            fresh.append({column: record.get(column) for column in LOG_COLUMNS})
-            observers.after_record(fresh[-1])
-        history += fresh
-        observers.after_epoch(history)
+    if learner.film and not history:
+        learner.film.after_step(learner.model, 0)
 
+    def look() -> Record:
+        """Usage and perplexity; nothing of a model without a codebook."""
+        if codes is None:
+            return {}
+        counts = count_codes(learner.model, images.validation[:WATCHED], codes)
+        return {"usage": usage(counts), "perplexity": perplexity(counts)}
 
-def _codes(model: nn.Module, images: np.ndarray, codes: int | None) -> dict[str, float]:
-    """Usage and perplexity over images; nothing of a model without a codebook."""
-    if codes is None:
-        return {}
-    counts = count_codes(model, images, codes)
-    return {"usage": usage(counts), "perplexity": perplexity(counts)}
-
-
-def epochs_done(history: list[dict[str, float]], steps: int) -> int:
-    """Whole epochs behind a history. steps: of an epoch."""
-    return int(history[-1]["step"]) // steps if history else 0
-
-
-def log_text(history: list[dict[str, float]], columns: list[str]) -> str:
-    """The records of a history as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
+    train_epochs(
+        lambda epoch: train_epoch(learner, resident, knobs, epoch),
+        steps_per_epoch(len(images.train), knobs.batch_size),
+        knobs.epochs,
+        history,
+        observers,
+        look,
+    )

@@ -7,9 +7,7 @@ that was interrupted ends as if it had not been.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,20 +21,25 @@ from models.streams import Purpose, generator
 from workflows.data.memory import gather
 from workflows.knobs import Diffusion
 from workflows.registry import build_noise
-from workflows.training.sampling import sample_points
-from workflows.training.stage1 import (
-    Diverged,
+from workflows.training.checkpoint import pack_training, unpack_training, with_prefix
+from workflows.training.loop import (
+    History,
     Observers,
-    epochs_done,
+    Record,
     record_marks,
     steps_per_epoch,
+    train_batches,
+    train_epochs,
 )
+from workflows.training.sampling import sample_points
 
 LOG_COLUMNS = ["epoch", "step", "loss", "images_per_second", "seconds"]
 # Samples are kept after these parts of the training, to see whether they get better.
 SHOWN = (0.05, 0.125, 0.25, 0.5, 1.0)
 # How these samples are made, whatever the cell's own are: quickly, and without drawing noise.
 QUICK = {"sampling_steps": 20, "eta": 0.0, "guidance": 1.0}
+# Prefixes of names in a state.
+EMA, KEPT = "ema.", "kept."
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Learner:
     samples: how many samples are kept at each of the `moments`. kept: these samples, by epoch.
     """
 
-    backbone: nn.Module
+    model: nn.Module
     optimiser: torch.optim.Optimizer
     ema: EMAModel
     samples: int = 2
@@ -83,7 +86,23 @@ class Learner:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.backbone.parameters()).device
+        return next(self.model.parameters()).device
+
+    def pack(self) -> dict[str, Tensor]:
+        """The state of the training as named tensors."""
+        average = self.ema.state_dict()
+        packed = pack_training(self.model, self.optimiser)
+        packed |= {f"{EMA}{i}": value for i, value in enumerate(average["shadow_params"])}
+        packed[f"{EMA}step"] = torch.tensor(average["optimization_step"])
+        return packed | {f"{KEPT}{epoch}": samples for epoch, samples in self.kept.items()}
+
+    def unpack(self, packed: Mapping[str, Tensor]) -> None:
+        """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
+        unpack_training(packed, self.model, self.optimiser)
+        for index, shadow in enumerate(self.ema.shadow_params):
+            shadow.copy_(packed[f"{EMA}{index}"])
+        self.ema.optimization_step = int(packed[f"{EMA}step"])
+        self.kept = {int(epoch): value for epoch, value in with_prefix(packed, KEPT).items()}
 
 
 def moments(epochs: int) -> list[int]:
@@ -102,64 +121,35 @@ def draws(
 
 
 def train(
-    learner: Learner,
-    data: Points,
-    knobs: Diffusion,
-    history: list[dict[str, float]],
-    observers: Observers,
+    learner: Learner, data: Points, knobs: Diffusion, history: History, observers: Observers
 ) -> None:
-    """Train from where `history` ends, the end of an epoch, to the last epoch.
-
-    history: the records, LOG_COLUMNS each. Records of an epoch are appended once the epoch is over.
-    Raises Diverged.
-    """
-    steps = steps_per_epoch(len(data.points), knobs.batch_size)
-    before = history[-1]["seconds"] if history else 0.0
+    """Train from where `history` ends to the last epoch, see `train_epochs`."""
     learner.ema.to(learner.device)
-    start = time.perf_counter()
-    for epoch in range(epochs_done(history, steps), knobs.epochs):
-        fresh = []
-        for found in train_epoch(learner, data, knobs, epoch):
-            step = epoch * steps + int(found["step"])
-            record = {
-                **found,
-                "epoch": round(step / steps, 4),
-                "step": step,
-                "seconds": before + time.perf_counter() - start,
-            }
-            fresh.append({column: record[column] for column in LOG_COLUMNS})
-            observers.after_record(fresh[-1])
-        history += fresh
-        if epoch + 1 in moments(knobs.epochs):
-            learner.kept[epoch + 1] = _samples(learner, data, knobs)
-        observers.after_epoch(history)
+    train_epochs(
+        lambda epoch: train_epoch(learner, data, knobs, epoch),
+        steps_per_epoch(len(data.points), knobs.batch_size),
+        knobs.epochs,
+        history,
+        observers,
+    )
 
 
-def train_epoch(
-    learner: Learner, data: Points, knobs: Diffusion, epoch: int
-) -> Iterator[dict[str, float]]:
-    """Train for one epoch, yielding a record after each of its `record_marks`.
-
-    A record holds step (of the epoch, from 1), loss (the mean over points since the last record)
-    and images_per_second. Raises Diverged when a mean loss is not finite.
+def train_epoch(learner: Learner, data: Points, knobs: Diffusion, epoch: int) -> Iterator[Record]:
+    """Train for one epoch, yielding the records of `train_batches`, and keep samples if it is one
+    of the `moments`.
     """
     order = torch.randperm(len(data.points), generator=generator(knobs.seed, Purpose.ORDER, epoch))
     batches = order.split(knobs.batch_size)
-    marks = record_marks(len(batches), knobs.epochs)
     noise_schedule = build_noise(knobs)
-    total, seen, start = torch.zeros((), device=learner.device), 0, time.perf_counter()
-    learner.backbone.train()
-    for step, rows in enumerate(batches, start=1):
-        count = epoch * len(batches) + step
-        total += train_step(learner, data, knobs, noise_schedule, rows, count) * len(rows)
-        seen += len(rows)
-        if step in marks:
-            mean = (total / seen).item()
-            if not math.isfinite(mean):
-                raise Diverged(f"the loss became {mean} in epoch {epoch + 1}")
-            speed = seen / (time.perf_counter() - start)
-            yield {"step": step, "loss": mean, "images_per_second": speed}
-            total, seen, start = torch.zeros((), device=learner.device), 0, time.perf_counter()
+
+    def step(number: int, rows: Tensor) -> Tensor:
+        count = epoch * len(batches) + number
+        return train_step(learner, data, knobs, noise_schedule, rows, count).view(1)
+
+    learner.model.train()
+    yield from train_batches(batches, step, ["loss"], record_marks(len(batches), knobs.epochs))
+    if epoch + 1 in moments(knobs.epochs):
+        learner.kept[epoch + 1] = _samples(learner, data, knobs)
 
 
 def train_step(
@@ -180,29 +170,29 @@ def train_step(
         group["lr"] = knobs.learning_rate * min(1.0, count / max(1, knobs.warmup_steps))
     with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
         noisy = noise_schedule.add_noise(points, noise, times)
-        predicted = learner.backbone(noisy, times, None if labels is None else labels.to(device))
+        predicted = learner.model(noisy, times, None if labels is None else labels.to(device))
     distance = {"l1": F.l1_loss, "l2": F.mse_loss}[knobs.diffusion_loss]
     loss = distance(predicted.float(), noise)
     learner.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     learner.optimiser.step()
-    learner.ema.step(learner.backbone.parameters())
+    learner.ema.step(learner.model.parameters())
     return loss.detach()
 
 
 def _samples(learner: Learner, data: Points, knobs: Diffusion) -> Tensor:
     """Points sampled with the averaged weights, from the same noise every time."""
     steps = min(QUICK["sampling_steps"], knobs.noise_steps)
-    learner.ema.store(learner.backbone.parameters())
-    learner.ema.copy_to(learner.backbone.parameters())
+    learner.ema.store(learner.model.parameters())
+    learner.ema.copy_to(learner.model.parameters())
     found = sample_points(
-        learner.backbone,
+        learner.model,
         knobs.model_copy(update={**QUICK, "sampling_steps": steps}),
         tuple(data.points.shape[1:]),
         data.classes,
         range(learner.samples),
         learner.device,
     )
-    learner.ema.restore(learner.backbone.parameters())
-    learner.backbone.train()
+    learner.ema.restore(learner.model.parameters())
+    learner.model.train()
     return found

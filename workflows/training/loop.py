@@ -1,0 +1,130 @@
+"""The loop that trainings of both stages share: epochs, their batches and their records."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# A run has about as many records, so that its curves have a shape even when it has few epochs.
+RECORDS = 10
+Record = dict[str, float]
+History = list[Record]
+
+
+class Diverged(ArithmeticError):
+    """The loss is no longer a finite number; the message names the epoch."""
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Functions that the loop calls.
+
+    after_record: gets every new record, to report progress. after_epoch: gets the whole history
+    once an epoch is over, to save a state.
+    """
+
+    after_record: Callable[[Record], None]
+    after_epoch: Callable[[History], None]
+
+
+def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """uint8 (n, c, h, w) to float32 in [-1, 1] on `device`, channels last."""
+    tensor = torch.as_tensor(images).to(device)
+    return tensor.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while, and turn gradients off."""
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        yield
+    model.train(training)
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Batches an epoch, the last one short."""
+    return math.ceil(images / batch_size)
+
+
+def epochs_done(history: History, steps: int) -> int:
+    """Whole epochs behind a history. steps: of an epoch."""
+    return int(history[-1]["step"]) // steps if history else 0
+
+
+def record_marks(steps: int, epochs: int) -> frozenset[int]:
+    """The steps of an epoch, counted from 1, after which a record is taken; always the last.
+
+    Long runs have one record an epoch. Short runs have more, so that a run has about RECORDS.
+    """
+    times = min(steps, math.ceil(RECORDS / epochs))
+    return frozenset(round(steps * part / times) for part in range(1, times + 1))
+
+
+def train_batches(
+    batches: Iterable[Any],
+    train_step: Callable[[int, Any], Tensor],
+    names: list[str],
+    marks: frozenset[int],
+    after_step: Callable[[int], None] = lambda _: None,
+) -> Iterator[Record]:
+    """Train on the batches of an epoch, yielding a record after each of the `marks`.
+
+    train_step: gets the number of the step, from 1, and a batch; returns its losses, (k,), which
+    have the `names`. A record holds step, the losses (means over images since the last record) and
+    images_per_second, which leaves out the time that after_step takes.
+    """
+    # Losses are summed on the device: reading one at every step would wait for the device.
+    sums: Any = 0.0
+    seen, start = 0, time.perf_counter()
+    for step, batch in enumerate(batches, start=1):
+        sums = sums + train_step(step, batch) * len(batch)
+        seen += len(batch)
+        paused = time.perf_counter()
+        after_step(step)
+        start += time.perf_counter() - paused
+        if step in marks:
+            means = (sums / seen).tolist()
+            speed = seen / (time.perf_counter() - start)
+            yield {"step": step, **dict(zip(names, means, strict=True)), "images_per_second": speed}
+            sums, seen, start = 0.0, 0, time.perf_counter()
+
+
+def train_epochs(
+    train_epoch: Callable[[int], Iterator[Record]],
+    steps: int,
+    epochs: int,
+    history: History,
+    observers: Observers,
+    look: Callable[[], Record] = dict,
+) -> None:
+    """Train from where `history` ends, the end of an epoch, to the last epoch.
+
+    train_epoch: trains for the epoch of that number, from 0, as `train_batches` does. steps: of an
+    epoch. look: measures the model, for each record. Records of an epoch are appended once the
+    epoch is over, so that the history of a run that diverges ends with a whole epoch. Raises
+    Diverged when a mean loss is not finite.
+    """
+    before = history[-1]["seconds"] if history else 0.0
+    start = time.perf_counter()
+    for epoch in range(epochs_done(history, steps), epochs):
+        fresh = []
+        for found in train_epoch(epoch):
+            if not math.isfinite(found["loss"]):
+                raise Diverged(f"the loss became {found['loss']} in epoch {epoch + 1}")
+            step = epoch * steps + int(found["step"])
+            record = {**found, "epoch": round(step / steps, 4), "step": step, **look()}
+            record["seconds"] = before + time.perf_counter() - start
+            fresh.append(record)
+            observers.after_record(record)
+        history += fresh
+        observers.after_epoch(history)
