@@ -162,10 +162,11 @@ def run(job: Job, threads: int = 1) -> None:
         "lpips_images": wanted.lpips_images,
         "features": networks.digests if networks else {},
     }
-    write_evaluation(job.cell, about, ["train.json", "codes.csv", "metrics.csv"])
     if trained.record.status == "finished":
-        # Whoever runs a finished cell again wants it trained again, not read back.
+        # Whoever runs a finished cell again wants it trained again, not read back. The record that
+        # makes a cell a finished one comes after this.
         shutil.rmtree(job.cell / "state", ignore_errors=True)
+    write_evaluation(job.cell, about, ["train.json", "codes.csv", "metrics.csv"])
 
 
 def write_results(cell: Path, found: Looked, rows: list[Row]) -> None:

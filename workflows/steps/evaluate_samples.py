@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def run(
     _write_rows(cell, rows, progress)
     maker |= {"status": "finished", "message": ""}
     maker |= {"dataset_sha256": loaded.record.train.sha256, "reference_images": len(real)}
+    # A sampling that was killed at its end leaves the state, from which nothing is to be read back.
+    shutil.rmtree(cell / "state", ignore_errors=True)
     write_evaluation(cell, {**maker, "features": {network.features: network.sha256}}, FILES)
 
 

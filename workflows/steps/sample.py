@@ -58,7 +58,8 @@ def run(
     sampling = evaluation.sampling
     sampler = load_sampler(cell, record, sampling, stage1, latents, device)
     about = {**sampling, "versions": evaluation.sampling_versions}
-    identity = json.dumps([digest(cell / "model.safetensors"), about], sort_keys=True)
+    model = digest(cell / "model.safetensors")
+    identity = json.dumps([model, about], sort_keys=True)
     try:
         files = _sample(sampler, cell / "state" / "samples", identity)
         epochs = _compare(sampler, cell)
@@ -68,6 +69,7 @@ def run(
     _join(cell / "samples.npy", files, sampler.knobs.samples)
     about |= {
         "status": "finished",
+        "model_sha256": model,
         "epochs": epochs,
         "seconds": time.perf_counter() - start,
         **origin(devices.name(device), threads),
