@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from workflows.config.datasets import Dataset, read_datasets, read_protocol
 from workflows.config.grid import Cell, Grid, load_grid, read_budgets
 from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
-from workflows.config.provenance import made_by
+from workflows.config.provenance import ROOT, made_by
 from workflows.config.reading import parse
 from workflows.config.settings import RunConfig
 from workflows.data.preparation import changed, is_prepared, missing
@@ -31,6 +32,7 @@ from workflows.records.state import MODEL, State, Today, ToMake, states, to_make
 
 CACHE = Path(".cache")
 DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
+PUBLISHED = Path("results/published")
 RECORDS = ("metrics.csv", "train.json", "evaluation.json")
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
@@ -60,6 +62,11 @@ class Run:
     def begin(cls, said: Mapping[str, Any]) -> Run:
         """Decide what to make. said: Snakemake's `--config`. Raises ConfigError."""
         config = parse({**said, "budget": str(said.get("budget", "embedded"))}, RunConfig, "config")
+        if not any(PUBLISHED.glob("*.csv")):
+            raise ConfigError(
+                f"{PUBLISHED.absolute()}: no published numbers; run Snakemake in its clone: "
+                f"cd {shlex.quote(str(ROOT))}"
+            )
         datasets = read_datasets()
         grid = load_grid(config.budget, datasets)
         used = sorted({cell.dataset for cell in grid.cells.values()})
@@ -201,7 +208,7 @@ class Run:
 
     def published(self) -> list[str]:
         """The files of published numbers; not those that editors and file managers hide."""
-        return sorted(str(file) for file in Path("results/published").glob("[!.]*.csv"))
+        return sorted(str(file) for file in PUBLISHED.glob("[!.]*.csv"))
 
     def to_train_on(self) -> list[str]:
         """Names of the datasets of the cells that this run makes."""
