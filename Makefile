@@ -5,6 +5,10 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 BIN := .venv/bin
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Snakemake makes a cache in the user's home before it reads the Snakefile.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache/home
+endif
 
 .PHONY: all_tables test lint faults verify cells status cost cell site report bench bench-embedded bench-gpu slurm-test slurm-check lock
 
@@ -47,7 +51,8 @@ cost: .venv/ready
 site: .venv/ready
 	$(BIN)/python -m workflows.render --budget $(BUDGET)
 
-# Snakemake's own report: tables and figures with the steps behind them, in one file.
+# Snakemake's own report: tables and figures with the steps behind them, in one file. Snakemake
+# refuses to make it, naming what is missing, until the budget is finished; `make site` does not.
 report: .venv/ready
 	$(BIN)/snakemake --nolock --cores 1 --config budget=$(BUDGET) --report results/$(BUDGET)/report.html -- all_tables
 

@@ -267,9 +267,9 @@ class Run:
 
         Finished cells may be read-only, as an archive is.
         """
-        shared = (self.results, f"{self.results}/cells", f"figures/{self.grid.name}", "logs", CACHE)
-        cells = (self.plan.cells[name].folder for name in self.needed.evaluate)
-        return unwritable(Path(folder) for folder in (*shared, *cells))
+        folders = [self.results, f"{self.results}/cells", f"figures/{self.grid.name}", "logs"]
+        folders += [self.plan.cells[name].folder for name in self.needed.evaluate]
+        return unwritable([CACHE, *map(Path, folders)])
 
 
 def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
