@@ -7,6 +7,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Recipes read these from the environment, so that the shell takes no character of theirs for its own.
 export BUDGET CELL
+# Snakemake makes a cache in the user's home before it reads the Snakefile.
+ifneq ($(shell test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache/home
+endif
 
 .PHONY: all_tables test lint faults verify cells status cost cell site report bench bench-embedded bench-gpu slurm-test slurm-check lock
 
@@ -49,7 +53,8 @@ cost: .venv/ready
 site: .venv/ready
 	$(BIN)/python -m workflows.render --budget "$$BUDGET"
 
-# Snakemake's own report: tables and figures with the steps behind them, in one file.
+# Snakemake's own report: tables and figures with the steps behind them, in one file. Snakemake
+# refuses to make it, naming what is missing, until the budget is finished; `make site` does not.
 report: .venv/ready
 	$(BIN)/snakemake --nolock --cores 1 --config budget="$$BUDGET" --report "results/$$BUDGET/report.html" -- all_tables
 

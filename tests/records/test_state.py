@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
-import re
-import shutil
-import subprocess
-import sys
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +13,8 @@ import pytest
 from tests import plans
 from workflows.config.plan import Plan, PlannedCell
 from workflows.files import digest, write_json
-from workflows.records.state import State, Today, state, states, to_make
+from workflows.records.state import State, Today, ToMake, state, states, to_make
 
-ROOT = Path(__file__).parents[2]
 IMAGES = {"own": {"train": "aa", "test": "bb"}}
 NETWORKS = frozenset({"cc", "dd"})
 TODAY = Today(IMAGES, NETWORKS)
@@ -45,6 +40,7 @@ TRAIN: dict[str, Any] = {
     "dataset_sha256": "aa",
     "images": 16,
     "features": {},
+    "model_sha256": "ca",
     "commit": "1234567",
 }
 EVALUATION: dict[str, Any] = {
@@ -185,7 +181,7 @@ def diffusion(folder: Path) -> dict[str, PlannedCell]:
     model = plans.cell(method="ldm", dataset="own", first_stage="first", epochs=8)
     train = {
         **{**TRAIN, "cell": "second", "knobs": model.knobs.model_dump()},
-        **{"progress_samples": 4, "labels_sha256": "11"},
+        **{"progress_samples": 4, "labels_sha256": "11", "first_stage": "ca"},
     }
     write_json(folder / "second/train.json", train)
     wanted = EVALUATED.model_copy(
@@ -228,15 +224,15 @@ def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:
     cells = diffusion(tmp_path)
     plan = plan_of(cells)
     found = states(plan, TODAY)
-    nothing = to_make(plan, found)
-    assert (nothing.train, nothing.evaluate, nothing.first_stages) == (set(), set(), set())
+    assert to_make(plan, found) == ToMake()
     # A diffusion model is of the first stage that its latents come from.
     assert to_make(plan, found, lambda name: name == "first").train == {"first", "second"}
     assert to_make(plan, found, lambda name: name == "second").train == {"second"}
     # A new metric: a model that is here is measured again, and one that is gone trained again.
     (tmp_path / "second/evaluation.json").unlink()
+    second, first = frozenset({"second"}), frozenset({"first"})
     made = to_make(plan, states(plan, TODAY))
-    assert (made.train, made.evaluate, made.first_stages) == (set(), {"second"}, {"first"})
+    assert made == ToMake(sample=second, evaluate=second, latents=first)
     (tmp_path / "first/model.safetensors").unlink()
     made = to_make(plan, states(plan, TODAY))
     assert made.train == {"first", "second"}
@@ -244,50 +240,36 @@ def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:
     assert to_make(plan_of(gone), states(plan_of(gone), TODAY)).evaluate == set()
 
 
-# A Python without the packages of this project exits with 3.
-STATES = """
-import importlib.util, json, sys
-from pathlib import Path
-if not all(importlib.util.find_spec(name) for name in ("pydantic", "yaml")):
-    sys.exit(3)
-from workflows.config.plan import find_plan
-from workflows.records.state import Today, states
-found = states(find_plan(Path(sys.argv[1])), Today())
-print(json.dumps({name: [one.finished, one.outdated, one.commit] for name, one in found.items()}))
-assert "torch" not in sys.modules and "pandas" not in sys.modules
-"""
+def test_samples_and_latents_of_the_present_model_are_kept(tmp_path: Path) -> None:
+    """As after a kill while samples were measured."""
+    cells = diffusion(tmp_path)
+    (tmp_path / "second/evaluation.json").unlink()
+    second = tmp_path / "second"
+    for name in ("samples.npy", "progress.npy", "noise.npy"):
+        (second / name).touch()
+    knobs, versions = {"sampling_steps": 5}, {"sampling": 1}
+    wanted = {"sampling": knobs, "sampling_versions": versions}
+    evaluation = cells["second"].evaluation.model_copy(update=wanted)
+    cells["second"] = cells["second"].model_copy(update={"evaluation": evaluation})
+    sampled = {"status": "finished", "model_sha256": "ca", "versions": versions, **knobs}
+    header = json.dumps({"__metadata__": {"model": "ca", "dataset": "aa"}}).encode()
+    latents = tmp_path / "first/latents.safetensors"
 
+    def made() -> ToMake:
+        return to_make(plan_of(cells), states(plan_of(cells), TODAY))
 
-def run_states(python: str, file: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Print the states of the cells of the plan in `file` by another Python."""
-    return subprocess.run(
-        [python, "-c", STATES, str(file)],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_states_are_the_same_under_every_python(tmp_path: Path) -> None:
-    cells = {name: recorded(tmp_path / name, name=name) for name in ("one", "two")}
-    cells["other"] = recorded(
-        tmp_path / "other", lambda train, _: train["knobs"].update(epochs=2), "other"
-    )
-    file = tmp_path / "plan.json"
-    write_json(file, plan_of(cells).model_dump(mode="json"))
-    found = {}
-    for name in ("python3.11", "python3.12", "python3.13", sys.executable):
-        if shutil.which(name) is None:
-            continue
-        done = run_states(name, file)
-        versions = re.findall(r"^  (3\.[0-9.]+)$", done.stderr, re.MULTILINE)
-        if versions:
-            # pyenv has this version, but another one is chosen here.
-            done = run_states(name, file, PYENV_VERSION=versions[0])
-        if done.returncode == 3:
-            continue
-        assert done.returncode == 0, done.stderr
-        found[name] = done.stdout
-    assert len(set(found.values())) == 1
-    assert '"other": [false, "epochs was 2, is 8"' in found[sys.executable]
+    write_json(second / "sampling.json", sampled)
+    latents.write_bytes(len(header).to_bytes(8, "little") + header)
+    kept = ToMake(evaluate=frozenset({"second"}))
+    assert made() == kept
+    for change in ({"model_sha256": "other"}, {"sampling_steps": 6}, {"versions": {}}):
+        write_json(second / "sampling.json", {**sampled, **change})
+        assert made().sample == {"second"}, change
+    write_json(second / "sampling.json", sampled)
+    (second / "samples.npy").unlink()
+    assert made().sample == {"second"}
+    (second / "samples.npy").touch()
+    assert made() == kept
+    for content in (b"", header, latents.read_bytes().replace(b'"ca"', b'"cb"')):
+        latents.write_bytes(content)
+        assert made().latents == {"first"}, content

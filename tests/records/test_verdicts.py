@@ -68,6 +68,11 @@ def verdict(
     return found.iloc[0].to_dict()
 
 
+AT_LEAST, AT_MOST = (claim(kind, ("usage",), value=0.5) for kind in ("at_least", "at_most"))
+# A distance that falls from one value of a sweep to the next.
+FALLING = measured(a=[9.0, 9.2], b=[8.0, 8.0], c=[7.0, 7.1])
+
+
 def test_reproduced_where_the_interval_is_on_the_claimed_side() -> None:
     """Lower rFID is better: by 2, 3 and 4, so 3 +- 4.3027 / sqrt 3."""
     found = verdict(claim(), measured(a=[1.0, 2.0, 3.0], b=[3.0, 5.0, 7.0]))
@@ -77,21 +82,40 @@ def test_reproduced_where_the_interval_is_on_the_claimed_side() -> None:
     assert found["high"] == pytest.approx(3 + 4.302653 / math.sqrt(3))
 
 
-def test_seeds_are_paired() -> None:
-    """The rows overlap widely; within every seed one is better by nearly the same."""
-    found = verdict(claim(), measured(a=[10.0, 50.0, 90.0], b=[11.0, 51.1, 91.0]))
-    assert found["verdict"] == "reproduced"
-
-
-def test_contradicted() -> None:
-    better_ssim = measured("SSIM", a=[0.5, 0.6], b=[0.7, 0.81])
-    assert verdict(claim(metrics=("SSIM",)), better_ssim)["verdict"] == "contradicted"
-
-
-def test_undecided_where_the_interval_crosses_nothing_at_all() -> None:
-    found = verdict(claim(), measured(a=[1.0, 5.0], b=[3.0, 4.0]))
-    assert found["verdict"] == "undecided"
-    assert found["low"] < 0 < found["high"]
+@pytest.mark.parametrize(
+    ("made", "numbers", "expected", "effect"),
+    [
+        # The rows overlap widely; within every seed one is better by nearly the same.
+        (claim(), measured(a=[10.0, 50.0, 90.0], b=[11.0, 51.1, 91.0]), "reproduced", 3.1 / 3),
+        (
+            claim(metrics=("SSIM",)),
+            measured("SSIM", a=[0.5, 0.6], b=[0.7, 0.81]),
+            "contradicted",
+            -0.205,
+        ),
+        (claim(), measured(a=[1.0, 5.0], b=[3.0, 4.0]), "undecided", 0.5),
+        # Only the seeds that both rows have are compared.
+        (claim(), measured(a=[1.0, 2.0, 3.0], b=[3.0, 4.5]), "undecided", 2.25),
+        (AT_LEAST, measured("usage", a=[0.97, 0.99]), "reproduced", 0.48),
+        (AT_LEAST, measured("usage", a=[0.10, 0.11]), "contradicted", -0.395),
+        (AT_MOST, measured("usage", a=[0.10, 0.11]), "reproduced", 0.395),
+        (AT_MOST, measured("usage", a=[0.97, 0.99]), "contradicted", -0.48),
+        (
+            claim("steadier", of=["a", "b"], than=["c", "d"]),
+            measured(a=[1.0, 1.0], b=[2.0, 2.1], c=[1.0, 1.0], d=[5.0, 5.5]),
+            "reproduced",
+            (3 + 3.4) / 2,
+        ),
+        (claim("rises", sweep=("a", "b", "c")), FALLING, "reproduced", (1 + 1.05) / 2),
+        (claim("does_not_rise", sweep=("a", "b", "c")), FALLING, "contradicted", -(1 + 1.05) / 2),
+    ],
+)
+def test_each_kind_of_claim(
+    made: PlannedClaim, numbers: pd.DataFrame, expected: str, effect: float
+) -> None:
+    found = verdict(made, numbers)
+    assert found["verdict"] == expected
+    assert found["effect"] == pytest.approx(effect)
 
 
 def test_one_seed_decides_nothing_but_shows_its_effect() -> None:
@@ -125,43 +149,6 @@ def test_seeds_that_diverged_are_counted_beside_those_that_are_judged() -> None:
     assert (found["seeds"], found["diverged"]) == (2, 1)
     assert seeds(found) == "2 (1 diverged)"
     assert seeds({**found, "diverged": 0}) == "2"
-
-
-def test_only_shared_seeds_are_compared() -> None:
-    numbers = measured(a=[1.0, 2.0, 3.0], b=[3.0, 4.5])
-    assert verdict(claim(), numbers)["effect"] == pytest.approx(2.25)
-
-
-@pytest.mark.parametrize(
-    ("kind", "values", "expected"),
-    [
-        ("at_least", [0.97, 0.99], "reproduced"),
-        ("at_least", [0.10, 0.11], "contradicted"),
-        ("at_most", [0.10, 0.11], "reproduced"),
-        ("at_most", [0.97, 0.99], "contradicted"),
-    ],
-)
-def test_bounds(kind: str, values: list[float], expected: str) -> None:
-    made = claim(kind, ("usage",), value=0.5)
-    assert verdict(made, measured("usage", a=values))["verdict"] == expected
-
-
-def test_steadier_compares_ranges_over_rows() -> None:
-    made = claim("steadier", of=["a", "b"], than=["c", "d"])
-    numbers = measured(a=[1.0, 1.0], b=[2.0, 2.1], c=[1.0, 1.0], d=[5.0, 5.5])
-    found = verdict(made, numbers)
-    assert found["verdict"] == "reproduced"
-    assert found["effect"] == pytest.approx((3 + 3.4) / 2)
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("rises", "reproduced"), ("does_not_rise", "contradicted")]
-)
-def test_a_sweep_that_gets_better_with_every_value(kind: str, expected: str) -> None:
-    made = claim(kind, sweep=("a", "b", "c"))
-    found = verdict(made, measured(a=[9.0, 9.2], b=[8.0, 8.0], c=[7.0, 7.1]))
-    assert found["verdict"] == expected
-    assert abs(found["effect"]) == pytest.approx((1 + 1.05) / 2)
 
 
 def test_published_effect_stands_beside() -> None:

@@ -25,7 +25,7 @@ from tests.slurm.conftest import ROOT, Cluster, environment_of
 from tests.workflow.tiny import copy_tree
 
 WHOLE = os.environ.get("CODEBOOK_SLURM_WHOLE") == "1"
-PROFILE = ROOT / "workflows" / "profiles" / "slurm" / "config.yaml"
+PROFILE = ROOT / "profiles" / "slurm"
 # The profile is for clusters whose queues are asked every 20 seconds.
 QUICK = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10"]
 TABLE = "results/smoke/tables/two_dimensions.md"
@@ -188,21 +188,14 @@ def numbers(repository: Path, file: str) -> pd.DataFrame:
     return frame.drop(columns=[name for name in TIMING if name in frame])
 
 
-def test_tables_are_the_same_byte_for_byte(without: Path, beside: Path) -> None:
+def test_a_run_through_slurm_makes_the_same(without: Path, beside: Path) -> None:
+    """Tables byte for byte, models bit for bit, and numbers but for the seconds."""
     tables = sorted(path.relative_to(without) for path in without.glob("results/smoke/tables/*.*"))
     assert {path.suffix for path in tables} == {".md", ".csv", ".tex"}
-    for table in tables:
-        assert (without / table).read_bytes() == (beside / table).read_bytes(), table
-
-
-def test_models_are_the_same_bit_for_bit(without: Path, beside: Path) -> None:
     models = sorted(p.relative_to(without) for p in without.rglob("cells/**/model.safetensors"))
     assert models
-    for model in models:
-        assert (without / model).read_bytes() == (beside / model).read_bytes(), model
-
-
-def test_numbers_differ_in_nothing_but_seconds(without: Path, beside: Path) -> None:
+    for file in (*tables, *models):
+        assert (without / file).read_bytes() == (beside / file).read_bytes(), file
     folder = "results/smoke" if WHOLE else "results/smoke/collected/two_dimensions"
     for name in ("measured", "curves", "codes"):
         file = f"{folder}/{name}.csv"
@@ -212,7 +205,7 @@ def test_numbers_differ_in_nothing_but_seconds(without: Path, beside: Path) -> N
 
 
 @pytest.mark.skipif(WHOLE, reason="nothing is killed while the whole budget runs")
-def test_what_was_killed_went_on_where_it_was(beside: Path) -> None:
+def test_what_was_killed_went_on_with_twice_the_time(beside: Path, cluster: Cluster) -> None:
     for cell in (KILLED, LOST):
         log = beside / "logs" / "smoke" / cell / "train.log"
         epochs = [int(n) for n in re.findall(r"epoch (\d+)/12", log.read_text(encoding="utf-8"))]
@@ -221,9 +214,6 @@ def test_what_was_killed_went_on_where_it_was(beside: Path) -> None:
     log = (beside / "slurm.log").read_text(encoding="utf-8")
     assert "Trying to restart job" in log
 
-
-@pytest.mark.skipif(WHOLE, reason="nothing is killed while the whole budget runs")
-def test_the_second_attempt_is_allowed_twice_as_long(beside: Path, cluster: Cluster) -> None:
     ended = (cluster.folder / "jobs.txt").read_text(encoding="utf-8")
     limits = re.findall(r"JobState=(\w+) .*?TimeLimit=(\d+)", ended)
     (failed,) = [int(minutes) for state, minutes in limits if state == "FAILED"]
@@ -263,7 +253,7 @@ def test_a_gpu_is_asked_for_as_a_generic_resource(cluster: Cluster, tmp_path: Pa
     environment = {**cluster.environment}
     del environment["CUDA_VISIBLE_DEVICES"]
     done = subprocess.run(
-        ["snakemake", "--profile", str(PROFILE.parent), *QUICK],
+        ["snakemake", "--profile", str(PROFILE), *QUICK],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

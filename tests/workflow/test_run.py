@@ -1,13 +1,88 @@
-"""Folders that cannot be written to are found before anything runs."""
+"""What is found before anything runs: folders, targets and surroundings that will not do."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from workflows.records.run import unwritable
+from workflows.config.machine import environment_of_jobs
+from workflows.errors import ConfigError
+from workflows.records.run import Run, unwritable
+
+CELL = "mnist_5k/cvq_vae/default/seed0"
+OF_LITE = "mnist/cvq_vae/default/seed0"
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """A run of the default budget."""
+    return Run.begin({})
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (
+            f"results/lite/cells/{OF_LITE}/metrics.csv",
+            "is of budget lite, and this run is of budget embedded; use snakemake --cores 8 "
+            f"--config budget=lite -- results/lite/cells/{OF_LITE}/metrics.csv",
+        ),
+        ("figures/lite/codevectors.gif", "--config budget=lite -- figures/lite/codevectors.gif"),
+        ("results/lite/tables/methods.md", "--config budget=lite -- results/lite/tables/"),
+        (f"results/lite/cells/{CELL}/log.csv", "budget lite has no cell .* --config budget=embed"),
+        (f"results/embedded/cells/{OF_LITE}/log.csv", "has no cell .* use --config budget=lite"),
+        (
+            "results/embedded/cells/mnist_5k/cvq_vae/defualt/seed0/log.csv",
+            f"did you mean {CELL}",
+        ),
+    ],
+)
+def test_a_file_that_this_run_cannot_make_is_refused_with_what_to_do(
+    run: Run, file: str, said: str
+) -> None:
+    assert re.fullmatch(run.refused(), file)
+    try:
+        reason = run.refusal(file)
+    except ConfigError as error:
+        reason = str(error)
+    assert re.search(said, reason), reason
+
+
+def test_files_that_rules_make_or_that_are_there_are_not_refused(run: Run) -> None:
+    made = [f"cells/{CELL}/metrics.csv", "tables/methods.md", "measured.csv"]
+    for file in (*(f"results/embedded/{name}" for name in made), "results/published/methods.csv"):
+        assert not re.fullmatch(run.refused(), file), file
+
+
+def test_a_cell_of_another_budget_is_not_trained_again() -> None:
+    with pytest.raises(ConfigError, match="use --config budget=lite"):
+        Run.begin({"retrain": OF_LITE})
+
+
+def test_a_folder_that_is_no_clone_is_refused_with_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="run Snakemake in its clone: cd /"):
+        Run.begin({})
+
+
+def test_jobs_have_one_interpreter_the_clones_code_and_a_users_name() -> None:
+    clone, python = Path("/it's a/clone"), Path(sys.executable)
+    given = {"PATH": "/other/bin", "PYTHONPATH": "/mine"}
+    made = environment_of_jobs(clone, python, given)
+    assert made["PATH"] == f"{python.parent}:/other/bin"
+    assert made["PYTHONPATH"] == "/it's a/clone:/mine"
+    assert made["USER"] == str(os.getuid())
+    assert environment_of_jobs(clone, python, {"USER": "me"})["USER"] == "me"
+    assert environment_of_jobs(clone, python, {})["PATH"] == str(python.parent)
+    for folders in ((Path("/a:b"), python), (clone, Path("/a:b/bin/python"))):
+        with pytest.raises(ConfigError, match=r"/a:b.*rename or move the folder"):
+            environment_of_jobs(*folders, given)
 
 
 def test_of_closed_folders_the_outermost_that_is_there_is_named(

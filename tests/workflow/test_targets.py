@@ -38,12 +38,19 @@ def jobs(copy: Tiny, *targets: str) -> dict[str, dict[str, Any]]:
     return {job["message"]: job for job in found}
 
 
-def test_a_mistyped_dataset_is_refused_by_name(copy: Tiny) -> None:
+def test_what_cannot_be_made_is_refused_by_name_and_the_profile_is_read(copy: Tiny) -> None:
     reference = ".cache/reference/mnst/test-exact-v1.1-8.safetensors"
     done = ask(copy, "snakemake", "--dry-run", "--", reference)
     assert done.returncode == 1
     said = "dataset 'mnst' is unknown; did you mean mnist, "
     assert any(said in line and "allowed: " in line for line in done.stdout.splitlines())
+    # Archives and some systems have no symbolic links, and would have a text file in their place.
+    assert not (copy.root / "profiles").is_symlink()
+    assert "Using workflow specific profile profiles/default" in done.stdout
+    forgotten = "results/lite/cells/mnist/cvq_vae/default/seed0/metrics.csv"
+    done = ask(copy, "snakemake", "--dry-run", "--", forgotten)
+    assert done.returncode == 1
+    assert f"snakemake --cores 8 --config budget=lite -- {forgotten}" in done.stdout
     assert "KeyError" not in done.stdout
 
 

@@ -193,7 +193,8 @@ def make(root: Path) -> Tiny:
     tiny.write("datasets/own.yaml", DATASET)
     tiny.write(f"budgets/{BUDGET}.yaml", SETTINGS)
     tiny.write("experiments/methods.yaml", EXPERIMENT)
-    (root / ".gitignore").write_text("/.venv\n/.cache/\n/.snakemake/\n/logs/\n/results/tiny/\n")
+    ignored = ["/.venv", "__pycache__/", "/.cache/", "/.snakemake/", "/logs/", "/results/tiny/"]
+    (root / ".gitignore").write_text("\n".join([*ignored, ""]))
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     tiny.commit("start")
     return tiny

@@ -1,9 +1,12 @@
-"""What jobs need to know of the machine: how to keep memory, and how many GPUs there are."""
+"""What jobs need to know of the machine: their environment, and how many GPUs there are."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from workflows.errors import ConfigError
 
 # glibc gives large blocks back to the system at once and takes them again at the next step: half
 # a million page faults an epoch, 8 to 15 % of a training step, a quarter at batch 1024. Read when a
@@ -14,6 +17,33 @@ KEEPS_MEMORY = {
 }
 # The variable that tells the processes of a run its setting `cells_per_gpu`.
 CELLS_PER_GPU = "CODEBOOK_CELLS_PER_GPU"
+
+
+def environment_of_jobs(clone: Path, python: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which the jobs of a run differ from the given ones.
+
+    Jobs run with the interpreter that runs Snakemake and with the code of the clone, whatever is
+    first on PATH and whatever folder Snakemake was started in. Raises ConfigError for a clone or an
+    interpreter in a folder whose name has a colon.
+    """
+    for folder in (clone, python.parent):
+        if os.pathsep in str(folder):
+            raise ConfigError(
+                f"{folder}: the name of a folder has '{os.pathsep}', which separates folders in "
+                "PATH and PYTHONPATH; rename or move the folder"
+            )
+    lists = {"PATH": python.parent, "PYTHONPATH": clone}
+    return {
+        **KEEPS_MEMORY,
+        **{
+            name: os.pathsep.join(filter(None, (str(first), given.get(name))))
+            for name, first in lists.items()
+        },
+        # Python would look for modules in the present folder first, which may be another clone.
+        "PYTHONSAFEPATH": "1",
+        # Libraries name their caches by the user, who may have no entry in the password file.
+        "USER": given.get("USER") or str(os.getuid()),
+    }
 
 
 def gpus_here(environment: Mapping[str, str], devices: Path = Path("/dev")) -> int:

@@ -67,12 +67,14 @@ class SamplingRecord(Record):
     """sampling.json; finished, it also holds the knobs of sampling.
 
     epochs: of which samples along the training were kept. message: why there are no samples.
+    model_sha256: of the model that was sampled.
     """
 
     status: str
     message: str = ""
     versions: dict[str, int] = {}
     epochs: list[int] = []
+    model_sha256: str | None = None
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class EvaluationRecord(Record):
     not_measured: dict[str, str] = {}
 
 
-Kind = TypeVar("Kind", bound=Record)
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def find(file: Path, kind: type[Kind]) -> Kind | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -16,13 +15,14 @@ from workflows.config.datasets import read_datasets
 from workflows.config.grid import Grid, load_grid
 from workflows.config.plan import Plan, PlannedCell, find_plan
 from workflows.config.planning import make_plan
-from workflows.config.records import Record, TrainRecord, find
+from workflows.config.records import Record, find
 from workflows.records.state import State, Today, states
 
 FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
 RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured", "not started"
 # Lines below a count.
 SHOWN = 6
+LOCKS = Path(".snakemake/locks")
 
 
 class Progress(Record):
@@ -32,17 +32,6 @@ class Progress(Record):
     epochs: int
     loss: float
     seconds_left: float
-
-
-class Line(NamedTuple):
-    """How far a cell is. note: why, or how far. seconds: of training that are left, or None where
-    nothing is known of it.
-    """
-
-    cell: str
-    state: str
-    note: str
-    seconds: float | None
 
 
 def listing(grid: Grid, plan: Plan) -> pd.DataFrame:
@@ -55,83 +44,53 @@ def listing(grid: Grid, plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell", "tables", "figures"])
 
 
-def progress(plan: Plan, found: Mapping[str, State]) -> list[Line]:
-    """A line for every cell. found: the states of the plan's cells."""
-    paces = _paces(plan)
-    return [_line(name, cell, found[name], paces) for name, cell in plan.cells.items()]
+def progress(plan: Plan, found: Mapping[str, State]) -> pd.DataFrame:
+    """cell, its state and a note: why it is in that state, or how far it is. found: the states."""
+    rows = [(name, *_progress(cell, found[name])) for name, cell in plan.cells.items()]
+    return pd.DataFrame(rows, columns=["cell", "state", "note"])
 
 
-def _line(name: str, cell: PlannedCell, found: State, paces: Mapping[Any, float]) -> Line:
+def _progress(cell: PlannedCell, found: State) -> tuple[str, str]:
     if found.finished:
-        return Line(name, FINISHED, "", 0.0)
-    pace = paces.get(_kind(cell))
-    whole = None if pace is None else pace * cell.knobs.epochs * cell.images
-    # Nothing is trained without its dataset.
-    seconds = whole if found.untrained and not cell.missing else 0.0
+        return FINISHED, ""
     if found.outdated:
-        return Line(name, OUTDATED, found.outdated, seconds)
+        return OUTDATED, found.outdated
     if cell.missing:
-        return Line(name, MISSING, f"{cell.knobs.dataset}: {' '.join(cell.missing.split())}", 0.0)
+        return MISSING, f"{cell.knobs.dataset}: {' '.join(cell.missing.split())}"
     if Path(cell.folder, "train.json").exists():
-        return Line(name, TRAINED, "", seconds)
+        return TRAINED, ""
     file = Path(cell.folder, "state", "progress.json")
     now = find(file, Progress)
     if now is None:
-        return Line(name, WAITING, "", seconds)
-    ago = (time.time() - file.stat().st_mtime) / 60
-    note = (
+        return WAITING, ""
+    minutes = (time.time() - file.stat().st_mtime) / 60
+    return RUNNING, (
         f"epoch {now.epoch:.3g}/{now.epochs}, loss {now.loss:.4g}, {now.seconds_left / 60:.1f} "
-        f"minutes left, as of {ago:.0f} minutes ago"
+        f"minutes left, as of {minutes:.0f} minutes ago"
     )
-    return Line(name, RUNNING, note, now.seconds_left)
 
 
-def _kind(cell: PlannedCell) -> tuple[str, ...]:
-    """Cells of one kind take about as long for an image."""
-    return cell.knobs.dataset, cell.knobs.method, getattr(cell.knobs, "network", "")
-
-
-def _paces(plan: Plan) -> dict[Any, float]:
-    """Kind of cell -> seconds that a training takes for an image, the mean of the records."""
-    taken: dict[Any, list[float]] = {}
-    for cell in plan.cells.values():
-        record = find(Path(cell.folder, "train.json"), TrainRecord)
-        if record and record.epochs and record.images:
-            pace = record.seconds / (record.epochs * record.images)
-            taken.setdefault(_kind(cell), []).append(pace)
-    return {kind: sum(paces) / len(paces) for kind, paces in taken.items()}
-
-
-def status(lines: list[Line]) -> str:
-    """How many cells are in each state, what matters of them, and what time is left."""
+def status(lines: pd.DataFrame) -> str:
+    """How many cells are in each state, and what matters of them."""
     parts = []
     for state in (FINISHED, OUTDATED, MISSING, RUNNING, TRAINED, WAITING):
-        there = [line for line in lines if line.state == state]
-        if not there:
+        part = lines[lines["state"] == state]
+        if part.empty:
             continue
-        parts.append(f"{len(there):5} {state}")
-        notes: Iterator[str] = (f"{line.cell}: {line.note}" for line in there)
-        if state in (OUTDATED, MISSING):
-            counted = Counter(line.note for line in there).most_common()
-            notes = (f"{count:4} {note}" for note, count in counted)
-        few = list(notes) if there[0].note else []
-        parts += [f"{'':10}{note}" for note in few[:SHOWN]]
-        if len(few) > SHOWN:
-            parts.append(f"{'':10}and {len(few) - SHOWN} more (make status ALL=1 shows every cell)")
-    return "\n".join([*parts, "", _left(lines)])
+        parts.append(f"{len(part):5} {state}")
+        if state == RUNNING:
+            notes = [f"{line.cell}: {line.note}" for line in part.itertuples()]
+        else:
+            counted = part.loc[part["note"] != "", "note"].value_counts()
+            notes = [f"{count:4} {note}" for note, count in counted.items()]
+        parts += [f"{'':10}{note}" for note in notes[:SHOWN]]
+        if len(notes) > SHOWN:
+            more = len(notes) - SHOWN
+            parts.append(f"{'':10}and {more} more (make status ALL=1 shows every cell)")
+    return "\n".join([*parts, "", "make cost says how long the unfinished cells take."])
 
 
-def _left(lines: list[Line]) -> str:
-    """The time that is left, in a sentence."""
-    hours = sum(line.seconds or 0.0 for line in lines) / 3600
-    unknown = sum(line.seconds is None for line in lines)
-    said = f"{hours:,.1f} hours of training are left, one after the other, at the records' pace"
-    if not unknown:
-        return said
-    return f"{said}; how long {unknown} of the cells take, no record says (see make cost)"
-
-
-def lock(folder: Path = Path(".snakemake/locks")) -> str:
+def lock(folder: Path = LOCKS) -> str:
     """What to do about a lock of Snakemake's; empty if there is none."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ""
@@ -154,8 +113,7 @@ def main(what: str, budget: str, every: bool) -> None:
         lines = progress(plan, states(plan, Today.look(Path(".cache"))))
         print(f"Budget {plan.title}\n")
         if every:
-            frame = pd.DataFrame(lines, columns=Line._fields)
-            print(frame.drop(columns="seconds").to_markdown(**table), end="\n\n")
+            print(lines.to_markdown(**table), end="\n\n")
         print(status(lines))
         if said := lock():
             print(f"\n{said}")

@@ -37,18 +37,18 @@ def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> lis
     found: the state of the cell's records. A cell whose numbers are not to be shown gives one line
     that says why. Raises ConfigError and OSError.
     """
-    about: Row = {
-        "dataset": cell.knobs.dataset,
-        "cell": name,
-        "seed": cell.knobs.seed,
-        "budget": budget,
-    }
+    about: Row = {"dataset": cell.knobs.dataset, "cell": name, "seed": cell.knobs.seed}
+    about["budget"] = budget
+
+    def nothing(status: str, note: str) -> list[Row]:
+        # Notes are of one line, so that tables and CSV files are.
+        line = {"protocol": "all", "metric": "all", "value": None, "status": status}
+        return [{**about, **line, "note": " ".join(note.split())}]
+
     if found.outdated:
-        return [{**about, **_nothing("outdated", found.outdated)}]
-    if not found.finished and cell.missing:
-        return [{**about, **_nothing("dataset_missing", cell.missing)}]
+        return nothing("outdated", found.outdated)
     if not found.finished:
-        return []
+        return nothing("dataset_missing", cell.missing) if cell.missing else []
     folder = Path(cell.folder)
     record = records.read(folder / "train.json", TrainRecord)
     about |= {
@@ -62,22 +62,23 @@ def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> lis
     }
     if record.status == "diverged":
         note = f"last good step {record.steps}"
-        return [{**about, **_nothing("diverged", "; ".join(filter(None, (note, record.message))))}]
+        return nothing("diverged", f"{note}; {record.message}" if record.message else note)
     evaluation = _evaluation(folder)
     if evaluation.status == "diverged":
-        return [{**about, **_nothing("diverged", f"evaluation: {evaluation.message}")}]
-    metrics = read_csv(folder / "metrics.csv", Metric)
-    if metrics.empty:
+        return nothing("diverged", f"evaluation: {evaluation.message}")
+    metrics = read_csv(folder / "metrics.csv", Metric).to_dict("records")
+    if not metrics:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
+    digests = evaluation.features
     return [
         {
             **about,
             **metric,
-            "features_digest": evaluation.features.get(metric["features"], "")[:SHOWN],
+            "features_digest": digests.get(metric["features"], "")[:SHOWN],
             "status": "ok",
             "note": "",
         }
-        for metric in metrics.to_dict("records")
+        for metric in metrics
     ]
 
 
@@ -116,7 +117,10 @@ def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
         if cells[name].stage == 1
     }
     return {
-        "measured": _typed(measured),
+        # Otherwise one missing value makes a float of every number of images.
+        "measured": pd.DataFrame(measured, columns=list(Measured.model_fields)).astype(
+            dict.fromkeys(("images", "epochs", "threads"), "Int64")
+        ),
         "curves": _together(curves, list(Curve.model_fields)),
         "codes": _together(codes, list(Codes.model_fields)),
     }
@@ -154,38 +158,17 @@ def collect(plan: Plan, found: Mapping[str, State], out: Path) -> dict[str, pd.D
 
     Nothing is written if a measurement is no line of measured.csv. Raises ConfigError and OSError.
     """
-    frames = gather(plan, found)
-    frames["measured"] = _checked(frames["measured"], out / "measured.csv")
-    for kind in ("curves", "codes"):
-        # Their lines were checked when the cells' own files were read.
-        write_text(out / f"{kind}.csv", frames[kind].to_csv(index=False, lineterminator="\n"))
-    return frames
-
-
-def _checked(measured: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """The measurements as they are read from the file, which is written if all are right."""
-    read: list[pd.DataFrame] = []
+    frames, file = gather(plan, found), out / "measured.csv"
 
     def write(path: Path) -> None:
-        measured.to_csv(path, index=False, lineterminator="\n")
+        frames["measured"].to_csv(path, index=False, lineterminator="\n")
         try:
-            read.append(read_csv(path, Measured))
+            frames["measured"] = read_csv(path, Measured)
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(path), str(file))) from None
 
     write_atomically(file, write)
-    return read[0]
-
-
-def _nothing(status: str, note: str) -> Row:
-    """A line without a number. Notes are of one line, so that tables and CSV files are."""
-    said = " ".join(note.split())
-    return {"protocol": "all", "metric": "all", "value": None, "status": status, "note": said}
-
-
-def _typed(rows: list[Row]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(Measured.model_fields))
-    for column in ("images", "epochs", "threads"):
-        # Otherwise one missing value makes a float of every number of images.
-        frame[column] = pd.to_numeric(frame[column]).astype("Int64")
-    return frame
+    for kind in ("curves", "codes"):
+        # Their lines were checked when the cells' own files were read.
+        write_text(out / f"{kind}.csv", frames[kind].to_csv(index=False, lineterminator="\n"))
+    return frames

@@ -6,9 +6,9 @@ The rules ask an object of this module; nothing here knows Snakemake, so tests a
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from workflows.config.datasets import Dataset, read_datasets, read_protocol
-from workflows.config.grid import Grid, load_grid
-from workflows.config.names import SAMPLES
-from workflows.config.plan import Plan
+from workflows.config.grid import Cell, Grid, load_grid, read_budgets
+from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
-from workflows.config.provenance import made_by
+from workflows.config.provenance import ROOT, made_by
 from workflows.config.reading import parse
 from workflows.config.settings import RunConfig
 from workflows.data.preparation import changed, is_prepared, missing
@@ -29,11 +28,13 @@ from workflows.data.weight_sources import NETWORKS
 from workflows.data.weight_sources import changed as weights_changed
 from workflows.errors import ConfigError
 from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
-from workflows.records.state import State, Today, ToMake, states, to_make
+from workflows.records.state import MODEL, State, Today, ToMake, states, to_make
 
 CACHE = Path(".cache")
 DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
+PUBLISHED = Path("results/published")
 RECORDS = ("metrics.csv", "train.json", "evaluation.json")
+ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Run:
 
     absent: dataset -> what to do, for those that this machine cannot have. found: the cells'
     states. needed: what is to be made, as far as known. prepared_now: datasets that this run
-    prepares. unsure: datasets that finished cells are of, and that this run prepares; whether the
-    records fit them is known afterwards. new_weights: the same of the metric networks' weights.
+    prepares. new_weights: whether the run converts the metric networks' weights, and has finished
+    cells. unsure: datasets whose finished cells may turn out to be outdated when these are done.
     """
 
     config: RunConfig
@@ -54,36 +55,37 @@ class Run:
     found: Mapping[str, State]
     needed: ToMake
     prepared_now: frozenset[str]
-    stale: frozenset[str]
-    unsure: frozenset[str]
     new_weights: bool
+    unsure: frozenset[str]
 
     @classmethod
     def begin(cls, said: Mapping[str, Any]) -> Run:
         """Decide what to make. said: Snakemake's `--config`. Raises ConfigError."""
         config = parse({**said, "budget": str(said.get("budget", "embedded"))}, RunConfig, "config")
+        if not any(PUBLISHED.glob("*.csv")):
+            raise ConfigError(
+                f"{PUBLISHED.absolute()}: no published numbers; run Snakemake in its clone: "
+                f"cd {shlex.quote(str(ROOT))}"
+            )
         datasets = read_datasets()
         grid = load_grid(config.budget, datasets)
-        wanted = sorted({cell.dataset for cell in grid.cells.values()})
-        absent = {
-            name: advice
-            for name in wanted
-            if not is_prepared(DATA / name) and (advice := absence(datasets[name]))
-        }
+        used = sorted({cell.dataset for cell in grid.cells.values()})
+        ready = {name for name in used if is_prepared(DATA / name)}
+        advice = {name: absence(datasets[name]) for name in used if name not in ready}
+        absent = {name: text for name, text in advice.items() if text}
         if isinstance(config.retrain, str):
-            dataset = grid.cell(config.retrain).dataset
+            dataset = find_cell(grid, datasets, config.retrain).dataset
             if dataset in absent:
                 raise ConfigError(f"config: retrain: {dataset}: {absent[dataset]}")
         plan = make_plan(grid, datasets, absent)
         found, needed = _needed(plan, config)
-        stale = {name for name in wanted if changed(datasets[name], DATA / name)}
-        fresh = {grid.cells[name].dataset for name in needed.evaluate}
-        fresh = {name for name in fresh if not is_prepared(DATA / name)}
-        now = (stale | fresh) - {*absent}
-        unsure = {cell.dataset for name, cell in grid.cells.items() if name not in needed.train}
+        stale = {name for name in used if changed(datasets[name], DATA / name)}
+        wanted = {grid.cells[name].dataset for name in needed.evaluate}
+        now = (stale | (wanted - ready)) - {*absent}
         kept = any(state.finished for state in found.values())
         unconverted = not all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
         new = weights_changed(WEIGHTS) or bool(unconverted and kept and needed.evaluate)
+        trained = {cell.dataset for name, cell in grid.cells.items() if name not in needed.train}
         return cls(
             config=config,
             datasets=datasets,
@@ -93,15 +95,18 @@ class Run:
             found=found,
             needed=needed,
             prepared_now=frozenset(now),
-            stale=frozenset(stale),
-            unsure=frozenset(unsure & now),
             new_weights=new,
+            unsure=frozenset(used if new else trained & now),
         )
 
     @property
     def results(self) -> str:
         """The folder of the budget's results."""
         return f"results/{self.grid.name}"
+
+    def cell(self, name: str) -> Cell:
+        """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
+        return find_cell(self.grid, self.datasets, name)
 
     def gone(self) -> dict[str, str]:
         """Dataset -> why it cannot be had, also after a download that failed in this run."""
@@ -112,38 +117,63 @@ class Run:
         """What is to be made by the records and the prepared files as they are now."""
         return self.needed | _needed(self.plan, self.config)[1]
 
-    def makeable(self, names: Iterable[str]) -> list[str]:
+    def makeable(self, named: Iterable[str]) -> set[str]:
         """The cells that rules can make: these, and those that may turn out to be among them.
 
         The files of a finished cell are no rule's output, so that nothing but its records decides
         whether they are made again.
         """
-        named = set(names)
-        return [
-            name
-            for name, cell in self.grid.cells.items()
-            if cell.dataset not in self.absent
-            and (name in named or self.new_weights or cell.dataset in self.unsure)
-        ]
+        cells = self.grid.cells.items()
+        named = {*named, *(name for name, cell in cells if cell.dataset in self.unsure)}
+        return {name for name, cell in cells if name in named and cell.dataset not in self.absent}
 
-    def trained(self, stage: int, filmed: bool = False) -> str:
-        """A pattern of the cells of a stage that rules can train; filmed: of the filmed ones."""
+    def cells_to(self, kind: str, stage: int, filmed: bool = False) -> str:
+        """A pattern of the cells of a stage that rules can make; filmed: of the filmed ones.
+
+        kind: "train" or "evaluate".
+        """
         cells = self.plan.cells
-        return pattern(
-            name
-            for name in self.makeable(self.needed.train)
-            if cells[name].stage == stage and cells[name].filmed >= filmed
+        names = self.makeable(getattr(self.needed, kind))
+        return pattern(n for n in names if cells[n].stage == stage and cells[n].filmed >= filmed)
+
+    def refused(self) -> str:
+        """A pattern of the files that are of a budget and that no rule of this run makes.
+
+        The files of other budgets are among them, those of cells that are unknown or cannot be
+        made, and the model of a finished cell that came without it.
+        """
+        made = self.makeable(self.needed.evaluate)
+        kept = {name for name, state in self.found.items() if state.finished}
+        bare = [n for n in kept - made if not Path(self.plan.cells[n].folder, MODEL).exists()]
+        others = [name for name in read_budgets() if name != self.grid.name]
+        cells = f"{self.results}/cells"
+        return "|".join(
+            (
+                f"(?:results|figures)/(?:{pattern(others)})/.+",
+                f"{cells}/(?!(?:{pattern(made | kept)})/){ANY_CELL}/[^/]+",
+                f"{cells}/(?:{pattern(bare)})/{re.escape(MODEL)}",
+            )
         )
 
-    def evaluated(self, stage: int) -> str:
-        """A pattern of the cells of a stage that rules can measure."""
-        names = self.makeable(self.needed.evaluate)
-        return pattern(name for name in names if self.grid.cells[name].stage == stage)
-
-    def untouched(self) -> list[str]:
-        """The finished cells of which this run makes nothing."""
-        made = set(self.makeable(self.needed.evaluate))
-        return [name for name in self.grid.cells if self.found[name].finished and name not in made]
+    def refusal(self, file: str) -> str:
+        """Why no rule makes a file that `refused` matches. Raises ConfigError."""
+        _, budget, *parts = file.split("/")
+        cell = "/".join(parts[1:-1]) if parts[0] == "cells" else None
+        if budget != self.grid.name:
+            if cell:
+                find_cell(load_grid(budget, self.datasets), self.datasets, cell)
+            return (
+                f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
+                f"snakemake --cores 8 --config budget={budget} -- {file}"
+            )
+        assert cell is not None, "of this budget only files of cells are refused"
+        dataset = self.cell(cell).dataset
+        if dataset in self.absent:
+            return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
+        return (
+            f"{cell}: finished, and {parts[-1]} is not published with records; train it again with "
+            f"--config budget={budget} retrain={cell}"
+        )
 
     def cells_of(self, table: str | None = None) -> list[str]:
         """Ids of all cells, or of those that a table shows."""
@@ -157,10 +187,9 @@ class Run:
         the inputs of a rule out again when a checkpoint that it depends on is done. The cells of a
         dataset that turned out to be missing are then left out.
         """
-        gone, cells = self.gone(), list(cells)
-        dataset = {name: self.grid.cells[name].dataset for name in cells}
+        gone, dataset = self.gone(), {name: self.grid.cells[name].dataset for name in cells}
+        made = [name for name in dataset if self.found[name].finished or dataset[name] not in gone]
         tried = sorted(self.prepared_now.intersection(dataset.values()))
-        made = [name for name in cells if self.found[name].finished or dataset[name] not in gone]
         files = [str(DATA / name / "dataset.json") for name in tried]
         return files + [f"{self.results}/cells/{cell}/{name}" for cell in made for name in names]
 
@@ -179,7 +208,7 @@ class Run:
 
     def published(self) -> list[str]:
         """The files of published numbers; not those that editors and file managers hide."""
-        return sorted(str(file) for file in Path("results/published").glob("[!.]*.csv"))
+        return sorted(str(file) for file in PUBLISHED.glob("[!.]*.csv"))
 
     def to_train_on(self) -> list[str]:
         """Names of the datasets of the cells that this run makes."""
@@ -197,51 +226,50 @@ class Run:
                 known = {line["cell"] for line in csv.DictReader(lines)}
         except (OSError, ValueError, KeyError):
             return False
-        kept = {name for name in self.cells_of(table) if self.found[name].finished}
-        return not kept <= known
+        return any(self.found[name].finished for name in {*self.cells_of(table)} - known)
 
     def references_of(self, cell: str) -> list[str]:
-        """Features that a cell is compared with, a file for each of its protocols."""
+        """Features that a cell is compared with, a file for each of its protocols.
+
+        A name has the versions of the protocol and of distances between features, and how many
+        images are compared, 0 for all.
+        """
         about, budget = self.plan.cells[cell], self.grid.budget
-        images = budget.evaluation.fid_images
         if about.stage == 2:
+            split, metric = "train", OF_SAMPLES["FID"]
             images = budget.generation.reference_images
-        protocols = about.evaluation.protocols
-        return [reference_file(about.knobs.dataset, name, images) for name in protocols]
+        else:
+            split, metric = "test", OF_RECONSTRUCTIONS["rFID"]
+            images = budget.evaluation.fid_images
+        folder = CACHE / "reference" / about.knobs.dataset
+        versions = {name: read_protocol(name).version for name in about.evaluation.protocols}
+        return [
+            f"{folder}/{split}-{name}-v{version}.{metric}-{images or 0}.safetensors"
+            for name, version in versions.items()
+        ]
 
     def plan_changed(self) -> bool:
         """Whether the plan that is written down is another than today's."""
-        try:
-            written = json.loads(Path(self.results, "plan.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return True
-        return written != self.plan.model_dump(mode="json")
+        return find_plan(Path(self.results, "plan.json")) != self.plan
 
     def said_first(self) -> str:
         """How many of the budget's cells come from records and how many are made, in a line."""
         evaluated = self.needed.evaluate
         kept = [one for name, one in self.found.items() if one.finished and name not in evaluated]
-        made = [name for name in evaluated if self.grid.cells[name].dataset not in self.absent]
         of = f" ({made_by(state.commit for state in kept)})" if kept else ""
         again = "; --config retrain=true makes all" if kept else ""
         cells = "cell" if len(kept) == 1 else "cells"
         known = f"{len(kept)} {cells} from records{of}"
-        return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
+        return f"Budget {self.grid.name}: {known}, {len(evaluated)} to make{again}"
 
     def unwritable(self) -> list[Path]:
         """Folders that this run may not write to, or the nearest above those that do not exist.
 
         Finished cells may be read-only, as an archive is.
         """
-        shared: list[str | Path] = [
-            self.results,
-            f"{self.results}/cells",
-            f"figures/{self.grid.name}",
-            "logs",
-            CACHE,
-        ]
-        cells = [self.plan.cells[name].folder for name in self.needed.evaluate]
-        return unwritable(Path(folder) for folder in (*shared, *cells))
+        folders = [self.results, f"{self.results}/cells", f"figures/{self.grid.name}", "logs"]
+        folders += [self.plan.cells[name].folder for name in self.needed.evaluate]
+        return unwritable([CACHE, *map(Path, folders)])
 
 
 def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
@@ -249,24 +277,21 @@ def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
     return found, to_make(plan, found, lambda name: config.retrain in (True, name))
 
 
-def reference_file(dataset: str, protocol: str, images: int | None) -> str:
-    """The file of Inception features that a protocol compares with.
-
-    images: the first so many, None for all. The versions in the name are the protocol's and that of
-    distances between features.
-    """
-    if protocol == SAMPLES:
-        split, metric = "train", OF_SAMPLES["FID"]
-    else:
-        split, metric = "test", OF_RECONSTRUCTIONS["rFID"]
-    version = f"v{read_protocol(protocol).version}.{metric}"
-    name = f"{split}-{protocol}-{version}-{images or 0}.safetensors"
-    return str(CACHE / "reference" / dataset / name)
+def find_cell(grid: Grid, datasets: Mapping[str, Dataset], name: str) -> Cell:
+    """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
+    if name not in grid.cells:
+        having = [b for b in read_budgets() if name in load_grid(b, datasets).cells]
+        if having:
+            raise ConfigError(
+                f"budget {grid.name} has no cell '{name}', which is of {', '.join(having)}; "
+                f"use --config budget={having[0]}"
+            )
+    return grid.cell(name)
 
 
 def pattern(names: Iterable[str]) -> str:
     """A regular expression of these names and no others, which matches nothing if there is none."""
-    return "|".join(map(re.escape, names)) or "(?!)"
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def due(name: str, now: bool) -> str:

@@ -7,18 +7,21 @@ record fits counts as finished, wherever and by whatever code of those versions 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
+from workflows.data.records import DatasetRecord, WeightsRecord
 from workflows.files import digest
 from workflows.knobs import Diffusion
 
-# What sampling a diffusion model reads.
-MODELS = ("model.safetensors", "progress.safetensors")
+MODEL = "model.safetensors"
+# What sampling a diffusion model reads, and what it leaves.
+MODELS = (MODEL, "progress.safetensors")
+SAMPLES = ("samples.npy", "progress.npy", "noise.npy")
 # Stage -> the pictures that an evaluation leaves.
 PICTURES = {1: ("reconstructions.png",), 2: ("samples.png", "neighbours.png")}
 
@@ -37,25 +40,13 @@ class Today:
     @classmethod
     def look(cls, cache: Path) -> Today:
         """What the prepared files below `cache` say; a damaged file says nothing."""
-        datasets = {}
-        for file in cache.glob("datasets/*/dataset.json"):
-            about = _json(file)
-            parts = {part: about.get(part) for part in ("train", "test", "labels")}
-            datasets[file.parent.name] = {
-                part: found["sha256"]
-                for part, found in parts.items()
-                if isinstance(found, dict) and "sha256" in found
-            }
-        networks = [_json(file) for file in cache.glob("weights/*.json")]
-        return cls(datasets, frozenset(one["sha256"] for one in networks if "sha256" in one))
-
-
-def _json(file: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        datasets = {
+            file.parent.name: {part: array.sha256 for part, array in found.arrays.items()}
+            for file in cache.glob("datasets/*/dataset.json")
+            if (found := find(file, DatasetRecord))
+        }
+        networks = (find(file, WeightsRecord) for file in cache.glob("weights/*.json"))
+        return cls(datasets, frozenset(network.sha256 for network in networks if network))
 
 
 @dataclass(frozen=True)
@@ -103,10 +94,9 @@ def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
     folder = Path(cell.folder)
     recorded = (folder / "metrics.csv").is_file()
     train = find(folder / "train.json", TrainRecord)
-    evaluation = find(folder / "evaluation.json", EvaluationRecord)
-    if train is None and (folder / "train.json").is_file():
-        return State(("its record cannot be read",), (), recorded)
     if train is None:
+        if (folder / "train.json").is_file():
+            return State(("its record cannot be read",), (), recorded)
         # What a step is to make again, Snakemake deletes first.
         return State(("not trained",), ("not measured",))
     if not train.versions:
@@ -114,22 +104,22 @@ def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
     if (train.budget, train.cell) != (budget, name):
         return State((f"its record is of {train.cell} at {train.budget}",), (), recorded)
     untrained = tuple(_training(cell, train, today))
+    evaluation = find(folder / "evaluation.json", EvaluationRecord)
     # A step that is run again deletes its files first, and leaves what later steps made.
-    if evaluation is None or not _whole(folder, evaluation, cell.stage):
+    if evaluation is None or not _has(cell, "log.csv", *PICTURES[cell.stage], *evaluation.files):
         return State(untrained, ("not measured",))
     unmeasured = tuple(_evaluation(cell, folder, evaluation, today))
     return State(untrained, unmeasured, True, evaluation.commit)
 
 
-def _whole(folder: Path, evaluation: EvaluationRecord, stage: int) -> bool:
-    names = ("log.csv", *PICTURES[stage], *evaluation.files)
-    return all((folder / name).is_file() for name in names)
+def _has(cell: PlannedCell, *names: str) -> bool:
+    return all(Path(cell.folder, name).is_file() for name in names)
 
 
 def _training(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[str]:
     knobs, sampling = cell.knobs, cell.evaluation.sampling
     wanted = {k: v for k, v in knobs.model_dump().items() if k not in sampling}
-    yield from _differences(wanted, {**cell.defaults, **train.knobs}, sampling)
+    yield from _differences(wanted, {**cell.defaults, **train.knobs})
     yield from _versions(cell.versions, train.versions)
     if train.images != cell.images:
         # Which of the array's images are for validation is the dataset's description to say.
@@ -143,7 +133,7 @@ def _training(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[s
     if train.progress_samples != cell.evaluation.progress_samples:
         yield f"looked at {train.progress_samples} samples along the training"
     yield from _networks(train.features, today, "trained")
-    if cell.filmed and not Path(cell.folder, "film.safetensors").is_file():
+    if cell.filmed and not _has(cell, "film.safetensors"):
         yield "its film is missing"
 
 
@@ -156,13 +146,8 @@ def _evaluation(
             yield f"measured before the present {file} was made"
     sampled = find(folder / "sampling.json", SamplingRecord)
     # A model that diverged while it was trained has not been sampled.
-    if (
-        wanted.sampling
-        and sampled is not None
-        and (sampled.status == "finished" or sampled.versions)
-    ):
-        yield from _differences(wanted.sampling, {**cell.defaults, **sampled.knobs}, ())
-        yield from _versions(wanted.sampling_versions, sampled.versions)
+    if sampled is not None and (sampled.status == "finished" or sampled.versions):
+        yield from _sampling(cell, sampled)
     yield from _versions(wanted.versions, found.versions)
     missing = set(wanted.protocols) - set(found.protocols)
     if missing:
@@ -178,13 +163,16 @@ def _evaluation(
     yield from _networks(found.features, today, "measured")
 
 
-def _differences(
-    wanted: Mapping[str, Any], found: Mapping[str, Any], besides: Collection[str]
-) -> Iterator[str]:
-    """Settings that differ. besides: those that may be in `found` and do not count."""
-    for key in sorted(set(wanted) - set(besides)):
-        if wanted[key] != found.get(key):
-            yield f"{key} was {found.get(key)}, is {wanted[key]}"
+def _sampling(cell: PlannedCell, sampled: SamplingRecord) -> Iterator[str]:
+    wanted = cell.evaluation
+    yield from _differences(wanted.sampling, {**cell.defaults, **sampled.knobs})
+    yield from _versions(wanted.sampling_versions, sampled.versions)
+
+
+def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in sorted(wanted.items()):
+        if value != found.get(key):
+            yield f"{key} was {found.get(key)}, is {value}"
 
 
 def _versions(wanted: Mapping[str, int], found: Mapping[str, int]) -> Iterator[str]:
@@ -200,21 +188,19 @@ def _networks(used: Mapping[str, str], today: Today, did: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class ToMake:
-    """train, evaluate: ids of the cells that are to be trained, and measured. first_stages: of
-    those whose latents are to be made.
+    """Ids of the cells that are to be trained, sampled and measured, and of the first stages whose
+    latents are to be made.
     """
 
     train: frozenset[str] = frozenset()
+    sample: frozenset[str] = frozenset()
     evaluate: frozenset[str] = frozenset()
-    first_stages: frozenset[str] = frozenset()
+    latents: frozenset[str] = frozenset()
 
     def __or__(self, other: ToMake) -> ToMake:
         """What either has."""
-        return ToMake(
-            self.train | other.train,
-            self.evaluate | other.evaluate,
-            self.first_stages | other.first_stages,
-        )
+        both = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
+        return ToMake(*(mine | theirs for mine, theirs in both))
 
 
 def to_make(
@@ -224,26 +210,52 @@ def to_make(
 
     again: whether a cell is asked to be trained again although it is finished. A first stage that
     a diffusion model needs is trained again where its model is not here, and with it the diffusion
-    model, which was trained on the latents of the model that is gone.
+    model, which was trained on the latents of the model that is gone. Samples and latents that an
+    interrupted run left are kept if they are of the present model.
     """
     cells = plan.cells
     here = [name for name in cells if not cells[name].missing]
     train = {name for name in here if again(name) or found[name].untrained}
     evaluate = train | {name for name in here if not found[name].finished}
-    train |= {name for name in evaluate if not _has_model(cells[name])}
+    train |= {name for name in evaluate if not _has(cells[name], *_models(cells[name]))}
     first_stages = set()
     for name in here:
         below = cells[name].first_stage
         if below is None or not {name, below} & evaluate:
             continue
-        if below in train or (name in evaluate and not _has_model(cells[below])):
+        if below in train or (name in evaluate and not _has(cells[below], MODEL)):
             train |= {below, name}
             evaluate |= {below, name}
         if name in evaluate:
             first_stages.add(below)
-    return ToMake(frozenset(train), frozenset(evaluate), frozenset(first_stages))
+    diffusion = {n for n in evaluate if cells[n].stage == 2}
+    sample = {n for n in diffusion if n in train or not _sampled(cells[n])}
+    latents = {n for n in first_stages if n in train or not _encoded(cells[n])}
+    return ToMake(*map(frozenset, (train, sample, evaluate, latents)))
 
 
-def _has_model(cell: PlannedCell) -> bool:
-    names = ("model.safetensors",) if cell.stage == 1 else MODELS
-    return all(Path(cell.folder, name).is_file() for name in names)
+def _models(cell: PlannedCell) -> tuple[str, ...]:
+    return MODELS if cell.stage == 2 else (MODEL,)
+
+
+def _sampled(cell: PlannedCell) -> bool:
+    """Whether samples that are not measured yet are of the present model and settings."""
+    train = find(Path(cell.folder, "train.json"), TrainRecord)
+    sampled = find(Path(cell.folder, "sampling.json"), SamplingRecord)
+    if train is None or sampled is None or not _has(cell, *SAMPLES):
+        return False
+    return sampled.model_sha256 == train.model_sha256 and not any(_sampling(cell, sampled))
+
+
+def _encoded(cell: PlannedCell) -> bool:
+    """Whether the latents that lie here are of the present model and images."""
+    train = find(Path(cell.folder, "train.json"), TrainRecord)
+    try:
+        with Path(cell.folder, "latents.safetensors").open("rb") as file:
+            # The header is shorter than this, and begins with its length.
+            start = file.read(4096)
+        about = json.loads(start[8 : 8 + int.from_bytes(start[:8], "little")])["__metadata__"]
+    except (OSError, ValueError, KeyError):
+        return False
+    wanted = (train.model_sha256, train.dataset_sha256) if train else None
+    return (about.get("model"), about.get("dataset")) == wanted

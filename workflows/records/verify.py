@@ -9,11 +9,13 @@ images and metric networks are still those of today.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from tabulate import tabulate
 
 from workflows import cli
 from workflows.config.datasets import read_datasets
@@ -51,13 +53,14 @@ def verify(grid: Grid, plan: Plan, today: Today) -> list[Finding]:
     Raises ConfigError if measured.csv is not one.
     """
     results = Path(plan.results)
-    file = results / "measured.csv"
+    cells, file = results / "cells", results / "measured.csv"
     measured = read_csv(file, Measured) if file.exists() else None
     found = states(plan, today)
+    recorded = {
+        record.parent.relative_to(cells).as_posix() for record in cells.glob("*/*/*/*/train.json")
+    }
     findings = []
-    for name, cell in plan.cells.items():
-        if not Path(cell.folder, "train.json").exists():
-            continue
+    for name in filter(recorded.__contains__, plan.cells):
         rows = None if measured is None else measured[measured["cell"] == name]
         worst = min(
             _of_cell(name, found[name], rows, plan),
@@ -65,25 +68,24 @@ def verify(grid: Grid, plan: Plan, today: Today) -> list[Finding]:
             default=("ok", ""),
         )
         findings.append(Finding(name, *worst))
-    for record in sorted((results / "cells").glob("*/*/*/*/train.json")):
-        name = record.parent.relative_to(results / "cells").as_posix()
-        if name not in grid.cells:
-            findings.append(Finding(name, "foreign", f"budget {grid.name} has no such cell"))
+    foreign = f"budget {grid.name} has no such cell"
+    findings += [Finding(n, "foreign", foreign) for n in sorted(recorded - {*grid.cells})]
     if measured is not None:
-        findings += _strange_rows(measured, grid, results)
+        findings += dict.fromkeys(_strange_rows(measured, grid, recorded))
     return findings
 
 
-def _strange_rows(measured: pd.DataFrame, grid: Grid, results: Path) -> Iterator[Finding]:
-    """Cells with rows in measured.csv that no table asks for, or that have no folder."""
+def _strange_rows(measured: pd.DataFrame, grid: Grid, recorded: Set[str]) -> Iterator[Finding]:
+    """Cells with rows in measured.csv that no table asks for, or that have no record."""
     wanted = {(row.table, row.row, row.cell) for row in grid.rows}
-    for (table, row, cell), _ in measured.groupby(["table", "row", "cell"], sort=False):
-        if (table, row, cell) not in wanted:
-            yield Finding(str(cell), "foreign", f"measured.csv: no row '{row}' in table '{table}'")
-    numbers = measured[measured["status"] == "ok"]
-    for cell in numbers["cell"].unique():
-        if cell in grid.cells and not (results / "cells" / cell / "train.json").exists():
-            yield Finding(cell, "foreign", "measured.csv has its numbers, but there is no record")
+    lacking = {*grid.cells} - recorded
+    for line in measured.itertuples():
+        if (line.table, line.row, line.cell) not in wanted:
+            why = f"measured.csv: no row '{line.row}' in table '{line.table}'"
+            yield Finding(str(line.cell), "foreign", why)
+        if line.status == "ok" and line.cell in lacking:
+            why = "measured.csv has its numbers, but there is no record"
+            yield Finding(str(line.cell), "foreign", why)
 
 
 def _of_cell(
@@ -113,18 +115,15 @@ def _of_cell(
 def _altered(
     record: TrainRecord, evaluation: EvaluationRecord | None, folder: Path
 ) -> Iterator[tuple[str, str]]:
-    known = {
-        "model.safetensors": record.model_sha256,
-        "log.csv": record.log_sha256,
-        **(evaluation.files if evaluation is not None else {}),
-    }
-    # Records from before there were versions may have no digests; they are outdated anyhow.
-    for name, expected in ((name, sha) for name, sha in known.items() if sha is not None):
+    known = {"model.safetensors": record.model_sha256, "log.csv": record.log_sha256}
+    known |= evaluation.files if evaluation is not None else {}
+    for name, expected in known.items():
         file = folder / name
-        if file.exists() and digest(file) != expected:
+        # Records from before there were versions may have no digests; they are outdated anyhow.
+        if expected is not None and file.exists() and digest(file) != expected:
             yield "altered", f"{name} is not the file that was recorded"
-        elif not file.exists() and name != "model.safetensors":
-            # Models are not published with the records.
+        # Models are not published with the records.
+        elif expected is not None and not file.exists() and name != "model.safetensors":
             yield "altered", f"{name} is missing"
 
 
@@ -155,13 +154,10 @@ def _comparable(row: Mapping[Any, Any]) -> dict[str, str]:
 
 def report(findings: list[Finding]) -> str:
     """A table of what is not "ok", and how many cells are in each state."""
-    frame = pd.DataFrame([f for f in findings if f.state != "ok"], columns=Finding._fields)
-    counts = [
-        f"{sum(found.state == state for found in findings):6} {state}: {text}"
-        for state, text in STATES.items()
-    ]
-    table = frame.to_markdown(index=False, tablefmt="simple") if len(frame) else ""
-    return "\n".join([table, *counts]).strip("\n")
+    bad = [finding for finding in findings if finding.state != "ok"]
+    table = [tabulate(bad, headers=Finding._fields)] if bad else []
+    count = Counter(finding.state for finding in findings)
+    return "\n".join([*table, *(f"{count[s]:6} {s}: {text}" for s, text in STATES.items())])
 
 
 def main(budget: str, results: Path, cache: Path, accept: list[str]) -> int:

@@ -14,7 +14,7 @@ rule train:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=RUN.trained(stage=1),
+        cell=RUN.cells_to("train", stage=1),
     conda:
         "../../environment.yml"
     threads: RUN.config.threads
@@ -25,7 +25,7 @@ rule train:
         # That share each batch of a VQGAN; no parameter, for the model is the same.
         processes=1,
     params:
-        spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
+        spec=spec_of,
         data=data_of,
         folder=CELL,
         weights=WEIGHTS,
@@ -44,7 +44,7 @@ use rule train as train_filmed with:
         f"{CELL}/train.json",
         f"{CELL}/film.safetensors",
     wildcard_constraints:
-        cell=RUN.trained(stage=1, filmed=True),
+        cell=RUN.cells_to("train", stage=1, filmed=True),
 
 
 ruleorder: train_filmed > train
@@ -61,7 +61,7 @@ rule evaluate:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=RUN.evaluated(stage=1),
+        cell=RUN.cells_to("evaluate", stage=1),
     # A cell is finished before another is begun, so that a long run has results early.
     priority: 1
     conda:
@@ -75,10 +75,9 @@ rule evaluate:
         folder=CELL,
         data=data_of,
         weights=WEIGHTS,
+        # Not from the input, which is empty while it is not known whether the record fits.
         references=lambda wildcards: RUN.references_of(wildcards.cell),
-        evaluation=lambda wildcards: PLAN.cells[
-            wildcards.cell
-        ].evaluation.model_dump_json(),
+        evaluation=evaluation_of,
     message:
         "Evaluate {wildcards.cell}"
     shell:
@@ -87,30 +86,18 @@ rule evaluate:
         " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
-# A file of a cell that is not of this budget, or whose dataset cannot be had. The files of finished
-# cells are there, and no rule makes them.
-rule no_such_cell:
+# A file of another budget, or of a cell that is not of this one or whose dataset cannot be had. The
+# files of finished cells are there, and no rule makes them.
+rule refused:
     input:
-        refused,
+        refuse,
     output:
-        f"{CELL}/{{file}}",
+        "{file}",
     log:
-        f"logs/{BUDGET}/{{cell}}/{{file}}.log",
+        "logs/refused/{file}.log",
     wildcard_constraints:
-        cell=f"(?!(?:{KNOWN})/){ANY_CELL}",
-        file="[^/]+",
+        file=RUN.refused(),
     conda:
         "../../environment.yml"
     shell:
         "false > {log}"
-
-
-# The model of a finished cell, which came without it.
-use rule no_such_cell as no_model with:
-    wildcard_constraints:
-        cell=pattern(
-            name
-            for name in RUN.untouched()
-            if not Path(PLAN.cells[name].folder, "model.safetensors").exists()
-        ),
-        file="model.safetensors",

@@ -13,11 +13,7 @@ from workflows.cost import read_records
 from workflows.data.weight_sources import NETWORKS
 from workflows.errors import BenchmarkError, known
 from workflows.records import cost
-from workflows.records.run import DATA, WEIGHTS, Run, due, pattern
-
-# Jobs inherit both: they run with the interpreter that runs Snakemake, and keep memory that they free.
-FIRST = f"{Path(sys.executable).parent}{os.pathsep}"
-os.environ.update(machine.KEEPS_MEMORY, PATH=FIRST + os.environ.get("PATH", ""))
+from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
 
 
 def or_refuse(function):
@@ -33,12 +29,14 @@ def or_refuse(function):
     return called
 
 
+os.environ.update(
+    or_refuse(machine.environment_of_jobs)(
+        Path(workflow.basedir), Path(sys.executable), os.environ
+    )
+)
 RUN = or_refuse(Run.begin)(config)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
-ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
-# Cells that rules can make, and finished ones.
-KNOWN = pattern([*RUN.makeable(RUN.needed.evaluate), *RUN.untouched()])
 # Jobs on this machine share its cores and GPUs, and Snakemake starts no more of them at a time than
 # there is room for, whatever --cores says. Jobs on a cluster ask for a GPU if the run says so.
 LOCAL = workflow.resource_settings.nodes is None
@@ -52,6 +50,9 @@ if LOCAL and workflow.is_main_process:
     for name in SHARED.keys() - workflow.global_resources:
         workflow.register_resource(name, there[name])
 ESTIMATES = cost.Budget(GRID, RUN.datasets, DEVICE, read_records())
+
+
+PREPARED = ("dataset.json", "train.npy", "test.npy", "labels.npy")
 
 
 wildcard_constraints:
@@ -75,15 +76,14 @@ onstart:
 @or_refuse
 def cell_of(wildcards):
     """The cell of a rule's wildcards; an unknown id is refused with the nearest ones."""
-    return GRID.cell(wildcards.cell)
+    return RUN.cell(wildcards.cell)
 
 
 @or_refuse
 def prepared(name):
     """The files of a prepared dataset."""
     known(name, RUN.datasets, "dataset")
-    files = ["dataset.json", "train.npy", "test.npy", "labels.npy"]
-    return [f"{DATA}/{name}/{file}" for file in files]
+    return [f"{DATA}/{name}/{file}" for file in PREPARED]
 
 
 def data_of(wildcards):

@@ -33,7 +33,7 @@ rule train_diffusion:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=RUN.trained(stage=2),
+        cell=RUN.cells_to("train", stage=2),
     conda:
         "../../environment.yml"
     threads: RUN.config.threads
@@ -43,11 +43,11 @@ rule train_diffusion:
         mem_mb=memory("train_diffusion"),
         processes=1,
     params:
-        spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
+        spec=spec_of,
         data=data_of,
         folder=CELL,
-        latents=lambda wildcards, input: (
-            f"--latents {input.latents}" if input.get("latents") else ""
+        latents=lambda wildcards: stage1_of(
+            wildcards, "--latents {}/latents.safetensors"
         ),
         progress=PLAN.progress_samples,
     message:
@@ -60,7 +60,7 @@ rule train_diffusion:
 
 rule sample:
     input:
-        unpack(unless_finished(sampling_files)),
+        unpack(unless_finished(sampling_files, "sample")),
     output:
         temp(f"{CELL}/samples.npy"),
         temp(f"{CELL}/progress.npy"),
@@ -69,7 +69,7 @@ rule sample:
     log:
         f"logs/{BUDGET}/{{cell}}/sample.log",
     wildcard_constraints:
-        cell=RUN.evaluated(stage=2),
+        cell=RUN.cells_to("evaluate", stage=2),
     priority: 1
     conda:
         "../../environment.yml"
@@ -80,13 +80,9 @@ rule sample:
         mem_mb=memory("sample"),
     params:
         folder=CELL,
-        evaluation=lambda wildcards: PLAN.cells[
-            wildcards.cell
-        ].evaluation.model_dump_json(),
-        stage1=lambda wildcards, input: (
-            f"--stage1 {Path(input.stage1[0]).parent} --latents {input.stage1[0]}"
-            if input.get("stage1")
-            else ""
+        evaluation=evaluation_of,
+        stage1=lambda wildcards: stage1_of(
+            wildcards, "--stage1 {0} --latents {0}/latents.safetensors"
         ),
     message:
         "Sample {wildcards.cell}"
@@ -107,7 +103,7 @@ rule evaluate_samples:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=RUN.evaluated(stage=2),
+        cell=RUN.cells_to("evaluate", stage=2),
     priority: 2
     conda:
         "../../environment.yml"
@@ -121,9 +117,7 @@ rule evaluate_samples:
         data=data_of,
         weights=WEIGHTS,
         references=lambda wildcards: RUN.references_of(wildcards.cell),
-        evaluation=lambda wildcards: PLAN.cells[
-            wildcards.cell
-        ].evaluation.model_dump_json(),
+        evaluation=evaluation_of,
     message:
         "Measure the samples of {wildcards.cell}"
     shell:

@@ -4,26 +4,22 @@ WEIGHT_FILES = expand(
 )
 
 
-def cell_files(cell, *names):
-    """Files of a cell's folder; none of no cell."""
-    return [f"{RESULTS}/cells/{cell}/{name}" for name in names] if cell else []
-
-
 @functools.cache
 def needed_for(dataset):
     """What is to be made of a dataset's cells, known once it and the weights are prepared."""
-    if dataset in RUN.unsure:
+    if dataset not in RUN.unsure:
+        return RUN.needed
+    if dataset in RUN.prepared_now:
         checkpoints.prepare.get(dataset=dataset)
     if RUN.new_weights:
         checkpoints.weights.get()
-    unsure = RUN.new_weights or dataset in RUN.unsure
-    return RUN.needed_now() if unsure else RUN.needed
+    return RUN.needed_now()
 
 
 def unless_finished(files, kind="evaluate"):
     """The inputs of a job on a cell, which has none if its record turns out to fit after all.
 
-    files: a function of wildcards, to names and files. kind: "train" or "evaluate".
+    files: a function of a cell, to names and files. kind: a field of ToMake.
     """
 
     def inputs(wildcards):
@@ -32,14 +28,18 @@ def unless_finished(files, kind="evaluate"):
         if cell.id not in getattr(RUN.needed, kind):
             if cell.id not in getattr(needed_for(cell.dataset), kind):
                 return {}
-        return {**files(wildcards), "due": due(f"{BUDGET}/{cell.id}", True)}
+        return {**files(cell), "due": due(f"{BUDGET}/{cell.id}", True)}
 
     return inputs
 
 
-def training_files(wildcards):
+def cell_files(cell, *names):
+    """Files of a cell's folder; none of no cell."""
+    return [f"{RESULTS}/cells/{cell}/{name}" for name in names] if cell else []
+
+
+def training_files(cell):
     """What trains an autoencoder; VQGAN's perceptual distance is a metric network."""
-    cell = cell_of(wildcards)
     return {
         "data": prepared(cell.dataset),
         "weights": WEIGHT_FILES if cell.knobs.network == "vqgan" else [],
@@ -47,9 +47,8 @@ def training_files(wildcards):
     }
 
 
-def evaluation_files(wildcards):
+def evaluation_files(cell):
     """What measures an autoencoder."""
-    cell = cell_of(wildcards)
     return {
         "trained": cell_files(cell.id, "train.json", "model.safetensors"),
         "data": prepared(cell.dataset),
@@ -61,16 +60,16 @@ def evaluation_files(wildcards):
 def latent_files(wildcards):
     """What makes the latents of a first stage."""
     cell = cell_of(wildcards)
+    now = cell.id in needed_for(cell.dataset).latents
     return {
         "trained": cell_files(cell.id, "train.json", "model.safetensors"),
         "data": prepared(cell.dataset),
-        "due": due(f"{BUDGET}/{cell.id}", True),
+        "due": due(f"{BUDGET}/{cell.id}.latents", now),
     }
 
 
-def diffusion_files(wildcards):
+def diffusion_files(cell):
     """What trains a diffusion model."""
-    cell = cell_of(wildcards)
     return {
         "data": prepared(cell.dataset),
         "latents": cell_files(cell.first_stage, "latents.safetensors"),
@@ -78,9 +77,8 @@ def diffusion_files(wildcards):
     }
 
 
-def sampling_files(wildcards):
+def sampling_files(cell):
     """What samples a diffusion model."""
-    cell = cell_of(wildcards)
     names = ["train.json", "model.safetensors", "progress.safetensors"]
     stage1 = ["latents.safetensors", "train.json", "model.safetensors"]
     return {
@@ -89,26 +87,29 @@ def sampling_files(wildcards):
     }
 
 
-def sample_files(wildcards):
+def sample_files(cell):
     """What measures a diffusion model's samples."""
-    cell = cell_of(wildcards)
     names = ["sampling.json", "samples.npy", "progress.npy", "noise.npy"]
-    return {
-        "samples": cell_files(cell.id, *names),
-        "data": prepared(cell.dataset),
-        "references": RUN.references_of(cell.id),
-        "weights": WEIGHT_FILES,
-    }
+    return {**evaluation_files(cell), "trained": cell_files(cell.id, *names)}
 
 
-def refused(wildcards):
-    """Nothing can make a file of this cell: says why, and which names are near."""
-    cell = cell_of(wildcards)
-    if cell.dataset in RUN.absent:
-        raise WorkflowError(
-            f"{cell.id}: dataset '{cell.dataset}': {RUN.absent[cell.dataset]}"
-        )
-    raise WorkflowError(
-        f"{cell.id}: finished, and {wildcards.file} is not published with records; "
-        f"train it again with --config budget={BUDGET} retrain={cell.id}"
-    )
+def evaluation_of(wildcards):
+    """What an evaluation is told, as JSON."""
+    return PLAN.cells[wildcards.cell].evaluation.model_dump_json()
+
+
+def spec_of(wildcards):
+    """What a training is told, as JSON."""
+    return PLAN.spec(wildcards.cell).model_dump_json()
+
+
+def stage1_of(wildcards, options):
+    """Options of a step that name the folder of a cell's first stage; empty if it has none."""
+    first = cell_of(wildcards).first_stage
+    return options.format(f"{RESULTS}/cells/{first}") if first else ""
+
+
+@or_refuse
+def refuse(wildcards):
+    """Nothing makes this file: say why, and what to do."""
+    raise WorkflowError(RUN.refusal(wildcards.file))

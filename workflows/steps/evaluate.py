@@ -153,9 +153,10 @@ def run(
         "features": networks.digests if networks else {},
         "not_measured": not_measured,
     }
-    write_evaluation(cell, device, about, ["train.json", "codes.csv", "metrics.csv"])
     if finished:
+        # The record that makes a cell a finished one comes after this.
         shutil.rmtree(cell / "state", ignore_errors=True)
+    write_evaluation(cell, device, about, ["train.json", "codes.csv", "metrics.csv"])
 
 
 if __name__ == "__main__":

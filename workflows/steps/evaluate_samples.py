@@ -98,8 +98,9 @@ def run(
         "features": {network.features: network.sha256},
         "not_measured": not_measured,
     }
-    write_evaluation(cell, device, about, FILES)
+    # A sampling that was killed at its end leaves the state, from which nothing is to be read back.
     shutil.rmtree(cell / "state", ignore_errors=True)
+    write_evaluation(cell, device, about, FILES)
 
 
 def _rows(images: np.ndarray, across: int) -> np.ndarray:

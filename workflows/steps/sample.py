@@ -58,7 +58,8 @@ def run(
     assert isinstance(knobs, Diffusion), "the knobs of a diffusion model"
     sampler = load_sampler(cell, record, knobs, stage1, latents, device)
     about = {**sampling, "versions": evaluation.sampling_versions}
-    identity = json.dumps([digest(cell / "model.safetensors"), about], sort_keys=True)
+    model = digest(cell / "model.safetensors")
+    identity = json.dumps([model, about], sort_keys=True)
     try:
         files = _sample(sampler, cell / "state" / "samples", identity)
         epochs = _compare(sampler, cell)
@@ -68,6 +69,7 @@ def run(
     _join(cell / "samples.npy", files, knobs.samples)
     about |= {
         "status": "finished",
+        "model_sha256": model,
         "epochs": epochs,
         "seconds": sum(json.loads(file.with_suffix(".json").read_text("utf-8")) for file in files),
         **origin(devices.name(device), torch.get_num_threads()),
