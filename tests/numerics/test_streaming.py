@@ -164,21 +164,13 @@ def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
 
     write_rows(file, "points", (5, 2, 3), fill)
     with safe_open(file, "np") as opened:
-        assert opened.metadata().keys() == {"scale", "checksum"}
+        assert opened.metadata() == {"scale": "0.5"}
         assert np.array_equal(opened.get_tensor("points"), wanted.astype(np.float32))
     found, metadata = open_rows(file, "points")
     assert isinstance(found, np.memmap)
     assert np.array_equal(found, wanted.astype(np.float32))
     assert metadata == {"scale": "0.5"}
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-    whole = file.read_bytes()
-    for at in (-1, -60):
-        damaged = bytearray(whole)
-        damaged[at] ^= 1
-        file.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="its checksum is not that of its content"):
-            open_rows(file, "points")
-    file.write_bytes(whole)
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match=r"a\.safetensors: damaged"):
         open_rows(file, "points")

@@ -14,7 +14,7 @@ from workflows.config.records import EvaluationRecord, write
 from workflows.errors import BenchmarkError
 from workflows.files import digest
 from workflows.training import devices
-from workflows.training.tensor_files import check_metadata, open_rows
+from workflows.training.tensor_files import open_rows
 
 
 def read_reference(
@@ -26,11 +26,10 @@ def read_reference(
     no file is of the protocol, or the file is damaged or of other images or weights.
     """
     for file in files:
-        found, metadata = open_rows(file, "features")
+        _, metadata = open_rows(file, "features")
         if metadata.get("protocol") == protocol:
             wanted = {"sha256": sha256, "features": features["inception"]}
-            check_metadata(file, metadata, wanted)
-            return found
+            return open_rows(file, "features", wanted)[0]
     raise BenchmarkError(f"no --reference file is of protocol '{protocol}'")
 
 

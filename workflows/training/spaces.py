@@ -15,7 +15,7 @@ from workflows.files import digest
 from workflows.knobs import Diffusion
 from workflows.registry import build_space, latent_space
 from workflows.training.checkpoint import Trained, load_trained
-from workflows.training.tensor_files import CheckpointError, check_metadata, open_rows, write_rows
+from workflows.training.tensor_files import CheckpointError, open_rows, write_rows
 
 BATCH = 64
 
@@ -119,8 +119,7 @@ def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
 
     Raises CheckpointError for a file that is damaged or of another first stage.
     """
-    points, metadata = open_rows(file, "points")
-    check_metadata(file, metadata, wanted)
+    points, metadata = open_rows(file, "points", wanted)
     return Latents(points, float(metadata["scale"]), metadata.get("model", ""))
 
 
