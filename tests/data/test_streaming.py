@@ -119,22 +119,6 @@ def test_what_is_held_follows_from_memory(tmp_path: Path, monkeypatch: pytest.Mo
             memory.hold(array)
 
 
-def test_a_control_group_limits_what_is_available(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limit, used = tmp_path / "max", tmp_path / "current"
-    monkeypatch.setattr(memory, "GROUP", (limit, used))
-    machine = memory.available()
-    assert machine > 2**28
-    used.write_text("300\n")
-    limit.write_text("1000\n")
-    assert memory.available() == 700
-    limit.write_text("max\n")
-    assert memory.available() > 2**28
-    limit.write_text("100\n")
-    assert memory.available() == 0
-
-
 def test_rows_are_gathered_in_any_order() -> None:
     array = np.arange(20, dtype=np.uint8).reshape(10, 2)
     rows = np.array([7, 0, 7, 3])

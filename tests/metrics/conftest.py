@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import peers
 from workflows.data.metric_networks import Networks, load_networks, read_network
-from workflows.data.weight_sources import FOLDER_VARIABLE, NETWORKS
+from workflows.data.weight_sources import NETWORKS
 from workflows.steps import weights as step
 
 
@@ -18,9 +18,7 @@ from workflows.steps import weights as step
 def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Converted from the installed packages."""
     folder = tmp_path_factory.mktemp("weights")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(FOLDER_VARIABLE, raising=False)
-        step.main(folder)
+    step.main(folder)
     return folder
 
 

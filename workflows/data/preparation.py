@@ -17,7 +17,6 @@ from typing import Any
 
 from workflows.config.datasets import READERS, Dataset
 from workflows.data import sources
-from workflows.errors import ConfigError
 
 # The settings that decide the arrays; the title, for example, does not.
 DECIDES = {"reader", "options", "images", "validation", "image_size", "channels", "classes"}
@@ -59,9 +58,8 @@ def is_prepared(folder: Path) -> bool:
 def changed(dataset: Dataset, folder: Path) -> bool:
     """Whether preparing a dataset today would use other settings or files than `folder` did.
 
-    False if the dataset was never prepared. Files that are gone change nothing as long as nobody
-    says that they are elsewhere: the prepared arrays are all that is needed. Raises ConfigError if
-    the dataset's file or CODEBOOK_DATA names another place, which does not have them.
+    False if the dataset was never prepared. Files that are gone change nothing as long as the
+    dataset's file names the same sources: the prepared arrays are all that is needed.
     """
     if not (folder / "dataset.json").exists() or missing(folder):
         return False
@@ -71,14 +69,7 @@ def changed(dataset: Dataset, folder: Path) -> bool:
     found = sources.first_on_disk(dataset)
     if found:
         return record.get("files") != listing(found.paths)
-    source = record.get("source", "")
-    moved = source not in map(sources.detail, dataset.sources)
-    elsewhere = source.startswith("local:") and sources.VARIABLE in os.environ
-    if (moved or elsewhere) and (advice := sources.absence(dataset)):
-        named = "its file names" if moved else f"{sources.VARIABLE} names"
-        kept = "" if moved else f" To use {folder} as it is, unset {sources.VARIABLE}."
-        raise ConfigError(f"{dataset.name}: not at the place that {named}; {advice}{kept}")
-    return moved
+    return record.get("source", "") not in map(sources.detail, dataset.sources)
 
 
 def _content(folder: Path) -> dict[str, Any]:
