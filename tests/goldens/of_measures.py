@@ -74,7 +74,9 @@ def measured(metric: str) -> Numbers:
     names = dict.fromkeys(("inception", "lpips_vgg", "lpips_alex"), "")
     networks = Networks(stand_in, vgg, alex, names, {})
     reference = evaluation.inception_features(IMAGES // 2 + 64, EXACT, networks.inception)
-    rows = evaluation.evaluate(IMAGES, RESTORED, EXACT, networks, reference, 20, 4)
+    measurement = evaluation.Measurement(EXACT, networks, reference, 20, 4)
+    measurement.add(IMAGES, RESTORED)
+    rows = measurement.rows()
     rows += evaluation.code_rows(np.array([5, 0, 3, 1, 0, 7, 1, 1]), EXACT, len(IMAGES))
     return {"value": next(row["value"] for row in rows if row["metric"] == metric)}
 

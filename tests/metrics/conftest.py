@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import peers
+from benchmarks.evaluation import fid_network, lpips_network
 from workflows.data.metric_networks import Networks, load_networks, read_network
 from workflows.data.weight_sources import NETWORKS
 from workflows.steps import weights as step
@@ -29,14 +29,14 @@ def networks(weights_folder: Path) -> Networks:
 
 @pytest.fixture(scope="session")
 def tensors(weights_folder: Path) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: read_network(weights_folder, name).tensors for name in NETWORKS}
+    return {name: read_network(weights_folder, name)[0] for name in NETWORKS}
 
 
 @pytest.fixture(scope="session")
 def package_lpips(tensors) -> Callable[[str], torch.nn.Module]:
-    return lambda net: peers.lpips_network(net, tensors[f"lpips_{net}"])
+    return lambda net: lpips_network(net, tensors[f"lpips_{net}"])
 
 
 @pytest.fixture(scope="session")
 def package_inception(tensors) -> torch.nn.Module:
-    return peers.fid_network(tensors["inception"])
+    return fid_network(tensors["inception"])

@@ -48,9 +48,3 @@ def test_equals_a_plain_restatement(monkeypatch: pytest.MonkeyPatch, memory: flo
 def test_nearest_come_first() -> None:
     among = np.array([[0.0], [10.0], [4.0], [5.0]])
     assert nearest(np.array([[5.2], [0.1]]), among, 2).tolist() == [[3, 2], [0, 2]]
-
-
-@pytest.mark.parametrize("shape", [(3, 4), (10, 5)])
-def test_too_few_or_other_features_are_refused(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="need"):
-        coverage(np.zeros((10, 4)), np.zeros(shape))

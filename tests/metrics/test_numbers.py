@@ -14,7 +14,6 @@ from workflows.errors import ConfigError
 from workflows.evaluation.protocol import load_protocol
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.pixel import l1, psnr, ssim
-from workflows.metrics.usage import perplexity, usage
 
 
 def photographs() -> np.ndarray:
@@ -42,8 +41,6 @@ def test_pixel_metrics_equal_scikit_image() -> None:
     np.testing.assert_allclose(l1(a, b), np.abs(a - b).mean((1, 2, 3)), rtol=1e-5)
     assert ssim(a, a) == pytest.approx(np.ones(8))
     assert np.isinf(psnr(a, a)).all()
-    with pytest.raises(ValueError, match="two equal"):
-        l1(a, b[:2])
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 64), (200, 150, 16), (20, 90, 32)])
@@ -75,8 +72,6 @@ def test_kernel_distance_in_blocks_equals_the_whole_matrices(
     expected = own[0] + own[1] - 2 * kernel(a, b).mean()
     monkeypatch.setattr("workflows.metrics.frechet.BLOCK", block)
     assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-10)
-    with pytest.raises(ValueError, match="N, M >= 2"):
-        kernel_distance(a[:1], b)
 
 
 def test_kernel_distance_takes_little_memory() -> None:
@@ -87,13 +82,6 @@ def test_kernel_distance_takes_little_memory() -> None:
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert taken < 32 * 1024**2
-
-
-def test_usage_and_perplexity_closed_forms() -> None:
-    assert usage(np.array([3, 0, 1, 0])) == 0.5
-    assert perplexity(np.full(16, 7)) == pytest.approx(16)
-    assert perplexity(np.array([9, 0, 0])) == pytest.approx(1)
-    assert perplexity(np.zeros(4)) == 0
 
 
 def test_protocols_round_truncate_and_go_through_jpeg() -> None:

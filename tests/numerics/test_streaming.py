@@ -204,13 +204,11 @@ def test_blocks_change_no_evaluation() -> None:
         patch.setattr(evaluation, "inception_features", features)
         patch.setattr(evaluation, "perceptual_distances", distances)
         for block in (100, 8):
-            patch.setattr(evaluation, "BLOCK", block)
             seen.clear()
-            rows.append(
-                pd.DataFrame(
-                    evaluation.evaluate(images, made, protocol, Fixed(), reference, 20, 11)  # type: ignore[arg-type]
-                )
-            )
+            measured = evaluation.Measurement(protocol, Fixed(), reference, 20, 11)  # type: ignore[arg-type]
+            for start in range(0, len(images), block):
+                measured.add(images[start : start + block], made[start : start + block])
+            rows.append(pd.DataFrame(measured.rows()))
     pd.testing.assert_frame_equal(*rows)
     assert seen == [
         ("distances", 8), ("distances", 8), ("features", 8),

@@ -155,7 +155,8 @@ def test_reference_features_of_others_are_refused(
     cut(chain.reference, file)
     assert f"evaluate: {file}: damaged" in refused("evaluate", *options)
     options = chain.evaluate("--evaluation", evaluation_of(protocols=["as_published"]))
-    assert "no --reference file is of protocol 'as_published'" in refused("evaluate", *options)
+    message = f"{chain.reference}: protocol is exact, must be as_published"
+    assert message in refused("evaluate", *options)
 
 
 def test_a_truncated_test_split_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from workflows.data.metric_networks import Networks
-from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import Protocol, rgb
 from workflows.metrics import (
     FEWEST_IMAGES,
@@ -146,43 +145,8 @@ class Measurement:
         return images if limit is None else max(0, min(images, limit - self.seen))
 
 
-def evaluate(
-    images: np.ndarray,
-    reconstructions: np.ndarray,
-    protocol: Protocol,
-    networks: Networks,
-    reference: np.ndarray,
-    fid_images: int | None,
-    lpips_images: int | None,
-) -> list[Row]:
-    """The rows of a `Measurement` of all `images`, uint8 (N, C, H, W), and `reconstructions`.
-
-    Raises ValueError for unequal shapes, values that are not finite or too few features.
-    """
-    if images.ndim != 4 or images.shape != reconstructions.shape:
-        raise ValueError(
-            f"images are {images.shape}, reconstructions {reconstructions.shape}: must be equal"
-        )
-    check_reference(reference, len(images[:fid_images]))
-    measured = Measurement(protocol, networks, reference, fid_images, lpips_images)
-    for start in range(0, len(images), BLOCK):
-        block = slice(start, start + BLOCK)
-        measured.add(images[block], reconstructions[block])
-    return measured.rows()
-
-
-def check_reference(reference: np.ndarray, needed: int) -> None:
-    """Refuse features that are too few or not finite before the first network runs."""
-    if len(reference) < needed:
-        raise BenchmarkError(
-            f"reference holds {len(reference)} images' features, {needed} are needed"
-        )
-    if not np.isfinite(reference).all():
-        raise BenchmarkError("reference features hold values that are not finite")
-
-
 def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:
-    """Usage and perplexity, which no protocol changes, in the form of `evaluate`'s rows."""
+    """Usage and perplexity, which no protocol changes, in the form of a measurement's rows."""
     values = (("usage", usage(counts)), ("perplexity", perplexity(counts)))
     return [
         dict(zip(COLUMNS, (protocol.name, metric, value, images, ""), strict=True))

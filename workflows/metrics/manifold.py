@@ -29,11 +29,7 @@ class Coverage:
 
 
 def coverage(real: np.ndarray, samples: np.ndarray, k: int = NEIGHBOURS) -> Coverage:
-    """Of features (N, D) and (M, D). Raises ValueError unless both have more than k rows."""
-    if min(len(real), len(samples)) <= k or real.shape[1:] != samples.shape[1:]:
-        raise ValueError(
-            f"need (N, D) and (M, D) with N, M > {k}, not {real.shape} and {samples.shape}"
-        )
+    """Of features (N, D) and (M, D); both N and M must be above k."""
     return Coverage(_within(samples, real, k), _within(real, samples, k))
 
 

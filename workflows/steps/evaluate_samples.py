@@ -60,10 +60,10 @@ def run(
         write_evaluation(cell, device, about, FILES)
         return
     loaded = load_train(data)
-    network = read_network(weights, "inception")
-    protocol, inception = load_protocol(PROTOCOL), load_inception(network.tensors).to(device)
+    tensors, network = read_network(weights, "inception")
+    protocol, inception = load_protocol(PROTOCOL), load_inception(tensors).to(device)
     sha256 = loaded.record.train.sha256
-    real = read_reference([reference], PROTOCOL, sha256, {"inception": network.features})
+    real = read_reference(reference, PROTOCOL, sha256, network.features)
 
     samples = np.load(cell / "samples.npy", mmap_mode="r")
     smaller = min(len(real), len(samples))
