@@ -134,6 +134,8 @@ def test_names_of_other_systems_are_read_as_meant(tmp_path: Path, kind: str) -> 
     assert list(decoded.test[:, 0, 0, 0]) == [3, 5]
     assert decoded.labels is not None
     assert list(decoded.labels) == list(decoded.train[:, 0, 0, 0] % 2)
+    with pytest.raises(DataError, match="2 classes, must be 3"):
+        images.read_image_folder(small(options={"labels": "folder"}, classes=3), (path,))
 
 
 def test_links_in_an_archive_are_not_followed_and_nothing_is_written(tmp_path: Path) -> None:

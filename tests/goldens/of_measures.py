@@ -183,7 +183,7 @@ PROTOCOLS = {
     "samples": Wrong("grey stays grey", f"{PROTOCOL}.rgb", lambda old: lambda pictures: pictures),
 }
 GOLDENS = [
-    Golden(kind, name, partial(numbers, name), (wrong,))
+    Golden(kind, name, partial(numbers, name), wrong)
     for kind, numbers, wrongs in (
         ("metric", measured, OF_RECONSTRUCTIONS),
         ("metric of samples", of_samples, OF_SAMPLES),
@@ -192,7 +192,7 @@ GOLDENS = [
     for name, wrong in wrongs.items()
 ]
 GOLDENS += [
-    Golden("metric", "rFID", features, (PADDED,), "Inception"),
+    Golden("metric", "rFID", features, PADDED, "Inception"),
     # Builds of JPEG's encoder differ a little, by far less than a level in the mean.
-    Golden("protocol", "as_published", through_jpeg, (BETTER,), "JPEG", (1e-2, 0.1)),
+    Golden("protocol", "as_published", through_jpeg, BETTER, "JPEG", (1e-2, 0.1)),
 ]

@@ -26,14 +26,6 @@ def test_same_sets_cover_each_other_and_distant_ones_nothing() -> None:
     assert (found.precision, found.recall) == (0.0, 0.0)
 
 
-def test_one_mode_of_two_is_precise_and_recalls_half() -> None:
-    rng = np.random.default_rng(0)
-    near, far = rng.normal(size=(40, 4)), rng.normal(size=(40, 4)) + 100
-    found = coverage(np.concatenate([near, far]), near)
-    assert found.precision == 1.0
-    assert found.recall == 0.5
-
-
 @pytest.mark.parametrize("memory", [0.001, 256])
 def test_equals_a_plain_restatement(monkeypatch: pytest.MonkeyPatch, memory: float) -> None:
     monkeypatch.setattr(manifold, "MEMORY", memory)

@@ -128,15 +128,6 @@ def test_a_model_of_values_that_are_not_finite_is_a_result(
     assert line["value"] is None
 
 
-def test_a_truncated_model_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
-    shutil.copy(chain.cell / "train.json", tmp_path)
-    model = cut(chain.cell / "model.safetensors", tmp_path / "model.safetensors")
-    assert f"evaluate: {model}: not this cell's model (damaged" in refused(
-        "evaluate", *chain.evaluate("--cell", tmp_path)
-    )
-    assert [path.name for path in tmp_path.iterdir() if "metrics" in path.name] == []
-
-
 def test_reference_features_of_others_are_refused(
     chain: Chain, tmp_path: Path, refused: Refused
 ) -> None:

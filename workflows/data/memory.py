@@ -32,12 +32,9 @@ def largest_held() -> int:
     if wanted is None:
         return int(SHARE * available())
     try:
-        size = float(wanted)
-    except ValueError:
-        size = -1.0
-    if not 0 <= size < float("inf"):
-        raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB, 0 or more")
-    return int(size * 2**30)
+        return int(float(wanted) * 2**30)
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB") from None
 
 
 def hold(array: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
 """Whether a dataset is prepared, and whether preparing it today would give something else.
 
-A dataset is prepared again when its reader's version, its settings or its source files change.
-Source files are compared by path, size and time, not by content: a file that was replaced by one of
-the same size and time is not noticed. The digests of the new arrays then tell which finished cells
-no longer fit.
+A dataset is prepared again when its reader's version, its settings or its source files change,
+which are compared by path, size and time. The digests of the new arrays then tell which finished
+cells no longer fit.
 """
 
 from __future__ import annotations

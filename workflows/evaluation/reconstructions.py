@@ -23,11 +23,9 @@ from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
-BATCH = 50  # images a network takes, or whose pixels are floats, at a time
+BATCH = 50  # images that a network takes at a time
 # On a processor Inception takes 20 or a few more: activations of 50 are a gigabyte, which a new
-# process has first to be given. Fewer than 16 images torch keeps from oneDNN in one thread where a
-# convolution is of one pixel, a fifth of the network, and without it those take twice the time on
-# processors that are not Intel's.
+# process has first to be given, and torch computes fewer than 16 without oneDNN.
 INCEPTION_BATCH = {"cpu": 20}
 # Images that are reconstructed and measured at a time; a multiple of all batches.
 BLOCK = 100
@@ -69,8 +67,7 @@ class Measurement:
     """One protocol's view of a model, fed with blocks of images in their order.
 
     reference: the original images' Inception features, at least as many as are used. fid_images,
-    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all. Of
-    what was added only numbers an image are kept, and of the first fid_images their features.
+    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all.
     """
 
     protocol: Protocol
@@ -88,14 +85,11 @@ class Measurement:
         n is BLOCK but for the last block, so that batches are the same however images are read.
         """
         protocol, self.side = self.protocol, min(images.shape[2:])
-        parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
-        stored = np.concatenate([protocol.store(protocol.originals(images[b])) for b in parts])
-        restored = np.concatenate(
-            [protocol.store(protocol.quantise(reconstructions[b])) for b in parts]
-        )
+        stored = protocol.store(protocol.originals(images))
+        restored = protocol.store(protocol.quantise(reconstructions))
+        pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
         for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-            for b in parts if self.side >= FEWEST_PIXELS.get(metric, 1) else []:
-                pair = [x[b].astype(np.float32) / 255 for x in (stored, restored)]
+            if self.side >= FEWEST_PIXELS.get(metric, 1):
                 self._keep(metric, distance(*pair))
         count = self._left(self.lpips_images, len(images))
         for metric, name in PERCEPTUAL.items():

@@ -39,10 +39,8 @@ def run(
     """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
 
     reference: features of the first training images. progress.csv has the Fréchet distance of
-    samples along the training, and at epoch 0 that of noise decoded the same way, both of as many
-    samples as were kept. neighbours.png: samples, and below each the training images whose
-    features are nearest, to see what is remembered and what is made. At the end the cell's state,
-    which has the samples too, is removed.
+    samples along the training, and at epoch 0 that of decoded noise. neighbours.png has samples,
+    and below each the training images whose features are nearest.
     """
     device = devices.prepare()
     about: dict[str, Any] = {

@@ -10,7 +10,7 @@ from torch import nn
 
 from workflows import cli
 from workflows.config.plan import Spec
-from workflows.data import SMALL, TrainData, hold, load_train, verify
+from workflows.data import SMALL, hold, load_train, verify
 from workflows.data.metric_networks import read_network
 from workflows.data.records import DatasetRecord
 from workflows.errors import ConfigError
@@ -31,20 +31,21 @@ from workflows.training.tensor_files import save_tensors
 
 
 def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
-    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
+    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json, and of
+    a filmed cell film.safetensors.
 
-    data: folder of the prepared dataset. weights: folder of the metric networks, one of which VQGAN
-    trains with. A cell that is filmed also gets film.safetensors, which changes nothing else.
-
-    The state stays until the cell is evaluated: whoever started this training may be killed before
-    taking the outputs for good, and Snakemake would then remove the outputs.
+    data, weights: folders of the prepared dataset and of the metric networks. The state stays until
+    the cell is evaluated, because Snakemake removes the outputs if it is killed before it takes
+    them for good.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
-    images = images_of(loaded, knobs.train_images)
+    # Held in memory unless there are too many: an epoch visits the images in random order.
+    trained_on = hold(loaded.train[: knobs.train_images])
+    images = Images(trained_on, np.array(loaded.validation[:WATCHED]), loaded.record.variance)
     perceptual, features = read_perceptual(knobs, weights)
     steps = knobs.epochs * steps_per_epoch(len(images.train), knobs.batch_size)
     film = Film(images.validation, moments(steps)) if spec.filmed else None
@@ -68,15 +69,6 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
         "features": features,
     }
     session.write(outcome, LOG_COLUMNS, about)
-
-
-def images_of(loaded: TrainData, count: int | None) -> Images:
-    """The first `count` training images, and the validation images that are watched.
-
-    An epoch visits the images in random order, so they are held in memory unless they are too many.
-    """
-    validation = np.array(loaded.validation[:WATCHED])
-    return Images(hold(loaded.train[:count]), validation, loaded.record.variance)
 
 
 def read_perceptual(

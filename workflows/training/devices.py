@@ -24,8 +24,8 @@ _HELD: list[IO[str]] = []
 def choose(folder: Path | None = None) -> torch.device:
     """The least busy of the GPUs that this process may use, or the processor if there is none.
 
-    folder: where the lock files are; by default all processes of this user on this machine share a
-    folder. Each process that torchrun started gets the GPU of its own number.
+    folder: of the lock files; by default all processes of this user on this machine share one. Each
+    process that torchrun started gets the GPU of its own number.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -89,9 +89,8 @@ def free_memory(device: torch.device) -> int:
 
 @contextmanager
 def memory_explained(folder: Path) -> Iterator[None]:
-    """Turn a lack of memory, of the machine or of a GPU, into a message for users.
-
-    folder: of the cell, which the message names. Raises BenchmarkError; other errors pass.
+    """Turn a lack of memory into a BenchmarkError, which names the cell's folder and says what to
+    do; other errors pass.
     """
     try:
         yield

@@ -53,10 +53,9 @@ class Outcome:
 class Session:
     """One training.
 
-    spec: which cell, and its knobs. out: the cell's folder. source: digests of what is trained on;
-    a state of another spec or source is ignored. shape: (n, c, h, w) of what is trained on.
-    samples: how many a diffusion model keeps at a time. Of several processes only the main one
-    writes and prints.
+    out: the cell's folder. source: digests of what is trained on; a state of another spec or source
+    is ignored. shape: (n, c, h, w) of what is trained on. samples: how many a diffusion model keeps
+    at a time. Of several processes only the main one writes and prints.
     """
 
     spec: Spec
