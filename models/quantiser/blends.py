@@ -20,8 +20,7 @@ class UsageDecay(nn.Module):
     code k, and N_k starts at 0.
     Equation 2: alpha_k = exp(-N_k K 10 / (1 - gamma) - 1e-3).
 
-    alpha is almost a switch: 0.999 for a code that was never used, 0.37 at a thousandth of uniform
-    use, and 5e-5 at a hundredth.
+    alpha is almost a switch: 0.999 for a code that was never used, 5e-5 at a hundredth of even use.
     """
 
     usage: Tensor
