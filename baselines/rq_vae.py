@@ -13,11 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
-from models.quantiser.interface import (
-    Assignment,
-    Quantised,
-    straight_through,
-)
+from models.quantiser.interface import Assignment, Quantised, straight_through
 from models.streams import Purpose, word
 
 DECAY = 0.99

@@ -10,13 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.interface import (
-    Assignment,
-    Quantised,
-    Similarity,
-    straight_through,
-)
+from models.quantiser.interface import Assignment, Quantised, Similarity, straight_through
 from models.quantiser.search import nearest
+
+# Of the contrastive term, as published.
+TEMPERATURE = 0.07
 
 
 @runtime_checkable
@@ -89,7 +87,6 @@ def contrastive_term(
     latents: Float[Tensor, "n d"],
     codebook: Float[Tensor, "k d"],
     similarity: Similarity,
-    temperature: float = 0.07,
 ) -> Float[Tensor, ""]:
     """Pull each codevector to its closest latents, away from the far half.
 
@@ -103,5 +100,5 @@ def contrastive_term(
     size, count = scores.shape
     positive = scores.topk(max(1, count // size), sorted=False).values.mean(1, keepdim=True)
     negatives = scores.topk(count // 2, largest=False, sorted=False).values
-    logits = torch.cat([positive, negatives], 1) / temperature
+    logits = torch.cat([positive, negatives], 1) / TEMPERATURE
     return F.cross_entropy(logits, torch.zeros(size, dtype=torch.long, device=logits.device))

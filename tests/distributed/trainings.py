@@ -17,12 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.knobs import LARGE, VARIANTS, changed
-from workflows.registry import (
-    build_adversary,
-    build_autoencoder,
-    build_objective,
-    loss_weights,
-)
+from workflows.registry import build_adversary, build_autoencoder, build_objective, loss_weights
 from workflows.steps.train import share_work
 from workflows.training import processes
 from workflows.training import stage1 as training

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.quantiser import anchors, refresh
-from tests.goldens.golden import TRAINED, Golden, Wrong, made_with
+from tests.goldens.golden import TRAINED, Golden, Wrong
 from tests.goldens.made import corners, first_stage, slope, summary, uniform
 from workflows.registry import build_autoencoder, loss_weights
 
@@ -102,7 +102,7 @@ def anchors_are(other: str, sampler: str) -> Wrong:
 Q = "models.quantiser"
 UNTRAINED = Wrong("the codebook has no gradient", f"{Q}.clustered.F.embedding", untrained)
 LENGTHS = Wrong("lengths count", f"{Q}.distances.F.normalize", lambda old: lambda x, dim: x)
-FASTER = Wrong("decay is 0.9", "baselines.vq_vae.MovingAverageQuantiser", made_with(decay=0.9))
+FASTER = Wrong("decay is 0.9", "baselines.vq_vae.DECAY", lambda old: 0.9)
 WARM = Wrong(
     "temperature stays", "baselines.sq_vae.StochasticQuantiser.temperature", lambda old: 1.0
 )
@@ -111,8 +111,8 @@ ONCE = Wrong(
 )
 ALWAYS = Wrong("every step refreshes", f"{Q}.refresh.first_batch", lambda old: refresh.every_step)
 SWAPPED = Wrong("positives are negatives", f"{Q}.clustered.contrastive_term", swapped)
-NO_LAG = Wrong("no code lags", "baselines.reinit.NearCodevectors", made_with(threshold=0.0))
-NO_DEATH = Wrong("no code is dead", f"{Q}.blends.ReplaceDead", made_with(threshold=0.0))
+NO_LAG = Wrong("no code lags", "baselines.reinit.THRESHOLD", lambda old: 0.0)
+NO_DEATH = Wrong("no code is dead", f"{Q}.blends.THRESHOLD", lambda old: 0.0)
 OTHER_SEED = Wrong(
     "restarts are of another seed",
     "baselines.rq_vae.word",

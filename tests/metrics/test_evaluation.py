@@ -19,11 +19,7 @@ from workflows.data.metric_networks import Networks, load_networks
 from workflows.errors import DataError
 from workflows.evaluation import reconstructions
 from workflows.evaluation.protocol import Protocol, load_protocol
-from workflows.evaluation.reconstructions import (
-    COLUMNS,
-    Measurement,
-    inception_features,
-)
+from workflows.evaluation.reconstructions import COLUMNS, Measurement, inception_features
 from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS
 from workflows.render.numbers import shown
 

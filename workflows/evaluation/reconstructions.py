@@ -10,12 +10,7 @@ import torch
 
 from workflows.data.metric_networks import Networks
 from workflows.evaluation.protocol import Protocol, rgb
-from workflows.metrics import (
-    FEWEST_IMAGES,
-    FEWEST_PIXELS,
-    OF_RECONSTRUCTIONS,
-    not_measurable,
-)
+from workflows.metrics import FEWEST_IMAGES, FEWEST_PIXELS, OF_RECONSTRUCTIONS, not_measurable
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
 from workflows.metrics.perceptual import Perceptual

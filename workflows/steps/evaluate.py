@@ -18,13 +18,7 @@ from workflows.data import SMALL, load_test, verify
 from workflows.data.metric_networks import Networks, load_networks
 from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import NotFinite, load_protocol, rgb
-from workflows.evaluation.reconstructions import (
-    BATCH,
-    BLOCK,
-    COLUMNS,
-    Measurement,
-    code_rows,
-)
+from workflows.evaluation.reconstructions import BATCH, BLOCK, COLUMNS, Measurement, code_rows
 from workflows.evaluation.records import read_reference, say_not_measured, write_evaluation
 from workflows.files import write_atomically, write_text
 from workflows.training import devices

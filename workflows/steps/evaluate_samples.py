@@ -73,8 +73,7 @@ def run(
     found = inception_features(samples, protocol, inception)
     values = {"FID": frechet_distance(real, found), "KID": kernel_distance(real, found)}
     if "precision" not in not_measured:
-        near = coverage(real, found)
-        values |= {"precision": near.precision, "recall": near.recall}
+        values["precision"], values["recall"] = coverage(real, found)
     rows = [
         (PROTOCOL, name, value, len(samples), network.features) for name, value in values.items()
     ]
