@@ -112,7 +112,7 @@ def test_a_model_of_values_that_are_not_finite_is_a_result(
     write_json(cell / "train.json", record)
     command("evaluate", *chain.evaluate("--cell", cell))
     found = json.loads((cell / "evaluation.json").read_text())
-    message = "the model's images hold values that are not finite (39200 of 39200)"
+    message = "the model's images hold values that are not finite (78400 of 78400)"
     assert (found["status"], found["message"]) == ("diverged", message)
     assert (cell / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
     assert pd.read_csv(cell / "codes.csv")["count"].sum() == 1000 * 7 * 7
