@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from models.diffusion.backbone import Backbone, with_guidance
-from models.diffusion.spaces import LatentSpace, PixelSpace
+from models.diffusion.spaces import LatentSpace
 from tests.knobs import DIFFUSION, VARIANTS, changed, typed
 from workflows.registry import build_autoencoder, build_noise
-from workflows.training.sampling import sample_points, to_images
+from workflows.training.sampling import sample_points
 
 KNOBS = typed(
     {
@@ -106,13 +106,6 @@ def test_latent_space_there_and_back_is_the_autoencoder(method: str) -> None:
     torch.testing.assert_close(space.decode(space.encode(images)), model(images).images)
     assert not [p for p in space.parameters() if p.requires_grad]
     assert not space.autoencoder.training
-
-
-def test_pixels_are_their_own_space() -> None:
-    images = torch.rand(2, 3, 16, 16) * 2 - 1
-    assert torch.equal(PixelSpace().decode(PixelSpace().encode(images)), images)
-    made = to_images(PixelSpace(), torch.tensor([-3.0, -1, 0, 1, 3]).reshape(1, 1, 1, 5), CPU)
-    assert made.flatten().tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
 
 
 class Gaussian(nn.Module):
