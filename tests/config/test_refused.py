@@ -308,8 +308,8 @@ def test_make_hands_on_a_cell_as_it_was_given(tmp_path: Path, cell: str) -> None
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {said}\n")
         program.chmod(0o755)
-    command = ["make", "-f", ROOM.parent / "Makefile", "-o", ".venv/ready", f"BIN={tmp_path}"]
-    call = [*command, "cell", f"CELL={cell}"]
+    make = ["make", "--no-print-directory", "-f", ROOM.parent / "Makefile", "-o", ".venv/ready"]
+    call = [*make, f"BIN={tmp_path}", "cell", f"CELL={cell}"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
     assert not (tmp_path / "here").exists()
     if cell in ("", "#a"):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
+import struct
 import tarfile
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +18,33 @@ from PIL import Image
 from tests.data.made import database, encoded, png, six, small, tar, zipped
 from workflows import data
 from workflows.config.datasets import read_dataset
-from workflows.data import databases, formats, images
+from workflows.data import archives, databases, formats, images
 from workflows.errors import DataError
 
 
-def turned(orientation: int) -> bytes:
+def raw_png(bits: int, colour: int, width: int, height: int, pixels: bytes) -> bytes:
+    """A PNG as its specification has it, with what Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + chunk(b"IEND", b"")
+    )
+
+
+def turned(orientation: int, kind: str = "JPEG") -> bytes:
     """An image, dark above and light below, with an EXIF orientation."""
     image = Image.new("RGB", (16, 16))
     image.paste((255, 255, 255), (0, 8, 16, 16))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(image, "JPEG", exif=exif, quality=95)
+    return encoded(image, kind, exif=exif, quality=95)
 
 
 GREY, RED = Image.new("L", (16, 16), 99), Image.new("RGB", (16, 16), "red")
@@ -33,14 +54,21 @@ GREY, RED = Image.new("L", (16, 16), 99), Image.new("RGB", (16, 16), "red")
     ("raw", "pixel"),
     [
         (encoded(GREY), (99, 99, 99)),
+        (encoded(GREY.point(lambda _: 255).convert("1")), (255, 255, 255)),
         (encoded(RED.quantize(4)), (255, 0, 0)),
         (encoded(RED, "WEBP", lossless=True), (255, 0, 0)),
+        (encoded(RED, "BMP"), (255, 0, 0)),
         (encoded(RED.convert("CMYK"), "JPEG", quality=100), (254, 0, 0)),
         (encoded(Image.new("RGBA", (16, 16), (9, 9, 9, 0))), (255, 255, 255)),
         (encoded(Image.new("LA", (16, 16), (0, 51))), (204, 204, 204)),
+        (encoded(Image.new("RGBA", (16, 16), (9, 8, 7, 255))), (9, 8, 7)),
         (encoded(Image.new("P", (16, 16)), transparency=0), (255, 255, 255)),
+        (
+            encoded(RED, "MPO", save_all=True, append_images=[GREY.convert("RGB")], quality=100),
+            (254, 0, 0),
+        ),
     ],
-    ids=["grey", "palette", "webp", "cmyk", "clear", "thin", "key"],
+    ids=["grey", "bits", "palette", "webp", "bmp", "cmyk", "clear", "thin", "opaque", "key", "mpo"],
 )
 def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...]) -> None:
     pixels = images.decode(raw, "a", small())
@@ -55,11 +83,14 @@ def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...]) -> None:
     [
         (b"", "not a readable image"),
         (png()[: len(png()) // 2], "not a readable image"),
-        (encoded(Image.new("I;16", (16, 16), 1000)), "has more than 8 bits a channel"),
+        (encoded(Image.new("I;16", (16, 16), 1000)), "has 16 bits a channel, must have 8"),
+        (raw_png(16, 2, 16, 16, (b"\0" + bytes(96)) * 16), "has 16 bits a channel"),
+        (raw_png(1, 0, 5_000, 5_000, bytes(626 * 5000)), r"\(5000, 5000\) is more than 16777216 p"),
         (encoded(GREY, "GIF"), "not a readable image"),
-        (turned(6), r"is stored turned, by its EXIF orientation; say upright: true"),
+        (encoded(RED, "PNG", save_all=True, append_images=[GREY]), "has 2 frames, must have one"),
+        (turned(6), r"is stored turned \(EXIF orientation 6\); say upright: true"),
     ],
-    ids=["empty", "cut", "grey16", "gif", "exif"],
+    ids=["empty", "cut", "grey16", "rgb16", "large", "gif", "apng", "exif"],
 )
 def test_an_image_that_has_no_one_meaning_is_refused_by_name(raw: bytes, message: str) -> None:
     with pytest.raises(DataError, match=f"^folder/a\\.png: ({message})"):
@@ -72,8 +103,25 @@ def test_orientation_is_obeyed_or_not_as_the_dataset_says() -> None:
     upright = images.decode(turned(3), "a", small(options={"upright": True}))
     assert stored[0, 0, 0] < 50 < 200 < stored[0, -1, 0]
     assert upright[0, 0, 0] > 200 > 50 > upright[0, -1, 0]
-    as_is = images.decode(turned(1), "a", small(options={"upright": True}))
-    assert as_is[0, 0, 0] < 50
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("upright", [{}, {"upright": True}, {"upright": False}])
+def test_exif_without_a_valid_orientation_turns_nothing(kind: str, upright: Any) -> None:
+    dataset = small(options=upright)
+    for exif in (bytes(20), b"II", b"Exif\0\0MM\0*\xff\xff\xff\xff"):
+        pixels = images.decode(encoded(GREY, kind, exif=exif, quality=100), "a", dataset)
+        assert np.abs(pixels.astype(int) - 99).max() <= 2
+    for orientation in (0, 1, 9, 65535):
+        pixels = images.decode(turned(orientation, kind), "a", dataset)
+        assert pixels[0, 0, 0] < 50 < 200 < pixels[0, -1, 0]
+
+
+def test_names_with_spaces_and_unicode_are_names(tmp_path: Path) -> None:
+    names = ["a b.png", "é.png", "画像.PNG", "🙂/x.Png", "-rf.png", "$(x).png"]
+    decoded = images.read_image_folder(small(), (six(tmp_path, names),))
+    assert len(decoded.train) + len(decoded.test) == 6
 
 
 def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
@@ -88,45 +136,87 @@ def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
     assert list(decoded.test[:, 0, 0, 0]) == [3, 9]
 
 
-def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
-    """Folders, also as links in a circle, pipes and broken links are passed over."""
+def test_what_is_no_file_is_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders are passed over, also as links in a circle; pipes and broken links are refused."""
     folder = six(tmp_path / "images", ["x.jpg/0.png", "x.jpg/1.png", *(f"{k}.png" for k in "2345")])
     (folder / "y.png").symlink_to(".")
-    (folder / "6.png").symlink_to("nothing")
-    os.mkfifo(folder / "7.png")
     assert len(images.read_image_folder(small(), (folder,)).train) == 4
-    for reader in (images.read_image_folder, formats.read_cifar10):
-        with pytest.raises(DataError, match=r"7\.png: no such file"):
-            reader(small(), (folder / "7.png",))
+    assert "files passed over: 1, such as y.png/; " in capsys.readouterr().err
+    (folder / "6.png").symlink_to("nothing")
+    with pytest.raises(DataError, match=r"'6\.png' is a link or a device; must be a file"):
+        images.read_image_folder(small(), (folder,))
+    (folder / "6.png").unlink()
+    os.mkfifo(folder / "6.png")
+    with pytest.raises(DataError, match=r"'6\.png' is a link or a device"):
+        images.read_image_folder(small(), (folder,))
+    with pytest.raises(DataError, match=r"6\.png: no such file"):
+        images.read_image_folder(small(), (folder / "6.png",))
+    with pytest.raises(DataError, match=r"6\.png: no such file"):
+        formats.read_idx(small(), (folder / "6.png",) * 2)
 
 
-def test_a_pattern_says_what_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["tif", "gif", "jfif"])
+def test_files_that_are_passed_over_are_named(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = six(tmp_path, [f"{k}.{suffix}" for k in range(6)])
+    said = (
+        f"files passed over: 6, such as 0.{suffix}, 1.{suffix}, 2.{suffix}; "
+        "files read: names that end in .png, .jpg, .jpeg, .bmp, .webp, unless they are hidden"
+    )
+    with pytest.raises(DataError) as error:
+        images.read_image_folder(small(), (folder,))
+    assert str(error.value) == f"{folder}: no image in it; {said}"
+    (folder / "a.png").write_bytes(png())
+    with pytest.raises(DataError) as error:
+        images.read_image_folder(small(), (folder,))
+    assert str(error.value) == f"{folder}: 1 images, must be 6 (train and test); {said}"
+    six(folder)
+    (folder / "a.png").unlink()
+    images.read_image_folder(small(), (folder,))
+    assert capsys.readouterr().err == f"{folder}: {said}\n"
+
+
+def test_a_pattern_says_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = six(tmp_path, [f"{k}.jfif" for k in range(6)])
     images.read_image_folder(small(options={"pattern": r".*\.jfif"}), (folder,))
-    said = r"0 training and 0 test images, must be 4 and 2; files read: names like .*png.*bmp"
-    with pytest.raises(DataError, match=said):
-        images.read_image_folder(small(), (folder,))
+    assert capsys.readouterr().err == ""
+    with pytest.raises(DataError, match=r"files passed over: 6.*read: names like a\\\.png"):
+        images.read_image_folder(small(options={"pattern": r"a\.png"}), (folder,))
 
 
 GOOD = [(f"{k}.png", png(value=k)) for k in range(6)]
-# What file managers leave beside images.
-BESIDE = ["__MACOSX/a/._0.png", ".DS_Store", "a/._0.png", ".hidden.png", ".Trash/0.png"]
+# What archivers and file managers of other systems make of six images in two folders.
+NAMES = {
+    "tar .": "./{}/{}.png",
+    "PowerShell": "{}\\{}.png",
+    "Mac": "{}/{}.png",
+}
+BESIDE = [
+    *("__MACOSX/._a", "__MACOSX/a/._0.png", ".DS_Store", "a/._0.png", "a/.DS_Store"),
+    *(".hidden.png", ".Trash/0.png"),
+]
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip", "folder"])
-def test_names_of_other_systems_are_read_as_meant(tmp_path: Path, kind: str) -> None:
-    prefix = "./" if kind == "tar" else ""
-    entries = [(f"{prefix}{'ab'[k % 2]}/é {k}.PNG", png(value=k)) for k in range(6)]
+@pytest.mark.parametrize("system", NAMES)
+def test_names_of_other_systems_are_read_as_meant(
+    tmp_path: Path, kind: str, system: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [(NAMES[system].format("ab"[k % 2], k), png(value=k)) for k in range(6)]
     entries += [(name, b"of a file manager") for name in BESIDE]
-    path = tmp_path / f"a.{kind}"
     if kind == "folder":
         for name, content in entries:
-            file = path / name
+            file = tmp_path / "images" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
+        path = tmp_path / "images"
     else:
         write = tar if kind == "tar" else zipped
-        write(path, entries)
+        folder: Any = "a\\" if system == "PowerShell" else "./"
+        if kind == "tar":
+            folder = special(tarfile.DIRTYPE, name="./")
+        path = write(tmp_path / f"a.{kind}", [(folder, b""), *entries])
     dataset = small(options={"labels": "folder"}, classes=2)
     decoded = images.read_image_folder(dataset, (path,))
     # By name: a/0, a/2, a/4, b/1 to train on, b/3 and b/5 to test on.
@@ -134,14 +224,40 @@ def test_names_of_other_systems_are_read_as_meant(tmp_path: Path, kind: str) -> 
     assert list(decoded.test[:, 0, 0, 0]) == [3, 5]
     assert decoded.labels is not None
     assert list(decoded.labels) == list(decoded.train[:, 0, 0, 0] % 2)
-    with pytest.raises(DataError, match="2 classes, must be 3"):
-        images.read_image_folder(small(options={"labels": "folder"}, classes=3), (path,))
+    assert f"files passed over: {len(BESIDE)}, such as " in capsys.readouterr().err
 
 
-def test_links_in_an_archive_are_not_followed_and_nothing_is_written(tmp_path: Path) -> None:
-    link = tarfile.TarInfo("5.png")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    path = tar(tmp_path / "a.tar", [*GOOD[:4], ("../4.png", png()), ("/5.png", png()), (link, b"")])
+def special(kind: bytes, target: str = "", name: str = "5.png") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (special(tarfile.LNKTYPE, "0.png"), r"'5\.png' is a link or a device"),
+        (special(tarfile.SYMTYPE, "/etc/passwd"), r"'5\.png' is a link or a device"),
+        ("0.png", r"two members of the same name, 0\.png"),
+        ("./0.png", r"two members of the same name, 0\.png"),
+    ],
+)
+def test_hostile_members_are_refused_by_name(
+    tmp_path: Path, member: tarfile.TarInfo | str, message: str
+) -> None:
+    path = tar(tmp_path / "a.tar", [*GOOD[:5], (member, b"")])
+    with pytest.raises(DataError, match=rf"a\.tar: .*{message}"):
+        images.read_image_folder(small(), (path,))
+
+
+def test_a_huge_member_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "LARGEST", 10)
+    with pytest.raises(DataError, match=r"'0\.png' has \d+ bytes; at most 10"):
+        images.read_image_folder(small(), (tar(tmp_path / "b.tar", GOOD),))
+
+
+def test_nothing_is_written_whatever_members_are_called(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", [*GOOD[:4], ("../4.png", png()), ("/5.png", png())])
     before = set(path.parent.parent.rglob("*"))
     assert len(images.read_image_folder(small(), (path,)).train) == 4
     assert set(path.parent.parent.rglob("*")) == before
@@ -160,14 +276,41 @@ def test_an_archive_is_read_if_it_is_whole(tmp_path: Path, name: str) -> None:
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
+    path.write_text("\n<!DOCTYPE html><title>Sign in</title>")
+    with pytest.raises(DataError, match=r"a\.tar\.gz: no archive but a page of HTML"):
+        images.read_image_folder(small(), (path,))
     path.write_bytes(b"no archive")
     with pytest.raises(DataError, match=r"a\.tar\.gz: unreadable"):
         images.read_image_folder(small(), (path,))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_hostile_members_of_a_zip_are_refused(tmp_path: Path) -> None:
+    twice = zipped(tmp_path / "a.zip", [*GOOD, GOOD[0]])
+    with pytest.raises(DataError, match=r"a\.zip: holds two members of the same name, 0\.png"):
+        images.read_image_folder(small(), (twice,))
+    link = zipfile.ZipInfo("5.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o644) << 16
+    linked = zipped(tmp_path / "b.zip", [*GOOD[:5], (link, b"/etc/passwd")])
+    with pytest.raises(DataError, match=r"b\.zip: '5\.png' is a link or a device"):
+        images.read_image_folder(small(), (linked,))
+
+
 @pytest.fixture
 def bedrooms(tmp_path: Path) -> tuple[Path, Path]:
     return database(tmp_path / "train", range(200)), database(tmp_path / "test", [7, 8])
+
+
+def test_offsets_that_lead_out_of_a_database_are_refused(bedrooms: tuple[Path, Path]) -> None:
+    """LMDB follows them; the process that reads does not outlive that, this one does."""
+    file = bedrooms[0] / "data.mdb"
+    raw = np.frombuffer(file.read_bytes(), np.uint8).copy()
+    # Behind the two pages of meta data each page has 16 bytes of header, then offsets.
+    for page in range(2, len(raw) // 4096):
+        raw[page * 4096 + 16 : page * 4096 + 200] = 0xFF
+    file.write_bytes(raw.tobytes())
+    with pytest.raises(DataError, match=r"train: (damaged: reading it ended|not a readable LMDB)"):
+        databases.read_lmdb(small(), bedrooms)
 
 
 def test_lmdb_that_is_cut_short_empty_or_none_is_refused(bedrooms: tuple[Path, Path]) -> None:
@@ -207,5 +350,6 @@ def test_the_official_partition_of_celeba_is_by_number() -> None:
         small(options=options.model_dump(exclude_unset=True), images={"train": 2, "test": 2}),
         names,
         Path("celeba"),
+        "",
     )
     assert sides == (names[:2], names[4:])

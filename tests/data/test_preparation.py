@@ -13,7 +13,7 @@ from tests.data.made import png, six, small
 from workflows import data
 from workflows.config.datasets import Dataset
 from workflows.data import preparation
-from workflows.errors import DataError
+from workflows.errors import ConfigError, DataError
 
 
 def own(*files: str) -> Dataset:
@@ -43,13 +43,22 @@ def replace(file: Path, content: bytes) -> None:
         lambda folder: (folder / "3.png").write_bytes(png(value=9)),
         lambda folder: replace(folder / "3.png", png(value=9) + b" "),
         lambda folder: (folder / "3.png").unlink(),
+        lambda folder: (folder / "6.png").write_bytes(png()),
+        lambda folder: (folder / "3.png").rename(folder / "7.png"),
         lambda folder: os.utime(folder / "3.png"),
     ],
-    ids=["overwritten", "another size", "deleted", "touched"],
+    ids=["overwritten", "another size", "deleted", "added", "renamed", "touched"],
 )
 def test_images_that_changed_are_prepared_again(root: Path, edit: Callable[[Path], object]) -> None:
     edit(root / "mine")
     assert preparation.changed(own(), root.with_name("out"))
+
+
+def test_another_image_of_the_same_size_and_time_is_not_noticed(root: Path) -> None:
+    """Comparing contents would read hundreds of GB before every run."""
+    assert len(png(value=9)) == len(png(value=3))
+    replace(root / "mine/3.png", png(value=9))
+    assert not preparation.changed(own(), root.with_name("out"))
 
 
 def test_a_preparation_follows_the_images_or_names_what_is_wrong(root: Path) -> None:
@@ -61,23 +70,36 @@ def test_a_preparation_follows_the_images_or_names_what_is_wrong(root: Path) -> 
     assert loaded.record.train.sha256 != before
     assert sorted([*loaded.train[:, 0, 0, 0], *loaded.validation[:, 0, 0, 0]]) == [0, 1, 2, 9]
     (root / "mine/3.png").unlink()
-    with pytest.raises(DataError, match=r"mine: 4 training and 1 test images, must be 4 and 2"):
+    with pytest.raises(DataError, match=r"mine: 5 images, must be 6"):
         data.prepare(own(), out)
 
 
-def test_files_that_are_gone_change_nothing_and_others_do(
+def test_another_folder_of_data_is_prepared_again_or_refused(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, other = root.with_name("out"), root.with_name("other")
+    out = root.with_name("out")
     monkeypatch.delenv("CODEBOOK_DATA")
-    assert not preparation.changed(own(), out)
+    assert not preparation.changed(own(), out), "nobody says that the images are elsewhere"
+    other = root.with_name("other")
     other.mkdir()
     monkeypatch.setenv("CODEBOOK_DATA", str(other))
-    assert not preparation.changed(own(), out), "the images are where they were"
+    message = "ffhq_subset_64: not at the place that CODEBOOK_DATA names; .*holds mine.*unset CODE"
+    with pytest.raises(ConfigError, match=message):
+        preparation.changed(own(), out)
     six(other / "mine")
-    assert preparation.changed(own(), out), "the folder has other images"
+    assert preparation.changed(own(), out)
+
+
+def test_other_files_in_the_dataset_are_prepared_again_or_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = root.with_name("out")
+    for place in (str(root), None):
+        if place is None:
+            monkeypatch.delenv("CODEBOOK_DATA")
+        with pytest.raises(ConfigError, match=r"its file names; set CODEBOOK_DATA.*holds others"):
+            preparation.changed(own("others"), out)
     monkeypatch.setenv("CODEBOOK_DATA", str(root))
-    assert preparation.changed(own("others"), out), "the dataset's file names another place"
     assert not preparation.changed(own("others", "mine"), out), "the images are where they were"
     six(root / "others")
     assert preparation.changed(own("others", "mine"), out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.data.limited import linux, python
 from workflows import data
 from workflows.config.datasets import read_dataset
-from workflows.data import memory
+from workflows.data import formats, memory
 from workflows.errors import ConfigError, DataError
 
 PREPARE = """
@@ -83,6 +84,23 @@ def test_no_room_on_disk_is_refused_before_decoding(
     assert list((tmp_path / "mnist_5k").iterdir()) == []
 
 
+def test_a_failed_preparation_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "mnist_5k"
+    data.prepare(read_dataset("mnist_5k"), out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def broken(*_: object) -> Any:
+        raise DataError("damaged")
+
+    monkeypatch.setattr(formats, "read_mnist_csv", broken)
+    (out / ".decoding").mkdir()
+    with pytest.raises(DataError, match="damaged"):
+        data.prepare(read_dataset("mnist_5k"), out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_what_is_held_follows_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "a.npy", np.arange(1000, dtype=np.uint8))
     array = np.load(tmp_path / "a.npy", mmap_mode="r")
@@ -95,10 +113,26 @@ def test_what_is_held_follows_from_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert not isinstance(memory.hold(array), np.memmap)
     monkeypatch.setenv(memory.VARIABLE, "0")
     assert isinstance(memory.hold(array), np.memmap)
-    for bad in ("much", "inf", "nan"):
+    for bad in ("much", "-1", "inf", "nan"):
         monkeypatch.setenv(memory.VARIABLE, bad)
         with pytest.raises(ConfigError, match=rf"CODEBOOK_IN_MEMORY={bad}: must be a number"):
             memory.hold(array)
+
+
+def test_a_control_group_limits_what_is_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, used = tmp_path / "max", tmp_path / "current"
+    monkeypatch.setattr(memory, "GROUP", (limit, used))
+    machine = memory.available()
+    assert machine > 2**28
+    used.write_text("300\n")
+    limit.write_text("1000\n")
+    assert memory.available() == 700
+    limit.write_text("max\n")
+    assert memory.available() > 2**28
+    limit.write_text("100\n")
+    assert memory.available() == 0
 
 
 def test_rows_are_gathered_in_any_order() -> None:

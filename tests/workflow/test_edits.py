@@ -115,7 +115,7 @@ def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path
 
 def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
     """A renamed variable, a comment and a module of another name."""
-    blends, loop = "models/quantiser/blends.py", "workflows/training/stage1.py"
+    blends, loop = "models/quantiser/blends.py", "workflows/training/loop.py"
     tiny.edit(
         blends, "counts = count(codes, len(self.usage))", "hits = count(codes, len(self.usage))"
     )

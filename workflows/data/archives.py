@@ -5,40 +5,64 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from workflows.errors import DataError
 
-# A member's name and a function that reads its content.
-Entry = tuple[str, Callable[[], bytes]]
+LARGEST = 64 * 2**20  # bytes of one member; the largest wanted, a CIFAR-10 batch, has 31 MB
 
 
-def names(path: Path, pattern: str) -> list[str]:
-    """The names of all members that match `pattern` whole, sorted. Raises what `members` raises."""
+class Entry(NamedTuple):
+    """regular: whether it is a file, and not a device or a link to nothing. size: in bytes."""
+
+    name: str
+    regular: bool
+    size: int
+    read: Callable[[], bytes]
+
+
+def listing(path: Path, pattern: str) -> tuple[list[str], list[str]]:
+    """The names in `path` (folder, tar or zip) that match `pattern` whole, and all others, sorted.
+
+    Raises what `members` raises.
+    """
+    others: list[str] = []
     with _named(path):
-        return sorted(name for name, _ in _entries(path, pattern))
+        names = sorted(entry.name for entry in _entries(path, pattern, others))
+    return names, sorted(others)
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every member whose name matches, in the order of the archive.
 
-    Links in an archive, and links to folders in a folder, are not followed. Hidden members never
-    match: file managers leave them beside the files that are meant. Raises DataError, naming the
-    archive, if there is none or if it is damaged.
+    A name is as Unix writes it, without a leading "./". Hidden members never match: file managers
+    leave them beside the files that are meant. In a folder, links to files are followed and links
+    to folders are not. Raises DataError naming the archive if it is damaged, and naming the member
+    if it is no regular file, is there twice or has more than 64 MiB.
     """
     with _named(path):
-        for name, read in _entries(path, pattern):
-            yield name, read()
+        for entry in _entries(path, pattern, []):
+            yield entry.name, entry.read()
+
+
+def hidden(name: str) -> bool:
+    """Whether a file manager made a member, or a folder above the member is hidden."""
+    parts = name.split("/")
+    return any(part == "__MACOSX" or (part[:1] == "." and part != "..") for part in parts)
 
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name the archive in errors. A damaged archive may raise nearly anything."""
+    """Name the archive in errors. A damaged archive may raise nearly anything: of the format, the
+    compression, a text, a number.
+    """
     try:
         yield
     except DataError:
@@ -48,47 +72,73 @@ def _named(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: unreadable: {said}") from None
 
 
-def _entries(path: Path, pattern: str) -> Iterator[Entry]:
+def _entries(path: Path, pattern: str, others: list[str]) -> Iterator[Entry]:
+    """The members that match. The names of all others are put into `others`."""
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path}: no such file or folder")
     kind = _folder if path.is_dir() else _zip if zipfile.is_zipfile(path) else _tar
-    wanted = re.compile(pattern)
-    for found, read in kind(path):
-        # `tar .` begins each name with ./
-        name = posixpath.normpath(found)
-        if wanted.fullmatch(name) and not _hidden(name):
-            yield name, read
-
-
-def _hidden(name: str) -> bool:
-    """Whether a file manager made a member, or a folder above the member is hidden."""
-    parts = name.split("/")
-    return any(part == "__MACOSX" or (part[:1] == "." and part != "..") for part in parts)
+    wanted, seen = re.compile(pattern), set()
+    for found in kind(path):
+        # PowerShell separates by backslashes, and `tar .` begins each name with ./
+        name = found.name.replace("\\", "/")
+        entry = found._replace(name=posixpath.normpath(name))
+        if name.endswith("/"):
+            if not entry.regular:
+                others.append(name)
+            continue
+        if hidden(entry.name) or not wanted.fullmatch(entry.name):
+            others.append(entry.name)
+            continue
+        if not entry.regular:
+            raise DataError(f"{path}: '{found.name}' is a link or a device; must be a file")
+        if entry.name in seen:
+            raise DataError(f"{path}: holds two members of the same name, {entry.name}")
+        if entry.size > LARGEST:
+            raise DataError(
+                f"{path}: '{entry.name}' has {entry.size} bytes; at most {LARGEST} are allowed"
+            )
+        seen.add(entry.name)
+        yield entry
 
 
 def _folder(path: Path) -> Iterator[Entry]:
+    def refuse(error: OSError) -> None:
+        raise error
+
     # Folder by folder: a million Path objects would take a gigabyte.
-    for folder, _, files in os.walk(path):
-        for file in (Path(folder, name) for name in sorted(files)):
-            if file.is_file():
-                yield file.relative_to(path).as_posix(), file.read_bytes
+    for folder, subfolders, files in os.walk(path, onerror=refuse):
+        subfolders.sort()
+        for file in (Path(folder, name) for name in subfolders):
+            if file.is_symlink():
+                yield Entry(f"{file.relative_to(path).as_posix()}/", False, 0, bytes)
+        for name in sorted(files):
+            file = Path(folder, name)
+            regular = file.is_file()
+            size = file.stat().st_size if regular else 0
+            yield Entry(file.relative_to(path).as_posix(), regular, size, file.read_bytes)
 
 
 def _zip(path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            # Archivers of other systems than Unix leave the kind of file out.
+            regular = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
             if not member.is_dir():
-                yield member.filename, partial(archive.read, member)
+                read = partial(archive.read, member)
+                yield Entry(member.filename, regular, member.file_size, read)
 
 
 def _tar(path: Path) -> Iterator[Entry]:
+    with path.open("rb") as handle:
+        if handle.read(64).lstrip()[:1] == b"<":
+            raise DataError(f"{path}: no archive but a page of HTML or XML; download it again")
     with tarfile.open(path) as archive:
         for member in archive:
-            if member.isfile():
-                yield member.name, partial(_content, archive, member)
+            if not member.isdir():
+                read = partial(_content, archive, member)
+                yield Entry(member.name, member.isfile(), member.size, read)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     handle = archive.extractfile(member)
-    assert handle is not None, "every file has content"
-    return handle.read()
+    return handle.read() if handle else b""

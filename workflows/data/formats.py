@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
+import mmap
 import pickle
 import zlib
 from collections.abc import Callable
@@ -26,8 +28,8 @@ Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
 
 
 def in_memory(part: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array without a file."""
-    return np.empty(shape, np.uint8)
+    """An array without a file, which this process shares with the processes that it forks."""
+    return np.frombuffer(mmap.mmap(-1, math.prod(shape)), np.uint8).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -116,16 +118,21 @@ class ArraysOnly(pickle.Unpickler):
 
 
 def unpickle_batch(raw: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 3, 32, 32) and labels (n,) of one CIFAR-10 batch.
+    """Images, uint8 (n, 3, 32, 32), and labels (n,) in 0..9 of one CIFAR-10 batch.
 
     Raises DataError naming `where` if it is not one.
     """
     try:
         content = ArraysOnly(io.BytesIO(raw), encoding="latin1").load()
-        return content["data"].reshape(-1, 3, 32, 32), np.asarray(content["labels"], np.int64)
+        data, labels = content["data"], np.asarray(content["labels"], np.int64)
     except Exception as error:
         # A broken pickle may raise nearly anything.
         raise DataError(f"{where}: not a CIFAR-10 batch: {error}") from None
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
+        raise DataError(f"{where}: data: must be uint8 of shape (n, 3072)")
+    if labels.shape != (len(data),) or not np.isin(labels, range(10)).all():
+        raise DataError(f"{where}: labels: must be {len(data)} numbers in 0..9")
+    return data.reshape(-1, 3, 32, 32), labels
 
 
 def read_cifar10(dataset: Dataset, paths: tuple[Path, ...], _: Allocate = in_memory) -> Decoded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from workflows.data import archives
 from workflows.data.formats import SEED, Allocate, Decoded, in_memory, permutation
 from workflows.errors import DataError
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 # The option `resample` -> Pillow's filter. Both average over the area that a new pixel covers.
 RESAMPLING = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
+PIXELS = 2**24  # of one image; refuses decompression bombs before decoding
 TEST_PHOTOGRAPHS = ("coffee.png", "flower.jpg")
 SCALES = (1, 2, 3, 4)  # pixels of a photograph along one of a patch
 FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing (sky, wall)
@@ -26,17 +29,15 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     """Pixels, uint8 (c, h, w), cropped and resized as the options say.
 
-    raw: a PNG, JPEG, WebP or BMP, whatever its name says; decision 18 lists what becomes of each
+    raw: a PNG, JPEG, WebP or BMP, whatever its name says; docs/usage.md lists what becomes of each
     kind of image. Raises DataError, naming `where`, for an image that is damaged or that could be
     converted in several ways.
     """
     options, size, crop = dataset.options, dataset.image_size, dataset.options.crop
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as opened:
+            _refuse(opened, where)
             opened.load()
-            if opened.mode.startswith("I"):
-                # Pillow cuts grey levels above 255 off.
-                raise DataError(f"{where}: has more than 8 bits a channel")
             image = _upright(opened, options.upright, where)
             if image.has_transparency_data:
                 above = image.convert("RGBA")
@@ -67,13 +68,30 @@ def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     return pixels[None] if dataset.channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def _refuse(opened: Image.Image, where: str) -> None:
+    """Refuse an image that can become 8-bit pixels in several ways, before it is decoded."""
+    if opened.width * opened.height > PIXELS:
+        raise DataError(f"{where}: {opened.size} is more than {PIXELS} pixels")
+    # Pillow cuts grey levels above 255 off and drops half of a colour's bits.
+    if ";16" in str(getattr(opened, "tile", "")):
+        raise DataError(f"{where}: has 16 bits a channel, must have 8")
+    frames = getattr(opened, "n_frames", 1)
+    if frames != 1 and opened.format != "MPO":
+        raise DataError(f"{where}: has {frames} frames, must have one")
+
+
 def _upright(opened: Image.Image, turn: bool | None, where: str) -> Image.Image:
     """The image, turned if asked. EXIF without a valid orientation leaves it as it is stored."""
-    if turn is False or opened.getexif().get(ExifTags.Base.Orientation) not in range(2, 9):
+    try:
+        orientation = opened.getexif().get(ExifTags.Base.Orientation)
+    # Damaged EXIF may raise nearly anything, and the pixels do not depend on it.
+    except Exception:
+        orientation = None
+    if turn is False or orientation not in range(2, 9):
         return opened
     if turn is None:
         raise DataError(
-            f"{where}: is stored turned, by its EXIF orientation; say upright: true in the "
+            f"{where}: is stored turned (EXIF orientation {orientation}); say upright: true in the "
             "dataset's options to turn it, or upright: false to take it as stored"
         )
     return ImageOps.exif_transpose(opened)
@@ -87,11 +105,16 @@ def read_image_folder(
     With `labels: folder` the classes are the folders of the training images, by name. Only the
     training images are put into the fixed order; the test ones stay by name. new: gives the arrays,
     beside which memory holds one image at a time and the names of all files. Raises DataError for
-    images that `decode` refuses, and numbers of images or classes that differ from the dataset's.
+    files that `archives.members` refuses, images that `decode` refuses, and numbers of images or
+    classes that differ from the dataset's.
     """
     (path,) = paths
     pattern = dataset.options.pattern or ANY_IMAGE
-    sides = _split(dataset, archives.names(path, pattern), path)
+    names, others = archives.listing(path, pattern)
+    passed_over = _passed_over(others, dataset.options.pattern)
+    if not names:
+        raise DataError(f"{path}: no image in it; {passed_over}")
+    sides = _split(dataset, names, path, passed_over)
     orders = permutation(len(sides[0])), np.arange(len(sides[1]))
     arrays, slots = [], []
     for part, side, order in zip(("train", "test"), sides, orders, strict=True):
@@ -102,26 +125,47 @@ def read_image_folder(
         for array, slot in zip(arrays, slots, strict=True):
             if name in slot:
                 array[slot[name]] = decode(raw, f"{path}: {name}", dataset)
+    if others and dataset.options.pattern is None:
+        print(f"{path}: {passed_over}", file=sys.stderr)
     train, test = arrays
     return Decoded(train, test, _labels(dataset, sides[0], path))
 
 
-def _split(dataset: Dataset, names: list[str], path: Path) -> tuple[list[str], list[str]]:
+def _passed_over(others: list[str], pattern: str | None) -> str:
+    """Say how many files are not read, with examples, and which files are."""
+    read = f"names like {pattern}" if pattern else f"names that end in {', '.join(SUFFIXES)}"
+    said = f"files read: {read}, unless they are hidden"
+    if not others:
+        return said
+    examples = ", ".join(sorted(others, key=archives.hidden)[:3])
+    return f"files passed over: {len(others)}, such as {examples}; {said}"
+
+
+def _split(
+    dataset: Dataset, names: list[str], path: Path, passed_over: str
+) -> tuple[list[str], list[str]]:
     """The names of the training images and those of the test images."""
     options, images = dataset.options, dataset.images
     if options.train is not None and options.test is not None:
-        train = [name for name in names if re.fullmatch(options.train, name)]
-        test = [name for name in names if re.fullmatch(options.test, name)]
-    else:
-        if options.shuffle:
-            names = [names[k] for k in permutation(len(names))]
-        train, test = names[: images.train], sorted(names[images.train :])
-    if (len(train), len(test)) != (images.train, images.test):
-        raise DataError(
-            f"{path}: {len(train)} training and {len(test)} test images, must be {images.train} "
-            f"and {images.test}; files read: names like {options.pattern or ANY_IMAGE}"
+        train, test = (
+            [name for name in names if re.fullmatch(pattern, name)]
+            for pattern in (options.train, options.test)
         )
-    return train, test
+        for part, side in (("train", train), ("test", test)):
+            if len(side) != getattr(images, part):
+                raise DataError(
+                    f"{path}: {len(side)} {part} images, must be {getattr(images, part)}"
+                    f"; {passed_over}"
+                )
+        return train, test
+    total = images.train + images.test
+    if len(names) != total:
+        raise DataError(
+            f"{path}: {len(names)} images, must be {total} (train and test); {passed_over}"
+        )
+    if options.shuffle:
+        names = [names[k] for k in permutation(total)]
+    return names[: images.train], sorted(names[images.train :])
 
 
 def _labels(dataset: Dataset, train: list[str], path: Path) -> np.ndarray | None:

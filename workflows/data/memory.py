@@ -15,15 +15,22 @@ SHARE = 0.25
 # Names how many GiB an array may take, in place of the share.
 VARIABLE = "CODEBOOK_IN_MEMORY"
 MEMINFO = Path("/proc/meminfo")
+# Limit and use of this process's control group, by which schedulers limit jobs.
+GROUP = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
 def available() -> int:
-    """Bytes of the machine's memory that a process could still take."""
+    """Bytes that this process could still take, of the machine or of its control group."""
     try:
         lines = dict(line.split(":") for line in MEMINFO.read_text(encoding="ascii").splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except OSError:  # Not Linux.
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit, used = (int(file.read_text("utf-8")) for file in GROUP)
+    except (OSError, ValueError):
+        return free  # no such group, or one without a limit
+    return max(0, min(free, limit - used))
 
 
 def largest_held() -> int:
@@ -32,9 +39,12 @@ def largest_held() -> int:
     if wanted is None:
         return int(SHARE * available())
     try:
-        return int(float(wanted) * 2**30)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB") from None
+        size = float(wanted)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < float("inf"):
+        raise ConfigError(f"{VARIABLE}={wanted}: must be a number of GiB, 0 or more")
+    return int(size * 2**30)
 
 
 def hold(array: np.ndarray) -> np.ndarray:

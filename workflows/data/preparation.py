@@ -1,8 +1,9 @@
 """Whether a dataset is prepared, and whether preparing it today would give something else.
 
-A dataset is prepared again when its reader's version, its settings or its source files change,
-which are compared by path, size and time. The digests of the new arrays then tell which finished
-cells no longer fit.
+A dataset is prepared again when its reader's version, its settings or its source files change.
+Source files are compared by path, size and time, not by content: a file that was replaced by one of
+the same size and time is not noticed. The digests of the new arrays then tell which finished cells
+no longer fit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from workflows.config.datasets import READERS, Dataset
 from workflows.data import sources
+from workflows.errors import ConfigError
 
 # The settings that decide the arrays; the title, for example, does not.
 DECIDES = {"reader", "options", "images", "validation", "image_size", "channels", "classes"}
@@ -57,8 +59,9 @@ def is_prepared(folder: Path) -> bool:
 def changed(dataset: Dataset, folder: Path) -> bool:
     """Whether preparing a dataset today would use other settings or files than `folder` did.
 
-    False if the dataset was never prepared. Files that are gone change nothing as long as the
-    dataset's file names the same sources: the prepared arrays are all that is needed.
+    False if the dataset was never prepared. Files that are gone change nothing as long as nobody
+    says that they are elsewhere: the prepared arrays are all that is needed. Raises ConfigError if
+    the dataset's file or CODEBOOK_DATA names another place, which does not have them.
     """
     if not (folder / "dataset.json").exists() or missing(folder):
         return False
@@ -68,7 +71,14 @@ def changed(dataset: Dataset, folder: Path) -> bool:
     found = sources.first_on_disk(dataset)
     if found:
         return record.get("files") != listing(found.paths)
-    return record.get("source", "") not in map(sources.detail, dataset.sources)
+    source = record.get("source", "")
+    moved = source not in map(sources.detail, dataset.sources)
+    elsewhere = source.startswith("local:") and sources.VARIABLE in os.environ
+    if (moved or elsewhere) and (advice := sources.absence(dataset)):
+        named = "its file names" if moved else f"{sources.VARIABLE} names"
+        kept = "" if moved else f" To use {folder} as it is, unset {sources.VARIABLE}."
+        raise ConfigError(f"{dataset.name}: not at the place that {named}; {advice}{kept}")
+    return moved
 
 
 def _content(folder: Path) -> dict[str, Any]:
