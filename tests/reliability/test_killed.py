@@ -22,7 +22,7 @@ from workflows.config.planning import make_plan
 from workflows.records.collect import collect
 from workflows.records.state import State
 from workflows.registry import METHODS
-from workflows.training.checkpoint import PREVIOUS, load_state
+from workflows.training.tensor_files import read_tensors
 
 pytestmark = pytest.mark.slow
 # Of two steps each.
@@ -106,29 +106,8 @@ def test_a_killed_training_ends_with_the_same_numbers(
     for death in (Death("step", 3), Death("step", 1, byte=5000)):
         assert exit_status(train, death) in DEATHS
         assert not (tmp_path / "train.json").exists()
-        kept = load_state(tmp_path / "state" / "last.safetensors")
-        assert kept is not None
+        kept = read_tensors(tmp_path / "state" / "last.safetensors")
         assert json.loads(kept[1]["history"])[-1]["step"] == 2
-    assert exit_status(train) == 0
-    assert outcome(tmp_path) == outcome(folder)
-
-
-@only_one
-def test_a_damaged_checkpoint_costs_one_epoch(
-    undisturbed: tuple[str, Path], chain: Chain, tmp_path: Path
-) -> None:
-    quantiser, folder = undisturbed
-    train = training(quantiser, chain, tmp_path)
-    assert exit_status(train, Death("step", 5)) in DEATHS
-    last = tmp_path / "state" / "last.safetensors"
-    content = bytearray(last.read_bytes())
-    content[-5] ^= 1
-    last.write_bytes(content)
-    kept, previous = load_state(last), load_state(last.with_name(PREVIOUS))
-    assert kept is not None
-    assert previous is not None
-    assert kept[1] == previous[1]
-    assert json.loads(kept[1]["history"])[-1]["step"] == 2
     assert exit_status(train) == 0
     assert outcome(tmp_path) == outcome(folder)
 

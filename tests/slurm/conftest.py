@@ -24,8 +24,8 @@ PATH = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}:/usr/sbin"
 
 
 def environment_of(**more: str) -> dict[str, str]:
-    """Of a run on the processor, as in a clone without local data or weights."""
-    unset = ("CODEBOOK_DATA", "CODEBOOK_WEIGHTS", "CODEBOOK_PRELOADED")
+    """Of a run on the processor, as in a clone without local data."""
+    unset = ("CODEBOOK_DATA", "CODEBOOK_PRELOADED")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     return {**kept, "PATH": PATH, "CUDA_VISIBLE_DEVICES": "", **more}
 

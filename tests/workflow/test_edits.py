@@ -132,8 +132,8 @@ def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
 def convert_otherwise(tiny: Tiny) -> None:
     """Convert the metric networks' weights to other tensors, as another version does."""
     tiny.edit("workflows/data/weight_sources.py", "VERSION = 1", "VERSION = 2")
-    other = "{name: value * 1.5 for name, value in weights.tensors.items()}"
-    tiny.edit("workflows/steps/weights.py", "weights.tensors, {", f"{other}, {{")
+    other = "{name: value * 1.5 for name, value in tensors.items()}"
+    tiny.edit("workflows/steps/weights.py", "(file, tensors, {", f"(file, {other}, {{")
 
 
 def test_touched_files_and_metric_networks_train_nothing(tiny: Tiny) -> None:
