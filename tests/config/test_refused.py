@@ -15,7 +15,7 @@ from workflows.config.datasets import read_dataset, read_datasets, read_protocol
 from workflows.config.grid import ROOM, load_grid, read_budgets
 from workflows.config.plan import Plan, Spec
 from workflows.config.planning import make_plan, read_claims
-from workflows.config.reading import RESERVED, parse, read_json
+from workflows.config.reading import parse, read_json
 from workflows.config.settings import RunConfig
 from workflows.errors import ConfigError
 from workflows.knobs import Closed
@@ -104,11 +104,6 @@ def rows(**row: Any) -> dict[str, Any]:
             BUDGET,
             generation(role_knobs={"churches": {"unet_channels": 136, "unet_multipliers": [1, 2]}}),
             "unet_channels: 136 makes levels of 136, 272 channels",
-        ),
-        (
-            BUDGET,
-            generation(role_knobs={"churches": {"guidance": 3.0}}),
-            r"role_knobs\.churches: guidance: 3.0 needs models .*conditional roles: objects",
         ),
         # Too few images for a metric.
         (
@@ -207,8 +202,7 @@ def test_an_unknown_budget_is_refused(room: Path) -> None:
         (BUDGET, "-x"),
         (ANCHORS, "A-B"),
         (MNIST, 'a"b'),
-        *((BUDGET, name) for name in RESERVED["budgets"]),
-        *((MNIST, name) for name in RESERVED["datasets"]),
+        (BUDGET, "published"),
     ],
 )
 def test_a_name_that_is_no_path_or_is_taken_is_refused(room: Path, file: str, name: str) -> None:

@@ -123,9 +123,6 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     f"{file}: role_knobs.{row.role}: cell '{cell.id}' is already another run; a "
                     "dataset that serves two roles needs equal settings"
                 )
-    conditional = {role for table in tables.values() for role in table.conditional}
-    conditional |= {row.role for row in rows if getattr(cells[row.cell].knobs, "conditional", 0)}
-    _check_guided(settings, file, conditional)
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
@@ -254,23 +251,4 @@ def _check_budget(
                 raise ConfigError(
                     f"{file}: roles: '{dataset}' is both {seen[dataset]} and {role}, which table "
                     f"'{table}' shows beside each other"
-                )
-
-
-def _check_guided(budget: Budget, file: Path, conditional: set[str]) -> None:
-    """Refuse settings of classes for a role whose models are never asked for a class.
-
-    conditional: the roles whose models are.
-    """
-    generation = budget.generation
-    for role in sorted({*generation.role_knobs, *generation.role_method_knobs} - conditional):
-        groups = [generation.role_knobs.get(role, {})]
-        groups += generation.role_method_knobs.get(role, {}).values()
-        for name, without in UNCONDITIONAL.items():
-            values = [knobs[name] for knobs in groups if knobs.get(name, without) != without]
-            if values:
-                raise ConfigError(
-                    f"{file}: generation.role_knobs.{role}: {name}: {values[0]} needs models that "
-                    f"are asked for a class, and no experiment asks those of '{role}'; conditional "
-                    f"roles: {', '.join(sorted(conditional)) or 'none'}"
                 )

@@ -165,22 +165,12 @@ def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:
         for role in experiment.roles:
             if table in grid.budget.without:
                 have = [name for name, budget in budgets.items() if table not in budget.without]
-                note = _elsewhere("it", have)
             elif grid.budget.roles[role] is None:
                 have = [name for name, budget in budgets.items() if budget.roles[role]]
-                note = _elsewhere("a dataset for it", have)
             else:
                 continue
+            note = f"not at this budget; budgets that have it: {', '.join(have) or 'none'}"
             yield Absent(table=table, dataset=ROLES[role].paper, rows=grid.labels(table), note=note)
-
-
-def _elsewhere(what: str, budgets: list[str]) -> str:
-    if not budgets:
-        return "not at this budget"
-    if len(budgets) == 1:
-        return f"not at this budget; budget {budgets[0]} has {what}"
-    *others, last = budgets
-    return f"not at this budget; budgets {', '.join(others)} and {last} have {what}"
 
 
 def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:

@@ -73,20 +73,6 @@ def _problem(wrong: Any) -> str:
 
 # Folder of configuration -> what its files may be called; results, logs and pages bear these names.
 NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
-# Folder of configuration -> names that would collide with what a run writes or reads elsewhere.
-RESERVED = {
-    "budgets": {
-        "published": "results/published",
-        "prepare": "logs/prepare",
-        "reference": "logs/reference",
-        "datasets": ".cache/due/datasets",
-        "weights": ".cache/due/weights",
-    },
-    "datasets": {
-        "plan": ".cache/due/<budget>/plan",
-        "collected": ".cache/due/<budget>/collected",
-    },
-}
 
 
 def yaml_files(folder: Path) -> dict[str, Path]:
@@ -94,13 +80,13 @@ def yaml_files(folder: Path) -> dict[str, Path]:
 
     Raises ConfigError for a name that cannot be part of a path, or that is taken.
     """
-    pattern, taken = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, {})
+    pattern = NAME.get(folder.name, "[a-z0-9_]+")
     files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.name[0] != "."}
     for name, path in files.items():
         if not re.fullmatch(pattern, name):
             raise ConfigError(f"{path}: name: '{name}' is not allowed; allowed: {pattern}")
-        if name in taken:
-            raise ConfigError(f"{path}: name: '{name}' is taken by {taken[name]}; rename the file")
+        if folder.name == "budgets" and name == "published":
+            raise ConfigError(f"{path}: name: '{name}' is taken by results/published")
     return files
 
 

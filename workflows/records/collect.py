@@ -9,17 +9,7 @@ from typing import Any
 import pandas as pd
 
 from workflows.config import records
-from workflows.config.lines import (
-    CodeCount,
-    Codes,
-    Curve,
-    DiffusionLog,
-    Log,
-    Measured,
-    Metric,
-    Progress,
-    read_csv,
-)
+from workflows.config.lines import Codes, Curve, Measured, Metric, Progress, read_csv
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import EvaluationRecord, TrainRecord
 from workflows.errors import ConfigError
@@ -112,7 +102,7 @@ def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
     finished = [name for name in sorted(cells) if found[name].finished]
     curves = {name: curves_of(cells[name]) for name in finished}
     codes = {
-        name: read_csv(Path(cells[name].folder, "codes.csv"), CodeCount)
+        name: read_csv(Path(cells[name].folder, "codes.csv"), Codes)
         for name in finished
         if cells[name].stage == 1
     }
@@ -136,9 +126,9 @@ def _together(parts: Mapping[str, pd.DataFrame], columns: list[str]) -> pd.DataF
 def curves_of(cell: PlannedCell) -> pd.DataFrame:
     """The records of a training; of a diffusion model also what samples were worth on the way."""
     folder = Path(cell.folder)
+    log = read_csv(folder / "log.csv", Curve)
     if cell.stage == 1:
-        return read_csv(folder / "log.csv", Log)
-    log = read_csv(folder / "log.csv", DiffusionLog)
+        return log
     progress = read_csv(folder / "progress.csv", Progress)[["epoch", "FID"]].astype(float)
     start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
     whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)
