@@ -17,7 +17,7 @@ from workflows.records.collect import collect, of_table
 from workflows.records.state import State
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
-FINISHED = State((), (), True, "abc")
+FINISHED = State((), (), True)
 MISSING = State(("not trained",), ("not measured",))
 FOUND = {GOOD: FINISHED, BAD: FINISHED, GONE: MISSING}
 

@@ -202,10 +202,10 @@ def test_a_number_changed_in_measured_csv_is_altered(results: Path, grid: Grid) 
         changed.to_csv(file, index=False)
         (finding,) = verify(grid, results, TODAY)
         assert finding.state == "altered"
-        assert "measured.csv: its rows in table" in finding.why
+        assert finding.why == "measured.csv: its rows are not those of its records"
     measured[measured["table"] != "anchors"].to_csv(file, index=False)
-    said = "measured.csv: it has no rows in table 'anchors'"
-    assert verify(grid, results, TODAY) == [(CELL, "altered", said)]
+    (finding,) = verify(grid, results, TODAY)
+    assert finding.state == "altered"
 
 
 def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:

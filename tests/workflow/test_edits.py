@@ -104,7 +104,7 @@ def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path
     assert f"Train {CELLS[1]}" in planned.stdout
     again = fresh.call(targets=("all_cells",), config=(f"retrain={CELLS[1]}",))
     assert again.returncode == 0, again.stdout
-    assert "1 cell from records (commit " in again.stdout
+    assert "1 cell from records, 1 to make" in again.stdout
     after = fresh.models()
     assert after[CELLS[0]] == before[CELLS[0]]
     assert after[CELLS[1]][0] == before[CELLS[1]][0]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +33,6 @@ def _git(*arguments: str) -> str:
         ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     return done.stdout.strip()
-
-
-def made_by(commits: Iterable[str]) -> str:
-    """Commits that results are of, in words: how many, and the latest with its date."""
-    known = sorted({commit for commit in commits if re.fullmatch("[0-9a-f]{7,40}", commit)})
-    if not known:
-        return "of unknown commits"
-    try:
-        show = ["log", "--no-walk=sorted", "--format=%h %cs", "--ignore-missing", *known]
-        lines = _git(*show).splitlines()
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        lines = []
-    latest = ", ".join(lines[0].split()) if lines else known[0]
-    return f"commit {latest}" if len(known) == 1 else f"{len(known)} commits, latest {latest}"
 
 
 def lock() -> str:

@@ -22,7 +22,6 @@ FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
 RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured", "not started"
 # Lines below a count.
 SHOWN = 6
-LOCKS = Path(".snakemake/locks")
 
 
 class Progress(Record):
@@ -90,16 +89,6 @@ def status(lines: pd.DataFrame) -> str:
     return "\n".join([*parts, "", "make cost says how long the unfinished cells take."])
 
 
-def lock(folder: Path = LOCKS) -> str:
-    """What to do about a lock of Snakemake's; empty if there is none."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return ""
-    return (
-        f"{folder} holds a lock. If no run goes on, a run that was killed left the lock; "
-        "`snakemake --unlock` removes it."
-    )
-
-
 def main(what: str, budget: str, every: bool) -> None:
     """Print the cells of a budget. Raises ConfigError."""
     datasets = read_datasets()
@@ -115,8 +104,6 @@ def main(what: str, budget: str, every: bool) -> None:
         if every:
             print(lines.to_markdown(**table), end="\n\n")
         print(status(lines))
-        if said := lock():
-            print(f"\n{said}")
     print(
         "\nTrain a cell again and renew the tables and figures it feeds:\n"
         f"  make cell BUDGET={budget} CELL={next(iter(grid.cells))}"

@@ -85,6 +85,16 @@ def _evaluation(folder: Path) -> EvaluationRecord:
     return found
 
 
+def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
+    """The lines of measured.csv, in the order of the plan's rows. lines: cell -> measurements."""
+    return [
+        {"table": row.table, "row": row.row, **values}
+        for row in plan.rows
+        for values in lines.get(row.cell, [])
+        if values["protocol"] in (*plan.tables[row.table].protocols, "all")
+    ]
+
+
 def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
     """Data frames `measured`, `curves` and `codes`, whose lines are Measured, Curve and Codes.
 
@@ -93,12 +103,7 @@ def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
     """
     cells = plan.cells
     lines = {name: measurements(name, cells[name], plan.budget, found[name]) for name in cells}
-    measured = [
-        {"table": row.table, "row": row.row, **values}
-        for row in plan.rows
-        for values in lines[row.cell]
-        if values["protocol"] in (*plan.tables[row.table].protocols, "all")
-    ]
+    measured = in_tables(plan, lines)
     finished = [name for name in sorted(cells) if found[name].finished]
     curves = {name: curves_of(cells[name]) for name in finished}
     codes = {

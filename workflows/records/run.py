@@ -19,7 +19,7 @@ from workflows.config.datasets import Dataset, read_datasets, read_protocol
 from workflows.config.grid import Cell, Grid, load_grid, read_budgets
 from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
-from workflows.config.provenance import ROOT, made_by
+from workflows.config.provenance import ROOT
 from workflows.config.reading import parse
 from workflows.config.settings import RunConfig
 from workflows.data.preparation import changed, is_prepared, missing
@@ -254,22 +254,12 @@ class Run:
 
     def said_first(self) -> str:
         """How many of the budget's cells come from records and how many are made, in a line."""
-        evaluated = self.needed.evaluate
-        kept = [one for name, one in self.found.items() if one.finished and name not in evaluated]
-        of = f" ({made_by(state.commit for state in kept)})" if kept else ""
+        made = self.needed.evaluate
+        kept = [name for name, one in self.found.items() if one.finished and name not in made]
         again = "; --config retrain=true makes all" if kept else ""
         cells = "cell" if len(kept) == 1 else "cells"
-        known = f"{len(kept)} {cells} from records{of}"
-        return f"Budget {self.grid.name}: {known}, {len(evaluated)} to make{again}"
-
-    def unwritable(self) -> list[Path]:
-        """Folders that this run may not write to, or the nearest above those that do not exist.
-
-        Finished cells may be read-only, as an archive is.
-        """
-        folders = [self.results, f"{self.results}/cells", f"figures/{self.grid.name}", "logs"]
-        folders += [self.plan.cells[name].folder for name in self.needed.evaluate]
-        return unwritable([CACHE, *map(Path, folders)])
+        known = f"{len(kept)} {cells} from records"
+        return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
 
 
 def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
@@ -310,14 +300,3 @@ def due(name: str, now: bool) -> str:
         file.touch()
         os.utime(file, (0, 0))
     return str(file)
-
-
-def unwritable(folders: Iterable[Path]) -> list[Path]:
-    """The directories that block writing, sorted.
-
-    For each folder test the folder itself or, if it does not exist yet, its nearest existing
-    parent. If a directory and its parent are both read-only, report only the parent.
-    """
-    there = {next(p for p in (folder, *folder.parents) if p.exists()) for folder in folders}
-    closed = {folder for folder in there if not os.access(folder, os.W_OK | os.X_OK)}
-    return sorted(folder for folder in closed if closed.isdisjoint(folder.parents))

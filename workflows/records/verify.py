@@ -21,12 +21,12 @@ from workflows import cli
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import Grid, load_grid
 from workflows.config.lines import Measured, read_csv
-from workflows.config.plan import Plan, PlannedCell
+from workflows.config.plan import Plan
 from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find, read
 from workflows.errors import BenchmarkError
 from workflows.files import digest
-from workflows.records.collect import measurements
+from workflows.records.collect import in_tables, measurements
 from workflows.records.state import State, Today, states
 
 # From the worst to the best; a cell is in the worst state that applies.
@@ -107,7 +107,10 @@ def _of_cell(
         if not found.finished:
             yield "outdated", found.outdated or "; ".join(found.unmeasured)
         elif rows is not None:
-            yield from _misread(name, cell, found, rows, plan)
+            every = in_tables(plan, {name: measurements(name, cell, plan.budget, found)})
+            said = rows.to_dict("records")
+            if [*map(_comparable, said)] != [*map(_comparable, every)]:
+                yield "altered", "measured.csv: its rows are not those of its records"
     except (BenchmarkError, OSError) as error:
         yield "altered", f"its records cannot be read ({error})"
 
@@ -125,22 +128,6 @@ def _altered(
         # Models are not published with the records.
         elif expected is not None and not file.exists() and name != "model.safetensors":
             yield "altered", f"{name} is missing"
-
-
-def _misread(
-    name: str, cell: PlannedCell, found: State, rows: pd.DataFrame, plan: Plan
-) -> Iterator[tuple[str, str]]:
-    """Whether measured.csv says of a cell what the cell's own files say."""
-    every = measurements(name, cell, plan.budget, found)
-    for (table, _), part in rows.groupby(["table", "row"], sort=False):
-        shown = (*plan.tables[str(table)].protocols, "all")
-        expected = [_comparable(row) for row in every if row["protocol"] in shown]
-        said = [_comparable(row) for row in part.drop(columns=["table", "row"]).to_dict("records")]
-        if said != expected:
-            yield "altered", f"measured.csv: its rows in table '{table}' are not its metrics.csv"
-    lacking = {row.table for row in plan.rows if row.cell == name} - {*rows["table"]}
-    if lacking:
-        yield "altered", f"measured.csv: it has no rows in table '{min(lacking)}'"
 
 
 def _comparable(row: Mapping[Any, Any]) -> dict[str, str]:

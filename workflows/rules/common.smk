@@ -63,13 +63,6 @@ wildcard_constraints:
 
 
 onstart:
-    # Before anything runs rather than when its first result is to be kept, hours later.
-    closed = RUN.unwritable()
-    if closed:
-        raise WorkflowError(
-            f"{', '.join(map(str, closed))}: no leave to write, or a read-only file system; nothing "
-            "was run, give leave to write or work in another clone"
-        )
     print(RUN.said_first(), file=sys.stderr)
 
 
