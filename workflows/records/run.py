@@ -215,18 +215,17 @@ class Run:
         names = {self.grid.cells[name].dataset for name in self.needed.evaluate}
         return sorted(names - {*self.gone()})
 
-    def lacks(self, table: str | None = None) -> bool:
-        """Whether the collected numbers, of a table or all, lack a finished cell.
+    def lacks(self) -> bool:
+        """Whether the collected numbers lack a finished cell.
 
         A record that was copied here may be older than what was collected without it.
         """
-        folder = Path(self.results, "collected", table) if table else Path(self.results)
         try:
-            with Path(folder, "measured.csv").open(encoding="utf-8", newline="") as lines:
+            with Path(self.results, "measured.csv").open(encoding="utf-8", newline="") as lines:
                 known = {line["cell"] for line in csv.DictReader(lines)}
         except (OSError, ValueError, KeyError):
             return False
-        return any(self.found[name].finished for name in {*self.cells_of(table)} - known)
+        return any(self.found[name].finished for name in {*self.cells_of()} - known)
 
     def references_of(self, cell: str) -> list[str]:
         """Features that a cell is compared with, a file for each of its protocols.

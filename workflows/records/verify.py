@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,24 +68,16 @@ def verify(grid: Grid, plan: Plan, today: Today) -> list[Finding]:
             default=("ok", ""),
         )
         findings.append(Finding(name, *worst))
-    foreign = f"budget {grid.name} has no such cell"
-    findings += [Finding(n, "foreign", foreign) for n in sorted(recorded - {*grid.cells})]
+    shown = set() if measured is None else {*measured["cell"]}
+    findings += [
+        Finding(name, "foreign", f"budget {grid.name} has no such cell")
+        for name in sorted((recorded | shown) - {*grid.cells})
+    ]
     if measured is not None:
-        findings += dict.fromkeys(_strange_rows(measured, grid, recorded))
+        numbers = {*measured.loc[measured["status"] == "ok", "cell"]} & {*grid.cells}
+        why = "measured.csv has its numbers, but there is no record"
+        findings += [Finding(name, "foreign", why) for name in sorted(numbers - recorded)]
     return findings
-
-
-def _strange_rows(measured: pd.DataFrame, grid: Grid, recorded: Set[str]) -> Iterator[Finding]:
-    """Cells with rows in measured.csv that no table asks for, or that have no record."""
-    wanted = {(row.table, row.row, row.cell) for row in grid.rows}
-    lacking = {*grid.cells} - recorded
-    for line in measured.itertuples():
-        if (line.table, line.row, line.cell) not in wanted:
-            why = f"measured.csv: no row '{line.row}' in table '{line.table}'"
-            yield Finding(str(line.cell), "foreign", why)
-        if line.status == "ok" and line.cell in lacking:
-            why = "measured.csv has its numbers, but there is no record"
-            yield Finding(str(line.cell), "foreign", why)
 
 
 def _of_cell(

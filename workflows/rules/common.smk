@@ -90,15 +90,14 @@ def estimated(kind, wildcards):
     return ESTIMATES.step(kind, named)
 
 
-def limit(kind):
-    """A rule's `runtime`, which clusters alone read."""
-    return lambda wildcards, attempt: cost.minutes(
-        estimated(kind, wildcards), attempt, 60 * RUN.config.hours
-    )
-
-
-def memory(kind):
-    """A rule's `mem_mb`."""
-    return lambda wildcards, attempt: cost.megabytes(
-        estimated(kind, wildcards), attempt, DEVICE
-    )
+def requests(kind):
+    """A rule's `runtime`, which clusters alone read, and its `mem_mb`."""
+    most = 60 * RUN.config.hours
+    return {
+        "runtime": lambda wildcards, attempt: cost.minutes(
+            estimated(kind, wildcards), attempt, most
+        ),
+        "mem_mb": lambda wildcards, attempt: cost.megabytes(
+            estimated(kind, wildcards), attempt, DEVICE
+        ),
+    }

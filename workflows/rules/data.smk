@@ -17,7 +17,7 @@ checkpoint prepare:
     conda:
         "../../environment.yml"
     resources:
-        runtime=limit("prepare"),
+        **requests("prepare"),
     params:
         folder=f"{DATA}/{{dataset}}",
     message:
@@ -85,7 +85,7 @@ rule reference:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("reference"),
+        **requests("reference"),
     params:
         data=lambda wildcards: f"{DATA}/{wildcards.dataset}",
         weights=WEIGHTS,
