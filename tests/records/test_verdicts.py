@@ -202,24 +202,6 @@ def test_what_the_paper_does_not_say_is_counted_apart() -> None:
     assert {made.standing for made in real if made.headline} == {"stated"}
 
 
-def test_no_comparison_is_judged_under_two_names() -> None:
-    """Rows of two tables may show the same cells."""
-    grid = grid_of("lite")
-    shown: dict[tuple[str, str], list[str]] = {}
-    for row in grid.rows:
-        shown.setdefault((row.table, row.row), []).append(row.cell)
-    judged = [
-        (
-            made.about.kind,
-            str([[shown[made.table, row] for row in of] for of in (made.of, made.than)]),
-        )
-        for made in read_claims(grid)
-        if made.than and all((made.table, row) in shown for row in (*made.of, *made.than))
-    ]
-    assert judged
-    assert len(set(judged)) == len(judged)
-
-
 def test_document_counts_and_shows_intervals() -> None:
     made = claim(metrics=("rFID", "SSIM"), caveat="But not at night.")
     plan = plan_with([made])
