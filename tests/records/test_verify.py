@@ -181,26 +181,12 @@ def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:
     assert states["measured.csv has its numbers, but there is no record"] == "foreign"
 
 
-@pytest.mark.parametrize(
-    ("make", "accept", "status"),
-    [
-        (lambda cell: None, [], 0),
-        (retrained(versions=None), [], 1),
-        (retrained(versions=None), ["outdated"], 0),
-        (edited("metrics.csv"), ["outdated", "unproven"], 1),
-    ],
-)
-def test_the_command_says_what_is_accepted(
-    results: Path,
-    tmp_path: Path,
-    make: Callable[[Path], None],
-    accept: list[str],
-    status: int,
-) -> None:
-    make(results / "cells" / CELL)
-    assert command.main("smoke", tmp_path, tmp_path / "none", accept) == status
+def test_the_command_fails_unless_all_is_ok(results: Path, tmp_path: Path) -> None:
+    assert command.main("smoke", tmp_path, tmp_path / "none") == 0
+    edited("metrics.csv")(results / "cells" / CELL)
+    assert command.main("smoke", tmp_path, tmp_path / "none") == 1
 
 
 def test_an_empty_folder_is_not_ok(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="nothing has been measured"):
-        command.main("smoke", tmp_path, tmp_path, [])
+        command.main("smoke", tmp_path, tmp_path)

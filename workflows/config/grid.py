@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from workflows.config.datasets import ROOM, Dataset
 from workflows.config.experiments import Experiment, ExperimentRow
 from workflows.config.names import SAMPLES
+from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, Sweeps
 from workflows.errors import ConfigError, known
@@ -39,23 +40,13 @@ class Cell(HasKnobs):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a table: `cell` is the id of the run it shows."""
-
-    table: str
-    row: str
-    role: str
-    cell: str
-
-
-@dataclass(frozen=True)
 class Grid:
     """A budget's tables and the cells behind them. tables: by name. cells: by id."""
 
     name: str
     budget: Budget
     tables: Mapping[str, Experiment]
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRow, ...]
     cells: Mapping[str, Cell] = field(hash=False)
 
     def cell(self, cell_id: str) -> Cell:
@@ -113,15 +104,15 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     tables = {name: read_yaml(path, Experiment) for name, path in experiments}
     _check_budget(settings, file, tables, datasets)
     maker = _Maker(settings, defaults, datasets, file, room)
-    rows: list[Row] = []
+    rows: list[PlannedRow] = []
     cells: dict[str, Cell] = {}
     for row, made in maker.rows(tables):
         rows.append(row)
         for cell in made:
             if cells.setdefault(cell.id, cell) != cell:
                 raise ConfigError(
-                    f"{file}: role_knobs.{row.role}: cell '{cell.id}' is already another run; a "
-                    "dataset that serves two roles needs equal settings"
+                    f"{file}: role_knobs: cell '{cell.id}' is already another run; a dataset that "
+                    "serves two roles needs equal settings"
                 )
     return Grid(budget, settings, tables, tuple(rows), cells)
 
@@ -136,7 +127,7 @@ class _Maker:
     file: Path
     room: Path
 
-    def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[Row, list[Cell]]]:
+    def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[PlannedRow, list[Cell]]]:
         """Every row on each of its datasets and seeds, with its cell and the cell's first stage."""
         for table, experiment in tables.items():
             roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
@@ -154,7 +145,7 @@ class _Maker:
                         raise ConfigError("\n".join(lines)) from None
                     except ValueError as error:
                         raise ConfigError(f"{where}: {error}") from None
-                    yield Row(table, label, role, cells[0].id), cells
+                    yield PlannedRow(table=table, row=label, cell=cells[0].id), cells
 
     def _of_stage_1(
         self, experiment: Experiment, role: str, row: ExperimentRow, seed: int

@@ -16,7 +16,6 @@ from workflows.config.plan import (
     PlannedClaim,
     PlannedDataset,
     PlannedEvaluation,
-    PlannedRow,
     PlannedTable,
 )
 from workflows.config.reading import read_yaml, yaml_files
@@ -53,7 +52,7 @@ def make_plan(
             name: _cell(grid, cell, datasets, missing, f"{folder}/cells/{name}")
             for name, cell in grid.cells.items()
         },
-        rows=[PlannedRow(table=row.table, row=row.row, cell=row.cell) for row in grid.rows],
+        rows=list(grid.rows),
         tables={name: _table(grid, name, datasets, budgets) for name in grid.tables},
         datasets={
             name: _dataset(datasets[name])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflows.config.datasets import Dataset, read_datasets, read_protocol
+from workflows.config.datasets import Dataset, read_datasets
 from workflows.config.grid import Cell, Grid, load_grid, read_budgets
 from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
@@ -28,7 +28,7 @@ from workflows.data.weight_sources import NETWORKS
 from workflows.data.weight_sources import changed as weights_changed
 from workflows.errors import ConfigError
 from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
-from workflows.records.state import MODEL, State, Today, ToMake, states, to_make
+from workflows.records.state import State, Today, ToMake, states, to_make
 
 CACHE = Path(".cache")
 DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
@@ -137,23 +137,13 @@ class Run:
         return pattern(n for n in names if cells[n].stage == stage and cells[n].filmed >= filmed)
 
     def refused(self) -> str:
-        """A pattern of the files that are of a budget and that no rule of this run makes.
-
-        The files of other budgets are among them, those of cells that are unknown or cannot be
-        made, and the model of a finished cell that came without it.
-        """
+        """A pattern of the files of other budgets, and of cells that are unknown or have no data."""
         made = self.makeable(self.needed.evaluate)
         kept = {name for name, state in self.found.items() if state.finished}
-        bare = [n for n in kept - made if not Path(self.plan.cells[n].folder, MODEL).exists()]
         others = [name for name in read_budgets() if name != self.grid.name]
         cells = f"{self.results}/cells"
-        return "|".join(
-            (
-                f"(?:results|figures)/(?:{pattern(others)})/.+",
-                f"{cells}/(?!(?:{pattern(made | kept)})/){ANY_CELL}/[^/]+",
-                f"{cells}/(?:{pattern(bare)})/{re.escape(MODEL)}",
-            )
-        )
+        of_others = f"(?:results|figures)/(?:{pattern(others)})/.+"
+        return f"{of_others}|{cells}/(?!(?:{pattern(made | kept)})/){ANY_CELL}/[^/]+"
 
     def refusal(self, file: str) -> str:
         """Why no rule makes a file that `refused` matches. Raises ConfigError."""
@@ -168,12 +158,7 @@ class Run:
             )
         assert cell is not None, "of this budget only files of cells are refused"
         dataset = self.cell(cell).dataset
-        if dataset in self.absent:
-            return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
-        return (
-            f"{cell}: finished, and {parts[-1]} is not published with records; train it again with "
-            f"--config budget={budget} retrain={cell}"
-        )
+        return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
 
     def cells_of(self, table: str | None = None) -> list[str]:
         """Ids of all cells, or of those that a table shows."""
@@ -234,17 +219,14 @@ class Run:
         images are compared, 0 for all.
         """
         about, budget = self.plan.cells[cell], self.grid.budget
+        split, metric, images = "test", OF_RECONSTRUCTIONS["rFID"], budget.evaluation.fid_images
         if about.stage == 2:
             split, metric = "train", OF_SAMPLES["FID"]
             images = budget.generation.reference_images
-        else:
-            split, metric = "test", OF_RECONSTRUCTIONS["rFID"]
-            images = budget.evaluation.fid_images
-        folder = CACHE / "reference" / about.knobs.dataset
-        versions = {name: read_protocol(name).version for name in about.evaluation.protocols}
+        folder, evaluation = CACHE / "reference" / about.dataset, about.evaluation
         return [
-            f"{folder}/{split}-{name}-v{version}.{metric}-{images or 0}.safetensors"
-            for name, version in versions.items()
+            f"{folder}/{split}-{name}-v{evaluation.versions[name]}.{metric}-{images or 0}.safetensors"
+            for name in evaluation.protocols
         ]
 
     def plan_changed(self) -> bool:
@@ -254,10 +236,9 @@ class Run:
     def said_first(self) -> str:
         """How many of the budget's cells come from records and how many are made, in a line."""
         made = self.needed.evaluate
-        kept = [name for name, one in self.found.items() if one.finished and name not in made]
+        kept = sum(one.finished and name not in made for name, one in self.found.items())
         again = "; --config retrain=true makes all" if kept else ""
-        cells = "cell" if len(kept) == 1 else "cells"
-        known = f"{len(kept)} {cells} from records"
+        known = f"{kept} cell{'' if kept == 1 else 's'} from records"
         return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
 
 

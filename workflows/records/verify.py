@@ -139,8 +139,8 @@ def report(findings: list[Finding]) -> str:
     return "\n".join([*table, *(f"{count[s]:6} {s}: {text}" for s, text in STATES.items())])
 
 
-def main(budget: str, results: Path, cache: Path, accept: list[str]) -> int:
-    """Print the findings; 1 if a cell is in a state that is not accepted, or nothing is there."""
+def main(budget: str, results: Path, cache: Path) -> int:
+    """Print the findings; 1 if a cell is in a state other than ok."""
     datasets = read_datasets()
     grid = load_grid(budget, datasets)
     plan = make_plan(grid, datasets, {}, str(results))
@@ -148,7 +148,7 @@ def main(budget: str, results: Path, cache: Path, accept: list[str]) -> int:
     if not findings:
         raise BenchmarkError(f"{plan.results}: nothing has been measured")
     print(report(findings))
-    return 1 if {found.state for found in findings} - {"ok", *accept} else 0
+    return 1 if {found.state for found in findings} - {"ok"} else 0
 
 
 if __name__ == "__main__":
@@ -156,7 +156,4 @@ if __name__ == "__main__":
     parser.add_argument("--budget", default="embedded")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
-    parser.add_argument(
-        "--accept", nargs="*", default=[], choices=["outdated", "unproven"], help="besides ok"
-    )
     cli.run(parser, main)
