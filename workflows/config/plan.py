@@ -88,8 +88,8 @@ class PlannedRow(Closed):
 
 
 class PlannedTable(Closed):
-    """order: all rows. stands_for: dataset -> the paper's in whose place it is. published_rows,
-    published_datasets: of which there may be published numbers, at whatever budget.
+    """order: all rows. stands_for: dataset -> the paper's in whose place it is. published_rows:
+    of which there may be published numbers, at whatever budget.
     """
 
     title: str
@@ -100,7 +100,6 @@ class PlannedTable(Closed):
     order: list[str]
     stands_for: dict[str, str]
     published_rows: list[str]
-    published_datasets: list[str]
 
 
 class PlannedDataset(Closed):
@@ -235,11 +234,6 @@ class Plan(Closed):
         """The dataset whose published numbers belong beside this one's, in a table if named."""
         real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
-
-    def published_datasets(self, table: str) -> list[str]:
-        """The datasets of which a table may have published numbers, at this budget or another."""
-        names = self.tables[table].published_datasets
-        return list(dict.fromkeys(OTHER_SIZE.get(name, name) for name in names))
 
 
 def find_plan(file: Path) -> Plan | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from workflows.config.datasets import ROOM, Dataset, read_protocol
@@ -43,7 +43,7 @@ def make_plan(
     """
     budget, budgets = grid.budget, read_budgets(room)
     folder = f"{results}/{grid.name}"
-    figures = read_yaml(room / "figures.yaml", Figures).figures
+    figures = read_yaml(room / "figures.yaml", Figures).root
     return Plan(
         budget=grid.name,
         title=budget.title,
@@ -53,7 +53,7 @@ def make_plan(
             for name, cell in grid.cells.items()
         },
         rows=list(grid.rows),
-        tables={name: _table(grid, name, datasets, budgets) for name in grid.tables},
+        tables={name: _table(grid, name) for name in grid.tables},
         datasets={
             name: _dataset(datasets[name])
             for name in sorted({cell.dataset for cell in grid.cells.values()})
@@ -124,9 +124,7 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     )
 
 
-def _table(
-    grid: Grid, name: str, datasets: Mapping[str, Dataset], budgets: Mapping[str, Budget]
-) -> PlannedTable:
+def _table(grid: Grid, name: str) -> PlannedTable:
     experiment = grid.tables[name]
     return PlannedTable(
         title=experiment.title,
@@ -141,22 +139,9 @@ def _table(
             for role in experiment.roles
             if (dataset := grid.budget.roles[role]) is not None and not ROLES[role].own
         },
-        # Other budgets may have longer sweeps, or other datasets.
-        published_rows=_once([*grid.labels(name, every=True), *grid.labels(name)]),
-        published_datasets=_once(
-            [ROLES[role].paper for role in experiment.roles]
-            + [
-                datasets[used].stand_in_for or used
-                for role in experiment.roles
-                for budget in budgets.values()
-                if ROLES[role].own and (used := budget.roles[role]) is not None
-            ]
-        ),
+        # Other budgets may have longer sweeps.
+        published_rows=list(dict.fromkeys([*grid.labels(name, every=True), *grid.labels(name)])),
     )
-
-
-def _once(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
 
 
 def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:

@@ -137,7 +137,7 @@ class Run:
         return pattern(n for n in names if cells[n].stage == stage and cells[n].filmed >= filmed)
 
     def refused(self) -> str:
-        """A pattern of the files of other budgets, and of cells that are unknown or have no data."""
+        """A pattern of files of other budgets, and of cells that are unknown or have no data."""
         made = self.makeable(self.needed.evaluate)
         kept = {name for name, state in self.found.items() if state.finished}
         others = [name for name in read_budgets() if name != self.grid.name]
@@ -224,9 +224,10 @@ class Run:
             split, metric = "train", OF_SAMPLES["FID"]
             images = budget.generation.reference_images
         folder, evaluation = CACHE / "reference" / about.dataset, about.evaluation
+        versions = [(name, evaluation.versions[name]) for name in evaluation.protocols]
         return [
-            f"{folder}/{split}-{name}-v{evaluation.versions[name]}.{metric}-{images or 0}.safetensors"
-            for name in evaluation.protocols
+            f"{folder}/{split}-{name}-v{version}.{metric}-{images or 0}.safetensors"
+            for name, version in versions
         ]
 
     def plan_changed(self) -> bool:
