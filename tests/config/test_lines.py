@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workflows.config.lines import Measured, Metric, read_csv
+from workflows.config.lines import Metric, read_csv
 from workflows.errors import ConfigError
 
 HEADING = "protocol,metric,value,images,features\n"
@@ -59,30 +59,3 @@ def test_a_missing_file_and_one_of_other_bytes_are_named(tmp_path: Path) -> None
     (tmp_path / "bytes.csv").write_bytes(b"\xff\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
         read_csv(tmp_path / "bytes.csv", Metric)
-
-
-def measured(status: str, value: str, note: str) -> str:
-    columns = list(Measured.model_fields)
-    known = {
-        "table": "t", "row": "r", "dataset": "d", "protocol": "exact", "metric": "PSNR",
-        "value": value, "images": "1", "status": status, "cell": "d/m/default/seed0", "seed": "0",
-        "epochs": "1", "budget": "b", "seconds": "1", "threads": "1", "note": note,
-    }  # fmt: skip
-    return ",".join(columns) + "\n" + ",".join(known.get(name, "") for name in columns) + "\n"
-
-
-@pytest.mark.parametrize(
-    ("status", "value", "note", "message"),
-    [
-        ("ok", "", "", "value: missing, although the status is ok"),
-        ("diverged", "1.0", "why", "a line of status 'diverged' has a note and no value"),
-        ("diverged", "", "", "a line of status 'diverged' has a note and no value"),
-    ],
-)
-def test_a_measured_number_is_there_or_its_note_says_why_not(
-    tmp_path: Path, status: str, value: str, note: str, message: str
-) -> None:
-    file = tmp_path / "measured.csv"
-    file.write_text(measured(status, value, note))
-    with pytest.raises(ConfigError, match=message):
-        read_csv(file, Measured)

@@ -15,7 +15,6 @@ from PIL import Image
 from tests import plans
 from workflows.config.lines import Codes, CsvLine, Curve, Measured, read_csv
 from workflows.config.plan import Plan
-from workflows.config.records import TrainRecord, read
 from workflows.errors import ConfigError
 from workflows.records.collect import collect
 from workflows.records.state import Today, states
@@ -121,18 +120,3 @@ def test_a_damaged_record_of_a_cell_is_refused_and_nothing_written(
         return
     for name, kind in KINDS.items():
         sane(read_csv(out / f"{name}.csv", kind), kind)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "\udcff"])
-def test_a_record_that_cannot_be_read_gives_no_number(
-    tmp_path: Path, plan: Plan, text: str
-) -> None:
-    file = Path(plan.cells[CELL].folder) / "train.json"
-    try:
-        file.write_bytes(text.encode("utf-8", "surrogateescape"))
-        with pytest.raises(ConfigError, match=r"not JSON|expected a mapping|not UTF-8"):
-            read(file, TrainRecord)
-        collect(plan, states(plan, Today()), tmp_path)
-    finally:
-        file.write_text(MADE["train.json"])
-    assert read_csv(tmp_path / "measured.csv", Measured)["value"].isna().all()

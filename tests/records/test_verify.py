@@ -137,7 +137,7 @@ def retrained(**values: Any) -> Callable[[Path], None]:
         (lambda cell: (cell / "model.safetensors").write_bytes(b"w"), "altered", "model.safet"),
         (lambda cell: (cell / "codes.csv").unlink(), "altered", "codes.csv is missing"),
         (lambda cell: (cell / "train.json").write_text("{"), "altered", "cannot be read"),
-        (retrained(cell="mnist_5k/vq_vae/default/seed0"), "foreign", "is of mnist_5k/vq_vae"),
+        (retrained(cell="mnist_5k/vq_vae/default/seed0"), "outdated", "is of mnist_5k/vq_vae"),
         (retrained(versions=None), "outdated", "made before there were versions"),
         (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
     ],

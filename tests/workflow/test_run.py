@@ -33,7 +33,6 @@ def run() -> Run:
         ),
         ("figures/lite/codevectors.gif", "--config budget=lite -- figures/lite/codevectors.gif"),
         ("results/lite/tables/methods.md", "--config budget=lite -- results/lite/tables/"),
-        (f"results/lite/cells/{CELL}/log.csv", "budget lite has no cell .* --config budget=embed"),
         (f"results/embedded/cells/{OF_LITE}/log.csv", "has no cell .* use --config budget=lite"),
         (
             "results/embedded/cells/mnist_5k/cvq_vae/defualt/seed0/log.csv",

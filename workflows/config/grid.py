@@ -18,13 +18,10 @@ from workflows.config.reading import explain, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, Sweeps
 from workflows.errors import ConfigError, known
 from workflows.knobs import Diffusion, HasKnobs, Training, variant
-from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
 from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
 # Models that do not know classes have neither guidance nor hidden classes.
 UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
-# Neighbours are looked for among the training images.
-FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -170,11 +167,6 @@ class _Maker:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
             raise ValueError(f"conditional: {file}: classes: the dataset has none to ask for")
-        if dataset.trained < FEWEST_TRAINED:
-            raise ValueError(
-                f"{file}: images.train: {dataset.images.train} leaves {dataset.trained} to train "
-                f"on, and the metrics of samples need {FEWEST_TRAINED} or more"
-            )
         first = []
         if row.first_stage is not None:
             below = self.budget.generation.of_first_stage(role, row.first_stage)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from workflows.config.names import MetricName, Name, Protocol
 from workflows.config.reading import explain, read_text
@@ -66,15 +66,6 @@ class Measured(CsvLine):
     features_digest: Digest
     lock_digest: Digest
     note: Text
-
-    @model_validator(mode="after")
-    def _complete(self) -> Measured:
-        missing = [key for key in ("value", "images", "epochs") if getattr(self, key) is None]
-        if self.status == "ok" and missing:
-            raise ValueError(f"{missing[0]}: missing, although the status is ok")
-        if self.status != "ok" and (self.value is not None or not self.note):
-            raise ValueError(f"a line of status '{self.status}' has a note and no value")
-        return self
 
 
 class Metric(CsvLine):

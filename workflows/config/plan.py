@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from workflows.config.experiments import Claim, Figure
 from workflows.config.reading import read_json
@@ -151,13 +151,6 @@ class Plan(Closed):
     absent: list[Absent]
     reference_images: Annotated[int, Field(ge=1)] | None
     progress_samples: int
-
-    @model_validator(mode="after")
-    def _whole(self) -> Plan:
-        for number, row in enumerate(self.rows):
-            if row.cell not in self.cells or row.table not in self.tables:
-                raise ValueError(f"rows.{number}: its cell or its table is not in the plan")
-        return self
 
     def knobs(self, cell: str) -> Training | Diffusion:
         """The settings of a cell."""

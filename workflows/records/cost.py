@@ -134,9 +134,9 @@ def needed(budget: Budget, cells: Sequence[str]) -> list[Step]:
         found += [step for step in steps if step.kind != "latents" or name in first_stages]
         used = grid.protocols(name) if grid.cells[name].stage == 1 else ["samples"]
         protocols.setdefault(grid.cells[name].dataset, set()).update(used)
-    for name, used in protocols.items():
+    for name, names in protocols.items():
         prepare, reference = budget.of_dataset(name)
-        found += [prepare, *[reference] * len(used)]
+        found += [prepare, *[reference] * len(names)]
     return found
 
 
@@ -150,7 +150,7 @@ def hours(budget: Budget, cells: Sequence[str], devices: int) -> float:
     for name in cells:
         below = budget.grid.cells[name].first_stage
         chain = [budget.step("prepare", budget.grid.cells[name].dataset), *budget.of_cell(name)]
-        if below in cells:
+        if below and below in cells:
             chain += budget.of_cell(below)[:2]
         longest.append(sum(step.seconds for step in chain))
     return max(longest) / 3600

@@ -150,8 +150,6 @@ class Run:
         _, budget, *parts = file.split("/")
         cell = "/".join(parts[1:-1]) if parts[0] == "cells" else None
         if budget != self.grid.name:
-            if cell:
-                find_cell(load_grid(budget, self.datasets), self.datasets, cell)
             return (
                 f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
                 f"snakemake --cores 8 --config budget={budget} -- {file}"

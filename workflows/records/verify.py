@@ -90,8 +90,6 @@ def _of_cell(
         record = read(folder / "train.json", TrainRecord)
         evaluation = find(folder / "evaluation.json", EvaluationRecord)
         sampled = find(folder / "sampling.json", SamplingRecord)
-        if (record.cell, record.budget) != (name, plan.budget):
-            yield "foreign", f"train.json is of {record.cell} at {record.budget}"
         yield from _altered(record, evaluation, folder)
         for source in (record, sampled, evaluation):
             if source is not None and source.dirty:
