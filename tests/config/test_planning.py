@@ -10,7 +10,6 @@ import pytest
 from tests.config.test_refused import room, spoil
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import Grid, load_grid
-from workflows.config.names import ROLES
 from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
@@ -36,10 +35,6 @@ def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
     faces = absent["reinitialisation", "ffhq"]
     assert faces.rows == ["near codevectors", "hard encoded features", "running average"]
     assert faces.note == "not at this budget; budgets that have it: lite, paper"
-
-
-def test_every_role_is_served_by_the_budget_of_the_paper() -> None:
-    assert plan_of("paper").roles == {name: role.paper for name, role in ROLES.items()}
 
 
 def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from workflows.config.datasets import ROOM, Dataset, read_protocol
 from workflows.config.experiments import HEADLINES, Claims, Figures
@@ -21,7 +22,7 @@ from workflows.config.plan import (
 from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
 from workflows.errors import ConfigError, known, nearest
-from workflows.knobs import Diffusion, Sampling
+from workflows.knobs import Sampling
 from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, OF_SAMPLES
 from workflows.registry import SAMPLING, training_versions
 
@@ -107,21 +108,18 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     names = grid.protocols(cell.id) if cell.stage == 1 else [SAMPLES]
     versions = {**(OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES)}
     versions |= {name: read_protocol(name).version for name in names}
-    if not isinstance(cell.knobs, Diffusion):
-        return PlannedEvaluation(
-            protocols=names,
-            versions=versions,
-            fid_images=settings.fid_images or 0,
-            lpips_images=settings.lpips_images or 0,
-        )
-    return PlannedEvaluation(
-        protocols=names,
-        versions=versions,
-        reference_images=min(generation.reference_images or images, images),
-        progress_samples=generation.progress_samples,
-        sampling={name: getattr(cell.knobs, name) for name in Sampling.model_fields},
-        sampling_versions={"sampling": SAMPLING},
-    )
+    about: dict[str, Any] = {
+        "fid_images": settings.fid_images or 0,
+        "lpips_images": settings.lpips_images or 0,
+    }
+    if cell.stage == 2:
+        about = {
+            "reference_images": min(generation.reference_images or images, images),
+            "progress_samples": generation.progress_samples,
+            "sampling": {name: getattr(cell.knobs, name) for name in Sampling.model_fields},
+            "sampling_versions": {"sampling": SAMPLING},
+        }
+    return PlannedEvaluation(protocols=names, versions=versions, **about)
 
 
 def _table(grid: Grid, name: str) -> PlannedTable:
