@@ -245,7 +245,7 @@ def test_what_is_said_of_a_run_or_a_step_is_refused_by_key(
 def test_a_run_refuses_a_cell_that_there_is_not(said: Any) -> None:
     """As Snakemake reads `retrain=...`, which is YAML to it."""
     with pytest.raises(ConfigError, match=r"cell '.*' is unknown; .*make cells lists all"):
-        Run.begin({"budget": "embedded", "retrain": said})
+        Run({"budget": "embedded", "retrain": said})
 
 
 @pytest.mark.parametrize("cell", ['a"b', "a'b; touch here", "a`touch here`b/c", "", "#a"])

@@ -20,7 +20,7 @@ OF_LITE = "mnist/cvq_vae/default/seed0"
 @pytest.fixture(scope="module")
 def run() -> Run:
     """A run of the default budget."""
-    return Run.begin({})
+    return Run({})
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_files_that_rules_make_or_that_are_there_are_not_refused(run: Run) -> No
 
 def test_a_cell_of_another_budget_is_not_trained_again() -> None:
     with pytest.raises(ConfigError, match="use --config budget=lite"):
-        Run.begin({"retrain": OF_LITE})
+        Run({"retrain": OF_LITE})
 
 
 def test_a_folder_that_is_no_clone_is_refused_with_where_to_go(
@@ -67,7 +67,7 @@ def test_a_folder_that_is_no_clone_is_refused_with_where_to_go(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="run Snakemake in its clone: cd /"):
-        Run.begin({})
+        Run({})
 
 
 def test_jobs_have_one_interpreter_the_clones_code_and_a_users_name() -> None:

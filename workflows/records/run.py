@@ -11,13 +11,12 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflows.config.datasets import Dataset, read_datasets
-from workflows.config.grid import Cell, Grid, load_grid, read_budgets
-from workflows.config.plan import Plan, find_plan
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import Cell, load_grid, read_budgets
+from workflows.config.plan import find_plan
 from workflows.config.planning import make_plan
 from workflows.config.provenance import ROOT
 from workflows.config.reading import parse
@@ -37,9 +36,8 @@ RECORDS = ("metrics.csv", "train.json", "evaluation.json")
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
-@dataclass(frozen=True)
 class Run:
-    """One run, as it begins.
+    """What one run makes, decided as it begins.
 
     absent: dataset -> what to do, for those that this machine cannot have. found: the cells'
     states. needed: what is to be made, as far as known. prepared_now: datasets that this run
@@ -47,66 +45,53 @@ class Run:
     cells. unsure: datasets whose finished cells may turn out to be outdated when these are done.
     """
 
-    config: RunConfig
-    datasets: Mapping[str, Dataset]
-    grid: Grid
-    plan: Plan
-    absent: Mapping[str, str]
-    found: Mapping[str, State]
-    needed: ToMake
-    prepared_now: frozenset[str]
-    new_weights: bool
-    unsure: frozenset[str]
-
-    @classmethod
-    def begin(cls, said: Mapping[str, Any]) -> Run:
-        """Decide what to make. said: Snakemake's `--config`. Raises ConfigError."""
-        config = parse({**said, "budget": str(said.get("budget", "embedded"))}, RunConfig, "config")
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        """said: Snakemake's `--config`. Raises ConfigError."""
+        said = {**said, "budget": str(said.get("budget", "embedded"))}
+        self.config = parse(said, RunConfig, "config")
         if not any(PUBLISHED.glob("*.csv")):
             raise ConfigError(
                 f"{PUBLISHED.absolute()}: no published numbers; run Snakemake in its clone: "
                 f"cd {shlex.quote(str(ROOT))}"
             )
-        datasets = read_datasets()
-        grid = load_grid(config.budget, datasets)
-        used = sorted({cell.dataset for cell in grid.cells.values()})
+        self.datasets = read_datasets()
+        self.grid = load_grid(self.config.budget, self.datasets)
+        self.results = f"results/{self.grid.name}"
+        cells = self.grid.cells
+        used = {cell.dataset for cell in cells.values()}
         ready = {name for name in used if is_prepared(DATA / name)}
-        advice = {name: absence(datasets[name]) for name in used if name not in ready}
-        absent = {name: text for name, text in advice.items() if text}
-        if isinstance(config.retrain, str):
-            dataset = find_cell(grid, datasets, config.retrain).dataset
-            if dataset in absent:
-                raise ConfigError(f"config: retrain: {dataset}: {absent[dataset]}")
-        plan = make_plan(grid, datasets, absent)
-        found, needed = _needed(plan, config)
-        stale = {name for name in used if changed(datasets[name], DATA / name)}
-        wanted = {grid.cells[name].dataset for name in needed.evaluate}
-        now = (stale | (wanted - ready)) - {*absent}
-        kept = any(state.finished for state in found.values())
-        unconverted = not all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
-        new = weights_changed(WEIGHTS) or bool(unconverted and kept and needed.evaluate)
-        trained = {cell.dataset for name, cell in grid.cells.items() if name not in needed.train}
-        return cls(
-            config=config,
-            datasets=datasets,
-            grid=grid,
-            plan=plan,
-            absent=absent,
-            found=found,
-            needed=needed,
-            prepared_now=frozenset(now),
-            new_weights=new,
-            unsure=frozenset(used if new else trained & now),
-        )
+        advice = {name: absence(self.datasets[name]) for name in sorted(used - ready)}
+        self.absent = {name: text for name, text in advice.items() if text}
+        if isinstance(self.config.retrain, str):
+            dataset = self.cell(self.config.retrain).dataset
+            if dataset in self.absent:
+                raise ConfigError(f"config: retrain: {dataset}: {self.absent[dataset]}")
+        self.plan = make_plan(self.grid, self.datasets, self.absent)
+        self.found = states(self.plan, Today.look(CACHE))
+        self.needed = self._to_make(self.found)
+        stale = {name for name in used if changed(self.datasets[name], DATA / name)}
+        wanted = {cells[name].dataset for name in self.needed.evaluate}
+        self.prepared_now = (stale | (wanted - ready)) - {*self.absent}
+        kept = any(state.finished for state in self.found.values())
+        converted = all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
+        compared = kept and bool(self.needed.evaluate)
+        self.new_weights = weights_changed(WEIGHTS) or (compared and not converted)
+        trained = {cell.dataset for name, cell in cells.items() if name not in self.needed.train}
+        self.unsure = used if self.new_weights else trained & self.prepared_now
 
-    @property
-    def results(self) -> str:
-        """The folder of the budget's results."""
-        return f"results/{self.grid.name}"
+    def _to_make(self, found: Mapping[str, State]) -> ToMake:
+        return to_make(self.plan, found, lambda name: self.config.retrain in (True, name))
 
     def cell(self, name: str) -> Cell:
         """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
-        return find_cell(self.grid, self.datasets, name)
+        if name not in self.grid.cells:
+            budgets = [b for b in read_budgets() if name in load_grid(b, self.datasets).cells]
+            if budgets:
+                raise ConfigError(
+                    f"budget {self.grid.name} has no cell '{name}', which is of "
+                    f"{', '.join(budgets)}; use --config budget={budgets[0]}"
+                )
+        return self.grid.cell(name)
 
     def gone(self) -> dict[str, str]:
         """Dataset -> why it cannot be had, also after a download that failed in this run."""
@@ -115,7 +100,7 @@ class Run:
 
     def needed_now(self) -> ToMake:
         """What is to be made by the records and the prepared files as they are now."""
-        return self.needed | _needed(self.plan, self.config)[1]
+        return self.needed | self._to_make(states(self.plan, Today.look(CACHE)))
 
     def makeable(self, named: Iterable[str]) -> set[str]:
         """The cells that rules can make: these, and those that may turn out to be among them.
@@ -239,23 +224,6 @@ class Run:
         again = "; --config retrain=true makes all" if kept else ""
         known = f"{kept} cell{'' if kept == 1 else 's'} from records"
         return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
-
-
-def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
-    found = states(plan, Today.look(CACHE))
-    return found, to_make(plan, found, lambda name: config.retrain in (True, name))
-
-
-def find_cell(grid: Grid, datasets: Mapping[str, Dataset], name: str) -> Cell:
-    """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
-    if name not in grid.cells:
-        having = [b for b in read_budgets() if name in load_grid(b, datasets).cells]
-        if having:
-            raise ConfigError(
-                f"budget {grid.name} has no cell '{name}', which is of {', '.join(having)}; "
-                f"use --config budget={having[0]}"
-            )
-    return grid.cell(name)
 
 
 def pattern(names: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ os.environ.update(
         Path(workflow.basedir), Path(sys.executable), os.environ
     )
 )
-RUN = or_refuse(Run.begin)(config)
+RUN = or_refuse(Run)(config)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
 # Jobs on this machine share its cores and GPUs, and Snakemake starts no more of them at a time than
