@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ import pytest
 from tests.knobs import LARGE
 from tests.reliability.killing import DEATHS, Death, command, exit_status
 from tests.steps.conftest import Chain, spec_of
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
-from workflows.config.plan import Plan
-from workflows.config.planning import make_plan
-from workflows.records.collect import collect
-from workflows.records.state import State
 from workflows.registry import METHODS
 from workflows.training.tensor_files import read_tensors
 
@@ -94,9 +87,6 @@ def undisturbed(
     return request.param, folder
 
 
-only_one = pytest.mark.parametrize("undisturbed", ["cvq_vae"], indirect=True)
-
-
 def test_a_killed_training_ends_with_the_same_numbers(
     undisturbed: tuple[str, Path], chain: Chain, tmp_path: Path
 ) -> None:
@@ -112,7 +102,7 @@ def test_a_killed_training_ends_with_the_same_numbers(
     assert outcome(tmp_path) == outcome(folder)
 
 
-@only_one
+@pytest.mark.parametrize("undisturbed", ["cvq_vae"], indirect=True)
 def test_a_killed_evaluation_gives_the_same_numbers(
     undisturbed: tuple[str, Path], chain: Chain, tmp_path: Path
 ) -> None:
@@ -138,25 +128,3 @@ def test_a_killed_evaluation_gives_the_same_numbers(
     assert exit_status(training(undisturbed[0], chain, lost)) == 0
     assert (lost / "log.csv").read_bytes() == expected["log.csv"]
     assert (lost / "model.safetensors").read_bytes() == expected["model.safetensors"]
-
-
-def collected(plan: str, found: dict[str, State], out: Path) -> None:
-    """Collect the cells of a plan, which reaches the process that is killed as JSON."""
-    collect(Plan.model_validate_json(plan), found, out)
-
-
-def test_a_killed_collection_gives_the_same_tables(chain: Chain, tmp_path: Path) -> None:
-    grid = load_grid("smoke", read_datasets())
-    plan = make_plan(grid, read_datasets(), {}, str(tmp_path))
-    name = next(name for name in plan.cells if "/cvq_vae/" in name)
-    one = plan.cells[name].model_copy(update={"folder": str(chain.cell)})
-    plan = plan.model_copy(update={"cells": {**plan.cells, name: one}})
-    found = {cell: State(("not trained",)) for cell in plan.cells} | {name: State((), (), True)}
-    gather = partial(collected, plan.model_dump_json(), found, tmp_path)
-    assert exit_status(gather) == 0
-    expected = contents(tmp_path)
-    for death in (Death("rename", 2), Death("start", byte=100)):
-        assert_same_after(gather, death, tmp_path, expected)
-        for name in expected:
-            (tmp_path / name).unlink()
-        assert_same_after(gather, death, tmp_path, expected)

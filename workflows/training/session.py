@@ -17,6 +17,7 @@ from workflows import cost
 from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
+from workflows.errors import ConfigError
 from workflows.files import claim, digest, write_json, write_text
 from workflows.knobs import Diffusion, Sampling, Training
 from workflows.training import devices, processes
@@ -117,21 +118,15 @@ class Session:
         sizes = "network_channels or network_blocks"
         if isinstance(self.knobs, Diffusion):
             sizes = "unet_channels or unet_multipliers"
-        work = cost.Training(
-            self.knobs,
-            self.shape[-1],
-            self.shape[0],
-            self.samples,
-            self.parameters,
-            processes.count(),
+        n, _, _, side = self.shape
+        work = cost.Training(self.knobs, side, n, self.samples, processes.count())
+        step = cost.estimate(work, self.learner.device.type, cost.read_records())
+        processes.say(f"[{self.spec.cell}] {step}")
+        against = cost.too_much(
+            step, devices.free_memory(self.learner.device), f"batch_size, {sizes}"
         )
-        cost.before_training(
-            cost.estimate(self.spec.cell, work, self.learner.device.type, cost.read_records()),
-            self.learner.optimiser,
-            self.knobs.epochs * self.steps,
-            f"batch_size, {sizes}",
-            lambda line: processes.say(f"[{self.spec.cell}] {line}"),
-        )
+        if against:
+            raise ConfigError(against)
 
     def _report(self, record: Record, resumed: Record) -> None:
         """Write progress.json and print a line. resumed: the record that this run began from."""

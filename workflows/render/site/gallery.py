@@ -18,8 +18,8 @@ from workflows.render.site import links
 
 @dataclass(frozen=True)
 class Gallery:
-    """data: the collected numbers and pictures. published, verdicts: lines of Published and of
-    VerdictLine. records: cell -> its train.json, for cells that have one.
+    """data: the collected numbers and pictures. published: lines of Published. verdicts: as
+    workflows.records.verdicts gives them. records: cell -> its train.json, for cells that have one.
     """
 
     data: Collected
