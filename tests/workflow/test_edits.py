@@ -137,8 +137,8 @@ def test_touched_files_and_metric_networks_train_nothing(tiny: Tiny) -> None:
         os.utime(file)
     # The networks' weights are converted to other tensors, as another version does.
     tiny.edit("workflows/data/weight_sources.py", "VERSION = 1", "VERSION = 2")
-    other = "{name: value * 1.5 for name, value in weights.tensors.items()}"
-    tiny.edit("workflows/steps/weights.py", "weights.tensors, {", f"{other}, {{")
+    other = "{name: value * 1.5 for name, value in tensors.items()}"
+    tiny.edit("workflows/steps/weights.py", "(file, tensors, {", f"(file, {other}, {{")
     tiny.commit()
     assert "Prepare the images of own" in tiny.run()
     assert tiny.models() == before
