@@ -231,7 +231,7 @@ def test_document_counts_and_shows_intervals() -> None:
     assert "D (stand-in for MNIST)" in text
     assert "n/a" in text
     assert "So it is said. (nobody) But not at night." in text
-    assert "Trained: 4 epochs over 1,200 images at batch 8." in text
+    assert "Trained: MNIST stand-in: 4 epochs over 1,200 images at batch 8." in text
     counts = summary(found).loc["stated"]
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
     assert counts["contradicted"] == counts["undecided"] == 0

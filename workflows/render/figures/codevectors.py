@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,9 +23,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from workflows.errors import ConfigError
+from workflows.render.captions import short
 from workflows.render.collected import Collected
-from workflows.render.figures.layout import DOUBLE, GREY, NOTE, TITLE, bare, page, style
-from workflows.render.notes import budget, first_seed
+from workflows.render.figures.layout import (
+    DOUBLE,
+    GREY,
+    NOTE,
+    TITLE,
+    Drawing,
+    bare,
+    page,
+    style,
+    words,
+)
 
 TABLE = "two_dimensions"
 # Of the training; the nearest frame before.
@@ -36,7 +47,7 @@ FRAME, LAST = 170, 3000  # milliseconds that a frame is shown
 COLOURS = 48
 MARKS = (
     "Dots: codevectors in use; crosses: unused ones; grey: latents. Distances from the origin are "
-    "on a logarithmic scale, with rings at powers of ten."
+    "logarithmic, with rings at powers of ten."
 )
 
 
@@ -57,11 +68,6 @@ class Film:
     def codes(self) -> int:
         """K."""
         return self.counts.shape[1]
-
-    @property
-    def counted(self) -> int:
-        """The number of latents behind the counts of a frame."""
-        return int(self.counts[0].sum())
 
     def frame(self, step: int) -> int:
         """The index of the last frame that is not later than a step."""
@@ -123,26 +129,24 @@ def scale_of(films: Iterable[Film]) -> Scale:
     return Scale(max(units), max(reaches))
 
 
-def codevectors(data: Collected) -> Figure:
+def codevectors(data: Collected) -> Drawing:
     """A line of discs for each method, the moments of a training from left to right."""
     datasets = data.plan.datasets_of(TABLE)
     lines = {name: _lines(data, name) for name in datasets}
-    films = [film for of in lines.values() for film in _films(of)]
-    notes = [f"{budget(data, TABLE, datasets)} Validation images; runs {first_seed(data, TABLE)}."]
-    if films:
-        counted = " or ".join(f"{n:,}" for n in sorted({film.counted for film in films}))
-        drawn = " or ".join(f"{n:,}" for n in sorted({film.latents.shape[1] for film in films}))
-        notes.append(
-            f"{MARKS} One scale for all panels of a dataset. In use is a codevector that is "
-            f"nearest to at least one of {counted} latents, of which at most {drawn} are drawn."
-        )
     heights = [len(of) for of in lines.values()]
-    figure = page(DOUBLE, 1.35 * sum(heights) + 0.3 * len(lines), notes)
+    figure = page(DOUBLE, 1.35 * sum(heights) + 0.3 * len(lines) + 0.15, MARKS)
     parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
     for part, (name, of) in zip(parts[:, 0], lines.items(), strict=True):
-        part.suptitle(data.plan.dataset_title(name), x=0.01, ha="left", size=TITLE)
+        part.suptitle(short(data.plan, name), x=0.01, ha="left", size=TITLE)
         _discs(part.subplots(len(of), len(MOMENTS), squeeze=False), of)
-    return figure
+    used = [
+        (name, row, int(step), int((film.counts[n] > 0).sum()), film.codes)
+        for name, of in lines.items()
+        for row, film in of.items()
+        if isinstance(film, Film)
+        for n, step in enumerate(film.step)
+    ]
+    return Drawing(figure, pd.DataFrame(used, columns=["dataset", "row", "step", "used", "codes"]))
 
 
 def _lines(data: Collected, dataset: str) -> Lines:
@@ -171,8 +175,7 @@ def _discs(axes: np.ndarray, lines: Lines) -> None:
     for line, (row, film) in enumerate(lines.items()):
         axes[line, 0].set_ylabel(row, rotation=0, ha="right", va="center")
         if isinstance(film, str):
-            words = axes[line, 0].text(0, 0.5, film, color=GREY, transform=axes[line, 0].transAxes)
-            words.set_in_layout(False)
+            words(axes[line, 0], film)
             continue
         for column, step in enumerate(columns):
             ax = axes[line, column]
@@ -225,16 +228,17 @@ def animation(data: Collected) -> Iterator[Figure]:
     with_films = [name for name, lines in found.items() if _films(lines)]
     name = next(iter([*with_films, *found]))
     films = _films(found[name])
-    about = f"{data.plan.dataset_title(name)}, validation images"
-    notes = [budget(data, TABLE, [name]), f"{about}. {MARKS}"]
+    about = (
+        f"{short(data.plan, name)}, validation images. Dots: in use; crosses: not; grey: latents"
+    )
     scale = scale_of(films)
     for step in sorted({int(step) for film in films for step in film.step}) or [0]:
-        yield _frame(found[name], scale, step, notes)
+        yield _frame(found[name], scale, step, about)
 
 
-def _frame(lines: Lines, scale: Scale, step: int, notes: list[str]) -> Figure:
+def _frame(lines: Lines, scale: Scale, step: int, about: str) -> Figure:
     """The state after a step."""
-    figure = page(2.7 * max(len(lines), 2), 4.1, notes)
+    figure = page(2.7 * max(len(lines), 2), 4.3, about)
     grid = figure.add_gridspec(2, len(lines), height_ratios=(4, 1))
     for column, (row, film) in enumerate(lines.items()):
         ax = figure.add_subplot(grid[0, column])

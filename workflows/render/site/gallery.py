@@ -13,7 +13,11 @@ from workflows.config.plan import Plan
 from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
+from workflows.render.figures import OF_ALL
 from workflows.render.site import links
+
+Shown = dict[str, Any]
+NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,15 @@ class Gallery:
             name: blocks(self.plan, measured, self.published, name) for name in self.plan.tables
         }
 
+    @cached_property
+    def figures(self) -> dict[str, Shown]:
+        """Every figure's title, caption, table if it is of one, and files beside the usual."""
+        of_tables = {name: one.model_dump() for name, one in self.plan.figures.items()}
+        return of_tables | {
+            name: {"title": title, "caption": caption, "table": None, "more": []}
+            for name, (_, title, caption) in OF_ALL.items()
+        }
+
     def block(self, table: str, dataset: str) -> Block | None:
         """The block beside which published numbers stand: in their protocol, if it was measured.
 
@@ -48,7 +61,16 @@ class Gallery:
         """
         wanted = (dataset, self.plan.published_dataset(dataset, table))
         found = [block for block in self.sheets[table] if block.dataset in wanted]
-        return found[-1] if found else None
+        return found[0] if found else None
+
+    def number(self, block: Block | None, metric: str, row: str) -> Shown:
+        """A row's entry in a block with the link to a run behind it; nothing if there is none."""
+        entry = block.entries.get(metric, {}).get(row) if block else None
+        if block is None or entry is None:
+            return NO_NUMBER
+        cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
+        anchor = links.value(block.protocol, metric)
+        return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
 
     def place(self, table: str, dataset: str) -> str:
         """The link to that block, or else to the table."""
@@ -56,15 +78,15 @@ class Gallery:
         return links.table(table, links.block(block.dataset, block.protocol) if block else "")
 
     @cached_property
-    def _values(self) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    def _values(self) -> dict[tuple[str, str], dict[str, Shown]]:
         measured = self.data.measured
-        found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        found: dict[tuple[str, str], dict[str, Shown]] = {}
         for line in measured[measured["status"] == "ok"].to_dict("records"):
             number = {key: line[key] for key in ("value", "images", "features")}
             found.setdefault((line["cell"], line["protocol"]), {})[line["metric"]] = number
         return found
 
-    def numbers(self, cell: str, protocol: str) -> Mapping[str, Mapping[str, Any]]:
+    def numbers(self, cell: str, protocol: str) -> Mapping[str, Shown]:
         """Metric -> `value`, `images`, `features` of a run; nothing if it was not measured."""
         return self._values.get((cell, protocol), {})
 
@@ -85,7 +107,7 @@ class Gallery:
         return frozenset(self.data.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """`measured`, `diverged`, `dataset missing` or `not measured`."""
+        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
         if cell in self.data.finished:
             return "measured"
         return self.data.failed.get(cell, "not measured").partition(":")[0]

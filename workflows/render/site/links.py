@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from urllib.parse import quote
 
 from workflows.config.records import TrainRecord
 
-INDEX, VERDICTS, FIGURES, CELLS = "index.html", "verdicts.html", "figures.html", "cells.html"
+INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
+CELLS, QUALITY = "cells.html", "quality.html"
 
 
-def cell(name: str, anchor: str = "") -> str:
-    """The page of a cell."""
-    return f"cells/{name}.html" + (f"#{anchor}" if anchor else "")
+def _page(folder: str, name: str, anchor: str = "") -> str:
+    return f"{folder}/{name}.html" + (f"#{anchor}" if anchor else "")
 
 
-def table(name: str, anchor: str = "") -> str:
-    """The page of a table."""
-    return f"tables/{name}.html" + (f"#{anchor}" if anchor else "")
+# The page of each of these, by its name and an anchor within.
+cell, table, figure, method = (
+    partial(_page, folder) for folder in ("cells", "tables", "figures", "methods")
+)
+
+
+def claim(name: str, dataset: str = "") -> str:
+    """A claim, or its verdicts on a dataset."""
+    return f"{CLAIMS}#{name}" + (f"-{dataset}" if dataset else "")
 
 
 def block(dataset: str, protocol: str) -> str:
