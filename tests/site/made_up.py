@@ -85,7 +85,8 @@ def site(
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
     records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
-    return showing.draw_site(Gallery(data, numbers, found, records), folder, figures).parent
+    gallery = Gallery(known, *frames.values(), numbers, found, records)
+    return showing.draw_site(gallery, folder, figures).parent
 
 
 def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:

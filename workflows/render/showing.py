@@ -124,7 +124,8 @@ def draw_verdicts(budget: Budget) -> Gallery:
         for cell in dict.fromkeys(data.measured["cell"])
     }
     kept = {cell: records.find(file, TrainRecord) for cell, file in files.items()}
-    return Gallery(data, published, found, {cell: one for cell, one in kept.items() if one})
+    frames = data.measured, data.curves, data.codes, published, found
+    return Gallery(data.plan, *frames, {cell: one for cell, one in kept.items() if one})
 
 
 def draw_site(gallery: Gallery, results: Path, figures: Path) -> Path:

@@ -15,13 +15,13 @@ from workflows.render.site.gallery import Gallery, Shown
 def pictures(gallery: Gallery, cell: str) -> list[str]:
     """The pictures that a cell's folder has for its page."""
     first = "samples.png" if gallery.plan.cells[cell].stage == 2 else "reconstructions.png"
-    return [name for name in (first, "neighbours.png") if gallery.data.file(cell, name)]
+    return [name for name in (first, "neighbours.png") if gallery.file(cell, name)]
 
 
 def cell_page(gallery: Gallery, cell: str) -> Shown:
     """What the template `cell.html` shows."""
     plan, about, others = gallery.plan, gallery.plan.cells[cell], gallery.others(cell)
-    measured = [name for name in others if name in gallery.data.finished]
+    measured = [name for name in others if name in gallery.finished]
     return {
         "title": cell,
         "about": about,
@@ -44,7 +44,7 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Show
     """A protocol's numbers: those of the first cell, those of other seeds, the mean over all."""
     found = []
     for metric in DIGITS:
-        runs = [gallery.numbers(cell, protocol).get(metric) for cell in cells]
+        runs = [gallery.values(cell, protocol).get(metric) for cell in cells]
         values = [run["value"] for run in runs if run]
         if runs[0] is None or len(values) < len(runs):
             continue
@@ -52,7 +52,7 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Show
         mean, low, high = (shown(metric, part) for part in (over.mean, over.low, over.high))
         found.append(
             {
-                "anchor": links.value(protocol, metric),
+                "anchor": links.anchor(protocol, metric),
                 "metric": heading(metric),
                 "better": "higher" if METRICS[metric] else "lower",
                 "values": [shown(metric, value) for value in values],
@@ -75,7 +75,7 @@ def cells_page(gallery: Gallery) -> Shown:
         "protocols": {
             metric: protocol
             for metric, protocol in protocols.items()
-            if any(metric in gallery.numbers(cell, protocol) for cell in plan.cells)
+            if any(metric in gallery.values(cell, protocol) for cell in plan.cells)
         },
         "filters": {
             "dataset": sorted({short(plan, name) for name in datasets}),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from workflows.config.plan import Plan
 from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
@@ -21,28 +20,22 @@ NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """data: the collected numbers and pictures. published, verdicts: lines of Published and of
-    VerdictLine. records: cell -> its train.json, for cells that have one.
+class Gallery(Collected):
+    """The collected numbers of a budget with what else the site shows.
+
+    published, verdicts: lines of Published and of VerdictLine. records: cell -> its train.json, for
+    cells that have one.
     """
 
-    data: Collected
     published: pd.DataFrame
     verdicts: pd.DataFrame
     records: Mapping[str, TrainRecord]
 
-    @property
-    def plan(self) -> Plan:
-        """What the budget's tables show."""
-        return self.data.plan
-
     @cached_property
     def sheets(self) -> dict[str, list[Block]]:
         """Table -> its blocks."""
-        measured = self.data.measured
-        return {
-            name: blocks(self.plan, measured, self.published, name) for name in self.plan.tables
-        }
+        numbers = self.measured, self.published
+        return {name: blocks(self.plan, *numbers, name) for name in self.plan.tables}
 
     @cached_property
     def figures(self) -> dict[str, Shown]:
@@ -69,24 +62,24 @@ class Gallery:
         if block is None or entry is None:
             return NO_NUMBER
         cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
-        anchor = links.value(block.protocol, metric)
+        anchor = links.anchor(block.protocol, metric)
         return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
 
     def place(self, table: str, dataset: str) -> str:
         """The link to that block, or else to the table."""
         block = self.block(table, dataset)
-        return links.table(table, links.block(block.dataset, block.protocol) if block else "")
+        return links.table(table, links.anchor(block.dataset, block.protocol) if block else "")
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], dict[str, Shown]]:
-        measured = self.data.measured
+        measured = self.measured
         found: dict[tuple[str, str], dict[str, Shown]] = {}
         for line in measured[measured["status"] == "ok"].to_dict("records"):
             number = {key: line[key] for key in ("value", "images", "features")}
             found.setdefault((line["cell"], line["protocol"]), {})[line["metric"]] = number
         return found
 
-    def numbers(self, cell: str, protocol: str) -> Mapping[str, Shown]:
+    def values(self, cell: str, protocol: str) -> Mapping[str, Shown]:
         """Metric -> `value`, `images`, `features` of a run; nothing if it was not measured."""
         return self._values.get((cell, protocol), {})
 
@@ -99,23 +92,23 @@ class Gallery:
     @cached_property
     def logged(self) -> frozenset[str]:
         """Cells with records of their training."""
-        return frozenset(self.data.curves["cell"])
+        return frozenset(self.curves["cell"])
 
     @cached_property
     def counted(self) -> frozenset[str]:
         """Cells whose codes were counted over the test split."""
-        return frozenset(self.data.codes["cell"])
+        return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
         """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
-        if cell in self.data.finished:
+        if cell in self.finished:
             return "measured"
-        return self.data.failed.get(cell, "not measured").partition(":")[0]
+        return self.failed.get(cell, "not measured").partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """The cells of a table's row, one a seed, that have numbers."""
         cells = self.plan.rows_of(table, dataset).get(row, [])
-        return [cell for cell in cells if cell in self.data.finished]
+        return [cell for cell in cells if cell in self.finished]
 
     def others(self, cell: str) -> list[str]:
         """The cells of the same settings and other seeds."""

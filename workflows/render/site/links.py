@@ -27,14 +27,9 @@ def claim(name: str, dataset: str = "") -> str:
     return f"{CLAIMS}#{name}" + (f"-{dataset}" if dataset else "")
 
 
-def block(dataset: str, protocol: str) -> str:
-    """The anchor of a table's dataset and protocol."""
-    return f"{dataset}-{protocol}"
-
-
-def value(protocol: str, metric: str) -> str:
-    """The anchor of a cell's number."""
-    return f"{protocol}-{metric}"
+def anchor(first: str, second: str) -> str:
+    """The anchor of a table's dataset and protocol, or of a cell's protocol and metric."""
+    return f"{first}-{second}"
 
 
 def picture(name: str, file: str) -> str:

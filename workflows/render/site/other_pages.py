@@ -109,13 +109,13 @@ def quality_page(gallery: Gallery) -> Shown:
     for state, title in TROUBLES.items():
         for cell in plan.cells:
             if gallery.state(cell) == state:
-                reason = gallery.data.failed.get(cell, "").partition(": ")[2]
+                reason = gallery.failed.get(cell, "").partition(": ")[2]
                 checks.setdefault(title, {}).setdefault(reason, []).append((cell, links.cell(cell)))
     images = f"Fréchet distances over fewer than {ENOUGH:,} images, which are biased upwards"
     seeds = "Rows of one seed, which have no interval and decide nothing"
     for table, sheets in gallery.sheets.items():
         for block in sheets:
-            anchor = links.table(table, links.block(block.dataset, block.protocol))
+            anchor = links.table(table, links.anchor(block.dataset, block.protocol))
             title, name = plan.tables[table].title, short(plan, block.dataset, table)
             where = f"{title}, {name}, {PROTOCOLS[block.protocol]}"
             for metric in plan.tables[table].metrics:

@@ -41,7 +41,7 @@ def contents(
         for file in (f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more):
             yield f"figures/{file}", figures / file
     for name, (draw, _, _) in OF_ALL.items():
-        for file, content in three_files(name, draw(gallery.data)).items():
+        for file, content in three_files(name, draw(gallery)).items():
             yield f"figures/{file}", content
     for cell in gallery.plan.cells:
         yield from _pictures(gallery, cell)
@@ -58,7 +58,7 @@ def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]
         if cell in known:
             _, row = gallery.places(cell)[0]
             behind = [name for name in gallery.others(cell) if name in known]
-            yield links.picture(cell, kind), image(draw(gallery.data, cell, behind, row), "svg")
+            yield links.picture(cell, kind), image(draw(gallery, cell, behind, row), "svg")
 
 
 def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
@@ -78,7 +78,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     used = dict.fromkeys(cell.knobs.method for cell in plan.cells.values())
     methods = {name: known.get(name, {"title": name}) for name in used}
     environment.globals |= {"plan": plan, "tables": tables, "links": links, "methods": methods}
-    environment.globals |= {"gallery": gallery, "figures": gallery.figures, "data": gallery.data}
+    environment.globals |= {"gallery": gallery, "figures": gallery.figures}
     environment.globals |= {"short": short, "PROTOCOLS": PROTOCOLS, "ENOUGH": ENOUGH}
     environment.globals |= {"few": few, "heading": heading, "shown": shown}
 
