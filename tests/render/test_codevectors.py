@@ -37,33 +37,34 @@ def test_a_panel_shows_latents_used_and_unused_codevectors(tmp_path: Path) -> No
         latents, unused, used = ax.lines
         assert len(np.asarray(used.get_xdata())) == 4
         assert len(np.asarray(unused.get_xdata())) == SIZE - 4
-        # The one or two that are farther away than nearly all others are left out.
-        assert 36 <= len(np.asarray(latents.get_xdata())) <= 40
+        assert len(np.asarray(latents.get_xdata())) == 40
         colour = style("VQ-VAE" if index < 4 else "CVQ-VAE").colour
         assert to_hex(used.get_color()) == colour.lower()
         assert (unused.get_marker(), to_hex(unused.get_color())) == ("x", UNUSED.lower())
-        assert ax.get_xlim() == figure.axes[0].get_xlim() == ax.get_ylim()
+        # Linear within the first codebook, and one scale for all.
+        assert ax.get_yscale() == "asinh"
+        assert ax.yaxis.get_transform().linear_width == 1 / SIZE
+        assert ax.get_ylim() == panels[0].get_ylim()
+    # Codevectors lie where they are: at an angle, and at a distance from the origin.
+    angle, distance = (np.asarray(of) for of in panels[0].lines[2].get_data())
+    points = read(tmp_path / CELL / "film.safetensors").codebook[0, :4]
+    drawn = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
+    np.testing.assert_allclose(drawn, points)
     text = said(figure)
     for words in ("before training", "step 1 ", "step 10", "step 100", "4 of 16 used"):
         assert words in text
-    assert "1 10" in text  # the rings
+    assert [ring.get_text() for ring in panels[0].get_yticklabels()] == ["1", "10"]
     assert numbers.query("row == 'CVQ-VAE'")["used"].tolist() == [4, 4, 4, 4]
 
 
-def test_the_scale_is_linear_within_the_first_codebook_and_keeps_angles(tmp_path: Path) -> None:
+def test_the_scale_reaches_nearly_all_latents(tmp_path: Path) -> None:
     film(tmp_path / "film")
-    found = scale_of([read(tmp_path / "film")])
-    assert found.unit == 1 / SIZE
-    points = np.array([[1e-4, 0], [0, -2e-4], [3.0, 3.0], [1e9, 0], [np.nan, 0], [0, 0]])
-    placed = found.place(points)
-    assert len(placed) == 4
-    np.testing.assert_allclose(
-        placed[:2] / points[:2].sum(1, keepdims=True), [[SIZE, 0], [0, SIZE]], rtol=1e-4
-    )
-    assert placed[2, 0] == placed[2, 1]
-    np.testing.assert_allclose(np.hypot(*placed[2]), np.arcsinh(np.hypot(3, 3) * SIZE))
-    np.testing.assert_allclose(placed[3], 0)
-    assert found.rings == [1.0, 10.0]
+    found = read(tmp_path / "film")
+    scale = scale_of([found])
+    distances = np.hypot(found.latents[..., 0], found.latents[..., 1])
+    assert scale.unit == 1 / SIZE
+    assert scale.far == pytest.approx(np.quantile(distances, 0.999))
+    assert scale.rings == [1.0, 10.0]
 
 
 def test_unused_codevectors_outside_are_counted(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
+from matplotlib.projections.polar import PolarAxes
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -45,6 +45,7 @@ KEPT = 0.999  # of the latents of all frames: a few that are far away would shri
 SCREEN = 130  # dots per inch of the animation
 FRAME, LAST = 170, 3000  # milliseconds that a frame is shown
 COLOURS = 48
+POLAR = {"projection": "polar"}
 MARKS = (
     "Dots: codevectors in use; crosses: unused ones; grey: latents. Distances from the origin are "
     "logarithmic, with rings at powers of ten."
@@ -93,29 +94,17 @@ def read(path: Path) -> Film:
 Lines = Mapping[str, Film | str]
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """unit: the distance from the origin up to which it is linear. far: that of the edge."""
 
     unit: float
     far: float
-
-    def radius(self, distance: float) -> float:
-        """Where in the disc a distance from the origin lies."""
-        return float(np.arcsinh(distance / self.unit))
 
     @property
     def rings(self) -> list[float]:
         """The powers of ten between the centre and the edge."""
         low, high = np.log10(2 * self.unit), np.log10(self.far)
         return [10.0**power for power in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
-
-    def place(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 2) in the disc; those outside of it or not finite are left out."""
-        distance = np.hypot(*points.T)
-        kept = distance <= self.far  # false for nan
-        near = np.maximum(distance[kept], 1e-12)
-        return points[kept] * (np.arcsinh(near / self.unit) / near)[:, None]
 
 
 def scale_of(films: Iterable[Film]) -> Scale:
@@ -134,11 +123,12 @@ def codevectors(data: Collected) -> Drawing:
     datasets = data.plan.datasets_of(TABLE)
     lines = {name: _lines(data, name) for name in datasets}
     heights = [len(of) for of in lines.values()]
-    figure = page(DOUBLE, 1.35 * sum(heights) + 0.3 * len(lines) + 0.15, MARKS)
+    figure = page(DOUBLE, 1.5 * sum(heights) + 0.3 * len(lines) + 0.15, MARKS)
     parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
     for part, (name, of) in zip(parts[:, 0], lines.items(), strict=True):
         part.suptitle(short(data.plan, name), x=0.01, ha="left", size=TITLE)
-        _discs(part.subplots(len(of), len(MOMENTS), squeeze=False), of)
+        discs = part.subplots(len(of), len(MOMENTS), squeeze=False, subplot_kw=POLAR)
+        _discs(discs, of)
     used = [
         (name, row, int(step), int((film.counts[n] > 0).sum()), film.codes)
         for name, of in lines.items()
@@ -185,7 +175,7 @@ def _discs(axes: np.ndarray, lines: Lines) -> None:
 
 
 def _draw(
-    ax: Axes, film: Film, step: int, scale: Scale, colour: str, size: float, labels: bool
+    ax: PolarAxes, film: Film, step: int, scale: Scale, colour: str, size: float, labels: bool
 ) -> None:
     """A frame in its disc, and below it how many codevectors are in use.
 
@@ -193,28 +183,26 @@ def _draw(
     """
     frame = film.frame(step)
     used = film.counts[frame] > 0
-    radius = scale.radius(scale.far)
-    edge = 1.02 * radius
-    ax.set(aspect="equal", xlim=(-edge, edge), ylim=(-edge, edge))
-    ax.add_patch(Circle((0, 0), radius, fill=False, ec=GREY, lw=0.4))
-    for distance in scale.rings:
-        radius = scale.radius(distance)
-        ax.add_patch(Circle((0, 0), radius, fill=False, ec=RING, lw=0.6, zorder=0))
-        if labels:
-            box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"}
-            ax.text(0, radius, f"{distance:g}", size=NOTE, color=UNUSED, bbox=box, ha="center")
-    latents = scale.place(film.latents[frame])
-    crosses = scale.place(film.codebook[frame][~used])
-    dots = scale.place(film.codebook[frame][used])
-    for mark in (
-        Line2D(*latents.T, marker="o", color=LATENT, ms=size * 0.5, ls="", mew=0),
-        Line2D(*crosses.T, marker="x", color=UNUSED, ms=size * 1.3, ls="", mew=size * 0.25),
-        Line2D(*dots.T, marker="o", color=colour, ms=size, ls="", mew=0, zorder=3),
+    ax.set_rscale("asinh", linear_width=scale.unit)
+    ax.set_rlim(0, scale.far)
+    names = [f"{ring:g}" if labels else "" for ring in scale.rings]
+    box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"} if labels else None
+    ax.set_rgrids(scale.rings, names, 90, size=NOTE, color=UNUSED, ha="center", bbox=box)
+    ax.set_xticks([])
+    ax.grid(color=RING, lw=0.6)
+    ax.spines["polar"].set(visible=True, color=GREY, lw=0.4)
+    beside = film.codebook[frame][~used]
+    for points, mark, its_colour, width in (
+        (film.latents[frame], "o", LATENT, size * 0.5),
+        (beside, "x", UNUSED, size * 1.3),
+        (film.codebook[frame][used], "o", colour, size),
     ):
+        angles, distances = np.arctan2(points[:, 1], points[:, 0]), np.hypot(*points.T)
+        (marks,) = ax.plot(angles, distances, mark, color=its_colour, ms=width)
+        marks.set_markeredgewidth(size * 0.25 if mark == "x" else 0)
         # As vectors, fifteen hundred dots a panel make a file that viewers are slow to show.
-        mark.set_rasterized(mark.get_color() != colour)
-        ax.add_line(mark)
-    outside = int((~used).sum()) - len(crosses)
+        marks.set_rasterized(its_colour != colour)
+    outside = int((~(np.hypot(*beside.T) <= scale.far)).sum())
     beyond = f", {outside} outside" if outside else ""
     ax.set_xlabel(f"{used.sum()} of {len(used)} used{beyond}")
 
@@ -241,7 +229,7 @@ def _frame(lines: Lines, scale: Scale, step: int, about: str) -> Figure:
     figure = page(2.7 * max(len(lines), 2), 4.3, about)
     grid = figure.add_gridspec(2, len(lines), height_ratios=(4, 1))
     for column, (row, film) in enumerate(lines.items()):
-        ax = figure.add_subplot(grid[0, column])
+        ax: Any = figure.add_subplot(grid[0, column], **POLAR)
         bare(ax)
         ax.set_title(row, color=style(row).colour)
         if isinstance(film, str):
