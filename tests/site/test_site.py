@@ -262,9 +262,8 @@ def test_a_method_has_its_equation_settings_rows_and_curves(gallery: Path, page:
 
 
 def test_the_code_that_methods_name_exists() -> None:
-    known = yaml.safe_load((pages.TEMPLATES / "methods.yaml").read_text(encoding="utf-8"))
-    assert set(known) == {*METHODS, *DIFFUSIONS}
-    for about in known.values():
+    assert set(captions.METHODS) == {*METHODS, *DIFFUSIONS}
+    for about in captions.METHODS.values():
         assert (ROOM.parent / about["code"]).is_file()
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from workflows.config.plan import TITLES, Plan
 from workflows.knobs import Diffusion
 from workflows.registry import code_dim, codebook_size
+
+METHODS: dict[str, dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("methods.yaml").read_text(encoding="utf-8")
+)
 
 
 def short(plan: Plan, dataset: str, table: str | None = None) -> str:
@@ -16,6 +23,11 @@ def short(plan: Plan, dataset: str, table: str | None = None) -> str:
     if real:
         return f"{TITLES.get(real, real).split(',')[0]} stand-in"
     return plan.title_of(dataset).split(",")[0]
+
+
+def method_title(method: str) -> str:
+    """How a method is called in words, which is its name if methods.yaml does not know it."""
+    return METHODS.get(method, {"title": method})["title"]
 
 
 def trained(plan: Plan, cells: Iterable[str]) -> str:

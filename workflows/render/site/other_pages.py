@@ -8,7 +8,7 @@ import pandas as pd
 from workflows.config.names import METRICS
 from workflows.knobs import Training
 from workflows.render.blocks import Block
-from workflows.render.captions import short
+from workflows.render.captions import method_title, short
 from workflows.render.numbers import ENOUGH, PROTOCOLS
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery, Shown
@@ -63,8 +63,8 @@ def _columns(gallery: Gallery, block: Block) -> dict[str, dict[str, Shown]]:
     return found
 
 
-def method_page(gallery: Gallery, method: str, about: Shown) -> Shown:
-    """What the template `method.html` shows. about: of the method in methods.yaml."""
+def method_page(gallery: Gallery, method: str) -> Shown:
+    """What the template `method.html` shows."""
     plan = gallery.plan
     cells = [name for name, cell in plan.cells.items() if cell.knobs.method == method]
     fields = [set(type(plan.knobs(cell)).model_fields) for cell in cells]
@@ -84,9 +84,8 @@ def method_page(gallery: Gallery, method: str, about: Shown) -> Shown:
         if cell in gallery.logged:
             curves.setdefault(plan.cells[cell].dataset, cell)
     return {
-        "title": about.get("title", method),
+        "title": method_title(method),
         "method": method,
-        "about": about,
         "settings": {knob: ", ".join(of) for knob, of in values.items()},
         "rows": [
             (

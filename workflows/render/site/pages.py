@@ -8,9 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-import yaml
 
-from workflows.render.captions import short
+from workflows.render.captions import METHODS, method_title, short
 from workflows.render.figures import OF_ALL, cells, image, three_files
 from workflows.render.numbers import ENOUGH, PROTOCOLS, few, heading, shown
 from workflows.render.site import links
@@ -74,10 +73,9 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     # In the menu the tables that headlines speak of come first.
     first = {claim.table for claim in plan.claims if claim.about.headline}
     tables = {name: plan.tables[name] for name in sorted(plan.tables, key=lambda n: n not in first)}
-    known = yaml.safe_load((TEMPLATES / "methods.yaml").read_text(encoding="utf-8"))
-    used = dict.fromkeys(cell.knobs.method for cell in plan.cells.values())
-    methods = {name: known.get(name, {"title": name}) for name in used}
+    methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
     environment.globals |= {"plan": plan, "tables": tables, "links": links, "methods": methods}
+    environment.globals |= {"method_title": method_title, "METHODS": METHODS}
     environment.globals |= {"gallery": gallery, "figures": gallery.figures}
     environment.globals |= {"short": short, "PROTOCOLS": PROTOCOLS, "ENOUGH": ENOUGH}
     environment.globals |= {"few": few, "heading": heading, "shown": shown}
@@ -98,8 +96,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     for name, figure in gallery.figures.items():
         values = {"title": figure["title"], "name": name, "figure": figure}
         yield page(links.figure(name), "figure.html", values)
-    for name, about in methods.items():
-        yield page(links.method(name), "method.html", method_page(gallery, name, about))
+    for name in methods:
+        yield page(links.method(name), "method.html", method_page(gallery, name))
     for cell in plan.cells:
         yield page(links.cell(cell), "cell.html", cell_page(gallery, cell))
 
