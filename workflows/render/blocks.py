@@ -110,34 +110,35 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
             # Published numbers stand beside ours of the same protocol, if that was measured.
             beside = theirs[(theirs["dataset"] == real) & (protocol == protocols[0])]
             good = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
-            rows = _rows(plan, table, dataset, ours, good, set(beside["row"]))
-            found.append(_block(plan, table, (dataset, real), protocol, rows, good, beside))
+            rows = [
+                {"row": row, **_state(plan.rows_of(table, dataset).get(row), row, ours, good)}
+                for row in plan.tables[table].order
+                if row in plan.rows_of(table, dataset) or row in set(beside["row"])
+            ]
+            lines = _lines(plan.tables[table].metrics, rows, good, beside)
+            about = (table, dataset, protocol, real)
+            found.append(Block(*about, *lines, tuple(beside["evidence"].unique())))
     for entry in plan.absent:
         if entry.table == table:
             state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None, "note": entry.note}
             rows = [{"row": row, **state} for row in entry.rows]
             beside = theirs[theirs["dataset"] == entry.dataset]
-            names = (entry.dataset, entry.dataset)
-            found.append(_block(plan, table, names, unmeasured, rows, measured.iloc[:0], beside))
+            lines = _lines(plan.tables[table].metrics, rows, measured.iloc[:0], beside)
+            about = (table, entry.dataset, unmeasured, entry.dataset)
+            found.append(Block(*about, *lines, tuple(beside["evidence"].unique())))
     return found
 
 
-def _block(
-    plan: Plan,
-    table: str,
-    names: tuple[str, str],
-    protocol: str,
-    rows: list[dict[str, Any]],
-    good: pd.DataFrame,
-    beside: pd.DataFrame,
-) -> Block:
-    """names: of the dataset and of that of the published numbers. good, beside: the lines of
-    Measured and of Published that the block shows.
+def _lines(
+    metrics: list[str], rows: list[dict[str, Any]], good: pd.DataFrame, beside: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The lines, rows and features of a block.
+
+    good, beside: the lines of Measured and of Published that the block shows.
     """
-    keys = zip(beside["row"], beside["metric"], strict=True)
-    printed = dict(zip(keys, beside["value"], strict=True))
+    printed = beside.set_index(["row", "metric"])["value"]
     lines = []
-    for metric in plan.tables[table].metrics:
+    for metric in metrics:
         of_metric = good[good["metric"] == metric]
         best = best_row(of_metric)
         for row in (state["row"] for state in rows):
@@ -149,9 +150,8 @@ def _block(
                 | {"images": of_row["images"].max(), "published": printed.get((row, metric), "")}
             )
     networks = good.loc[good["features"] != "", ["metric", "features"]]
-    shows = networks[networks["metric"].isin(plan.tables[table].metrics)].drop_duplicates()
-    frames = pd.DataFrame(lines), pd.DataFrame(rows), shows
-    return Block(table, names[0], protocol, names[1], *frames, tuple(beside["evidence"].unique()))
+    shows = networks[networks["metric"].isin(metrics)].drop_duplicates()
+    return pd.DataFrame(lines), pd.DataFrame(rows), shows
 
 
 def best_row(lines: pd.DataFrame) -> str | None:
@@ -172,42 +172,31 @@ def best_row(lines: pd.DataFrame) -> str | None:
     return first
 
 
-def _rows(
-    plan: Plan, table: str, dataset: str, ours: pd.DataFrame, good: pd.DataFrame, beside: set[str]
-) -> list[dict[str, Any]]:
-    """For each row whether it has numbers, of how many seeds and epochs, and what to say about it.
+def _state(
+    planned: list[str] | None, row: str, ours: pd.DataFrame, good: pd.DataFrame
+) -> dict[str, Any]:
+    """Whether a row has numbers, of how many seeds and epochs, and what to say about it.
 
-    ours: the dataset's lines of Measured. good: those with numbers by the block's protocol. beside:
-    rows that have published numbers.
+    planned: its cells, None for a row of published numbers alone. ours: the dataset's lines of
+    Measured. good: those with numbers by the block's protocol.
     """
-    cells_of = plan.rows_of(table, dataset)
-    found = []
-    for row in plan.tables[table].order:
-        if row in cells_of:
-            here, numbers = ours[ours["row"] == row], good[good["row"] == row]
-            found.append({"row": row, **_state(here, numbers, len(cells_of[row]))})
-        elif row in beside:
-            state = {"status": "published_only", "seeds": 0, "epochs": None}
-            found.append({"row": row, **state, "note": "published number only"})
-    return found
-
-
-def _state(here: pd.DataFrame, good: pd.DataFrame, planned: int) -> dict[str, Any]:
-    """A row's state. planned: its number of seeds."""
-    seeds = good["cell"].nunique()
-    bad = here[here["status"] != "ok"]
+    if planned is None:
+        nothing = {"status": "published_only", "seeds": 0, "epochs": None}
+        return nothing | {"note": "published number only"}
+    numbers = good[good["row"] == row]
+    bad = ours[(ours["row"] == row) & (ours["status"] != "ok")]
+    seeds = numbers["cell"].nunique()
     status, note = "ok", ""
     if len(bad):
         status = bad["status"].iloc[0]
         note = f"{status.replace('_', ' ')}: {bad['note'].iloc[0]}"
-        note = f"{bad['cell'].nunique()} of {planned} seeds: {note}" if seeds else note
-    elif seeds < planned:
+        note = f"{bad['cell'].nunique()} of {len(planned)} seeds: {note}" if seeds else note
+    elif seeds < len(planned):
         status = "not_measured"
-        note = f"{seeds} of {planned} seeds measured" if seeds else "not measured"
-    epochs = good["epochs"].min()
+        note = f"{seeds} of {len(planned)} seeds measured" if seeds else "not measured"
     return {
         "status": "ok" if seeds else status,
         "seeds": seeds,
-        "epochs": int(epochs) if seeds else None,
+        "epochs": int(numbers["epochs"].min()) if seeds else None,
         "note": note,
     }

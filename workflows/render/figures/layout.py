@@ -7,13 +7,13 @@ it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.style
 import pandas as pd
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -61,8 +61,7 @@ def words(ax: Axes, said: str, high: float = 0.5) -> None:
     text.set_in_layout(False)
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(NamedTuple):
     """colour: of lines and marks. dash: a matplotlib line style. marker: of single values."""
 
     colour: str
@@ -70,63 +69,28 @@ class Style:
     marker: str
 
 
-LONG, DASHED = (0, (9, 1.5)), (0, (4, 1.5))
-MIXED, DOTTED = (0, (5, 1, 1, 1)), (0, (1, 1.2))
 # Okabe and Ito's palette.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-# A run that several tables show under different names keeps its look, and a diffusion model has the
-# look of its first stage.
-L2 = Style(BLACK, DASHED, "o")
-COSINE = Style(SKY, DOTTED, "v")
-AVERAGE = Style(ORANGE, DASHED, "^")
-STOCHASTIC = Style(GREEN, MIXED, "s")
-RESIDUAL = Style(BLUE, LONG, ">")
-MODULATED = Style(PURPLE, DOTTED, "p")
-CLUSTERED = Style(VERMILION, "-", "D")
-CONTRASTIVE = Style(PURPLE, LONG, "P")
-NEAR = Style(BLUE, DASHED, "<")
-HARD = Style(GREEN, DOTTED, ">")
-STYLES = {
-    "VQ-VAE": L2,
-    "VQ-VAE (l2)": L2,
-    "VQ-VAE (cosine)": COSINE,
-    "VQ-VAE (moving average)": AVERAGE,
-    "SQ-VAE": STOCHASTIC,
-    "RQ-VAE": RESIDUAL,
-    "MoVQ": MODULATED,
-    "CVQ-VAE": CLUSTERED,
-    "CVQ-VAE + contrastive": CONTRASTIVE,
-    "near codevectors": NEAR,
-    "hard encoded features": HARD,
-    "running average": CLUSTERED,
-    "no reinitialisation": COSINE,
-    "offline": Style(VERMILION, DOTTED, "d"),
-    "online": CLUSTERED,
-    "online + contrastive": CONTRASTIVE,
-    "VQ-VAE-LDM": L2,
-    "CVQ-VAE-LDM": CLUSTERED,
-    "SQ-VAE-LDM": STOCHASTIC,
-    "RQ-VAE-LDM": RESIDUAL,
-    "MoVQ-LDM": MODULATED,
-    "DDPM (trained here)": Style(SKY, LONG, "^"),
-    # By the names of the registry, where a figure shows whole methods.
-    "vq_vae": L2,
-    "vq_vae_ema": AVERAGE,
-    "sq_vae": STOCHASTIC,
-    "cvq_vae": CLUSTERED,
-    "rq_vae": RESIDUAL,
-    "movq": MODULATED,
-    "near_codevectors": NEAR,
-    "hard_features": HARD,
+COLOURS = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
 }
-# By anchors: a colour each; offline is dotted with a light marker, online is solid.
-ANCHORS = {"random": SKY, "unique": ORANGE, "probability": VERMILION, "closest": BLUE}
-STYLES |= {f"{name}, offline": Style(colour, DOTTED, "d") for name, colour in ANCHORS.items()}
-STYLES |= {f"{name}, online": Style(colour, "-", "D") for name, colour in ANCHORS.items()}
-OTHER = Style(BLUE, MIXED, "X")
+DASHES: dict[str, Any] = {
+    "solid": "-",
+    "long": (0, (9, 1.5)),
+    "dashed": (0, (4, 1.5)),
+    "mixed": (0, (5, 1, 1, 1)),
+    "dotted": (0, (1, 1.2)),
+}
+OTHER = ("blue", "mixed", "X")
+STYLES = yaml.safe_load(Path(__file__).with_name("styles.yaml").read_text(encoding="utf-8"))
 
 
-def style(method: str) -> Style:
-    """The look of a method, or the one that all unknown methods share."""
-    return STYLES.get(method, OTHER)
+def style(row: str) -> Style:
+    """The look of a row, or the one that all unknown rows share."""
+    colour, dash, marker = STYLES.get(row, OTHER)
+    return Style(COLOURS[colour], DASHES[dash], marker)

@@ -173,8 +173,9 @@ def _points(data: Collected, x: str, y: str) -> Drawing:
     for ax, name in zip(axes, names, strict=False):
         ax.set_title(short(data.plan, name), loc="left")
         for method, of in points[points["dataset"] == name].groupby("method"):
-            look, label = style(str(method)), method_title(str(method))
-            ax.plot(of[x], of[y], look.marker, color=look.colour, ms=3.5, alpha=0.75, label=label)
+            label = method_title(str(method))
+            colour, _, marker = style(label)
+            ax.plot(of[x], of[y], marker, color=colour, ms=3.5, alpha=0.75, label=label)
         images = measured[(measured["metric"] == y) & (measured["dataset"] == name)]["images"]
         ax.set_ylabel(heading(y, set(images.dropna().astype(int))))
         ax.set_xlabel("usage (%)")
