@@ -161,7 +161,6 @@ def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
     ("text", "markdown", "latex"),
     [
         ("RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022"),
-        ("VQ-VAE (l2), K = 32", "VQ-VAE (l2), K = 32", "VQ-VAE (l2), K = 32"),
         ("sq_vae", "sq_vae", r"sq\_vae"),
         ("_a_ *b* `c`", r"\_a\_ \*b\* \`c\`", r"\_a\_ *b* `c`"),
         ("a | b\n c", r"a \| b c", r"a \textbar{} b c"),
@@ -170,9 +169,7 @@ def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
         ("# a", r"\# a", r"\# a"),
         ("- a", r"\- a", "- a"),
         ("12. a", r"12\. a", "12. a"),
-        ("12.5 a", "12.5 a", "12.5 a"),
         ("* a", r"\* a", "{*} a"),
-        ("100 %", "100 %", r"100 \%"),
         (
             "\\x{~^}$#",
             r"\\x{~^}$#",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -137,6 +139,24 @@ def test_a_budget_of_ones_own_has_a_site(
     (templates / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1")
     monkeypatch.setattr(pages, "TEMPLATES", templates)
     assert check_links(made_up.site(tmp_path, "mine", room=room)) > 20
+
+
+def test_the_same_results_make_the_same_bytes(tmp_path: Path) -> None:
+    """Also in a process that orders sets otherwise."""
+    program = (
+        "import sys; from pathlib import Path; from tests.site import made_up;"
+        "made_up.site(Path(sys.argv[1]), 'smoke')"
+    )
+    sites = []
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        call = [sys.executable, "-W", "ignore", "-c", program, tmp_path / seed]
+        subprocess.run(
+            call, cwd=ROOM.parent, env={**os.environ, "PYTHONHASHSEED": seed}, check=True
+        )
+        site = tmp_path / seed / "smoke" / "site"
+        sites.append({f.relative_to(site): f.read_bytes() for f in site.rglob("*") if f.is_file()})
+    assert sites[0] == sites[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
