@@ -97,13 +97,12 @@ def _plate(
             errors[0], ax=axes, location="bottom", shrink=0.3, aspect=25, extend="max", label=UNIT
         )
         bar.set_ticks([0, MOST // 2, MOST])
-    shown = [
-        (name, row, n, float(np.mean(tile)))
-        for name, row, strip in parts
-        for what in strip[1:]
-        if not isinstance(what, str) and what.ndim == 2
-        for n, tile in enumerate(_tiles(what), 1)
-    ]
+    shown = []
+    for name, row, (first, *rest) in parts:
+        errors_of = [what for what in rest if not isinstance(what, str) and what.ndim == 2]
+        for n, _ in enumerate([] if isinstance(first, str) else _tiles(first)):
+            error = float(_tiles(errors_of[0])[n].mean()) if errors_of else None
+            shown.append((name, row, n + 1, error))
     return Drawing(figure, pd.DataFrame(shown, columns=["dataset", "row", "image", "error"]))
 
 
