@@ -63,8 +63,8 @@ class Block:
 
     @cached_property
     def entries(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Metric -> row -> what a table prints there: a line of `lines` and `text`, `half` of its
-        interval, and `beside`, the published number. Metrics without any value are left out.
+        """Metric -> row -> a line of `lines`, and as text the number, half of its interval and the
+        published number that may stand beside it. Metrics without any value are left out.
         """
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for key, lines in self.lines.groupby("metric", sort=False):

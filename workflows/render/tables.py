@@ -98,10 +98,8 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
     """
     table = plan.tables[blocks[0].table]
     measured = {block.dataset: block.measured for block in blocks if block.measured}
-    said = [f"Budget {plan.title}."]
-    said += [
-        captions.training(plan, blocks[0].table, measured) if measured else "Nothing measured."
-    ]
+    trained = captions.training(plan, blocks[0].table, measured)
+    said = [f"Budget {plan.title}.", trained or "Nothing measured."]
     seeds = int(max(block.rows["seeds"].max() for block in blocks))
     if seeds > 1:
         said.append(
@@ -117,7 +115,7 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
         )
     for block in blocks:
         if (block.lines["published"] != "").any():
-            said += _comparison(block, plan)
+            said.append(_comparison(block, plan))
     said += [f"Published: {text}." for block in blocks for text in block.evidence]
     for dataset in measured:
         said += [f"{text}." for text in plan.too_small(blocks[0].table, dataset)]
@@ -131,18 +129,18 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def _comparison(block: Block, plan: Plan) -> list[str]:
+def _comparison(block: Block, plan: Plan) -> str:
     """How far the published numbers beside a block's are from comparable."""
     if block.published_dataset != block.dataset:
         real, ours = plan.title_of(block.published_dataset), captions.short(plan, block.dataset)
-        return [f"The published numbers beside {ours} are of {real}."]
+        return f"The published numbers beside {ours} are of {real}."
     if block.protocol == "exact":
-        return ["The published numbers follow another protocol."]
+        return "The published numbers follow another protocol."
     if block.protocol == "samples":
-        return ["The published numbers rest on 50,000 samples."]
+        return "The published numbers rest on 50,000 samples."
     if block.dataset in PUBLISHED_LENGTH:
-        return ["The published runs took 500 epochs at batch 1,024, tested on 10,000 images."]
-    return ["How long the published runs took, and on how many images they rest, is not known."]
+        return "The published runs took 500 epochs at batch 1,024, tested on 10,000 images."
+    return "How long the published runs took, and on how many images they rest, is not known."
 
 
 def markdown(blocks: list[Block], plan: Plan) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
-import matplotlib.style
 import pandas as pd
 import yaml
 from matplotlib.axes import Axes
@@ -23,7 +22,9 @@ SINGLE, DOUBLE = 3.4, 7.0
 DPI = 200
 TITLE, NOTE = 7.5, 6.0  # points; nothing in a figure is smaller than NOTE
 GREY = "#444444"
-LOOK = Path(__file__).with_name("paper.mplstyle")
+LOOK = mpl.rc_params_from_file(
+    Path(__file__).with_name("paper.mplstyle"), use_default_template=False
+)
 
 
 class Drawing(NamedTuple):
@@ -40,7 +41,7 @@ def page(
     layout: Literal["constrained"] | None = "constrained",
 ) -> Figure:
     """An empty figure with a line of caption at its foot. wide, tall: inches."""
-    mpl.style.use(LOOK)
+    mpl.rcParams.update(LOOK)
     figure = Figure((wide, tall), DPI, layout=layout)
     FigureCanvasAgg(figure)
     if caption:

@@ -44,7 +44,7 @@ def overview(gallery: Gallery) -> Shown:
 
 
 def answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
-    """In one sentence by how many metrics the first comparing claim holds on each dataset."""
+    """A sentence: by how many metrics the first claim that compares rows holds on each dataset."""
     found = gallery.verdicts
     claim = next((one for one in claims if one.about.kind == "better"), None)
     if claim is None:
@@ -64,7 +64,10 @@ def answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
 
 
 def _square(found: pd.DataFrame, claim: str, dataset: str) -> Shown | None:
-    """A claim on a dataset: how its metrics' verdicts are summed up; None if it is of others."""
+    """A square of the grid: what a claim's verdicts on a dataset say together.
+
+    None if the claim does not speak of the dataset.
+    """
     lines = found[(found["claim"] == claim) & (found["dataset"] == dataset)]
     if lines.empty:
         return None

@@ -47,10 +47,9 @@ class Gallery(Collected):
         }
 
     def block(self, table: str, dataset: str) -> Block | None:
-        """The block beside which published numbers stand: in their protocol, if it was measured.
+        """The block of a dataset with the published numbers, which is the first of its protocols.
 
-        Of a table that the budget leaves out it is that of the paper's dataset, in whose place the
-        budget's stands; there is none if the budget's stands for no other.
+        A table that the budget leaves out has blocks of the paper's datasets alone.
         """
         wanted = (dataset, self.plan.published_dataset(dataset, table))
         found = [block for block in self.sheets[table] if block.dataset in wanted]

@@ -63,6 +63,16 @@ def _columns(gallery: Gallery, block: Block) -> dict[str, dict[str, Shown]]:
     return found
 
 
+def thumbnails(gallery: Gallery) -> dict[str, list[list[int]]]:
+    """Table -> the shades of its first block, a list for each row that has numbers."""
+    found: dict[str, list[list[int]]] = {}
+    for table, (block, *_) in gallery.sheets.items():
+        columns = _columns(gallery, block).values()
+        rows = [row for row in block.rows["row"] if row in block.measured]
+        found[table] = [[entries[row]["shade"] for entries in columns] for row in rows]
+    return found
+
+
 def method_page(gallery: Gallery, method: str) -> Shown:
     """What the template `method.html` shows."""
     plan = gallery.plan

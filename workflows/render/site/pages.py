@@ -16,7 +16,7 @@ from workflows.render.site import links
 from workflows.render.site.cell_pages import cell_page, cells_page, pictures
 from workflows.render.site.claim_pages import claims_page, overview
 from workflows.render.site.gallery import Gallery, Shown
-from workflows.render.site.other_pages import method_page, quality_page, table_page
+from workflows.render.site.other_pages import method_page, quality_page, table_page, thumbnails
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -86,7 +86,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
 
         return path, environment.get_template(template).render(values, path=path, url=url)
 
-    yield page(links.INDEX, "index.html", overview(gallery))
+    first_page = overview(gallery) | {"thumbnails": thumbnails(gallery)}
+    yield page(links.INDEX, "index.html", first_page)
     yield page(links.CLAIMS, "claims.html", claims_page(gallery))
     yield page(links.FIGURES, "figures.html", {"title": "Figures"})
     yield page(links.CELLS, "cells.html", cells_page(gallery))
