@@ -38,13 +38,16 @@ class Collected:
         return {cell: f"{status.replace('_', ' ')}: {note}" for cell, status, note in states}
 
     def numbers(self, table: str | None = None) -> pd.DataFrame:
-        """The measured lines of a table, or of all tables of autoencoders, by the protocol of the
-        published numbers if it was measured.
+        """The measured lines of a table of autoencoders, or of all of them.
+
+        Those of a table are by the protocol of the published numbers, if it was measured by that.
         """
-        ours = self.measured[self.measured["status"] == "ok"]
-        ours = ours[ours["table"] == table] if table else ours[ours["protocol"] != "samples"]
-        beside = (ours["protocol"] == "as_published").any()
-        return ours[ours["protocol"] == ("as_published" if beside else "exact")]
+        first = [name for name, about in self.plan.tables.items() if about.stage == 1]
+        shown = self.measured["table"].isin([table] if table else first)
+        ours = self.measured[shown & (self.measured["status"] == "ok")]
+        beside = set(ours.loc[ours["protocol"] == "as_published", "table"])
+        wanted = ours["table"].isin(beside).map({True: "as_published", False: "exact"})
+        return ours[ours["protocol"] == wanted]
 
     def reason(self, table: str, dataset: str) -> str:
         """Why a table's dataset has nothing to draw."""
