@@ -9,9 +9,8 @@ from pathlib import Path
 
 import jinja2
 
-from workflows.render.captions import METHODS, method_title, short
+from workflows.render import captions, numbers
 from workflows.render.figures import OF_ALL, cells, image, three_files
-from workflows.render.numbers import ENOUGH, PROTOCOLS, few, heading, shown
 from workflows.render.site import links
 from workflows.render.site.cell_pages import cell_page, cells_page, pictures
 from workflows.render.site.claim_pages import claims_page, overview
@@ -74,11 +73,9 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     first = {claim.table for claim in plan.claims if claim.about.headline}
     tables = {name: plan.tables[name] for name in sorted(plan.tables, key=lambda n: n not in first)}
     methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
-    environment.globals |= {"plan": plan, "tables": tables, "links": links, "methods": methods}
-    environment.globals |= {"method_title": method_title, "METHODS": METHODS}
-    environment.globals |= {"gallery": gallery, "figures": gallery.figures}
-    environment.globals |= {"short": short, "PROTOCOLS": PROTOCOLS, "ENOUGH": ENOUGH}
-    environment.globals |= {"few": few, "heading": heading, "shown": shown}
+    environment.globals |= {"captions": captions, "links": links, "numbers": numbers}
+    environment.globals |= {"gallery": gallery, "plan": plan, "figures": gallery.figures}
+    environment.globals |= {"tables": tables, "methods": methods}
 
     def page(path: str, template: str, values: Shown) -> tuple[str, str]:
         def url(target: str) -> str:
