@@ -73,7 +73,7 @@ class Block:
             for line in lines.to_dict("records"):
                 text = shown(metric, line["mean"]).replace(ABSENT, "")
                 half = shown(metric, (line["high"] - line["low"]) / 2).replace(ABSENT, "")
-                beside = "" if self.few(metric) else line["published"]
+                beside = "" if text and self.few(metric) else line["published"]
                 more = {"text": text, "half": half, "beside": beside}
                 of_metric[line["row"]] = {str(name): line[name] for name in line} | more
             if any(entry["text"] or entry["beside"] for entry in of_metric.values()):

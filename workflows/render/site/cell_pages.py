@@ -20,23 +20,19 @@ def pictures(gallery: Gallery, cell: str) -> list[str]:
 
 def cell_page(gallery: Gallery, cell: str) -> Shown:
     """What the template `cell.html` shows."""
-    plan, about, others = gallery.plan, gallery.plan.cells[cell], gallery.others(cell)
+    cells, others = gallery.plan.cells, gallery.others(cell)
     measured = [name for name in others if name in gallery.finished]
     return {
         "title": cell,
-        "about": about,
-        "places": [
-            (gallery.place(table, about.dataset), plan.tables[table].title, row)
-            for table, row in gallery.places(cell)
-        ],
-        "others": links.seeds(others),
-        "measured_others": links.seeds(measured),
+        "about": cells[cell],
+        "others": others,
+        "measured_others": measured,
         "protocols": [
             (words, _metrics(gallery, [cell, *measured], name)) for name, words in PROTOCOLS.items()
         ],
         "record": gallery.records.get(cell),
         "pictures": pictures(gallery, cell),
-        "diffused_by": [name for name, one in plan.cells.items() if one.first_stage == cell],
+        "diffused_by": [name for name, one in cells.items() if one.first_stage == cell],
     }
 
 

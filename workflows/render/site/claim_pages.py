@@ -141,11 +141,5 @@ def _claim(gallery: Gallery, claim: PlannedClaim) -> Shown:
         "rows": [*rows, *bound],
         "lines": lines,
         "trained": trained(found, plan, claim),
-        "runs": {
-            short(plan, dataset, table): {
-                row: links.seeds(gallery.runs(table, dataset, row))
-                for row in (*claim.of, *claim.than)
-            }
-            for dataset in dict.fromkeys(found["dataset"])
-        },
+        "judged": [*claim.of, *claim.than],
     }

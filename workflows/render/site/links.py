@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from urllib.parse import quote
 
@@ -35,11 +34,6 @@ def anchor(first: str, second: str) -> str:
 def picture(name: str, file: str) -> str:
     """A cell's drawing, such as `curves.svg`."""
     return f"pictures/{name.replace('/', '__')}-{file}"
-
-
-def seeds(cells: Iterable[str]) -> list[tuple[str, str]]:
-    """The seed and the page of each cell."""
-    return [(name.rpartition("/seed")[2], cell(name)) for name in cells]
 
 
 def code(record: TrainRecord) -> str:
