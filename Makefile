@@ -12,7 +12,7 @@ ifneq ($(shell test -w "$$HOME" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache/home
 endif
 
-.PHONY: all_tables test lint faults verify cells status cost cell site report bench bench-embedded bench-gpu slurm-test slurm-check lock
+.PHONY: all_tables test lint faults verify cells status cost cell site report bench bench-embedded bench-gpu slurm-test lock
 
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget="$$BUDGET" -- all_tables
@@ -68,14 +68,9 @@ cell: .venv/ready
 	$(BIN)/python -m workflows.render --budget "$$BUDGET" --cell "$$CELL"
 
 # The cells of one table through a Slurm cluster of this machine alone, of which one training is
-# killed and the other loses its node; some five minutes.
+# killed; some minutes.
 slurm-test: .venv/ready
 	CI_REQUIRES_SLURM=1 $(BIN)/python -m pytest -q tests/slurm/test_one_node.py
-
-# The whole smoke budget through a Slurm cluster of this machine alone, against the same without it:
-# up to an hour on two cores.
-slurm-check: .venv/ready
-	CI_REQUIRES_SLURM=1 CODEBOOK_SLURM_WHOLE=1 $(BIN)/python -m pytest -q tests/slurm/test_one_node.py
 
 # Speed, side by side with plain restatements and with other libraries; a few minutes.
 bench: .venv/ready .cache/weights/inception.safetensors

@@ -15,30 +15,23 @@ from models.quantiser.refresh import Step
 from models.quantiser.search import count
 from models.streams import Purpose, generator
 
+# Steps between checks, the least use relative to the most, and a standard deviation.
+INTERVAL, THRESHOLD, NOISE = 20, 0.03, 0.01
+
 
 class NearCodevectors(nn.Module):
-    """Every 20 steps, a code that is hardly used moves next to the most used one.
+    """Every INTERVAL steps, a code that is hardly used moves next to the most used one.
 
-    Codes are counted since the last check. If least / most < 0.03, the least used codevector
-    becomes the most used one plus 0.01 N(0, 1) for each coordinate. A check moves one code at most,
-    and counts then start again.
+    Codes are counted since the last check. If least / most < THRESHOLD, the least used codevector
+    becomes the most used one plus NOISE N(0, 1) for each coordinate. A check moves one code at
+    most, and counts then start again.
     """
 
     count: Tensor
 
-    def __init__(
-        self,
-        codebook_size: int,
-        interval: int = 20,
-        threshold: float = 0.03,
-        noise: float = 0.01,
-        seed: int = 0,
-    ) -> None:
-        """interval: steps between checks. threshold: of least / most. noise: standard deviation."""
+    def __init__(self, codebook_size: int, seed: int) -> None:
+        """codebook_size: K. seed: of the noise."""
         super().__init__()
-        self.interval = interval
-        self.threshold = threshold
-        self.noise = noise
         self.seed = seed
         self.register_buffer("count", torch.zeros(codebook_size, dtype=torch.long))
         self.step = Step()
@@ -49,11 +42,11 @@ class NearCodevectors(nn.Module):
         self.count += count(assignment.codes, len(self.count))
         self.step.passed += 1
         step = self.step.passed
-        if step % self.interval:
+        if step % INTERVAL:
             return
         least, most = self.count.argmin(), self.count.argmax()
-        if self.count[least] < self.threshold * self.count[most]:
+        if self.count[least] < THRESHOLD * self.count[most]:
             stream = generator(self.seed, Purpose.CODES, step, codebook.device)
             noise = torch.randn(codebook.shape[1], generator=stream, device=codebook.device)
-            codebook[least] = codebook[most] + self.noise * noise
+            codebook[least] = codebook[most] + NOISE * noise
         self.count.zero_()

@@ -12,15 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.interface import (
-    Assignment,
-    Quantised,
-    Similarity,
-    check_codes,
-    check_latents,
-    straight_through,
-)
+from models.quantiser.interface import Assignment, Quantised, Similarity, straight_through
 from models.quantiser.search import count, nearest
+
+# Of counts and sums.
+DECAY = 0.99
 
 
 class MovingAverageQuantiser(nn.Module):
@@ -33,16 +29,13 @@ class MovingAverageQuantiser(nn.Module):
     count: Tensor
     total: Tensor
 
-    def __init__(
-        self, codebook_size: int, code_dim: int, similarity: Similarity, decay: float = 0.99
-    ) -> None:
-        """codebook_size: K. code_dim: D. decay: of counts and sums, in (0, 1)."""
+    def __init__(self, codebook_size: int, code_dim: int, similarity: Similarity) -> None:
+        """codebook_size: K. code_dim: D."""
         super().__init__()
         self.codebook_size = codebook_size
         self.codes_per_latent = 1
         self.code_dim = code_dim
         self.similarity = similarity
-        self.decay = decay
         bound = 1 / codebook_size
         codebook = torch.empty(codebook_size, code_dim).uniform_(-bound, bound)
         self.register_buffer("codebook", codebook)
@@ -50,8 +43,7 @@ class MovingAverageQuantiser(nn.Module):
         self.register_buffer("total", codebook.clone())
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise. Raises ShapeError for latents of another width."""
-        check_latents(latents, self.code_dim)
+        """Quantise."""
         b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         codes = nearest(z, self.codebook, self.similarity)
@@ -64,8 +56,7 @@ class MovingAverageQuantiser(nn.Module):
         )
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of `codes`. Raises ShapeError for codes outside [0, K)."""
-        check_codes(codes, self.codebook_size)
+        """The codevectors of `codes`."""
         return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
 
     @torch.no_grad()
@@ -73,7 +64,7 @@ class MovingAverageQuantiser(nn.Module):
         """Move counts, sums and with them the codebook towards one batch."""
         counts = count(assignment.codes, self.codebook_size)
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
-        self.count.lerp_(counts.to(self.count.dtype), 1 - self.decay)
-        self.total.lerp_(sums, 1 - self.decay)
+        self.count.lerp_(counts.to(self.count.dtype), 1 - DECAY)
+        self.total.lerp_(sums, 1 - DECAY)
         # Count and sum of an unused code decay alike, so its codevector does not move.
         self.codebook.copy_(self.total / self.count.clamp(min=1e-30)[:, None])

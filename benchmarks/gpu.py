@@ -31,11 +31,9 @@ def prepare(folder: Path, images: int) -> None:
     count = images + max(1, images // 10)
     file = folder / "train.npy"
     np.save(file, pictures(count).numpy())
-    train = {"file": file.name, "images": count, "bytes": file.stat().st_size}
-    train["sha256"] = digest(file)
-    validation = {"indices": [images, count], "images": count - images}
+    train = {"file": file.name, "images": count, "sha256": digest(file)}
     record = {"name": "made", "image_size": 32, "channels": 3, "variance": VARIANCE}
-    record |= {"train": train, "test": train, "validation": validation}
+    record |= {"train": train, "test": train, "validation": {"indices": [images, count]}}
     write_json(folder / "dataset.json", record)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -11,23 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, Work, process, ratio, side_by_side
+from benchmarks.measure import Row, Work, ratio, side_by_side
 from benchmarks.plain import PlainQuantiser
 from models.quantiser import anchors
 from models.quantiser.blends import UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import cosine
 from models.quantiser.refresh import Refresh, every_step
-from workflows.config.machine import KEEPS_MEMORY
 
 IMAGES, SIDE, CODES, WIDTH = 1024, 8, 512, 64
 BATCHES = 7
 WORK = "quantiser, closest anchors, cosine, N = 65,536, K = 512, D = 64"
 
 
-def ours(codebook_size: int, contrastive: bool = False) -> ClusteredQuantiser:
-    refresh = Refresh(anchors.closest, UsageDecay(codebook_size), every_step)
-    return ClusteredQuantiser(codebook_size, WIDTH, cosine, refresh, contrastive)
+def ours(contrastive: bool = False) -> ClusteredQuantiser:
+    refresh = Refresh(anchors.closest, UsageDecay(CODES), every_step)
+    return ClusteredQuantiser(CODES, WIDTH, cosine, refresh, contrastive)
 
 
 def library() -> torch.nn.Module:
@@ -68,27 +66,12 @@ def side(run: Callable[[Any, Tensor, Tensor], None], build: Callable[[], Any]) -
     return lambda: run(quantiser, next(batches), upstream)
 
 
-def peak_memory() -> float:
-    """By how many MiB one step with 16,384 codes raises the peak of a new process."""
-    quantiser, latents = ours(16_384), batch(0)
-    upstream = torch.ones_like(latents)
-    # A small step first, so that libraries are loaded and not counted.
-    run(ours(16), latents[:2], upstream[:2])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run(quantiser, latents, upstream)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-
-
 def rows() -> Iterator[Row]:
-    """Four rows of the table."""
+    """Three rows of the table."""
     restated, other = "plain restatement", "vector-quantize-pytorch, cosine EMA with expiry"
     for contrastive, note, goal, rounds in ((False, "", 25, 5), (True, ", contrastive", 12, 3)):
         theirs = partial(side, run, partial(PlainQuantiser, CODES, WIDTH, contrastive))
-        mine = partial(side, run, partial(ours, CODES, contrastive))
+        mine = partial(side, run, partial(ours, contrastive))
         yield ratio(side_by_side(theirs, mine, rounds), WORK + note, restated, goal)
-    theirs, mine = partial(side, run_library, library), partial(side, run, partial(ours, CODES))
+    theirs, mine = partial(side, run_library, library), partial(side, run, ours)
     yield ratio(side_by_side(theirs, mine, rounds=5), WORK, other, 4)
-    with process(KEEPS_MEMORY) as pool:
-        mebibytes = pool.submit(peak_memory).result()
-    work = "quantiser, K = 16,384, N = 65,536: peak extra memory"
-    yield Row(work, "the N x K matrix, 4,096 MiB", mebibytes, 256, "MiB", at_most=True)

@@ -1,4 +1,4 @@
-"""The README shows the numbers that are published here."""
+"""The README shows the numbers that are published here, and recipes of the docs work."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_links_lead_to_files() -> None:
 
 
 def test_the_recipe_for_own_images_trains_the_methods_on_them_and_nothing_else(room: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    dataset, budget = re.findall(r"```yaml\n(.*?)```", text.split("### Your own images")[1], re.S)
+    text = (ROOT / "docs/usage.md").read_text(encoding="utf-8")
+    dataset, budget = re.findall(r"```yaml\n(.*?)```", text.split("## Your own images")[1], re.S)
     (room / "datasets/my_images.yaml").write_text(dataset, encoding="utf-8")
     (room / "budgets/mine.yaml").write_text(budget, encoding="utf-8")
     grid = load_grid("mine", read_datasets(room), room)

@@ -1,4 +1,4 @@
-"""What steps take: seconds, memory and disk, from records of finished trainings or shipped rates.
+"""What trainings take: seconds and memory, from records of finished ones or shipped rates.
 
 `python -m workflows.records.cost` prints them for a budget, rules ask a cluster for them, and a
 training prints its own before it starts. docs/cost.md says how far to trust them.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -30,48 +28,43 @@ DAYS, VARIABLE = 7.0, "CODEBOOK_DAYS"
 # Estimates of memory are right within a third. Less than that above what is free is let through,
 # and the first step tells.
 TOLERANCE = 4 / 3
-# Steps of a training before the clock starts, while kernels are chosen; and steps that are timed.
-WARM_UP, TIMED = 3, 10
 # Channels of VQGAN's levels, as multiples of the first, by downsampling (models/vqgan.py).
 MULTIPLES = {4: (1, 2, 4), 8: (1, 2, 2, 4), 16: (1, 1, 2, 2, 4)}
-# Bytes of a cell's record.
-RECORD = 60_000
 
 
 @dataclass(frozen=True)
 class Step:
-    """kind: such as "train". name: of a cell or a dataset. memory: bytes beside the interpreter, on
-    the device for a training. disk: bytes that stay. source: what the seconds rest on.
+    """kind: such as "train". memory: bytes beside the interpreter, on the device for a training.
+    source: what the seconds rest on.
     """
 
     kind: str
-    name: str
     seconds: float
     memory: float = 1e9
-    disk: float = 0.0
     source: str = "shipped rates"
 
     def __str__(self) -> str:
-        """Return one line for people."""
-        return f"about {length(self.seconds)} by {self.source}, {self.memory / GB:.1f} GB"
+        """One line for people."""
+        days = self.seconds / DAY
+        length = f"{days:,.1f} days" if days >= 1 else f"{self.seconds / 60:.0f} minutes"
+        return f"about {length} by {self.source}, {self.memory / GB:.1f} GB"
 
 
 @dataclass(frozen=True)
 class Training:
     """side: pixels of an image, or places of a diffusion model's grid. images: of an epoch.
     progress: samples that a diffusion model makes at each of five moments, in 20 steps each.
-    parameters: trained numbers, if known. parts: processes that share each batch.
+    parts: processes that share each batch.
     """
 
     knobs: Any
     side: int
     images: int
     progress: int = 0
-    parameters: int | None = None
     parts: int = 1
 
     def seconds(self, device: str) -> float:
-        """Return the seconds on a "cpu" core or a "gpu" by the shipped rates."""
+        """The seconds on a "cpu" core or a "gpu" by the shipped rates."""
         rates, knobs = RATES["devices"][device], self.knobs
         steps = knobs.epochs * math.ceil(self.images / knobs.batch_size)
         seen = knobs.epochs * self.images / self.parts + 5 * 20 * self.progress / 3
@@ -82,35 +75,35 @@ class Training:
         return float(seen * each / speed + steps * rates["step"])
 
     def memory(self) -> float:
-        """Return the bytes of one process: weights, gradients, moments, average, and a batch."""
+        """The bytes of one process: weights, gradients, moments, average, and a batch."""
         network = network_of(self.knobs)
         copies = 5 if network == "unet" else 4
         each = RATES["networks"][network]["bytes"] * _size(self.knobs, self.side, 1)
         if network == "vqgan":
             each += RATES["losses"]["bytes"] * self.side**2
         batch = min(math.ceil(self.knobs.batch_size / self.parts), self.images)
-        return 4 * copies * (self.parameters or parameters(self.knobs)) + batch * each
+        return 4 * copies * parameters(self.knobs) + batch * each
 
 
 def network_of(knobs: Any) -> str:
-    """Return "convnet", "vqgan" or "unet". Older records do not name the small network."""
+    """The network: "convnet", "vqgan" or "unet". Older records do not name the small network."""
     return "unet" if hasattr(knobs, "unet_channels") else getattr(knobs, "network", "convnet")
 
 
 def network_seconds(knobs: Any, side: int) -> float:
-    """Return what one core takes to train on an image; a pass forward takes a third of it."""
+    """What one core takes to train on an image; a pass forward takes a third of it."""
     return float(RATES["networks"][network_of(knobs)]["seconds"] * _size(knobs, side, 2))
 
 
 def parameters(knobs: Any) -> float:
-    """Return about how many numbers are trained."""
+    """About how many numbers are trained."""
     blocks, widths = _widths(knobs)
     each = RATES["networks"][network_of(knobs)]["parameters"]
     return float(each * blocks * sum(width**2 for width in widths))
 
 
 def _widths(knobs: Any) -> tuple[int, list[int]]:
-    """Return blocks and channels of the levels, outermost first; 1 and [1] of the small network."""
+    """Blocks and channels of the levels, outermost first; 1 and [1] of the small network."""
     network = network_of(knobs)
     if network == "convnet":
         return 1, [1]
@@ -123,20 +116,15 @@ def _widths(knobs: Any) -> tuple[int, list[int]]:
 
 
 def _size(knobs: Any, side: int, power: int) -> float:
-    """Return pixels times blocks times channels to a power; a level has a quarter of the pixels of
-    the level before.
+    """Pixels times blocks times channels to a power; a level has a quarter of the pixels of the
+    level before.
     """
     blocks, widths = _widths(knobs)
     return side**2 * blocks * sum(width**power / 4**i for i, width in enumerate(widths))
 
 
-def length(seconds: float) -> str:
-    """Return a number of seconds in days, or in minutes if that is less than a day."""
-    return f"{seconds / DAY:,.1f} days" if seconds >= DAY else f"{seconds / 60:.0f} minutes"
-
-
 # Device, network and method -> of each finished training its seconds over those of shipped rates.
-Records = Mapping[tuple[str, str, str], Sequence[float]]
+Records = dict[tuple[str, str, str], list[float]]
 
 
 def read_records(results: Path = Path("results")) -> Records:
@@ -145,7 +133,7 @@ def read_records(results: Path = Path("results")) -> Records:
     Outdated records count too: a version changes what a training computes, hardly how long. Left
     out are trainings that several processes or cores shared, and records that cannot be read.
     """
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: Records = {}
     for file in sorted(results.glob("*/cells/*/*/*/*/train.json")):
         try:
             train = json.loads(file.read_text(encoding="utf-8"))
@@ -167,7 +155,7 @@ def _side(dataset: str) -> int:
     return read_dataset(dataset).image_size
 
 
-def estimate(name: str, work: Training, device: str, records: Records) -> Step:
+def estimate(work: Training, device: str, records: Records) -> Step:
     """Estimate a training on a "cpu" core, or on a GPU by any other name, such as torch's "cuda".
 
     The shipped rates are corrected by the median of the records of its device, network and method,
@@ -176,15 +164,30 @@ def estimate(name: str, work: Training, device: str, records: Records) -> Step:
     place = ("cpu" if device == "cpu" else "gpu", network_of(work.knobs))
     of_network = [ratio for key, found in records.items() if key[:2] == place for ratio in found]
     close = records.get((*place, work.knobs.method)) or of_network
-    kind = "train_diffusion" if place[1] == "unet" else "train"
-    size = RECORD + 4 * (work.parameters or parameters(work.knobs))
-    source = f"{len(close)} finished trainings" if close else Step.source
-    seconds = work.seconds(place[0]) * (median(close) if close else 1)
-    return Step(kind, name, seconds, work.memory(), size, source)
+    return Step(
+        kind="train_diffusion" if place[1] == "unet" else "train",
+        seconds=work.seconds(place[0]) * (median(close) if close else 1),
+        memory=work.memory(),
+        source=f"{len(close)} finished trainings" if close else Step.source,
+    )
 
 
-def allowed_days() -> float:
-    """Return the days that a training may take. Raises ConfigError unless they are above 0."""
+def too_much(step: Step, free: float, lower: str) -> str:
+    """Say why a training cannot run on a device with so many bytes free; empty if it can.
+
+    lower: the knobs that make the training smaller. Raises ConfigError for days that are none.
+    """
+    if step.memory > TOLERANCE * free:
+        sizes = f"{step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
+        return f"needs about {sizes}; lower {lower}"
+    days, allowed = step.seconds / DAY, _allowed_days()
+    if days > allowed:
+        advice = f"lower epochs or {lower}, or set {VARIABLE}"
+        return f"would take {days:,.1f} days, more than {VARIABLE}={allowed:g}; {advice}"
+    return ""
+
+
+def _allowed_days() -> float:
     given = os.environ.get(VARIABLE, str(DAYS))
     try:
         days = float(given)
@@ -193,51 +196,3 @@ def allowed_days() -> float:
     if not days > 0:
         raise ConfigError(f"{VARIABLE}: expected a number of days above 0, got '{given}'")
     return days
-
-
-def too_much(step: Step, free: float, lower: str) -> str:
-    """Say why a training cannot run on a device with so many bytes free; empty if it can."""
-    if step.memory > TOLERANCE * free:
-        sizes = f"{step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
-        return f"needs about {sizes}; lower {lower}"
-    days, allowed = step.seconds / DAY, allowed_days()
-    if days > allowed:
-        advice = f"lower epochs or {lower}, or set {VARIABLE}"
-        return f"would take {days:,.1f} days, more than {VARIABLE}={allowed:g}; {advice}"
-    return ""
-
-
-def before_training(
-    found: Step, optimiser: Any, steps: int, lower: str, say: Callable[[str], None]
-) -> None:
-    """Tell what a training takes, and refuse one that does not fit or would take too long.
-
-    The first steps are timed. If all `steps` would take too long at their pace, the optimiser's
-    step raises. lower: the knobs that make the training smaller. Raises ConfigError.
-    """
-    import torch
-
-    from workflows.training.devices import free_memory
-
-    say(str(found))
-    device = optimiser.param_groups[0]["params"][0].device
-    if against := too_much(found, free_memory(device), lower):
-        raise ConfigError(against)
-    done, start = 0, 0.0
-
-    def after_step(*_: Any) -> None:
-        nonlocal done, start
-        done += 1
-        if done not in (WARM_UP, WARM_UP + TIMED):
-            return
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if done == WARM_UP:
-            start = time.perf_counter()
-            return
-        seconds = steps * (time.perf_counter() - start) / TIMED
-        say(f"{length(seconds)} at the pace of the first steps")
-        if against := too_much(replace(found, seconds=seconds), math.inf, lower):
-            raise ConfigError(f"at the pace of its first steps {against}")
-
-    optimiser.register_step_post_hook(after_step)

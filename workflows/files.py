@@ -34,18 +34,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-        # Flushing the folder keeps a power cut from undoing the rename. Some file systems refuse.
-        with suppress(OSError):
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        if error.filename and Path(error.filename).name != temporary.name:
-            # The file that `write` could not read, for example.
-            reason += f": {error.filename}"
+        reason = " ".join(str(error).split())
         raise NotWritten(
             f"{path}: could not be written ({reason}); nothing finished is lost, run again once "
             "there is room and leave to write"
@@ -75,7 +65,7 @@ def claim(file: Path) -> Iterator[None]:
     """Hold a lock file, so that no other process works on the same cell.
 
     The system releases the lock when this process ends, however it ends. A file system without
-    locks lets every process go on. Raises BlockingIOError at once, which names the other process.
+    locks lets every process go on. Raises BlockingIOError, which names the other process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as handle:
@@ -83,10 +73,9 @@ def claim(file: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
-            process = handle.read().strip() or "another"
             raise BlockingIOError(
-                f"{file}: held by process {process}, which works on this cell; wait for its end, "
-                "or end it and run again"
+                f"{file}: held by process {handle.read()}, which works on this cell; wait for its "
+                "end, or end it and run again"
             ) from None
         except OSError as error:
             print(f"{file}: cannot be locked ({error}); going on without", flush=True)

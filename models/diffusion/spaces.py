@@ -22,12 +22,7 @@ class LatentSpace(nn.Module):
     scale: Tensor
 
     def __init__(self, autoencoder: Autoencoder, scale: float) -> None:
-        """scale: one over the standard deviation of the training images' latents.
-
-        Raises ValueError unless it is positive.
-        """
-        if not scale > 0:
-            raise ValueError(f"scale: expected a positive number, got {scale}")
+        """scale: one over the standard deviation of the training images' latents."""
         super().__init__()
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.register_buffer("scale", torch.tensor(scale))

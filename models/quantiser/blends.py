@@ -12,6 +12,11 @@ from torch import Tensor, nn
 
 from models.quantiser.search import count
 
+# Of running averages: gamma in the paper.
+DECAY = 0.99
+# Latents a batch, below which Jukebox's rule takes a code for dead.
+THRESHOLD = 1.0
+
 
 class UsageDecay(nn.Module):
     """The running average of the paper: little-used codes move, others stay.
@@ -20,26 +25,24 @@ class UsageDecay(nn.Module):
     code k, and N_k starts at 0.
     Equation 2: alpha_k = exp(-N_k K 10 / (1 - gamma) - 1e-3).
 
-    alpha is almost a switch: 0.999 for a code that was never used, 0.37 at a thousandth of uniform
-    use, and 5e-5 at a hundredth.
+    alpha is almost a switch: 0.999 for a code that was never used, 5e-5 at a hundredth of even use.
     """
 
     usage: Tensor
 
-    def __init__(self, codebook_size: int, decay: float = 0.99) -> None:
-        """codebook_size: K. decay: gamma, in (0, 1)."""
+    def __init__(self, codebook_size: int) -> None:
+        """codebook_size: K."""
         super().__init__()
-        self.decay = decay
         self.register_buffer("usage", torch.zeros(codebook_size))
 
     def observe(self, codes: Int[Tensor, " n"]) -> None:
         """Equation 1 for one batch."""
         counts = count(codes, len(self.usage))
-        self.usage.mul_(self.decay).add_(counts / len(codes), alpha=1 - self.decay)
+        self.usage.mul_(DECAY).add_(counts / len(codes), alpha=1 - DECAY)
 
     def weights(self) -> Float[Tensor, " k"]:
         """Equation 2: alpha_k, in [0, 0.999]."""
-        return torch.exp(-self.usage * len(self.usage) * 10 / (1 - self.decay) - 1e-3)
+        return torch.exp(-self.usage * len(self.usage) * 10 / (1 - DECAY) - 1e-3)
 
 
 class ReplaceDead(nn.Module):
@@ -50,18 +53,16 @@ class ReplaceDead(nn.Module):
 
     count: Tensor
 
-    def __init__(self, codebook_size: int, decay: float = 0.99, threshold: float = 1.0) -> None:
-        """codebook_size: K. decay: of the counts, in (0, 1). threshold: latents a batch."""
+    def __init__(self, codebook_size: int) -> None:
+        """codebook_size: K."""
         super().__init__()
-        self.decay = decay
-        self.threshold = threshold
         self.register_buffer("count", torch.ones(codebook_size))
 
     def observe(self, codes: Int[Tensor, " n"]) -> None:
         """Take the counts of one batch into the running counts."""
         counts = count(codes, len(self.count))
-        self.count.mul_(self.decay).add_(counts, alpha=1 - self.decay)
+        self.count.mul_(DECAY).add_(counts, alpha=1 - DECAY)
 
     def weights(self) -> Float[Tensor, " k"]:
         """1 for dead codes, 0 for the others."""
-        return (self.count < self.threshold).to(self.count.dtype)
+        return (self.count < THRESHOLD).to(self.count.dtype)

@@ -10,24 +10,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.contrastive import contrastive_term
-from models.quantiser.interface import (
-    Assignment,
-    Quantised,
-    Similarity,
-    check_codes,
-    check_latents,
-    straight_through,
-)
+from models.quantiser.interface import Assignment, Quantised, Similarity, straight_through
 from models.quantiser.search import nearest
+
+# Of the contrastive term, as published.
+TEMPERATURE = 0.07
 
 
 @runtime_checkable
 class Refresher(Protocol):
-    """Anything that overwrites codevectors from what a batch used."""
+    """Overwrites codevectors, rows of `codebook`, (k, d), from what a batch used."""
 
     def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None:
-        """Observe one batch and overwrite rows of `codebook`, shape (k, d), in place."""
+        """Observe one batch and overwrite rows in place."""
         ...
 
 
@@ -60,8 +55,7 @@ class ClusteredQuantiser(nn.Module):
         self.codebook = nn.Parameter(torch.empty(codebook_size, code_dim).uniform_(-bound, bound))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise. Raises ShapeError for latents of another width."""
-        check_latents(latents, self.code_dim)
+        """Quantise."""
         b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         codes = nearest(z, self.codebook, self.similarity)
@@ -80,11 +74,31 @@ class ClusteredQuantiser(nn.Module):
         )
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of `codes`. Raises ShapeError for codes outside [0, K)."""
-        check_codes(codes, self.codebook_size)
+        """The codevectors of `codes`."""
         return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
 
     def adapt(self, assignment: Assignment) -> None:
         """Refresh the codebook, if this quantiser has a refresh."""
         if self.refresh is not None:
             self.refresh.update(self.codebook.data, assignment, self.similarity)
+
+
+def contrastive_term(
+    latents: Float[Tensor, "n d"],
+    codebook: Float[Tensor, "k d"],
+    similarity: Similarity,
+) -> Float[Tensor, ""]:
+    """Pull each codevector to its closest latents, away from the far half.
+
+    L = mean_k -log(exp(p_k / t) / (exp(p_k / t) + sum_j exp(n_kj / t)))
+
+    For code k, p_k is the mean of the max(1, N // K) largest similarities s(z_i, e_k) over the N
+    latents of the batch, and n_kj are the N // 2 smallest ones. Latents are detached: the term
+    trains the codebook alone. The formula follows the published implementation.
+    """
+    scores = similarity(codebook, latents.detach())
+    size, count = scores.shape
+    positive = scores.topk(max(1, count // size), sorted=False).values.mean(1, keepdim=True)
+    negatives = scores.topk(count // 2, largest=False, sorted=False).values
+    logits = torch.cat([positive, negatives], 1) / TEMPERATURE
+    return F.cross_entropy(logits, torch.zeros(size, dtype=torch.long, device=logits.device))

@@ -16,10 +16,6 @@ from torch import Tensor
 Similarity = Callable[[Tensor, Tensor], Tensor]
 
 
-class ShapeError(ValueError):
-    """A tensor does not have the expected shape; the message names the tensor and the shape."""
-
-
 @dataclass(frozen=True)
 class Assignment:
     """Which code each latent of a batch received; detached, so that reading it cannot train.
@@ -80,21 +76,3 @@ def straight_through(
 ) -> Float[Tensor, "n d"]:
     """z + sg(e - z): forward the vectors e, bit for bit; backward the gradient to the latents z."""
     return vectors.detach() + (latents - latents.detach())
-
-
-def check_latents(latents: Tensor, code_dim: int) -> None:
-    """Raise ShapeError unless latents are (b, code_dim, h, w)."""
-    if latents.ndim != 4 or latents.shape[1] != code_dim:
-        raise ShapeError(
-            f"latents: expected shape (b, {code_dim}, h, w), got {tuple(latents.shape)}"
-        )
-
-
-def check_codes(codes: Tensor, codebook_size: int) -> None:
-    """Raise ShapeError unless codes are integers (b, h, w) in [0, codebook_size)."""
-    if codes.ndim != 3 or codes.is_floating_point():
-        raise ShapeError(
-            f"codes: expected integers of shape (b, h, w), got {codes.dtype} {tuple(codes.shape)}"
-        )
-    if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < codebook_size):
-        raise ShapeError(f"codes: expected values in [0, {codebook_size})")

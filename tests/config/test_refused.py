@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,9 +12,9 @@ import yaml
 
 from workflows.config.datasets import read_dataset, read_datasets, read_protocol
 from workflows.config.grid import ROOM, load_grid, read_budgets
-from workflows.config.plan import Plan, Spec
+from workflows.config.plan import Spec
 from workflows.config.planning import make_plan, read_claims
-from workflows.config.reading import RESERVED, parse, read_json
+from workflows.config.reading import RESERVED, parse
 from workflows.config.settings import RunConfig
 from workflows.errors import ConfigError
 from workflows.knobs import Closed
@@ -59,11 +58,7 @@ def rows(**row: Any) -> dict[str, Any]:
         (BUDGET, {"seed": 1}, "seed: unknown key; did you mean seeds, "),
         (BUDGET, {"knobs": {"epoch": 3}}, "knobs.epoch: unknown key; did you mean epochs"),
         (BUDGET, {"knobs": {"epochs": 0}}, "epochs: 0 must be greater than or equal to 1"),
-        (
-            BUDGET,
-            {"network_knobs": {"vqgan": {"downsampling": 3}}},
-            "'3' is not allowed; allow",
-        ),
+        (BUDGET, {"knobs": {"anchors": "near"}}, "knobs.anchors: 'near' is not allowed; did"),
         (BUDGET, {"seeds": [1, 1]}, "seeds: the values must differ"),
         # An unknown role, network, dataset, table, method, metric.
         (BUDGET, {"role_knobs": {"face": {}}}, "role 'face' is unknown; did you mean faces"),
@@ -77,11 +72,7 @@ def rows(**row: Any) -> dict[str, Any]:
         (ANCHORS, rows(method="cvq_vae", anchor="random"), "anchor: unknown key; did you mean an"),
         (ANCHORS, rows(method="vq_vae", anchors="random"), r"\(vq_vae\) at .*anchors: unknown key"),
         (ANCHORS, rows(), "row 'a': method: the key is missing"),
-        (
-            ANCHORS,
-            rows(method="movq", network="convnet"),
-            "'movq' does not run in 'convnet'; ",
-        ),
+        (ANCHORS, rows(method="movq", network="convnet"), "'movq' does not run in 'convnet'; "),
         (ANCHORS, rows(method="movq", code_dim=6), "code_dim: 6 is not a multiple of channel_gro"),
         (
             BUDGET,
@@ -105,17 +96,7 @@ def rows(**row: Any) -> dict[str, Any]:
             generation(role_knobs={"churches": {"unet_channels": 136, "unet_multipliers": [1, 2]}}),
             "unet_channels: 136 makes levels of 136, 272 channels",
         ),
-        (
-            BUDGET,
-            generation(role_knobs={"churches": {"guidance": 3.0}}),
-            r"role_knobs\.churches: guidance: 3.0 needs models .*conditional roles: objects",
-        ),
         # Too few images for a metric.
-        (
-            BUDGET,
-            {"evaluation": {**LITE["evaluation"], "fid_images": 1}},
-            "fid_images: 1 must be ",
-        ),
         (BUDGET, generation(reference_images=3), "reference_images: 3 must be greater than or eq"),
         (
             MNIST,
@@ -128,16 +109,7 @@ def rows(**row: Any) -> dict[str, Any]:
             "images.train: 103 leaves 3 to train on, and the metrics of samples need 4 or more",
         ),
         # Images of a size that a network does not take.
-        (
-            MNIST,
-            {"image_size": 50},
-            "image_size: 50 is not a multiple of 4, as network 'convnet'",
-        ),
-        (
-            "datasets/ffhq_subset_64.yaml",
-            {"image_size": 30},
-            "image_size: 30 is not a multiple of downsampling: 4",
-        ),
+        (MNIST, {"image_size": 50}, "image_size: 50 is not a multiple of 4, as network 'convnet'"),
         (
             "datasets/ffhq_subset_64.yaml",
             {"image_size": 28},
@@ -249,9 +221,7 @@ def test_claims_are_refused_by_name(room: Path, change: dict[str, Any], message:
         ({"validation": 60000}, "validation: must be below images.train"),
         ({"sources": [{"kind": "local", "files": ["a"]}]}, "1 given, reader 'idx' takes 2"),
         ({"sources": [{"kind": "local", "files": ["../a", "b"]}]}, "'../a' leaves its folder"),
-        ({"sources": [{"kind": "ftp", "files": ["a", "b"]}]}, "ftp"),
         ({"options": {"pattern": "("}}, "pattern: not a regular expression"),
-        ({"options": {"resample": "lanczos"}}, "resample: goes with resize"),
         ({"value_range": [0, 1]}, "value_range: must be"),
     ],
 )
@@ -282,23 +252,11 @@ def test_what_is_said_of_a_run_or_a_step_is_refused_by_key(
         parse(content, kind, "said")
 
 
-def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
-    content = json.loads(make_plan(load_grid("smoke", DATASETS), DATASETS, {}).model_dump_json())
-    file = tmp_path / "plan.json"
-    content["rows"][0]["cell"] = "no/such/cell/seed0"
-    file.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="its cell or its table is not in the plan"):
-        read_json(file, Plan)
-    file.write_text("{")
-    with pytest.raises(ConfigError, match="not JSON"):
-        read_json(file, Plan)
-
-
 @pytest.mark.parametrize("said", ['mnist_5k/cvq_vae/closets/"', "no/such/cell", {"a": "b"}, None])
 def test_a_run_refuses_a_cell_that_there_is_not(said: Any) -> None:
     """As Snakemake reads `retrain=...`, which is YAML to it."""
     with pytest.raises(ConfigError, match=r"cell '.*' is unknown; .*make cells lists all"):
-        Run.begin({"budget": "embedded", "retrain": said})
+        Run({"budget": "embedded", "retrain": said})
 
 
 @pytest.mark.parametrize("cell", ['a"b', "a'b; touch here", "a`touch here`b/c", "", "#a"])
@@ -308,8 +266,8 @@ def test_make_hands_on_a_cell_as_it_was_given(tmp_path: Path, cell: str) -> None
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> {said}\n")
         program.chmod(0o755)
-    command = ["make", "-f", ROOM.parent / "Makefile", "-o", ".venv/ready", f"BIN={tmp_path}"]
-    call = [*command, "cell", f"CELL={cell}"]
+    make = ["make", "--no-print-directory", "-f", ROOM.parent / "Makefile", "-o", ".venv/ready"]
+    call = [*make, f"BIN={tmp_path}", "cell", f"CELL={cell}"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
     assert not (tmp_path / "here").exists()
     if cell in ("", "#a"):

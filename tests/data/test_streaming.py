@@ -38,7 +38,7 @@ else:
         with lmdb.open(str(folder / side), map_size=2**26) as base, base.begin(write=True) as made:
             for k in range(count): made.put(f"{k:06}".encode(), grey[k % 100])
 if len(sys.argv) > 4:
-    cache._new_file = lambda path, shape, dtype=np.uint8: np.zeros(shape, dtype)
+    cache.new_file = lambda path, shape, dtype=np.uint8: np.zeros(shape, dtype)
 limit(16)
 cache.prepare(about, out)
 """

@@ -13,22 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.knobs import DIFFUSION, LARGE, VARIANTS, changed, typed
-from workflows.registry import (
-    build_adversary,
-    build_autoencoder,
-    build_backbone,
-    build_objective,
-    loss_weights,
-)
+from tests.knobs import LARGE, VARIANTS, changed
+from workflows.registry import build_adversary, build_autoencoder, build_objective, loss_weights
 from workflows.steps.train import share_work
 from workflows.training import processes
 from workflows.training import stage1 as training
-from workflows.training import stage2 as diffusion_training
 from workflows.training.stage1 import Images, Learner, Losses, Observers
 
 # Batches of 7 and 1 images: parts of unequal size, and a batch with fewer images than processes.
@@ -70,33 +62,13 @@ def autoencoder(method: str) -> dict[str, Tensor]:
     return ended(history, {**model.state_dict(), **critic.state_dict(prefix="critic.")})
 
 
-def diffusion() -> dict[str, Tensor]:
-    """The same of a diffusion model, with its average and the samples along the way."""
-    unet = {"method": "ddpm", "seed": 1, "conditional": True, "label_dropout": 0.3}
-    knobs = typed({**DIFFUSION, **unet, **SAME})
-    network = build_backbone(knobs, 1, 3)
-    average = EMAModel(network.parameters(), 0.9)
-    optimiser = torch.optim.SGD(network.parameters(), 0.01)
-    learner = diffusion_training.Learner(network, optimiser, average, samples=3)
-    processes.divide([network], [], network)
-    history: list[dict[str, float]] = []
-    data = diffusion_training.Points(pictures(8), np.arange(IMAGES) % 3, 3)
-    diffusion_training.train(learner, data, knobs, history, NOBODY)
-    averages = {f"average.{i}": value for i, value in enumerate(average.shadow_params)}
-    samples = {f"samples.{epoch}": value for epoch, value in learner.kept.items()}
-    return ended(history, {**network.state_dict(), **averages, **samples})
-
-
 def ended(history: list[dict[str, float]], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     losses = torch.tensor([record["loss"] for record in history])
     copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
     return {"losses": losses, **copies}
 
 
-CASES: dict[str, Any] = {
-    **{method: lambda method=method: autoencoder(method) for method in METHODS},
-    "diffusion": diffusion,
-}
+CASES: dict[str, Any] = {method: lambda method=method: autoencoder(method) for method in METHODS}
 
 
 def agreed() -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Bytes of images and archives, changed anywhere: decoded or refused by name."""
+"""Bytes of images, changed anywhere: decoded or refused by name."""
 
 from __future__ import annotations
 
@@ -8,23 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.made import encoded, png, small, tar, zipped
+from tests.data.made import encoded, small
 from workflows.data import images
 from workflows.errors import DataError
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
 IMAGES = {kind: encoded(NOISE, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")}
-SMALL = small()
 RESIZED = small(options={"resize": True})
-PNGS = [(f"{k}.png", png(value=k)) for k in range(6)]
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Archives of six images, by kind."""
-    folder = tmp_path_factory.mktemp("whole")
-    write = {"zip": zipped, "tar": tar}
-    return {kind: write[kind](folder / f"a.{kind}", PNGS).read_bytes() for kind in write}
 
 
 @st.composite
@@ -51,24 +41,3 @@ def test_images(kind: str, data: st.DataObject) -> None:
     else:
         assert pixels.shape == (3, 16, 16)
         assert pixels.dtype == np.uint8
-
-
-@given(data=st.data())
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_archives(
-    tmp_path_factory: pytest.TempPathFactory,
-    archives: dict[str, bytes],
-    kind: str,
-    data: st.DataObject,
-) -> None:
-    folder = tmp_path_factory.mktemp("archive")
-    path = folder / f"a.{kind}"
-    path.write_bytes(data.draw(damaged(archives[kind])))
-    try:
-        decoded = images.read_image_folder(SMALL, (path,))
-    except DataError as error:
-        assert str(error).startswith(f"{path}: ")  # noqa: PT017
-    else:
-        assert decoded.train.shape == (4, 3, 16, 16)
-    assert list(folder.iterdir()) == [path]

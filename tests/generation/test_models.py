@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
 
 from models.diffusion.backbone import Backbone, with_guidance
-from models.diffusion.spaces import LatentSpace, PixelSpace
+from models.diffusion.spaces import LatentSpace
 from tests.knobs import DIFFUSION, VARIANTS, changed, typed
-from workflows.registry import build_autoencoder, build_noise, build_sampler
-from workflows.training.sampling import sample_points, to_images
+from workflows.registry import build_autoencoder, build_noise
+from workflows.training.sampling import sample_points
 
 KNOBS = typed(
     {
@@ -109,19 +108,6 @@ def test_latent_space_there_and_back_is_the_autoencoder(method: str) -> None:
     assert not space.autoencoder.training
 
 
-def test_a_scale_that_is_not_positive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(ValueError, match="scale: expected a positive number, got 0"):
-        LatentSpace(build_autoencoder(VARIANTS["vq_vae"], 3, 40), 0)
-
-
-def test_pixels_are_their_own_space() -> None:
-    images = torch.rand(2, 3, 16, 16) * 2 - 1
-    assert torch.equal(PixelSpace().decode(PixelSpace().encode(images)), images)
-    made = to_images(PixelSpace(), torch.tensor([-3.0, -1, 0, 1, 3]).reshape(1, 1, 1, 5), CPU)
-    assert made.flatten().tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
-
-
 class Gaussian(nn.Module):
     """The best prediction of noise where the data are normal with mean `mean` and deviation `s`."""
 
@@ -155,12 +141,3 @@ def test_a_sample_depends_on_its_number_alone(eta: float) -> None:
     torch.testing.assert_close(torch.cat(parts), whole[[70, 3, 99]], rtol=1e-4, atol=1e-5)
     other = sample_points(network, changed(knobs, seed=1), (4, 8, 8), 10, [3], CPU)
     assert not torch.allclose(other[0], whole[3])
-
-
-def test_sampling_times_are_the_published_ones() -> None:
-    sampler = build_sampler(changed(LATENT, sampling_steps=200))
-    assert sampler.timesteps.tolist() == list(range(996, 0, -5))
-    assert build_sampler(changed(LATENT, sampling_steps=1000)).timesteps.tolist()[:2] == [999, 998]
-    betas = build_noise(KNOBS).betas
-    roots = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000)
-    torch.testing.assert_close(betas, roots.square())

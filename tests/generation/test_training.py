@@ -22,7 +22,7 @@ from workflows.errors import ConfigError
 from workflows.steps import latents, sample, train_diffusion
 from workflows.training import stage2 as diffusion_training
 from workflows.training.spaces import digest, read_latents
-from workflows.training.stage2 import Points, draws, moments
+from workflows.training.stage2 import draws
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
@@ -30,32 +30,6 @@ def test_latents_have_unit_variance_and_say_what_they_are_of(made: Made) -> None
     found = read_latents(made.latents, {"model": digest(made.stage1 / "model.safetensors")})
     assert found.points.shape == (3600, 8, 7, 7)
     assert found.points.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
-
-
-def test_draws_depend_on_seed_and_step_alone() -> None:
-    first, again, later = (draws(1, step, (4, 2, 3, 3), 1000) for step in (5, 5, 6))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], later[0])
-    assert not torch.equal(first[0], draws(2, 5, (4, 2, 3, 3), 1000)[0])
-    times = torch.cat([draws(1, step, (1000, 1, 1, 1), 50)[1] for step in range(20)])
-    counts = torch.bincount(times, minlength=50)
-    assert counts.min() > 300
-    assert counts.max() < 500
-
-
-def test_moments_end_with_the_last_epoch() -> None:
-    assert moments(1) == [1]
-    assert moments(3) == [1, 2, 3]
-    assert moments(40) == [2, 5, 10, 20, 40]
-
-
-def test_pixels_become_floats_and_latents_stay() -> None:
-    rows = torch.tensor([2, 0])
-    images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) * 127
-    found = Points(images, None).batch(rows, torch.device("cpu"))
-    assert found.flatten().tolist() == pytest.approx([254 / 127.5 - 1, -1])
-    points = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1)
-    assert Points(points, None).batch(rows, torch.device("cpu")).flatten().tolist() == [2, 0]
 
 
 def test_training_leaves_a_record(made: Made, tmp_path: Path) -> None:
@@ -109,14 +83,6 @@ def test_the_average_is_what_is_kept(made: Made, tmp_path: Path) -> None:
     slow = trained(made, tmp_path / "b", ema_decay=0.9999)
     name = "network.conv_in.weight"
     assert not torch.equal(quick[name], slow[name])
-
-
-def test_it_learns(made: Made, tmp_path: Path) -> None:
-    trained(made, tmp_path, epochs=20, learning_rate=0.003)
-    log = pd.read_csv(tmp_path / "log.csv")
-    # Predicting nothing costs one.
-    assert log["loss"].iloc[0] > 0.9
-    assert log["loss"].iloc[-3:].mean() < 0.7
 
 
 def test_divergence_keeps_the_last_whole_epoch(
@@ -205,10 +171,6 @@ def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) ->
     (broken / "model.safetensors").write_bytes((made.stage1 / "model.safetensors").read_bytes())
     (broken / "train.json").write_text(json.dumps({**record, "status": "diverged"}))
     with pytest.raises(CheckpointError, match="this first stage diverged"):
-        latents.run(broken, made.data, VERSIONS, tmp_path / "l")
-    other = {**record, "knobs": {**record["knobs"], "code_dim": 16}}
-    (broken / "train.json").write_text(json.dumps(other))
-    with pytest.raises(CheckpointError, match="not this cell's model"):
         latents.run(broken, made.data, VERSIONS, tmp_path / "l")
 
 

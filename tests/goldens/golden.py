@@ -59,7 +59,7 @@ class Golden:
     kind: str
     name: str
     numbers: Callable[[], Numbers]
-    mutations: tuple[Wrong, ...]
+    mutation: Wrong
     variant: str = ""
     tolerance: tuple[float, float] = FORMULA
 

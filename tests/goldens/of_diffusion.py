@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.diffusion import spaces
-from models.streams import Purpose
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong, made_with
 from tests.goldens.made import (
     CPU,
@@ -114,60 +113,33 @@ def not_snapped(old: Any) -> Any:
     return decode
 
 
-def same_order(old: Any) -> Any:
-    def generator(seed: int, purpose: Purpose, step: int) -> torch.Generator:
-        return old(seed, purpose, 0 if purpose == Purpose.ORDER else step)
-
-    return generator
-
-
-def unguided(old: Any) -> Any:
-    return lambda network, points, times, labels, guidance: network(points, times, labels)
-
-
 UNSNAPPED = Wrong(
     "latents are not snapped", "models.diffusion.spaces.LatentSpace.decode", not_snapped
 )
 OVER_N = Wrong(
     "the deviation is over N",
-    "workflows.training.spaces.Spread.deviation",
-    lambda old: property(lambda self: (self.squares / self.count) ** 0.5),
+    "workflows.training.spaces.deviation",
+    lambda old: lambda points: old(points) * (1 - 1 / points.size) ** 0.5,
 )
-PIXELS = (
-    Wrong(
-        "points are twice the pixels",
-        "models.diffusion.spaces.PixelSpace.encode",
-        lambda old: lambda self, images: 2 * images,
-    ),
-    Wrong("samples are not clipped", "diffusers.DDIMScheduler", made_with(clip_sample=False)),
+UNCLIPPED = Wrong(
+    "samples are not clipped", "diffusers.DDIMScheduler", made_with(clip_sample=False)
 )
 PADDED = Wrong(
     "grids are padded with ones",
     "models.diffusion.backbone.F",
     lambda old: SimpleNamespace(pad=partial(F.pad, value=1.0)),
 )
-LOOP = (
-    Wrong(
-        "every step draws the same",
-        "workflows.training.stage2.draws",
-        lambda old: lambda seed, step, *others: old(seed, 1, *others),
-    ),
-    Wrong("the order ignores the epoch", "workflows.training.stage2.generator", same_order),
+LOOP = Wrong(
+    "every step draws the same",
+    "workflows.training.stage2.draws",
+    lambda old: lambda seed, step, *others: old(seed, 1, *others),
 )
-SAMPLER = (
-    Wrong(
-        "all samples are of the first noise",
-        "workflows.training.sampling.generator",
-        lambda old: lambda seed, purpose, number: old(seed, purpose, 0),
-    ),
-    Wrong("nothing guides", "models.diffusion.backbone.with_guidance", unguided),
-    Wrong("times begin at nought", "diffusers.DDIMScheduler", made_with(steps_offset=0)),
-)
+SAMPLER = Wrong("times begin at nought", "diffusers.DDIMScheduler", made_with(steps_offset=0))
 GOLDENS = [
-    Golden("diffusion", "ldm", partial(converted, "ldm", 4, 4, 4), (UNSNAPPED,)),
-    Golden("diffusion", "ldm", encoded, (OVER_N,), "latents"),
-    Golden("diffusion", "ddpm", partial(converted, "ddpm", 3, 16, 16), PIXELS),
-    Golden("backbone", "U-Net", predicted, (PADDED,)),
+    Golden("diffusion", "ldm", partial(converted, "ldm", 4, 4, 4), UNSNAPPED),
+    Golden("diffusion", "ldm", encoded, OVER_N, "latents"),
+    Golden("diffusion", "ddpm", partial(converted, "ddpm", 3, 16, 16), UNCLIPPED),
+    Golden("backbone", "U-Net", predicted, PADDED),
     Golden("diffusion loop", "training", trained, LOOP, tolerance=TRAINED),
     Golden("sampler", "DDIM", sampled, SAMPLER),
 ]

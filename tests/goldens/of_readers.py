@@ -100,7 +100,7 @@ def decoded(reader: str, write: Callable[[Path], Paths], **changes: Any) -> Numb
 
 
 def golden(reader: str, write: Callable[[Path], Paths], wrong: Wrong, **changes: Any) -> Golden:
-    return Golden("reader", reader, partial(decoded, reader, write, **changes), (wrong,))
+    return Golden("reader", reader, partial(decoded, reader, write, **changes), wrong)
 
 
 def in_their_order(module: str) -> Wrong:

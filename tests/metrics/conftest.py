@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import peers
+from benchmarks.evaluation import fid_network, lpips_network
 from workflows.data.metric_networks import Networks, load_networks, read_network
-from workflows.data.weight_sources import FOLDER_VARIABLE, NETWORKS
+from workflows.data.weight_sources import NETWORKS
 from workflows.steps import weights as step
 
 
@@ -18,9 +18,7 @@ from workflows.steps import weights as step
 def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Converted from the installed packages."""
     folder = tmp_path_factory.mktemp("weights")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(FOLDER_VARIABLE, raising=False)
-        step.main(folder)
+    step.main(folder)
     return folder
 
 
@@ -31,14 +29,14 @@ def networks(weights_folder: Path) -> Networks:
 
 @pytest.fixture(scope="session")
 def tensors(weights_folder: Path) -> dict[str, dict[str, torch.Tensor]]:
-    return {name: read_network(weights_folder, name).tensors for name in NETWORKS}
+    return {name: read_network(weights_folder, name)[0] for name in NETWORKS}
 
 
 @pytest.fixture(scope="session")
 def package_lpips(tensors) -> Callable[[str], torch.nn.Module]:
-    return lambda net: peers.lpips_network(net, tensors[f"lpips_{net}"])
+    return lambda net: lpips_network(net, tensors[f"lpips_{net}"])
 
 
 @pytest.fixture(scope="session")
 def package_inception(tensors) -> torch.nn.Module:
-    return peers.fid_network(tensors["inception"])
+    return fid_network(tensors["inception"])

@@ -7,43 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 from pytorch_fid.fid_score import calculate_frechet_distance
-from skimage import data
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from workflows.errors import ConfigError
 from workflows.evaluation.protocol import load_protocol
 from workflows.metrics.frechet import frechet_distance, kernel_distance
-from workflows.metrics.pixel import l1, psnr, ssim
-from workflows.metrics.usage import perplexity, usage
-
-
-def photographs() -> np.ndarray:
-    """Eight 64 x 64 crops of a photograph, uint8 (8, 3, 64, 64)."""
-    picture = data.astronaut().transpose(2, 0, 1)
-    return np.stack([picture[:, i * 56 : i * 56 + 64, 150:214] for i in range(8)])
-
-
-def noisy(pictures: np.ndarray) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, 0.05, pictures.shape)
-    return np.clip(pictures / 255 + noise, 0, 1).astype(np.float32)
-
-
-def test_pixel_metrics_equal_scikit_image() -> None:
-    a = photographs().astype(np.float32) / 255
-    b = noisy(photographs())
-    for index in range(len(a)):
-        first, second = a[index].transpose(1, 2, 0), b[index].transpose(1, 2, 0)
-        similarity = structural_similarity(
-            first, second, win_size=11, data_range=1, channel_axis=2, gaussian_weights=False
-        )
-        assert ssim(a, b)[index] == pytest.approx(similarity, abs=1e-6)
-        noise_ratio = peak_signal_noise_ratio(first, second, data_range=1)
-        assert psnr(a, b)[index] == pytest.approx(noise_ratio, abs=1e-4)
-    np.testing.assert_allclose(l1(a, b), np.abs(a - b).mean((1, 2, 3)), rtol=1e-5)
-    assert ssim(a, a) == pytest.approx(np.ones(8))
-    assert np.isinf(psnr(a, a)).all()
-    with pytest.raises(ValueError, match="two equal"):
-        l1(a, b[:2])
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 64), (200, 150, 16), (20, 90, 32)])
@@ -75,8 +41,6 @@ def test_kernel_distance_in_blocks_equals_the_whole_matrices(
     expected = own[0] + own[1] - 2 * kernel(a, b).mean()
     monkeypatch.setattr("workflows.metrics.frechet.BLOCK", block)
     assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-10)
-    with pytest.raises(ValueError, match="N, M >= 2"):
-        kernel_distance(a[:1], b)
 
 
 def test_kernel_distance_takes_little_memory() -> None:
@@ -87,35 +51,6 @@ def test_kernel_distance_takes_little_memory() -> None:
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert taken < 32 * 1024**2
-
-
-def test_usage_and_perplexity_closed_forms() -> None:
-    assert usage(np.array([3, 0, 1, 0])) == 0.5
-    assert perplexity(np.full(16, 7)) == pytest.approx(16)
-    assert perplexity(np.array([9, 0, 0])) == pytest.approx(1)
-    assert perplexity(np.zeros(4)) == 0
-
-
-def test_protocols_round_truncate_and_go_through_jpeg() -> None:
-    exact, published = load_protocol("exact"), load_protocol("as_published")
-    values = np.array([0.0, 0.999, 1.2, 1.9 / 255, -1])
-    assert exact.quantise(values).tolist() == [0, 255, 255, 2, 0]
-    assert published.quantise(values).tolist() == [0, 254, 255, 1, 0]
-    with pytest.raises(ValueError, match="finite"):
-        exact.quantise(np.array([np.nan]))
-
-    pictures = photographs()
-    np.testing.assert_array_equal(exact.store(pictures), pictures)
-    stored = published.store(pictures)
-    assert stored.shape == pictures.shape
-    assert 0.5 < np.abs(stored.astype(int) - pictures).mean() < 10
-    grey = pictures[:, :1]
-    assert exact.store(grey).shape[1] == 1
-    assert published.store(grey).shape[1] == 3
-    assert exact.for_inception(grey).shape == (8, 3, 64, 64)
-    assert published.for_inception(grey).shape == (8, 3, 229, 229)
-    with pytest.raises(ConfigError, match="allowed: as_published, exact"):
-        load_protocol("jpeg")
 
 
 def test_truncation_lowers_the_dark_levels_of_originals() -> None:

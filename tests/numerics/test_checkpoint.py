@@ -1,15 +1,12 @@
-"""States and models on disk: checksums, the state before the last, and what is said of damage."""
+"""States and models on disk: checksums, interrupted writes, and what is said of damage."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import re
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,24 +16,23 @@ from torch import Tensor
 from workflows.config.records import TrainRecord
 from workflows.files import NotWritten, digest, write_atomically
 from workflows.training import tensor_files
-from workflows.training.checkpoint import PREVIOUS, load_model, load_state, resume, save_state
+from workflows.training.checkpoint import load_model, resume
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
+SHARED = torch.arange(600.0).view(20, 30)
 TENSORS = {
-    "weight": torch.arange(600.0).view(20, 30),
+    "weight": SHARED,
+    "transposed": SHARED.T,
     "steps": torch.tensor(7),
     "half": torch.ones(3, dtype=torch.bfloat16),
     "none": torch.zeros(0, 4),
 }
 
 
-def state_after(folder: Path, *epochs: int) -> Path:
-    """The states of so many epochs, one after another."""
+def state_after(folder: Path, epoch: int) -> Path:
     state = folder / "last.safetensors"
-    for epoch in epochs:
-        tensors = {name: value + epoch for name, value in TENSORS.items()}
-        metadata = {"identity": "this", "history": json.dumps([{"epoch": epoch}])}
-        save_state(state, tensors, metadata)
+    metadata = {"identity": "this", "history": json.dumps([{"epoch": epoch}])}
+    save_tensors(state, TENSORS, metadata)
     return state
 
 
@@ -54,21 +50,18 @@ def cut(file: Path, at: int) -> None:
     file.write_bytes(file.read_bytes()[:at])
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
-    save_tensors(tmp_path / "file", TENSORS, {"cell": "a"})
-    tensors, metadata = read_tensors(tmp_path / "file")
-    assert metadata == {"cell": "a"}
+def test_equal_content_is_equal_bytes_and_read_as_written(tmp_path: Path) -> None:
+    files = [tmp_path / str(number) for number in range(8)]
+    about = {"cell": "a", "of": "b", "scale": "c"}
+    for file in files:
+        save_tensors(file, TENSORS, about)
+    assert len({digest(file) for file in files}) == 1
+    tensors, metadata = read_tensors(files[0])
+    assert metadata == about
     assert tensors.keys() == TENSORS.keys()
     for name, value in TENSORS.items():
         assert tensors[name].dtype == value.dtype
         assert torch.equal(tensors[name], value)
-
-
-def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
-    files = [tmp_path / str(number) for number in range(8)]
-    for file in files:
-        save_tensors(file, TENSORS, {"cell": "a", "of": "b", "scale": "c"})
-    assert len({digest(file) for file in files}) == 1
 
 
 @pytest.mark.parametrize("damage", [flip, cut])
@@ -78,11 +71,11 @@ def test_damage_anywhere_is_noticed(tmp_path: Path, damage: Callable[[Path, int]
     whole = file.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     # In the header a changed space may leave what the file says as it was, and only that.
-    for at in random.Random(0).sample(range(len(whole)), 200):
+    for at in random.Random(0).sample(range(len(whole)), 100):
         file.write_bytes(whole)
         damage(file, at)
         if at >= header or damage is cut:
-            with pytest.raises(CheckpointError, match=re.escape(f"{file}: damaged")):
+            with pytest.raises(CheckpointError, match=f"{file}: damaged"):
                 read_tensors(file)
             continue
         with suppress(CheckpointError):
@@ -91,45 +84,24 @@ def test_damage_anywhere_is_noticed(tmp_path: Path, damage: Callable[[Path, int]
             assert all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
 
 
-@pytest.mark.parametrize("damage", [flip, cut])
-def test_the_state_before_a_damaged_one_is_taken(
-    tmp_path: Path, damage: Callable[[Path, int], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    state = state_after(tmp_path, 1, 2, 3)
-    assert epochs_of(state) == [3]
-    damage(state, state.stat().st_size - 5)
-    assert epochs_of(state) == [2]
-    said = capsys.readouterr().out
-    assert f"{state}: damaged" in said
-    assert f"going on from {tmp_path / PREVIOUS}" in said
-    # The next epoch's state is written over the damaged one, which is not kept as the last good.
-    state_after(tmp_path, 3)
-    assert epochs_of(state) == [3]
-
-
-def test_without_a_whole_state_the_message_says_what_to_do(tmp_path: Path) -> None:
-    state = state_after(tmp_path, 1, 2)
-    for file in (state, tmp_path / PREVIOUS):
-        flip(file, file.stat().st_size - 5)
-    with pytest.raises(CheckpointError, match=rf"{state}: .*{PREVIOUS}: .*delete .* to start anew"):
-        load_state(state)
-
-
-def test_a_state_that_the_model_does_not_fit_is_not_taken(tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     def take(tensors: object) -> None:
         raise KeyError("model.weight")
 
     state = state_after(tmp_path, 1)
-    with pytest.raises(CheckpointError, match=r"not this model's .*delete it to start anew"):
+    with pytest.raises(CheckpointError, match=r"\('model.weight'\); delete it to start anew"):
+        resume(state, "this", take)
+    assert resume(state, "other", take) == []
+    flip(state, state.stat().st_size - 5)
+    with pytest.raises(CheckpointError, match=r"damaged .*; delete it to start anew"):
         resume(state, "this", take)
 
 
-@pytest.mark.parametrize("moment", ["writing", "keeping", "flushing", "renaming"])
-def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
+@pytest.mark.parametrize("moment", ["writing", "flushing", "renaming"])
+def test_an_interruption_while_a_state_is_written_leaves_the_one_before(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At whatever moment: the state before it is there and whole."""
-    state = state_after(tmp_path, 1, 2)
+    state = state_after(tmp_path, 1)
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -138,25 +110,18 @@ def test_an_interruption_while_a_state_is_written_costs_that_state_alone(
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    replace = Path.replace
-    stops = {"keeping": tmp_path / PREVIOUS, "renaming": state}.get(moment)
     with monkeypatch.context() as patched:
         if moment == "writing":
             patched.setattr(tensor_files, "save_file", half)
         elif moment == "flushing":
             patched.setattr(os, "fsync", interrupt)
         else:
-            patched.setattr(
-                Path,
-                "replace",
-                lambda self, to: interrupt() if to == stops else replace(self, to),
-            )
+            patched.setattr(Path, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            state_after(tmp_path, 3)
-    assert epochs_of(state) == [2]
-    assert {file.name for file in tmp_path.iterdir()} <= {state.name, PREVIOUS}
-    state_after(tmp_path, 3)
-    assert epochs_of(state) == [3]
+            state_after(tmp_path, 2)
+    assert epochs_of(state) == [1]
+    assert [file.name for file in tmp_path.iterdir()] == [state.name]
+    assert epochs_of(state_after(tmp_path, 2)) == [2]
 
 
 def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
@@ -174,26 +139,16 @@ def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     save_tensors(file, torch.nn.Linear(2, 2).state_dict(), {"cell": "a"})
     with pytest.raises(CheckpointError, match=rf"model\.safetensors: .*damaged.*; {command}$"):
         load_model(file, record, other)
-    file.unlink()
-    with pytest.raises(CheckpointError, match=rf"No such file .*; {command}$"):
-        load_model(file, record, other)
 
 
 def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_text("half", encoding="utf-8")
-        raise OSError("No space left on device")
+        raise OSError(28, "No space left on device")
 
     (tmp_path / "file").write_text("whole")
-    said = rf"{tmp_path}/file: could not be written \(No space left on device\); .* run again"
+    said = rf"{tmp_path}/file: could not be written \(.*No space left on device\); .* run again"
     with pytest.raises(NotWritten, match=said):
         write_atomically(tmp_path / "file", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "whole"
-
-
-def test_a_write_that_failed_for_another_file_names_both(tmp_path: Path) -> None:
-    source = tmp_path / "nowhere.png"
-    said = rf"{tmp_path}/file: could not be written \(No such file or directory: {source}\)"
-    with pytest.raises(NotWritten, match=said):
-        write_atomically(tmp_path / "file", partial(shutil.copyfile, source))

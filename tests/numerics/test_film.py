@@ -10,8 +10,7 @@ import torch
 
 from tests.knobs import VARIANTS, changed
 from tests.numerics.test_training import NOBODY, images, losses_of, start
-from workflows.training import film as films
-from workflows.training.film import EARLY, FRAMES, Film, moments, picture
+from workflows.training.film import EARLY, FRAMES, Film, moments
 from workflows.training.stage1 import Learner, count_codes, train
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
@@ -73,20 +72,6 @@ def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> No
     model.eval()
     latents = model.quantise(torch.from_numpy(watched) / 127.5 - 1).assignment.latents
     assert torch.equal(latents.sort(0).values, last["latents"].sort(0).values)
-
-
-def test_a_picture_draws_the_same_few_latents_and_leaves_the_mode(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, _ = start(changed(VARIANTS["vq_vae"], **PLANE))
-    every = picture(model.train(), images().validation)
-    assert model.training
-    monkeypatch.setattr(films, "LATENTS", 5)
-    one, other = (picture(model.eval(), images().validation) for _ in range(2))
-    assert not model.training
-    assert torch.equal(one["latents"], other["latents"])
-    assert torch.equal(one["latents"], every["latents"][:5])
-    assert one["counts"].sum() == len(every["latents"]) > 5
 
 
 def test_frames_are_packed_up_to_a_step_and_taken_up_again() -> None:

@@ -15,15 +15,12 @@ def test_three_seeds() -> None:
     assert (found.mean, found.seeds) == (2.0, 3)
     assert found.high - 2 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
     assert found.low == pytest.approx(4 - found.high)
-    assert found.holds(2.1)
-    assert not found.holds(5)
 
 
 def test_one_seed_has_no_interval() -> None:
     found = interval([1.0])
     assert found.mean == 1.0
     assert math.isnan(found.low)
-    assert not found.holds(1.0)
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:

@@ -35,11 +35,6 @@ def test_draws_are_from_the_softmax_over_the_batch() -> None:
     assert abs(chi_square - 699) < 5 * 37
 
 
-def test_counts_are_those_of_torch() -> None:
-    codes = torch.randint(7, (100,))
-    assert torch.equal(search.count(codes, 9), torch.bincount(codes, minlength=9))
-
-
 def test_gradients_pass_straight_through() -> None:
     latents, vectors = torch.randn(9, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
     passed, upstream = straight_through(latents, vectors), torch.randn(9, 4)

@@ -7,26 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from tests.knobs import VARIANTS, changed
-from workflows.registry import (
-    build_autoencoder,
-    build_objective,
-    loss_weights,
-)
-from workflows.training.checkpoint import pack_training, resume, save_state, unpack_training
-from workflows.training.loop import (
-    Diverged,
-    Observers,
-    epochs_done,
-    record_marks,
-    steps_per_epoch,
-)
-from workflows.training.session import log_text
-from workflows.training.stage1 import Images, Learner, Losses, batches, train
+from workflows.registry import build_autoencoder, build_objective, loss_weights
+from workflows.training.checkpoint import pack_training, resume, unpack_training
+from workflows.training.loop import Diverged, Observers, epochs_done, record_marks, steps_per_epoch
+from workflows.training.stage1 import Images, Learner, Losses, train
+from workflows.training.tensor_files import save_tensors
 
 NOBODY = Observers(lambda _: None, lambda _: None)
 
@@ -46,12 +35,6 @@ def losses_of(knobs: Any) -> Losses:
 
     objective = build_objective(knobs, 0.08, distance)
     return Losses(objective, loss_weights(knobs, 64))
-
-
-def resumed(
-    state: Path, identity: str, model: torch.nn.Module, optimiser: torch.optim.Optimizer
-) -> list[dict[str, float]]:
-    return resume(state, identity, lambda packed: unpack_training(packed, model, optimiser))
 
 
 def start(knobs: Any) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
@@ -74,7 +57,7 @@ def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
 
     def save_then_die(history: list[dict[str, float]]) -> None:
         metadata = {"identity": "same", "history": json.dumps(history)}
-        save_state(state, pack_training(first, optimiser), metadata)
+        save_tensors(state, pack_training(first, optimiser), metadata)
         if epochs_done(history, 5) == 2:
             raise Killed
 
@@ -83,7 +66,7 @@ def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
         train(Learner(first, optimiser, losses_of(knobs)), images(), knobs, [], observers)
 
     second, optimiser = start(knobs)
-    history = resumed(state, "same", second, optimiser)
+    history = resume(state, "same", lambda packed: unpack_training(packed, second, optimiser))
     assert epochs_done(history, 5) == 2
     train(Learner(second, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
     for name, value in whole.state_dict().items():
@@ -93,14 +76,6 @@ def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
         assert {k: v for k, v in one.items() if k not in timing} == {
             k: v for k, v in other.items() if k not in timing
         }
-
-
-def test_state_of_other_settings_is_not_taken(tmp_path: Path) -> None:
-    knobs = VARIANTS["cvq_vae"]
-    model, optimiser = start(knobs)
-    state = tmp_path / "last.safetensors"
-    save_state(state, pack_training(model, optimiser), {"identity": "a", "history": "[]"})
-    assert resumed(state, "b", model, optimiser) == []
 
 
 def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,17 +92,6 @@ def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(uploads) == 1
 
 
-def test_a_log_is_what_pandas_would_write() -> None:
-    records = [
-        {"epoch": 0.3333, "step": 1, "loss": 1e-7, "seconds": 0.1 + 0.2},
-        {"epoch": 1.0, "step": 3, "loss": float("inf"), "seconds": 1e17},
-    ]
-    columns = list(records[0])
-    for history in (records, []):
-        expected = pd.DataFrame(history, columns=columns).to_csv(index=False)
-        assert log_text(history, columns) == expected
-
-
 def test_training_lowers_the_loss() -> None:
     knobs = changed(VARIANTS["cvq_vae"], epochs=15, learning_rate=5e-4)
     model, optimiser = start(knobs)
@@ -140,14 +104,6 @@ def test_training_lowers_the_loss() -> None:
     assert [record["step"] for record in history] == list(range(5, 80, 5))
 
 
-def test_batches_cover_the_data_in_an_order_of_their_own() -> None:
-    data = torch.arange(10, dtype=torch.uint8)
-    orders = [torch.cat(list(batches(data, 4, 0, epoch))) for epoch in (0, 1, 0)]
-    assert all(sorted(order.tolist()) == list(range(10)) for order in orders)
-    assert torch.equal(orders[0], orders[2])
-    assert not torch.equal(orders[0], orders[1])
-
-
 @pytest.mark.parametrize(
     ("steps", "epochs", "expected"),
     [(100, 500, {100}), (100, 2, {20, 40, 60, 80, 100}), (3, 1, {1, 2, 3}), (59, 10, {59})],
@@ -156,21 +112,6 @@ def test_short_runs_are_looked_at_several_times_an_epoch(
     steps: int, epochs: int, expected: set[int]
 ) -> None:
     assert record_marks(steps, epochs) == expected
-
-
-def test_looking_at_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    knobs = changed(VARIANTS["sq_vae"], epochs=2)
-    ends = []
-    for records in (1, 10):
-        monkeypatch.setattr("workflows.training.loop.RECORDS", records)
-        model, optimiser = start(knobs)
-        history: list[dict[str, float]] = []
-        train(Learner(model, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
-        ends.append((len(history), model.state_dict()))
-    (few, one), (many, other) = ends
-    assert few == 2
-    assert many == 10
-    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:

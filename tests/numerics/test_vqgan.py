@@ -9,15 +9,9 @@ import torch
 from torch import nn
 from vector_quantize_pytorch import ResidualVQ
 
-from baselines.movq import MultichannelQuantiser
 from baselines.rq_vae import ResidualQuantiser
 from models.adversary import Adversary, patch_critic
-from models.objectives import l1, log_likelihood, with_perceptual
-from models.quantiser.clustered import ClusteredQuantiser
-from models.quantiser.distances import squared_euclidean
 from models.vqgan import MULTIPLES, VqganDecoder, encoder
-from tests.knobs import VARIANTS, changed
-from workflows.registry import build_autoencoder
 
 
 @pytest.mark.parametrize("downsampling", MULTIPLES)
@@ -52,15 +46,6 @@ def test_parameters_are_those_of_the_published_configuration() -> None:
         wanted += conv(b, b) if level < 4 else 2 * attention(b)
     wanted += 2 * block(512, 512) + attention(512) + 2 * 512 + conv(512, 256) + conv(256, 256, 1)
     assert count == wanted
-
-
-def test_modulation_is_by_the_codevectors_of_the_place() -> None:
-    decoder = VqganDecoder(3, 4, 4, 32, 1, modulated=True).eval()
-    plain = VqganDecoder(3, 4, 4, 32, 1).eval()
-    vectors = torch.randn(1, 4, 4, 4)
-    assert decoder(vectors).shape == plain(vectors).shape == (1, 3, 16, 16)
-    elsewhere = decoder.blocks(decoder.enter(vectors), torch.zeros_like(vectors))
-    assert not torch.allclose(decoder(vectors), elsewhere)
 
 
 def test_a_score_sees_seventy_pixels() -> None:
@@ -120,27 +105,6 @@ def test_the_decoder_has_the_gradient_of_its_score() -> None:
     assert all(torch.equal(value, before[name]) for name, value in critic.state_dict().items())
 
 
-def test_the_critic_learns_to_tell_apart() -> None:
-    critic, images = adversary(0), torch.randn(8, 3, 32, 32)
-    for _ in range(20):
-        critic.adapt(images, torch.zeros_like(images))
-    assert critic.critic(images).mean() > critic.critic(torch.zeros_like(images)).mean() + 0.5
-
-
-def test_objectives() -> None:
-    images, output = torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5)
-    assert l1(output, images) == 0.5
-    # S = 16 values of 0.25 an image.
-    assert log_likelihood(output, images) == pytest.approx(torch.log(torch.tensor(4.0)) / 2)
-
-    class Distance(nn.Module):
-        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-            assert a.shape == b.shape == (2, 3, 4, 4)
-            return (a - b).abs().amax(dim=(1, 2, 3))
-
-    assert with_perceptual(l1, Distance(), 3.0)(output, images) == pytest.approx(0.5 + 3 * 0.5)
-
-
 def test_residual_codes_are_those_of_the_library() -> None:
     quantiser = ResidualQuantiser(16, 8, 4, seed=0).eval()
     theirs = ResidualVQ(dim=8, num_quantizers=4, codebook_size=16, shared_codebook=True).eval()
@@ -151,35 +115,3 @@ def test_residual_codes_are_those_of_the_library() -> None:
     ours = found.codes.reshape(2, 4, 15).permute(0, 2, 1)
     assert torch.equal(ours, codes)
     torch.testing.assert_close(found.vectors.permute(0, 2, 3, 1).reshape(2, 15, 8), vectors)
-
-
-def test_each_residual_code_brings_the_sum_nearer() -> None:
-    quantiser = ResidualQuantiser(64, 4, 4, seed=0)
-    batch = torch.randn(4, 4, 8, 8)
-    for _ in range(30):
-        quantiser.adapt(quantiser(batch).assignment)
-    codes = quantiser(batch).codes.reshape(4, 4, 8, 8)
-    errors = []
-    for depth in range(1, 5):
-        sums = quantiser.codebook[codes[:, :depth]].sum(1).permute(0, 3, 1, 2)
-        errors.append(float((sums - batch).square().mean()))
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < errors[0] / 2
-
-
-def test_groups_of_channels_are_coded_apart() -> None:
-    inner = ClusteredQuantiser(16, 4, squared_euclidean)
-    quantiser = MultichannelQuantiser(inner, 2)
-    latents = torch.randn(2, 8, 3, 5)
-    whole = quantiser(latents)
-    for group in range(2):
-        alone = inner(latents[:, 4 * group : 4 * group + 4].contiguous())
-        assert torch.equal(whole.codes[:, 3 * group : 3 * group + 3], alone.codes)
-        assert torch.equal(whole.vectors[:, 4 * group : 4 * group + 4], alone.vectors)
-
-
-def test_same_seed_same_encoder_across_methods_of_the_larger_network() -> None:
-    knobs = VARIANTS["movq"]
-    models = [build_autoencoder(changed(knobs, method=m), 3, 40) for m in ("movq", "vq_vae")]
-    states = [model.encoder.state_dict() for model in models]
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

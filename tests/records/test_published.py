@@ -74,7 +74,7 @@ def test_a_published_row_that_the_budget_leaves_out_is_kept(tmp_path: Path) -> N
     [
         ("table", "code_dimensions", "did you mean code_dimension, .*allowed: anchors, "),
         ("row", "CVQ-VAE, D = 9", "did you mean CVQ-VAE, D = 8; .*allowed: VQ-VAE, D = 4; "),
-        ("dataset", "imagenet", ".*allowed: mnist, cifar10"),
+        ("dataset", "mnits", "did you mean mnist"),
         ("metric", "FID", "did you mean rFID.*allowed: SSIM, LPIPS, rFID, usage, perplexity"),
     ],
 )

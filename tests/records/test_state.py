@@ -84,7 +84,7 @@ def plan_of(cells: dict[str, PlannedCell]) -> Plan:
 
 def test_a_record_of_today_is_finished(tmp_path: Path) -> None:
     found = state_of(recorded(tmp_path))
-    assert found == State((), (), True, "7654321")
+    assert found == State((), (), True)
     assert found.finished
     assert found.outdated == ""
 
@@ -218,6 +218,24 @@ def test_labels_count_where_a_model_is_asked_for_a_class(tmp_path: Path) -> None
     cells["second"] = plans.changed(cells["second"], conditional=True)
     found = states(plan_of(cells), today)["second"]
     assert "trained with other labels" in found.outdated
+
+
+def test_samples_of_other_settings_are_outdated(tmp_path: Path) -> None:
+    cells = diffusion(tmp_path)
+    wanted = {"sampling": {"guidance": 1.0}, "sampling_versions": {"sampling": 1}}
+    evaluation = cells["second"].evaluation.model_copy(update=wanted)
+    cell = cells["second"].model_copy(update={"evaluation": evaluation})
+    made = {"status": "finished", "guidance": 1.0, "versions": {"sampling": 1}}
+    for change, why in (
+        ({}, ""),
+        ({"guidance": 2.0}, "guidance was 2.0, is 1.0"),
+        ({"versions": {"sampling": 9}}, "version of sampling was 9, is 1"),
+    ):
+        write_json(tmp_path / "second/sampling.json", {**made, **change})
+        assert state("lite", "second", cell, TODAY).outdated == why
+    # A model that diverged has no samples.
+    write_json(tmp_path / "second/sampling.json", {"status": "diverged"})
+    assert state("lite", "second", cell, TODAY).finished
 
 
 def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_reproduced_where_the_interval_is_on_the_claimed_side() -> None:
             -0.205,
         ),
         (claim(), measured(a=[1.0, 5.0], b=[3.0, 4.0]), "undecided", 0.5),
+        # One seed decides nothing but shows its effect.
+        (claim(), measured(a=[1.0], b=[3.0]), "undecided", 2.0),
         # Only the seeds that both rows have are compared.
         (claim(), measured(a=[1.0, 2.0, 3.0], b=[3.0, 4.5]), "undecided", 2.25),
         (AT_LEAST, measured("usage", a=[0.97, 0.99]), "reproduced", 0.48),
@@ -118,21 +120,8 @@ def test_each_kind_of_claim(
     assert found["effect"] == pytest.approx(effect)
 
 
-def test_one_seed_decides_nothing_but_shows_its_effect() -> None:
-    found = verdict(claim(), measured(a=[1.0], b=[3.0]))
-    assert (found["verdict"], found["effect"], found["seeds"]) == ("undecided", 2.0, 1)
-    assert math.isnan(found["low"])
-
-
 @pytest.mark.parametrize(
-    "numbers",
-    [
-        measured(a=[1.0, 2.0]),
-        measured("SSIM", a=[1.0], b=[2.0]),
-        measured(a=[1.0], b=[2.0]).assign(status="diverged"),
-        measured(a=[1.0], b=[2.0]).assign(dataset="other"),
-    ],
-    ids=["no row b", "other metric", "diverged", "other dataset"],
+    "numbers", [measured(a=[1.0, 2.0]), measured(a=[1.0], b=[2.0]).assign(status="diverged")]
 )
 def test_not_tested(numbers: pd.DataFrame) -> None:
     found = verdict(claim(), numbers)
@@ -202,24 +191,6 @@ def test_what_the_paper_does_not_say_is_counted_apart() -> None:
     assert {made.standing for made in real if made.headline} == {"stated"}
 
 
-def test_no_comparison_is_judged_under_two_names() -> None:
-    """Rows of two tables may show the same cells."""
-    grid = grid_of("lite")
-    shown: dict[tuple[str, str], list[str]] = {}
-    for row in grid.rows:
-        shown.setdefault((row.table, row.row), []).append(row.cell)
-    judged = [
-        (
-            made.about.kind,
-            str([[shown[made.table, row] for row in of] for of in (made.of, made.than)]),
-        )
-        for made in read_claims(grid)
-        if made.than and all((made.table, row) in shown for row in (*made.of, *made.than))
-    ]
-    assert judged
-    assert len(set(judged)) == len(judged)
-
-
 def test_document_counts_and_shows_intervals() -> None:
     made = claim(metrics=("rFID", "SSIM"), caveat="But not at night.")
     plan = plan_with([made])
@@ -229,10 +200,8 @@ def test_document_counts_and_shows_intervals() -> None:
     text = markdown(found, plan)
     assert "+3.00 [+0.52, +5.48]" in text
     assert "D (stand-in for MNIST)" in text
-    assert "n/a" in text
     assert "So it is said. (nobody) But not at night." in text
     assert "Trained: MNIST stand-in: 4 epochs over 1,200 images at batch 8." in text
     counts = summary(found).loc["stated"]
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
-    assert counts["contradicted"] == counts["undecided"] == 0
     assert list(printed(found, plan, made.table)["seeds"]) == ["3", "0"]

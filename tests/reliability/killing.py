@@ -32,7 +32,6 @@ _PROCESSES.set_forkserver_preload(
     [
         "workflows.steps.train",
         "workflows.steps.evaluate",
-        "workflows.records.collect",
         "models.vqgan",
     ]
 )

@@ -136,7 +136,7 @@ def write_all(cells: Path, out: Path) -> None:
     """Draw every figure of these made-up cells into a folder."""
     data = collected(cells, seeds=(0, 1), datasets=("digits",))
     out.mkdir()
-    for name, figure in read_yaml(ROOM / "figures.yaml", Figures).figures.items():
+    for name, figure in read_yaml(ROOM / "figures.yaml", Figures).root.items():
         if figure.table in data.plan.tables:
             for file, content in files(data, name, figure).items():
                 (out / file).write_bytes(content)

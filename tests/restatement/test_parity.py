@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -101,3 +103,34 @@ def test_sq_vae_forward_and_gradients(training: bool) -> None:
     assert torch.allclose(latents.grad.permute(0, 2, 3, 1).reshape(-1, 5), flat.grad)
     assert torch.allclose(ours.codebook.grad, codebook.grad)
     assert torch.allclose(ours.log_variance.grad, phi.grad)
+
+
+# Three latents, two codevectors; distances are whole numbers.
+LATENTS = torch.tensor([[0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])
+CODEBOOK = torch.tensor([[1.0, 0.0], [0.0, 4.0]])
+
+
+def test_a_step_of_the_plain_quantiser() -> None:
+    """The restatement itself, against values worked out by hand."""
+    quantiser = plain.PlainQuantiser(2, 2, distance="l2")
+    quantiser.codebook.data = CODEBOOK.clone()
+    latents = LATENTS.T[None, :, :, None].clone().requires_grad_()
+    found = quantiser(latents)
+    assert found.codes.flatten().tolist() == [0, 0, 1]
+    assert torch.equal(found.vectors[0, :, :, 0].T, CODEBOOK[[0, 0, 1]])
+    # Squared errors 2, 4 and 4 over six numbers.
+    assert [value.item() for value in found.losses.values()] == pytest.approx([10 / 6, 10 / 6])
+    entropy = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    assert quantiser.perplexity == pytest.approx(math.exp(entropy), rel=1e-6)
+
+    (found.vectors.sum() + found.losses["codebook"]).backward()
+    assert torch.equal(latents.grad, torch.ones_like(latents))
+    # 2 (2 e_0 - z_0 - z_1) / 6 and 2 (e_1 - z_2) / 6
+    assert torch.allclose(quantiser.codebook.grad, torch.tensor([[-1.0, -1.0], [0.0, 2.0]]) / 3)
+
+    quantiser.usage[0] = 1.0
+    quantiser.adapt(found.assignment)
+    assert quantiser.usage.tolist() == pytest.approx([0.99 + 0.02 / 3, 0.01 / 3])
+    # The first code is in use and stays; the second moves by alpha to the third latent.
+    assert quantiser.codebook[0].tolist() == [1, 0]
+    assert quantiser.codebook[1, 1].item() == pytest.approx(4 - 2 * math.exp(-20 / 3 - 1e-3))

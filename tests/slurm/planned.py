@@ -19,9 +19,7 @@ plain = dryrun.Executor.run_job
 def run_job(self: Any, job: Any) -> None:
     known = {
         "message": job.message or job.rule.name,
-        "inputs": [
-            file.storage_object.query if file.is_storage else str(file) for file in job.input
-        ],
+        "inputs": [str(file) for file in job.input],
         "params": dict(job.params),
         "resources": dict(job.resources),
         # How many GPUs' worth of jobs run at a time; None without a limit.

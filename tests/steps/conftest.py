@@ -60,12 +60,11 @@ def evaluation_of(**changes: Any) -> str:
 def python(
     *arguments: object, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python` on the processor, as a clone without local data or weights would.
+    """Run `python` on the processor, as a clone without local data would.
 
     variables: of its environment, beside this process's.
     """
-    unset = ("CODEBOOK_DATA", "CODEBOOK_WEIGHTS")
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment = {name: value for name, value in os.environ.items() if name != "CODEBOOK_DATA"}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,

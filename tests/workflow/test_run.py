@@ -11,7 +11,7 @@ import pytest
 
 from workflows.config.machine import environment_of_jobs
 from workflows.errors import ConfigError
-from workflows.records.run import Run, unwritable
+from workflows.records.run import Run
 
 CELL = "mnist_5k/cvq_vae/default/seed0"
 OF_LITE = "mnist/cvq_vae/default/seed0"
@@ -20,7 +20,7 @@ OF_LITE = "mnist/cvq_vae/default/seed0"
 @pytest.fixture(scope="module")
 def run() -> Run:
     """A run of the default budget."""
-    return Run.begin({})
+    return Run({})
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,6 @@ def run() -> Run:
         ),
         ("figures/lite/codevectors.gif", "--config budget=lite -- figures/lite/codevectors.gif"),
         ("results/lite/tables/methods.md", "--config budget=lite -- results/lite/tables/"),
-        (f"results/lite/cells/{CELL}/log.csv", "budget lite has no cell .* --config budget=embed"),
         (f"results/embedded/cells/{OF_LITE}/log.csv", "has no cell .* use --config budget=lite"),
         (
             "results/embedded/cells/mnist_5k/cvq_vae/defualt/seed0/log.csv",
@@ -60,7 +59,7 @@ def test_files_that_rules_make_or_that_are_there_are_not_refused(run: Run) -> No
 
 def test_a_cell_of_another_budget_is_not_trained_again() -> None:
     with pytest.raises(ConfigError, match="use --config budget=lite"):
-        Run.begin({"retrain": OF_LITE})
+        Run({"retrain": OF_LITE})
 
 
 def test_a_folder_that_is_no_clone_is_refused_with_where_to_go(
@@ -68,7 +67,7 @@ def test_a_folder_that_is_no_clone_is_refused_with_where_to_go(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="run Snakemake in its clone: cd /"):
-        Run.begin({})
+        Run({})
 
 
 def test_jobs_have_one_interpreter_the_clones_code_and_a_users_name() -> None:
@@ -83,29 +82,3 @@ def test_jobs_have_one_interpreter_the_clones_code_and_a_users_name() -> None:
     for folders in ((Path("/a:b"), python), (clone, Path("/a:b/bin/python"))):
         with pytest.raises(ConfigError, match=r"/a:b.*rename or move the folder"):
             environment_of_jobs(*folders, given)
-
-
-def test_of_closed_folders_the_outermost_that_is_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed, alone = tmp_path / "results", tmp_path / "figures" / "smoke"
-    for folder in (closed / "cells", alone):
-        folder.mkdir(parents=True)
-
-    def access(path: Path, mode: int) -> bool:
-        # Root may write where modes say that nobody may.
-        assert mode == os.W_OK | os.X_OK
-        return not path.is_relative_to(closed) and path != alone
-
-    monkeypatch.setattr(os, "access", access)
-    wanted = [closed / "cells", closed / "tables" / "deep", alone, tmp_path / "logs" / "new"]
-    assert unwritable(wanted) == [alone, closed]
-
-
-def test_a_relative_folder_that_is_not_there_is_made_in_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert unwritable([Path("results/smoke"), Path(".cache")]) == []
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert unwritable([Path("results/smoke")]) == [Path()]

@@ -113,11 +113,10 @@ class Tiny:
         )
 
     def environment(self) -> dict[str, str]:
-        """This process's, but on the processor and with no data or weights beside the copy's."""
-        kept = {name: value for name, value in os.environ.items() if name != "CODEBOOK_WEIGHTS"}
-        path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{kept.get('PATH', '')}"
+        """This process's, but on the processor and with no data beside the copy's."""
+        path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
         more = {"PATH": path, "CODEBOOK_DATA": str(self.data), "CUDA_VISIBLE_DEVICES": ""}
-        return {**kept, **more}
+        return {**os.environ, **more}
 
     def settled(self) -> None:
         """Nothing is left to do, and every cell is what its records say."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, RootModel, ValidationError, model_validator
 
 from workflows.config.names import (
     DIFFERENT,
@@ -160,15 +160,8 @@ class Figure(Closed):
     more: list[Annotated[str, Field(pattern=r"^[a-z0-9_]+\.gif$")]] = []
 
 
-class Figures(Closed):
+class Figures(RootModel[dict[Name, Figure]]):
     """figures.yaml."""
-
-    figures: dict[Name, Figure]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, content: Any) -> Any:
-        return {"figures": content}
 
 
 # Kinds of claims that judge one pair of rows, or one row.

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from workflows.config.datasets import ROOM, Dataset
 from workflows.config.experiments import Experiment, ExperimentRow
 from workflows.config.names import SAMPLES
+from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, Sweeps
 from workflows.errors import ConfigError, known
@@ -20,10 +21,10 @@ from workflows.knobs import Diffusion, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
 from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
-# Models that do not know classes have neither guidance nor hidden classes.
-UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
 # Neighbours are looked for among the training images.
 FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
+# Models that do not know classes have neither guidance nor hidden classes.
+UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,13 @@ class Cell(HasKnobs):
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a table: `cell` is the id of the run it shows."""
-
-    table: str
-    row: str
-    role: str
-    cell: str
-
-
-@dataclass(frozen=True)
 class Grid:
     """A budget's tables and the cells behind them. tables: by name. cells: by id."""
 
     name: str
     budget: Budget
     tables: Mapping[str, Experiment]
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRow, ...]
     cells: Mapping[str, Cell] = field(hash=False)
 
     def cell(self, cell_id: str) -> Cell:
@@ -113,19 +104,16 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     tables = {name: read_yaml(path, Experiment) for name, path in experiments}
     _check_budget(settings, file, tables, datasets)
     maker = _Maker(settings, defaults, datasets, file, room)
-    rows: list[Row] = []
+    rows: list[PlannedRow] = []
     cells: dict[str, Cell] = {}
     for row, made in maker.rows(tables):
         rows.append(row)
         for cell in made:
             if cells.setdefault(cell.id, cell) != cell:
                 raise ConfigError(
-                    f"{file}: role_knobs.{row.role}: cell '{cell.id}' is already another run; a "
-                    "dataset that serves two roles needs equal settings"
+                    f"{file}: role_knobs: cell '{cell.id}' is already another run; a dataset that "
+                    "serves two roles needs equal settings"
                 )
-    conditional = {role for table in tables.values() for role in table.conditional}
-    conditional |= {row.role for row in rows if getattr(cells[row.cell].knobs, "conditional", 0)}
-    _check_guided(settings, file, conditional)
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
@@ -139,7 +127,7 @@ class _Maker:
     file: Path
     room: Path
 
-    def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[Row, list[Cell]]]:
+    def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[PlannedRow, list[Cell]]]:
         """Every row on each of its datasets and seeds, with its cell and the cell's first stage."""
         for table, experiment in tables.items():
             roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
@@ -157,7 +145,7 @@ class _Maker:
                         raise ConfigError("\n".join(lines)) from None
                     except ValueError as error:
                         raise ConfigError(f"{where}: {error}") from None
-                    yield Row(table, label, role, cells[0].id), cells
+                    yield PlannedRow(table=table, row=label, cell=cells[0].id), cells
 
     def _of_stage_1(
         self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
@@ -254,23 +242,4 @@ def _check_budget(
                 raise ConfigError(
                     f"{file}: roles: '{dataset}' is both {seen[dataset]} and {role}, which table "
                     f"'{table}' shows beside each other"
-                )
-
-
-def _check_guided(budget: Budget, file: Path, conditional: set[str]) -> None:
-    """Refuse settings of classes for a role whose models are never asked for a class.
-
-    conditional: the roles whose models are.
-    """
-    generation = budget.generation
-    for role in sorted({*generation.role_knobs, *generation.role_method_knobs} - conditional):
-        groups = [generation.role_knobs.get(role, {})]
-        groups += generation.role_method_knobs.get(role, {}).values()
-        for name, without in UNCONDITIONAL.items():
-            values = [knobs[name] for knobs in groups if knobs.get(name, without) != without]
-            if values:
-                raise ConfigError(
-                    f"{file}: generation.role_knobs.{role}: {name}: {values[0]} needs models that "
-                    f"are asked for a class, and no experiment asks those of '{role}'; conditional "
-                    f"roles: {', '.join(sorted(conditional)) or 'none'}"
                 )

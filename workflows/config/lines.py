@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from workflows.config.names import MetricName, Name, Protocol
 from workflows.config.reading import explain, read_text
@@ -25,8 +23,6 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(ge=0)]
 # The PSNR of equal images is infinite.
 Value = Annotated[float, Field(allow_inf_nan=True)]
-# pandas would make text or objects of other things that Python takes for numbers.
-NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]+)?([eE][-+]?[0-9]+)?|inf")
 
 
 class CsvLine(Closed):
@@ -71,15 +67,6 @@ class Measured(CsvLine):
     lock_digest: Digest
     note: Text
 
-    @model_validator(mode="after")
-    def _complete(self) -> Measured:
-        missing = [key for key in ("value", "images", "epochs") if getattr(self, key) is None]
-        if self.status == "ok" and missing:
-            raise ValueError(f"{missing[0]}: missing, although the status is ok")
-        if self.status != "ok" and (self.value is not None or not self.note):
-            raise ValueError(f"a line of status '{self.status}' has a note and no value")
-        return self
-
 
 class Metric(CsvLine):
     """One number that a cell's evaluation found, in its metrics.csv."""
@@ -93,31 +80,24 @@ class Metric(CsvLine):
     features: Text
 
 
-class Log(CsvLine):
-    """One record of an autoencoder's training, in a cell's log.csv. Epochs count in fractions;
-    usage and perplexity are over the first 500 validation images.
+class Curve(CsvLine):
+    """One record of a training, in a cell's log.csv or, collected, with the cell's name.
+
+    Epochs count in fractions; usage and perplexity are over the first 500 validation images. A
+    diffusion model has no reconstruction and no codes, but collected it has at some epochs the
+    Fréchet distance of a few samples; its epoch 0 is noise, decoded.
     """
 
-    KEY = ("step",)
+    KEY = ("cell", "step")
 
+    cell: CellId = ""
     epoch: Positive
     step: Count
-    loss: float
-    reconstruction: float
-    usage: Annotated[float, Field(ge=0, le=1)] | None
-    perplexity: Positive | None
-    images_per_second: Positive
-    seconds: Positive
-
-
-class DiffusionLog(CsvLine):
-    """One record of a diffusion model's training, in a cell's log.csv."""
-
-    KEY = ("step",)
-
-    epoch: Positive
-    step: Count
-    loss: float
+    loss: float | None
+    reconstruction: float | None = None
+    usage: Annotated[float, Field(ge=0, le=1)] | None = None
+    perplexity: Positive | None = None
+    FID: float | None = None
     images_per_second: Positive
     seconds: Positive
 
@@ -132,43 +112,14 @@ class Progress(CsvLine):
     FID: float
 
 
-class OfCell(CsvLine):
-    """A line of the records of a cell, collected."""
-
-    cell: CellId
-
-
-class Curve(OfCell):
-    """One record of a training, collected. A diffusion model has no reconstruction and no codes,
-    but at some epochs the Fréchet distance of a few samples; epoch 0 is noise, decoded.
-    """
-
-    KEY = ("cell", "step")
-
-    epoch: Positive
-    step: Count
-    loss: float | None
-    reconstruction: float | None
-    usage: Annotated[float, Field(ge=0, le=1)] | None
-    perplexity: Positive | None
-    FID: float | None
-    images_per_second: Positive
-    seconds: Positive
-
-
-class CodeCount(CsvLine):
-    """How often the test split hit one code, in a cell's codes.csv."""
-
-    KEY: ClassVar[tuple[str, ...]] = ("code",)
-
-    code: Count
-    count: Count
-
-
-class Codes(CodeCount, OfCell):
-    """The same, collected."""
+class Codes(CsvLine):
+    """How often the test split hit one code, in a cell's codes.csv or, collected, with its name."""
 
     KEY = ("cell", "code")
+
+    cell: CellId = ""
+    code: Count
+    count: Count
 
 
 class Published(CsvLine):
@@ -187,61 +138,37 @@ class Published(CsvLine):
     note: Text
 
 
-class VerdictLine(CsvLine):
-    """What was found of a claim, on a dataset and by a metric.
-
-    effect, low, high: in the metric's unit, positive where the claim is right, with the 95 %
-    interval over seeds. diverged: seeds that are not judged, since a row of theirs diverged.
-    published: the effect that the published numbers have.
-    """
-
-    KEY = ("claim", "dataset", "metric")
-
-    claim: Name
-    standing: Literal["stated", "inferred", "control", "others"]
-    dataset: Label
-    protocol: Literal["", "exact", "as_published", "samples"]
-    metric: Label
-    verdict: Literal["reproduced", "contradicted", "undecided", "not tested at this budget"]
-    effect: float | None
-    low: float | None
-    high: float | None
-    seeds: Count
-    diverged: Count
-    published: float | None
-
-
 def read_csv(path: Path, kind: type[CsvLine]) -> pd.DataFrame:
-    """The lines of a CSV file, every value checked.
+    """The lines of a CSV file, every value checked. Columns that have a default may be missing.
 
     Columns of text keep the digits of the source; an empty cell is an empty string in a column of
     text and NaN in a column of numbers. Raises ConfigError naming the file and the line.
     """
     texts = {name for name, field in kind.model_fields.items() if _is_text(field.annotation)}
-    found: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(_split(path, list(kind.model_fields)), 2):
+    found: dict[tuple[str | None, ...], int] = {}
+    for number, line in enumerate(_split(path, kind), 2):
         where = f"{path}: line {number}"
         try:
             kind.model_validate({k: v or (v if k in texts else None) for k, v in line.items()})
         except ValidationError as error:
             raise ConfigError(explain(error, where)[0]) from None
-        for name in line.keys() - texts:
-            if line[name] and not _is_number(line[name]):
-                raise ConfigError(f"{where}: {name}: '{line[name][:60]}' is no number of 64 bits")
-        first = found.setdefault(tuple(line[name] for name in kind.KEY), number)
+        first = found.setdefault(tuple(line.get(name) for name in kind.KEY), number)
         if first != number:
             raise ConfigError(f"{where}: repeats line {first}; {', '.join(kind.KEY)} must differ")
-    return pd.read_csv(
+    frame = pd.read_csv(
         path,
         dtype=dict.fromkeys(texts, str),
         keep_default_na=False,
         na_values={name: [""] for name in kind.model_fields if name not in texts},
     )
-
-
-def _is_number(text: str) -> bool:
-    """Whether a text is a number as this project writes numbers."""
-    return bool(NUMBER.fullmatch(text)) and (text == "inf" or math.isfinite(float(text)))
+    # Python takes more for numbers than pandas, such as 1_000, nan or integers of any size.
+    for name in frame.columns.difference([*texts]):
+        column = frame[name].dropna()
+        if len(column) and not pd.api.types.is_numeric_dtype(column):
+            strange = column[pd.to_numeric(column, errors="coerce").isna()]
+            value = [*strange, *column][0]
+            raise ConfigError(f"{path}: {name}: '{value}' is no number of 64 bits")
+    return frame
 
 
 def _is_text(annotation: Any) -> bool:
@@ -253,19 +180,21 @@ def _is_text(annotation: Any) -> bool:
     return False
 
 
-def _split(path: Path, columns: list[str]) -> list[dict[str, str]]:
+def _split(path: Path, kind: type[CsvLine]) -> list[dict[str, str]]:
     """The values of every line by column. A file that was cut short has no end of its last line."""
     text = read_text(path).removeprefix("\ufeff")
     if not text.endswith("\n"):
         raise ConfigError(f"{path}: empty or cut short: the last line has no end")
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        heading, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        named, lines = [*(reader.fieldnames or ())], [*reader]
     except csv.Error as error:
         raise ConfigError(f"{path}: not a CSV ({error})") from None
-    if heading != columns:
-        named = ", ".join(heading)
-        raise ConfigError(f"{path}: columns are {named}; expected {', '.join(columns)}")
+    fields = kind.model_fields.items()
+    columns = [name for name, field in fields if field.is_required() or name in named]
+    if named != columns:
+        raise ConfigError(f"{path}: columns are {', '.join(named)}; expected {', '.join(columns)}")
     for number, line in enumerate(lines, 2):
-        if len(line) != len(columns):
-            raise ConfigError(f"{path}: line {number}: {len(line)} values, must be {len(columns)}")
-    return [dict(zip(columns, line, strict=True)) for line in lines]
+        if None in line or None in line.values():
+            raise ConfigError(f"{path}: line {number}: must have {len(columns)} values")
+    return lines

@@ -32,13 +32,14 @@ def environment_of_jobs(clone: Path, python: Path, given: Mapping[str, str]) -> 
                 f"{folder}: the name of a folder has '{os.pathsep}', which separates folders in "
                 "PATH and PYTHONPATH; rename or move the folder"
             )
-    lists = {"PATH": python.parent, "PYTHONPATH": clone}
+
+    def first_in(name: str, folder: Path) -> str:
+        return os.pathsep.join(filter(None, (str(folder), given.get(name))))
+
     return {
         **KEEPS_MEMORY,
-        **{
-            name: os.pathsep.join(filter(None, (str(first), given.get(name))))
-            for name, first in lists.items()
-        },
+        "PATH": first_in("PATH", python.parent),
+        "PYTHONPATH": first_in("PYTHONPATH", clone),
         # Python would look for modules in the present folder first, which may be another clone.
         "PYTHONSAFEPATH": "1",
         # Libraries name their caches by the user, who may have no entry in the password file.

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from workflows.config.experiments import Claim, Figure
 from workflows.config.reading import read_json
@@ -88,8 +88,8 @@ class PlannedRow(Closed):
 
 
 class PlannedTable(Closed):
-    """order: all rows. stands_for: dataset -> the paper's in whose place it is. published_rows,
-    published_datasets: of which there may be published numbers, at whatever budget.
+    """order: all rows. stands_for: dataset -> the paper's in whose place it is. published_rows:
+    of which there may be published numbers, at whatever budget.
     """
 
     title: str
@@ -100,7 +100,6 @@ class PlannedTable(Closed):
     order: list[str]
     stands_for: dict[str, str]
     published_rows: list[str]
-    published_datasets: list[str]
 
 
 class PlannedDataset(Closed):
@@ -152,13 +151,6 @@ class Plan(Closed):
     absent: list[Absent]
     reference_images: Annotated[int, Field(ge=1)] | None
     progress_samples: int
-
-    @model_validator(mode="after")
-    def _whole(self) -> Plan:
-        for number, row in enumerate(self.rows):
-            if row.cell not in self.cells or row.table not in self.tables:
-                raise ValueError(f"rows.{number}: its cell or its table is not in the plan")
-        return self
 
     def knobs(self, cell: str) -> Training | Diffusion:
         """The settings of a cell."""
@@ -235,11 +227,6 @@ class Plan(Closed):
         """The dataset whose published numbers belong beside this one's, in a table if named."""
         real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
-
-    def published_datasets(self, table: str) -> list[str]:
-        """The datasets of which a table may have published numbers, at this budget or another."""
-        names = self.tables[table].published_datasets
-        return list(dict.fromkeys(OTHER_SIZE.get(name, name) for name in names))
 
 
 def find_plan(file: Path) -> Plan | None:

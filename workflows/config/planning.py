@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from workflows.config.datasets import ROOM, Dataset, read_protocol
 from workflows.config.experiments import HEADLINES, Claims, Figures
@@ -16,13 +17,12 @@ from workflows.config.plan import (
     PlannedClaim,
     PlannedDataset,
     PlannedEvaluation,
-    PlannedRow,
     PlannedTable,
 )
 from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
 from workflows.errors import ConfigError, known, nearest
-from workflows.knobs import Diffusion, Sampling
+from workflows.knobs import Sampling
 from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, OF_SAMPLES
 from workflows.registry import SAMPLING, training_versions
 
@@ -44,7 +44,7 @@ def make_plan(
     """
     budget, budgets = grid.budget, read_budgets(room)
     folder = f"{results}/{grid.name}"
-    figures = read_yaml(room / "figures.yaml", Figures).figures
+    figures = read_yaml(room / "figures.yaml", Figures).root
     return Plan(
         budget=grid.name,
         title=budget.title,
@@ -53,8 +53,8 @@ def make_plan(
             name: _cell(grid, cell, datasets, missing, f"{folder}/cells/{name}")
             for name, cell in grid.cells.items()
         },
-        rows=[PlannedRow(table=row.table, row=row.row, cell=row.cell) for row in grid.rows],
-        tables={name: _table(grid, name, datasets, budgets) for name in grid.tables},
+        rows=list(grid.rows),
+        tables={name: _table(grid, name) for name in grid.tables},
         datasets={
             name: _dataset(datasets[name])
             for name in sorted({cell.dataset for cell in grid.cells.values()})
@@ -108,26 +108,21 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     names = grid.protocols(cell.id) if cell.stage == 1 else [SAMPLES]
     versions = {**(OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES)}
     versions |= {name: read_protocol(name).version for name in names}
-    if not isinstance(cell.knobs, Diffusion):
-        return PlannedEvaluation(
-            protocols=names,
-            versions=versions,
-            fid_images=settings.fid_images or 0,
-            lpips_images=settings.lpips_images or 0,
-        )
-    return PlannedEvaluation(
-        protocols=names,
-        versions=versions,
-        reference_images=min(generation.reference_images or images, images),
-        progress_samples=generation.progress_samples,
-        sampling={name: getattr(cell.knobs, name) for name in Sampling.model_fields},
-        sampling_versions={"sampling": SAMPLING},
-    )
+    about: dict[str, Any] = {
+        "fid_images": settings.fid_images or 0,
+        "lpips_images": settings.lpips_images or 0,
+    }
+    if cell.stage == 2:
+        about = {
+            "reference_images": min(generation.reference_images or images, images),
+            "progress_samples": generation.progress_samples,
+            "sampling": {name: getattr(cell.knobs, name) for name in Sampling.model_fields},
+            "sampling_versions": {"sampling": SAMPLING},
+        }
+    return PlannedEvaluation(protocols=names, versions=versions, **about)
 
 
-def _table(
-    grid: Grid, name: str, datasets: Mapping[str, Dataset], budgets: Mapping[str, Budget]
-) -> PlannedTable:
+def _table(grid: Grid, name: str) -> PlannedTable:
     experiment = grid.tables[name]
     return PlannedTable(
         title=experiment.title,
@@ -142,22 +137,9 @@ def _table(
             for role in experiment.roles
             if (dataset := grid.budget.roles[role]) is not None and not ROLES[role].own
         },
-        # Other budgets may have longer sweeps, or other datasets.
-        published_rows=_once([*grid.labels(name, every=True), *grid.labels(name)]),
-        published_datasets=_once(
-            [ROLES[role].paper for role in experiment.roles]
-            + [
-                datasets[used].stand_in_for or used
-                for role in experiment.roles
-                for budget in budgets.values()
-                if ROLES[role].own and (used := budget.roles[role]) is not None
-            ]
-        ),
+        # Other budgets may have longer sweeps.
+        published_rows=list(dict.fromkeys([*grid.labels(name, every=True), *grid.labels(name)])),
     )
-
-
-def _once(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
 
 
 def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:
@@ -165,22 +147,12 @@ def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:
         for role in experiment.roles:
             if table in grid.budget.without:
                 have = [name for name, budget in budgets.items() if table not in budget.without]
-                note = _elsewhere("it", have)
             elif grid.budget.roles[role] is None:
                 have = [name for name, budget in budgets.items() if budget.roles[role]]
-                note = _elsewhere("a dataset for it", have)
             else:
                 continue
+            note = f"not at this budget; budgets that have it: {', '.join(have) or 'none'}"
             yield Absent(table=table, dataset=ROLES[role].paper, rows=grid.labels(table), note=note)
-
-
-def _elsewhere(what: str, budgets: list[str]) -> str:
-    if not budgets:
-        return "not at this budget"
-    if len(budgets) == 1:
-        return f"not at this budget; budget {budgets[0]} has {what}"
-    *others, last = budgets
-    return f"not at this budget; budgets {', '.join(others)} and {last} have {what}"
 
 
 def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:

@@ -77,7 +77,7 @@ def prepare(dataset: Dataset, out: Path) -> None:
     scratch.mkdir(parents=True)
     try:
         decoded = reader_of(dataset.reader)(
-            dataset, found.paths, lambda part, shape: _new_file(scratch / f"{part}.npy", shape)
+            dataset, found.paths, lambda part, shape: new_file(scratch / f"{part}.npy", shape)
         )
         _check(dataset, decoded, where)
         spread = variance(decoded.train[: dataset.trained])
@@ -228,7 +228,7 @@ def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, whe
         raise DataError(f"{where}: {dataset.name}: {said}")
 
 
-def _new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap[Any, Any]:
+def new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap[Any, Any]:
     """A new array that is mapped to a file. Raises DataError if the disk has no room for it."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     size = path.stat().st_size
@@ -249,7 +249,7 @@ def _write(file: Path, array: np.ndarray) -> ArrayRecord:
     """Write an array to `file`, unless it is mapped to the file already, and return its record."""
     if not isinstance(array, np.memmap):
         decoded = array
-        array = _new_file(file, decoded.shape, decoded.dtype)
+        array = new_file(file, decoded.shape, decoded.dtype)
         array[...] = decoded
     array.flush()
     with file.open("rb+") as handle:

@@ -29,7 +29,7 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     """Pixels, uint8 (c, h, w), cropped and resized as the options say.
 
-    raw: a PNG, JPEG, WebP or BMP, whatever its name says; decision 18 lists what becomes of each
+    raw: a PNG, JPEG, WebP or BMP, whatever its name says; docs/usage.md lists what becomes of each
     kind of image. Raises DataError, naming `where`, for an image that is damaged or that could be
     converted in several ways.
     """

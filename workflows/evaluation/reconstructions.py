@@ -9,14 +9,8 @@ import numpy as np
 import torch
 
 from workflows.data.metric_networks import Networks
-from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import Protocol, rgb
-from workflows.metrics import (
-    FEWEST_IMAGES,
-    FEWEST_PIXELS,
-    OF_RECONSTRUCTIONS,
-    not_measurable,
-)
+from workflows.metrics import FEWEST_IMAGES, FEWEST_PIXELS, OF_RECONSTRUCTIONS, not_measurable
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
 from workflows.metrics.perceptual import Perceptual
@@ -24,11 +18,9 @@ from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
-BATCH = 50  # images a network takes, or whose pixels are floats, at a time
+BATCH = 50  # images that a network takes at a time
 # On a processor Inception takes 20 or a few more: activations of 50 are a gigabyte, which a new
-# process has first to be given. Fewer than 16 images torch keeps from oneDNN in one thread where a
-# convolution is of one pixel, a fifth of the network, and without it those take twice the time on
-# processors that are not Intel's.
+# process has first to be given, and torch computes fewer than 16 without oneDNN.
 INCEPTION_BATCH = {"cpu": 20}
 # Images that are reconstructed and measured at a time; a multiple of all batches.
 BLOCK = 100
@@ -70,8 +62,7 @@ class Measurement:
     """One protocol's view of a model, fed with blocks of images in their order.
 
     reference: the original images' Inception features, at least as many as are used. fid_images,
-    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all. Of
-    what was added only numbers an image are kept, and of the first fid_images their features.
+    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all.
     """
 
     protocol: Protocol
@@ -89,14 +80,11 @@ class Measurement:
         n is BLOCK but for the last block, so that batches are the same however images are read.
         """
         protocol, self.side = self.protocol, min(images.shape[2:])
-        parts = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
-        stored = np.concatenate([protocol.store(protocol.originals(images[b])) for b in parts])
-        restored = np.concatenate(
-            [protocol.store(protocol.quantise(reconstructions[b])) for b in parts]
-        )
+        stored = protocol.store(protocol.originals(images))
+        restored = protocol.store(protocol.quantise(reconstructions))
+        pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
         for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-            for b in parts if self.side >= FEWEST_PIXELS.get(metric, 1) else []:
-                pair = [x[b].astype(np.float32) / 255 for x in (stored, restored)]
+            if self.side >= FEWEST_PIXELS.get(metric, 1):
                 self._keep(metric, distance(*pair))
         count = self._left(self.lpips_images, len(images))
         for metric, name in PERCEPTUAL.items():
@@ -146,43 +134,8 @@ class Measurement:
         return images if limit is None else max(0, min(images, limit - self.seen))
 
 
-def evaluate(
-    images: np.ndarray,
-    reconstructions: np.ndarray,
-    protocol: Protocol,
-    networks: Networks,
-    reference: np.ndarray,
-    fid_images: int | None,
-    lpips_images: int | None,
-) -> list[Row]:
-    """The rows of a `Measurement` of all `images`, uint8 (N, C, H, W), and `reconstructions`.
-
-    Raises ValueError for unequal shapes, values that are not finite or too few features.
-    """
-    if images.ndim != 4 or images.shape != reconstructions.shape:
-        raise ValueError(
-            f"images are {images.shape}, reconstructions {reconstructions.shape}: must be equal"
-        )
-    check_reference(reference, len(images[:fid_images]))
-    measured = Measurement(protocol, networks, reference, fid_images, lpips_images)
-    for start in range(0, len(images), BLOCK):
-        block = slice(start, start + BLOCK)
-        measured.add(images[block], reconstructions[block])
-    return measured.rows()
-
-
-def check_reference(reference: np.ndarray, needed: int) -> None:
-    """Refuse features that are too few or not finite before the first network runs."""
-    if len(reference) < needed:
-        raise BenchmarkError(
-            f"reference holds {len(reference)} images' features, {needed} are needed"
-        )
-    if not np.isfinite(reference).all():
-        raise BenchmarkError("reference features hold values that are not finite")
-
-
 def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:
-    """Usage and perplexity, which no protocol changes, in the form of `evaluate`'s rows."""
+    """Usage and perplexity, which no protocol changes, in the form of a measurement's rows."""
     values = (("usage", usage(counts)), ("perplexity", perplexity(counts)))
     return [
         dict(zip(COLUMNS, (protocol.name, metric, value, images, ""), strict=True))

@@ -11,27 +11,19 @@ import torch
 
 from workflows.config.provenance import origin
 from workflows.config.records import EvaluationRecord, write
-from workflows.errors import BenchmarkError
 from workflows.files import digest
 from workflows.training import devices
-from workflows.training.tensor_files import check_metadata, open_rows
+from workflows.training.tensor_files import open_rows
 
 
-def read_reference(
-    files: list[Path], protocol: str, sha256: str, features: Mapping[str, str]
-) -> np.ndarray:
-    """The features, (N, 2048), of the protocol's file, memory-mapped.
+def read_reference(file: Path, protocol: str, sha256: str, features: str) -> np.ndarray:
+    """The features, (N, 2048), of a file, memory-mapped.
 
-    sha256: of the images. features: how results name the metric networks. Raises BenchmarkError if
-    no file is of the protocol, or the file is damaged or of other images or weights.
+    sha256: of the images. features: how results name Inception. Raises CheckpointError for a file
+    that is damaged or of another protocol, other images or other weights.
     """
-    for file in files:
-        found, metadata = open_rows(file, "features")
-        if metadata.get("protocol") == protocol:
-            wanted = {"sha256": sha256, "features": features["inception"]}
-            check_metadata(file, metadata, wanted)
-            return found
-    raise BenchmarkError(f"no --reference file is of protocol '{protocol}'")
+    wanted = {"protocol": protocol, "sha256": sha256, "features": features}
+    return open_rows(file, "features", wanted)[0]
 
 
 def write_evaluation(

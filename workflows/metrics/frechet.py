@@ -1,6 +1,6 @@
 """Distances between two sets of features: Fréchet distance and kernel distance.
 
-Both take float arrays of shape (N, D) and (M, D) and compute in float64.
+Both take float arrays of shape (N, D) and (M, D), N and M at least 2, and compute in float64.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from scipy import linalg
 BLOCK = 1024
 
 
-def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Squared 2-Wasserstein distance of the two sets' Gaussians (Heusel et al., 2017).
 
     With X and Y the centred features over sqrt(N - 1), the covariances are X'X and Y'Y, and
     tr sqrt(X'X Y'Y) is the sum of the singular values of X Y'. That N x M matrix is used while
     both sets are smaller than D; otherwise the eigenvalues of sqrt(A) B sqrt(A), which is
     symmetric. Neither needs the unstable square root of a non-symmetric matrix.
-    Raises ValueError for fewer than two features or unequal D.
     """
-    a, b = _checked(features_a, features_b)
     means = [features.mean(axis=0, dtype=np.float64) for features in (a, b)]
     apart = means[0] - means[1]
     if max(len(a), len(b)) < a.shape[1]:
@@ -51,13 +49,12 @@ def _root_trace(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.clip(squares, 0, None)).sum())
 
 
-def kernel_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Unbiased squared maximum mean discrepancy with the kernel (x.y / D + 1)^3.
 
     KID of Bińkowski et al., 2018, over all features rather than over random subsets.
-    May be slightly negative. Raises ValueError for fewer than two features or unequal D.
+    May be slightly negative.
     """
-    a, b = _checked(features_a, features_b)
     within = (_kernel_sum(x, x, skip_diagonal=True) / (len(x) * (len(x) - 1)) for x in (a, b))
     return float(sum(within) - 2 * _kernel_sum(a, b) / (len(a) * len(b)))
 
@@ -81,9 +78,3 @@ def _kernel_sum(a: np.ndarray, b: np.ndarray, skip_diagonal: bool = False) -> fl
             block = float(np.vdot(kernel * kernel, kernel))
             total += 2 * block if skip_diagonal and j > i else block
     return total
-
-
-def _checked(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"need (N, D) and (M, D) with N, M >= 2, not {a.shape} and {b.shape}")
-    return a, b

@@ -1,9 +1,7 @@
 """The InceptionV3 of the Fréchet Inception distance: its 2,048 pooled features.
 
-Szegedy et al., 2015, as trained for TensorFlow on 2015-12-05 and ported by pytorch-fid, whose
-blocks these are: unlike torchvision's own, their average pools leave padding out of their mean and
-the last block pools by maximum. pytorch-fid would download weights when it builds the network, so
-the network is put together here.
+As trained for TensorFlow on 2015-12-05 and ported by pytorch-fid, whose blocks these are. That
+package would download weights when it builds the network, so the network is put together here.
 """
 
 from __future__ import annotations

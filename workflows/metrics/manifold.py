@@ -7,7 +7,6 @@ share of real images within that of the samples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,21 +19,9 @@ from workflows.metrics import NEIGHBOURS
 MEMORY = 256
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """precision, recall: fractions in [0, 1]."""
-
-    precision: float
-    recall: float
-
-
-def coverage(real: np.ndarray, samples: np.ndarray, k: int = NEIGHBOURS) -> Coverage:
-    """Of features (N, D) and (M, D). Raises ValueError unless both have more than k rows."""
-    if min(len(real), len(samples)) <= k or real.shape[1:] != samples.shape[1:]:
-        raise ValueError(
-            f"need (N, D) and (M, D) with N, M > {k}, not {real.shape} and {samples.shape}"
-        )
-    return Coverage(_within(samples, real, k), _within(real, samples, k))
+def coverage(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """Precision and recall, in [0, 1], of more than NEIGHBOURS features (N, D) and (M, D) each."""
+    return _within(samples, real), _within(real, samples)
 
 
 def nearest(queries: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
@@ -53,9 +40,9 @@ def _radii(points: np.ndarray, k: int) -> np.ndarray:
     return distances[:, -1]
 
 
-def _within(points: np.ndarray, manifold: np.ndarray, k: int) -> float:
+def _within(points: np.ndarray, manifold: np.ndarray) -> float:
     """The share of `points` that lie in a ball of the manifold."""
-    radii = _radii(manifold, k)
+    radii = _radii(manifold, NEIGHBOURS)
 
     def hits(distances: np.ndarray, _: int) -> Any:
         return (distances <= radii).any(axis=1)

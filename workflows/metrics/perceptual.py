@@ -1,7 +1,6 @@
 """LPIPS v0.1: a perceptual distance from the channels of AlexNet or VGG16, by the lpips package.
 
-Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018.
-Tensors bear torchvision's names (features.N.weight, features.N.bias) and linN.weight. The package
+Zhang et al. 2018. Tensors bear torchvision's names (features.N.weight) and linN.weight. The package
 would download the backbone's weights, so its network is built empty and given ours.
 """
 

@@ -9,17 +9,7 @@ from typing import Any
 import pandas as pd
 
 from workflows.config import records
-from workflows.config.lines import (
-    CodeCount,
-    Codes,
-    Curve,
-    DiffusionLog,
-    Log,
-    Measured,
-    Metric,
-    Progress,
-    read_csv,
-)
+from workflows.config.lines import Codes, Curve, Measured, Metric, Progress, read_csv
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import EvaluationRecord, TrainRecord
 from workflows.errors import ConfigError
@@ -95,6 +85,16 @@ def _evaluation(folder: Path) -> EvaluationRecord:
     return found
 
 
+def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
+    """The lines of measured.csv, in the order of the plan's rows. lines: cell -> measurements."""
+    return [
+        {"table": row.table, "row": row.row, **values}
+        for row in plan.rows
+        for values in lines.get(row.cell, [])
+        if values["protocol"] in (*plan.tables[row.table].protocols, "all")
+    ]
+
+
 def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
     """Data frames `measured`, `curves` and `codes`, whose lines are Measured, Curve and Codes.
 
@@ -103,16 +103,11 @@ def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
     """
     cells = plan.cells
     lines = {name: measurements(name, cells[name], plan.budget, found[name]) for name in cells}
-    measured = [
-        {"table": row.table, "row": row.row, **values}
-        for row in plan.rows
-        for values in lines[row.cell]
-        if values["protocol"] in (*plan.tables[row.table].protocols, "all")
-    ]
+    measured = in_tables(plan, lines)
     finished = [name for name in sorted(cells) if found[name].finished]
     curves = {name: curves_of(cells[name]) for name in finished}
     codes = {
-        name: read_csv(Path(cells[name].folder, "codes.csv"), CodeCount)
+        name: read_csv(Path(cells[name].folder, "codes.csv"), Codes)
         for name in finished
         if cells[name].stage == 1
     }
@@ -136,9 +131,9 @@ def _together(parts: Mapping[str, pd.DataFrame], columns: list[str]) -> pd.DataF
 def curves_of(cell: PlannedCell) -> pd.DataFrame:
     """The records of a training; of a diffusion model also what samples were worth on the way."""
     folder = Path(cell.folder)
+    log = read_csv(folder / "log.csv", Curve)
     if cell.stage == 1:
-        return read_csv(folder / "log.csv", Log)
-    log = read_csv(folder / "log.csv", DiffusionLog)
+        return log
     progress = read_csv(folder / "progress.csv", Progress)[["epoch", "FID"]].astype(float)
     start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
     whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)

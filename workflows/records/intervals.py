@@ -21,10 +21,6 @@ class Interval:
     high: float
     seeds: int
 
-    def holds(self, value: float) -> bool:
-        """Whether `value` is inside; nothing is inside an interval that is not known."""
-        return self.low <= value <= self.high
-
 
 def interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Of the mean of one value a seed. Equal values have an interval of no width.

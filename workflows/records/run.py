@@ -11,13 +11,12 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflows.config.datasets import Dataset, read_datasets, read_protocol
-from workflows.config.grid import Cell, Grid, load_grid, read_budgets
-from workflows.config.plan import Plan, find_plan
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import Cell, load_grid, read_budgets
+from workflows.config.plan import find_plan
 from workflows.config.planning import make_plan
 from workflows.config.provenance import ROOT, made_by
 from workflows.config.reading import parse
@@ -28,7 +27,7 @@ from workflows.data.weight_sources import NETWORKS
 from workflows.data.weight_sources import changed as weights_changed
 from workflows.errors import ConfigError
 from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
-from workflows.records.state import MODEL, State, Today, ToMake, states, to_make
+from workflows.records.state import State, Today, ToMake, states, to_make
 
 CACHE = Path(".cache")
 DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
@@ -37,9 +36,8 @@ RECORDS = ("metrics.csv", "train.json", "evaluation.json")
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
-@dataclass(frozen=True)
 class Run:
-    """One run, as it begins.
+    """What one run makes, decided as it begins.
 
     absent: dataset -> what to do, for those that this machine cannot have. found: the cells'
     states. needed: what is to be made, as far as known. prepared_now: datasets that this run
@@ -47,66 +45,53 @@ class Run:
     cells. unsure: datasets whose finished cells may turn out to be outdated when these are done.
     """
 
-    config: RunConfig
-    datasets: Mapping[str, Dataset]
-    grid: Grid
-    plan: Plan
-    absent: Mapping[str, str]
-    found: Mapping[str, State]
-    needed: ToMake
-    prepared_now: frozenset[str]
-    new_weights: bool
-    unsure: frozenset[str]
-
-    @classmethod
-    def begin(cls, said: Mapping[str, Any]) -> Run:
-        """Decide what to make. said: Snakemake's `--config`. Raises ConfigError."""
-        config = parse({**said, "budget": str(said.get("budget", "embedded"))}, RunConfig, "config")
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        """said: Snakemake's `--config`. Raises ConfigError."""
+        said = {**said, "budget": str(said.get("budget", "embedded"))}
+        self.config = parse(said, RunConfig, "config")
         if not any(PUBLISHED.glob("*.csv")):
             raise ConfigError(
                 f"{PUBLISHED.absolute()}: no published numbers; run Snakemake in its clone: "
                 f"cd {shlex.quote(str(ROOT))}"
             )
-        datasets = read_datasets()
-        grid = load_grid(config.budget, datasets)
-        used = sorted({cell.dataset for cell in grid.cells.values()})
+        self.datasets = read_datasets()
+        self.grid = load_grid(self.config.budget, self.datasets)
+        self.results = f"results/{self.grid.name}"
+        cells = self.grid.cells
+        used = {cell.dataset for cell in cells.values()}
         ready = {name for name in used if is_prepared(DATA / name)}
-        advice = {name: absence(datasets[name]) for name in used if name not in ready}
-        absent = {name: text for name, text in advice.items() if text}
-        if isinstance(config.retrain, str):
-            dataset = find_cell(grid, datasets, config.retrain).dataset
-            if dataset in absent:
-                raise ConfigError(f"config: retrain: {dataset}: {absent[dataset]}")
-        plan = make_plan(grid, datasets, absent)
-        found, needed = _needed(plan, config)
-        stale = {name for name in used if changed(datasets[name], DATA / name)}
-        wanted = {grid.cells[name].dataset for name in needed.evaluate}
-        now = (stale | (wanted - ready)) - {*absent}
-        kept = any(state.finished for state in found.values())
-        unconverted = not all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
-        new = weights_changed(WEIGHTS) or bool(unconverted and kept and needed.evaluate)
-        trained = {cell.dataset for name, cell in grid.cells.items() if name not in needed.train}
-        return cls(
-            config=config,
-            datasets=datasets,
-            grid=grid,
-            plan=plan,
-            absent=absent,
-            found=found,
-            needed=needed,
-            prepared_now=frozenset(now),
-            new_weights=new,
-            unsure=frozenset(used if new else trained & now),
-        )
+        advice = {name: absence(self.datasets[name]) for name in sorted(used - ready)}
+        self.absent = {name: text for name, text in advice.items() if text}
+        if isinstance(self.config.retrain, str):
+            dataset = self.cell(self.config.retrain).dataset
+            if dataset in self.absent:
+                raise ConfigError(f"config: retrain: {dataset}: {self.absent[dataset]}")
+        self.plan = make_plan(self.grid, self.datasets, self.absent)
+        self.found = states(self.plan, Today.look(CACHE))
+        self.needed = self._to_make(self.found)
+        stale = {name for name in used if changed(self.datasets[name], DATA / name)}
+        wanted = {cells[name].dataset for name in self.needed.evaluate}
+        self.prepared_now = (stale | (wanted - ready)) - {*self.absent}
+        kept = any(state.finished for state in self.found.values())
+        converted = all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
+        compared = kept and bool(self.needed.evaluate)
+        self.new_weights = weights_changed(WEIGHTS) or (compared and not converted)
+        trained = {cell.dataset for name, cell in cells.items() if name not in self.needed.train}
+        self.unsure = used if self.new_weights else trained & self.prepared_now
 
-    @property
-    def results(self) -> str:
-        """The folder of the budget's results."""
-        return f"results/{self.grid.name}"
+    def _to_make(self, found: Mapping[str, State]) -> ToMake:
+        return to_make(self.plan, found, lambda name: self.config.retrain in (True, name))
 
     def cell(self, name: str) -> Cell:
         """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
-        return find_cell(self.grid, self.datasets, name)
+        if name not in self.grid.cells:
+            budgets = [b for b in read_budgets() if name in load_grid(b, self.datasets).cells]
+            if budgets:
+                raise ConfigError(
+                    f"budget {self.grid.name} has no cell '{name}', which is of "
+                    f"{', '.join(budgets)}; use --config budget={budgets[0]}"
+                )
+        return self.grid.cell(name)
 
     def gone(self) -> dict[str, str]:
         """Dataset -> why it cannot be had, also after a download that failed in this run."""
@@ -115,7 +100,7 @@ class Run:
 
     def needed_now(self) -> ToMake:
         """What is to be made by the records and the prepared files as they are now."""
-        return self.needed | _needed(self.plan, self.config)[1]
+        return self.needed | self._to_make(states(self.plan, Today.look(CACHE)))
 
     def makeable(self, named: Iterable[str]) -> set[str]:
         """The cells that rules can make: these, and those that may turn out to be among them.
@@ -137,43 +122,26 @@ class Run:
         return pattern(n for n in names if cells[n].stage == stage and cells[n].filmed >= filmed)
 
     def refused(self) -> str:
-        """A pattern of the files that are of a budget and that no rule of this run makes.
-
-        The files of other budgets are among them, those of cells that are unknown or cannot be
-        made, and the model of a finished cell that came without it.
-        """
+        """A pattern of files of other budgets, and of cells that are unknown or have no data."""
         made = self.makeable(self.needed.evaluate)
         kept = {name for name, state in self.found.items() if state.finished}
-        bare = [n for n in kept - made if not Path(self.plan.cells[n].folder, MODEL).exists()]
         others = [name for name in read_budgets() if name != self.grid.name]
         cells = f"{self.results}/cells"
-        return "|".join(
-            (
-                f"(?:results|figures)/(?:{pattern(others)})/.+",
-                f"{cells}/(?!(?:{pattern(made | kept)})/){ANY_CELL}/[^/]+",
-                f"{cells}/(?:{pattern(bare)})/{re.escape(MODEL)}",
-            )
-        )
+        of_others = f"(?:results|figures)/(?:{pattern(others)})/.+"
+        return f"{of_others}|{cells}/(?!(?:{pattern(made | kept)})/){ANY_CELL}/[^/]+"
 
     def refusal(self, file: str) -> str:
         """Why no rule makes a file that `refused` matches. Raises ConfigError."""
         _, budget, *parts = file.split("/")
         cell = "/".join(parts[1:-1]) if parts[0] == "cells" else None
         if budget != self.grid.name:
-            if cell:
-                find_cell(load_grid(budget, self.datasets), self.datasets, cell)
             return (
                 f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
                 f"snakemake --cores 8 --config budget={budget} -- {file}"
             )
         assert cell is not None, "of this budget only files of cells are refused"
         dataset = self.cell(cell).dataset
-        if dataset in self.absent:
-            return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
-        return (
-            f"{cell}: finished, and {parts[-1]} is not published with records; train it again with "
-            f"--config budget={budget} retrain={cell}"
-        )
+        return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
 
     def cells_of(self, table: str | None = None) -> list[str]:
         """Ids of all cells, or of those that a table shows."""
@@ -215,18 +183,17 @@ class Run:
         names = {self.grid.cells[name].dataset for name in self.needed.evaluate}
         return sorted(names - {*self.gone()})
 
-    def lacks(self, table: str | None = None) -> bool:
-        """Whether the collected numbers, of a table or all, lack a finished cell.
+    def lacks(self) -> bool:
+        """Whether the collected numbers lack a finished cell.
 
         A record that was copied here may be older than what was collected without it.
         """
-        folder = Path(self.results, "collected", table) if table else Path(self.results)
         try:
-            with Path(folder, "measured.csv").open(encoding="utf-8", newline="") as lines:
+            with Path(self.results, "measured.csv").open(encoding="utf-8", newline="") as lines:
                 known = {line["cell"] for line in csv.DictReader(lines)}
         except (OSError, ValueError, KeyError):
             return False
-        return any(self.found[name].finished for name in {*self.cells_of(table)} - known)
+        return any(self.found[name].finished for name in {*self.cells_of()} - known)
 
     def references_of(self, cell: str) -> list[str]:
         """Features that a cell is compared with, a file for each of its protocols.
@@ -235,17 +202,15 @@ class Run:
         images are compared, 0 for all.
         """
         about, budget = self.plan.cells[cell], self.grid.budget
+        split, metric, images = "test", OF_RECONSTRUCTIONS["rFID"], budget.evaluation.fid_images
         if about.stage == 2:
             split, metric = "train", OF_SAMPLES["FID"]
             images = budget.generation.reference_images
-        else:
-            split, metric = "test", OF_RECONSTRUCTIONS["rFID"]
-            images = budget.evaluation.fid_images
-        folder = CACHE / "reference" / about.knobs.dataset
-        versions = {name: read_protocol(name).version for name in about.evaluation.protocols}
+        folder, evaluation = CACHE / "reference" / about.dataset, about.evaluation
+        versions = [(name, evaluation.versions[name]) for name in evaluation.protocols]
         return [
             f"{folder}/{split}-{name}-v{version}.{metric}-{images or 0}.safetensors"
-            for name, version in versions.items()
+            for name, version in versions
         ]
 
     def plan_changed(self) -> bool:
@@ -254,39 +219,12 @@ class Run:
 
     def said_first(self) -> str:
         """How many of the budget's cells come from records and how many are made, in a line."""
-        evaluated = self.needed.evaluate
-        kept = [one for name, one in self.found.items() if one.finished and name not in evaluated]
-        of = f" ({made_by(state.commit for state in kept)})" if kept else ""
+        made = self.needed.evaluate
+        kept = [one for name, one in self.found.items() if one.finished and name not in made]
+        of = f" ({made_by(one.train.commit for one in kept if one.train)})" if kept else ""
         again = "; --config retrain=true makes all" if kept else ""
-        cells = "cell" if len(kept) == 1 else "cells"
-        known = f"{len(kept)} {cells} from records{of}"
-        return f"Budget {self.grid.name}: {known}, {len(evaluated)} to make{again}"
-
-    def unwritable(self) -> list[Path]:
-        """Folders that this run may not write to, or the nearest above those that do not exist.
-
-        Finished cells may be read-only, as an archive is.
-        """
-        folders = [self.results, f"{self.results}/cells", f"figures/{self.grid.name}", "logs"]
-        folders += [self.plan.cells[name].folder for name in self.needed.evaluate]
-        return unwritable([CACHE, *map(Path, folders)])
-
-
-def _needed(plan: Plan, config: RunConfig) -> tuple[dict[str, State], ToMake]:
-    found = states(plan, Today.look(CACHE))
-    return found, to_make(plan, found, lambda name: config.retrain in (True, name))
-
-
-def find_cell(grid: Grid, datasets: Mapping[str, Dataset], name: str) -> Cell:
-    """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
-    if name not in grid.cells:
-        having = [b for b in read_budgets() if name in load_grid(b, datasets).cells]
-        if having:
-            raise ConfigError(
-                f"budget {grid.name} has no cell '{name}', which is of {', '.join(having)}; "
-                f"use --config budget={having[0]}"
-            )
-    return grid.cell(name)
+        known = f"{len(kept)} cell{'' if len(kept) == 1 else 's'} from records{of}"
+        return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
 
 
 def pattern(names: Iterable[str]) -> str:
@@ -310,14 +248,3 @@ def due(name: str, now: bool) -> str:
         file.touch()
         os.utime(file, (0, 0))
     return str(file)
-
-
-def unwritable(folders: Iterable[Path]) -> list[Path]:
-    """The directories that block writing, sorted.
-
-    For each folder test the folder itself or, if it does not exist yet, its nearest existing
-    parent. If a directory and its parent are both read-only, report only the parent.
-    """
-    there = {next(p for p in (folder, *folder.parents) if p.exists()) for folder in folders}
-    closed = {folder for folder in there if not os.access(folder, os.W_OK | os.X_OK)}
-    return sorted(folder for folder in closed if closed.isdisjoint(folder.parents))

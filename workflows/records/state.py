@@ -6,11 +6,12 @@ record fits counts as finished, wherever and by whatever code of those versions 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
@@ -52,13 +53,13 @@ class Today:
 @dataclass(frozen=True)
 class State:
     """untrained, unmeasured: in words, why the training and the evaluation do not count; empty if
-    they do. recorded: whether there are numbers. commit: of the evaluation.
+    they do. recorded: whether there are numbers. train: the training's record, if it can be read.
     """
 
     untrained: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
     recorded: bool = False
-    commit: str = ""
+    train: TrainRecord | None = field(default=None, compare=False)
 
     @property
     def finished(self) -> bool:
@@ -81,8 +82,7 @@ def states(plan: Plan, today: Today) -> dict[str, State]:
         if below not in found:
             continue
         because = [f"first stage: {why}" for why in found[below].untrained]
-        own = find(Path(cell.folder, "train.json"), TrainRecord)
-        first = find(Path(plan.cells[below].folder, "train.json"), TrainRecord)
+        own, first = found[name].train, found[below].train
         if not because and own and first and own.first_stage != first.model_sha256:
             because = ["trained on another first stage"]
         found[name] = replace(found[name], untrained=(*found[name].untrained, *because))
@@ -100,16 +100,16 @@ def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
         # What a step is to make again, Snakemake deletes first.
         return State(("not trained",), ("not measured",))
     if not train.versions:
-        return State(("made before there were versions",), (), recorded)
+        return State(("made before there were versions",), (), recorded, train)
     if (train.budget, train.cell) != (budget, name):
-        return State((f"its record is of {train.cell} at {train.budget}",), (), recorded)
+        return State((f"its record is of {train.cell} at {train.budget}",), (), recorded, train)
     untrained = tuple(_training(cell, train, today))
     evaluation = find(folder / "evaluation.json", EvaluationRecord)
     # A step that is run again deletes its files first, and leaves what later steps made.
     if evaluation is None or not _has(cell, "log.csv", *PICTURES[cell.stage], *evaluation.files):
-        return State(untrained, ("not measured",))
+        return State(untrained, ("not measured",), train=train)
     unmeasured = tuple(_evaluation(cell, folder, evaluation, today))
-    return State(untrained, unmeasured, True, evaluation.commit)
+    return State(untrained, unmeasured, True, train)
 
 
 def _has(cell: PlannedCell, *names: str) -> bool:
@@ -229,8 +229,8 @@ def to_make(
         if name in evaluate:
             first_stages.add(below)
     diffusion = {n for n in evaluate if cells[n].stage == 2}
-    sample = {n for n in diffusion if n in train or not _sampled(cells[n])}
-    latents = {n for n in first_stages if n in train or not _encoded(cells[n])}
+    sample = {n for n in diffusion if n in train or not _sampled(cells[n], found[n].train)}
+    latents = {n for n in first_stages if n in train or not _encoded(cells[n], found[n].train)}
     return ToMake(*map(frozenset, (train, sample, evaluate, latents)))
 
 
@@ -238,24 +238,20 @@ def _models(cell: PlannedCell) -> tuple[str, ...]:
     return MODELS if cell.stage == 2 else (MODEL,)
 
 
-def _sampled(cell: PlannedCell) -> bool:
+def _sampled(cell: PlannedCell, train: TrainRecord | None) -> bool:
     """Whether samples that are not measured yet are of the present model and settings."""
-    train = find(Path(cell.folder, "train.json"), TrainRecord)
     sampled = find(Path(cell.folder, "sampling.json"), SamplingRecord)
     if train is None or sampled is None or not _has(cell, *SAMPLES):
         return False
     return sampled.model_sha256 == train.model_sha256 and not any(_sampling(cell, sampled))
 
 
-def _encoded(cell: PlannedCell) -> bool:
+def _encoded(cell: PlannedCell, train: TrainRecord | None) -> bool:
     """Whether the latents that lie here are of the present model and images."""
-    train = find(Path(cell.folder, "train.json"), TrainRecord)
     try:
-        with Path(cell.folder, "latents.safetensors").open("rb") as file:
-            # The header is shorter than this, and begins with its length.
-            start = file.read(4096)
-        about = json.loads(start[8 : 8 + int.from_bytes(start[:8], "little")])["__metadata__"]
-    except (OSError, ValueError, KeyError):
+        with safe_open(Path(cell.folder, "latents.safetensors"), "numpy") as latents:
+            about = latents.metadata() or {}
+    except (OSError, SafetensorError):
         return False
     wanted = (train.model_sha256, train.dataset_sha256) if train else None
     return (about.get("model"), about.get("dataset")) == wanted

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from workflows.config.lines import VerdictLine
 from workflows.config.names import METRICS
 from workflows.config.plan import Plan, PlannedClaim
 from workflows.records.intervals import Interval, interval
@@ -25,14 +24,19 @@ REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTED = "undecided", "not tested at this budget"
 # The paper's own protocol, where the budget has it.
 PROTOCOLS = ("as_published", "samples", "exact")
+COLUMNS = ["claim", "standing", "dataset", "protocol", "metric", "verdict", "effect", "low", "high"]
+COLUMNS += ["seeds", "diverged", "published"]
 # Row -> seed -> value.
 Values = Mapping[str, Mapping[int, float]]
 
 
 def verdicts(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """A VerdictLine for each claim, dataset and metric of the plan; what is not known is NaN.
+    """What Measured and Published lines say of each claim of the plan, by dataset and metric; what
+    is not known is NaN.
 
-    measured, published: lines that are Measured and Published.
+    effect, low, high: in the metric's unit, positive where the claim is right, with the 95 %
+    interval over seeds. diverged: seeds that are not judged, since a row of theirs diverged.
+    published: the effect that the published numbers have.
     """
     lines = [
         line
@@ -40,7 +44,7 @@ def verdicts(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> pd.
         for role in claim.about.roles
         for line in _of_dataset(claim, plan.roles[role], plan, measured, published)
     ]
-    return pd.DataFrame(lines, columns=list(VerdictLine.model_fields))
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def _of_dataset(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,12 @@ from workflows import cli
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import Grid, load_grid
 from workflows.config.lines import Measured, read_csv
-from workflows.config.plan import Plan, PlannedCell
+from workflows.config.plan import Plan
 from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find, read
 from workflows.errors import BenchmarkError
 from workflows.files import digest
-from workflows.records.collect import measurements
+from workflows.records.collect import in_tables, measurements
 from workflows.records.state import State, Today, states
 
 # From the worst to the best; a cell is in the worst state that applies.
@@ -68,24 +68,16 @@ def verify(grid: Grid, plan: Plan, today: Today) -> list[Finding]:
             default=("ok", ""),
         )
         findings.append(Finding(name, *worst))
-    foreign = f"budget {grid.name} has no such cell"
-    findings += [Finding(n, "foreign", foreign) for n in sorted(recorded - {*grid.cells})]
+    shown = set() if measured is None else {*measured["cell"]}
+    findings += [
+        Finding(name, "foreign", f"budget {grid.name} has no such cell")
+        for name in sorted((recorded | shown) - {*grid.cells})
+    ]
     if measured is not None:
-        findings += dict.fromkeys(_strange_rows(measured, grid, recorded))
+        numbers = {*measured.loc[measured["status"] == "ok", "cell"]} & {*grid.cells}
+        why = "measured.csv has its numbers, but there is no record"
+        findings += [Finding(name, "foreign", why) for name in sorted(numbers - recorded)]
     return findings
-
-
-def _strange_rows(measured: pd.DataFrame, grid: Grid, recorded: Set[str]) -> Iterator[Finding]:
-    """Cells with rows in measured.csv that no table asks for, or that have no record."""
-    wanted = {(row.table, row.row, row.cell) for row in grid.rows}
-    lacking = {*grid.cells} - recorded
-    for line in measured.itertuples():
-        if (line.table, line.row, line.cell) not in wanted:
-            why = f"measured.csv: no row '{line.row}' in table '{line.table}'"
-            yield Finding(str(line.cell), "foreign", why)
-        if line.status == "ok" and line.cell in lacking:
-            why = "measured.csv has its numbers, but there is no record"
-            yield Finding(str(line.cell), "foreign", why)
 
 
 def _of_cell(
@@ -98,8 +90,6 @@ def _of_cell(
         record = read(folder / "train.json", TrainRecord)
         evaluation = find(folder / "evaluation.json", EvaluationRecord)
         sampled = find(folder / "sampling.json", SamplingRecord)
-        if (record.cell, record.budget) != (name, plan.budget):
-            yield "foreign", f"train.json is of {record.cell} at {record.budget}"
         yield from _altered(record, evaluation, folder)
         for source in (record, sampled, evaluation):
             if source is not None and source.dirty:
@@ -107,7 +97,10 @@ def _of_cell(
         if not found.finished:
             yield "outdated", found.outdated or "; ".join(found.unmeasured)
         elif rows is not None:
-            yield from _misread(name, cell, found, rows, plan)
+            every = in_tables(plan, {name: measurements(name, cell, plan.budget, found)})
+            said = rows.to_dict("records")
+            if [*map(_comparable, said)] != [*map(_comparable, every)]:
+                yield "altered", "measured.csv: its rows are not those of its records"
     except (BenchmarkError, OSError) as error:
         yield "altered", f"its records cannot be read ({error})"
 
@@ -127,22 +120,6 @@ def _altered(
             yield "altered", f"{name} is missing"
 
 
-def _misread(
-    name: str, cell: PlannedCell, found: State, rows: pd.DataFrame, plan: Plan
-) -> Iterator[tuple[str, str]]:
-    """Whether measured.csv says of a cell what the cell's own files say."""
-    every = measurements(name, cell, plan.budget, found)
-    for (table, _), part in rows.groupby(["table", "row"], sort=False):
-        shown = (*plan.tables[str(table)].protocols, "all")
-        expected = [_comparable(row) for row in every if row["protocol"] in shown]
-        said = [_comparable(row) for row in part.drop(columns=["table", "row"]).to_dict("records")]
-        if said != expected:
-            yield "altered", f"measured.csv: its rows in table '{table}' are not its metrics.csv"
-    lacking = {row.table for row in plan.rows if row.cell == name} - {*rows["table"]}
-    if lacking:
-        yield "altered", f"measured.csv: it has no rows in table '{min(lacking)}'"
-
-
 def _comparable(row: Mapping[Any, Any]) -> dict[str, str]:
     """Without what is empty, and numbers as text that does not depend on their type."""
     return {
@@ -160,8 +137,8 @@ def report(findings: list[Finding]) -> str:
     return "\n".join([*table, *(f"{count[s]:6} {s}: {text}" for s, text in STATES.items())])
 
 
-def main(budget: str, results: Path, cache: Path, accept: list[str]) -> int:
-    """Print the findings; 1 if a cell is in a state that is not accepted, or nothing is there."""
+def main(budget: str, results: Path, cache: Path) -> int:
+    """Print the findings; 1 if a cell is in a state other than ok."""
     datasets = read_datasets()
     grid = load_grid(budget, datasets)
     plan = make_plan(grid, datasets, {}, str(results))
@@ -169,7 +146,7 @@ def main(budget: str, results: Path, cache: Path, accept: list[str]) -> int:
     if not findings:
         raise BenchmarkError(f"{plan.results}: nothing has been measured")
     print(report(findings))
-    return 1 if {found.state for found in findings} - {"ok", *accept} else 0
+    return 1 if {found.state for found in findings} - {"ok"} else 0
 
 
 if __name__ == "__main__":
@@ -177,7 +154,4 @@ if __name__ == "__main__":
     parser.add_argument("--budget", default="embedded")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--cache", type=Path, default=Path(".cache"))
-    parser.add_argument(
-        "--accept", nargs="*", default=[], choices=["outdated", "unproven"], help="besides ok"
-    )
     cli.run(parser, main)

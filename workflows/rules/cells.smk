@@ -20,8 +20,7 @@ rule train:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("train"),
-        mem_mb=memory("train"),
+        **requests("train"),
         # That share each batch of a VQGAN; no parameter, for the model is the same.
         processes=1,
     params:
@@ -69,8 +68,7 @@ rule evaluate:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("evaluate"),
-        mem_mb=memory("evaluate"),
+        **requests("evaluate"),
     params:
         folder=CELL,
         data=data_of,

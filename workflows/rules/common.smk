@@ -34,7 +34,7 @@ os.environ.update(
         Path(workflow.basedir), Path(sys.executable), os.environ
     )
 )
-RUN = or_refuse(Run.begin)(config)
+RUN = or_refuse(Run)(config)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
 # Jobs on this machine share its cores and GPUs, and Snakemake starts no more of them at a time than
@@ -63,13 +63,6 @@ wildcard_constraints:
 
 
 onstart:
-    # Before anything runs rather than when its first result is to be kept, hours later.
-    closed = RUN.unwritable()
-    if closed:
-        raise WorkflowError(
-            f"{', '.join(map(str, closed))}: no leave to write, or a read-only file system; nothing "
-            "was run, give leave to write or work in another clone"
-        )
     print(RUN.said_first(), file=sys.stderr)
 
 
@@ -97,15 +90,14 @@ def estimated(kind, wildcards):
     return ESTIMATES.step(kind, named)
 
 
-def limit(kind):
-    """A rule's `runtime`, which clusters alone read."""
-    return lambda wildcards, attempt: cost.minutes(
-        estimated(kind, wildcards), attempt, 60 * RUN.config.hours
-    )
-
-
-def memory(kind):
-    """A rule's `mem_mb`."""
-    return lambda wildcards, attempt: cost.megabytes(
-        estimated(kind, wildcards), attempt, DEVICE
-    )
+def requests(kind):
+    """A rule's `runtime`, which clusters alone read, and its `mem_mb`."""
+    most = 60 * RUN.config.hours
+    return {
+        "runtime": lambda wildcards, attempt: cost.minutes(
+            estimated(kind, wildcards), attempt, most
+        ),
+        "mem_mb": lambda wildcards, attempt: cost.megabytes(
+            estimated(kind, wildcards), attempt, DEVICE
+        ),
+    }

@@ -4,7 +4,7 @@ checkpoint prepare:
     input:
         # Newer than the images if what they were prepared from has changed.
         lambda wildcards: due(
-            f"datasets/{wildcards.dataset}", wildcards.dataset in RUN.prepared_now
+            f".datasets/{wildcards.dataset}", wildcards.dataset in RUN.prepared_now
         ),
     output:
         # Kept if preparing fails: it says which images the cells here were trained on.
@@ -17,7 +17,7 @@ checkpoint prepare:
     conda:
         "../../environment.yml"
     resources:
-        runtime=limit("prepare"),
+        **requests("prepare"),
     params:
         folder=f"{DATA}/{{dataset}}",
     message:
@@ -29,7 +29,7 @@ checkpoint prepare:
 
 checkpoint weights:
     input:
-        due("weights", RUN.new_weights),
+        due(".weights", RUN.new_weights),
     output:
         expand(f"{WEIGHTS}/{{network}}.safetensors", network=NETWORKS),
         # Kept if converting fails: they say by which weights the cells here were measured.
@@ -85,7 +85,7 @@ rule reference:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("reference"),
+        **requests("reference"),
     params:
         data=lambda wildcards: f"{DATA}/{wildcards.dataset}",
         weights=WEIGHTS,

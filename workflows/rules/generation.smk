@@ -10,7 +10,7 @@ rule latents:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("latents"),
+        **requests("latents"),
     params:
         folder=CELL,
         data=data_of,
@@ -39,8 +39,7 @@ rule train_diffusion:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("train_diffusion"),
-        mem_mb=memory("train_diffusion"),
+        **requests("train_diffusion"),
         processes=1,
     params:
         spec=spec_of,
@@ -76,8 +75,7 @@ rule sample:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("sample"),
-        mem_mb=memory("sample"),
+        **requests("sample"),
     params:
         folder=CELL,
         evaluation=evaluation_of,
@@ -110,8 +108,7 @@ rule evaluate_samples:
     threads: RUN.config.threads
     resources:
         **SHARED,
-        runtime=limit("evaluate_samples"),
-        mem_mb=memory("evaluate_samples"),
+        **requests("evaluate_samples"),
     params:
         folder=CELL,
         data=data_of,

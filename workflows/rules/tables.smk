@@ -1,6 +1,6 @@
 rule plan:
     input:
-        due(f"{BUDGET}/plan", RUN.plan_changed()),
+        due(f"{BUDGET}/.plan", RUN.plan_changed() or RUN.lacks()),
         lambda wildcards: RUN.files_of(GRID.cells, []),
     output:
         f"{RESULTS}/plan.json",
@@ -32,7 +32,6 @@ for TABLE in GRID.tables:
                 *RUN.records_of(table),
                 *RUN.films_of(table),
             ],
-            due(f"{BUDGET}/collected/{TABLE}", RUN.lacks(TABLE)),
             plan=rules.plan.output,
             published=RUN.published(),
         output:
@@ -93,7 +92,6 @@ for TABLE in GRID.tables:
 rule site:
     input:
         lambda wildcards: RUN.records_of(),
-        due(f"{BUDGET}/collected-all", RUN.lacks()),
         plan=rules.plan.output,
         published=RUN.published(),
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),

@@ -16,15 +16,9 @@ from workflows import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.data import SMALL, load_test, verify
 from workflows.data.metric_networks import Networks, load_networks
+from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import NotFinite, load_protocol, rgb
-from workflows.evaluation.reconstructions import (
-    BATCH,
-    BLOCK,
-    COLUMNS,
-    Measurement,
-    check_reference,
-    code_rows,
-)
+from workflows.evaluation.reconstructions import BATCH, BLOCK, COLUMNS, Measurement, code_rows
 from workflows.evaluation.records import read_reference, say_not_measured, write_evaluation
 from workflows.files import write_atomically, write_text
 from workflows.training import devices
@@ -99,15 +93,18 @@ def prepare(
     sha256: str,
     networks: Networks,
 ) -> list[Measurement]:
-    """A measurement for each protocol, whose reference features have been read and checked.
+    """A measurement for each protocol.
 
-    sha256: of the test images.
+    reference: the file of each protocol's features. sha256: of the test images.
     """
     limits = (evaluation.fid_images or None, evaluation.lpips_images or None)
     found = []
-    for protocol in map(load_protocol, evaluation.protocols):
-        features = read_reference(reference, protocol.name, sha256, networks.features)
-        check_reference(features, len(test[: limits[0]]))
+    needed = len(test[: limits[0]])
+    for name, file in zip(evaluation.protocols, reference, strict=True):
+        protocol = load_protocol(name)
+        features = read_reference(file, name, sha256, networks.features["inception"])
+        if len(features) < needed:
+            raise BenchmarkError(f"{file}: {len(features)} images' features, {needed} are needed")
         found.append(Measurement(protocol, networks, features, *limits))
     return found
 

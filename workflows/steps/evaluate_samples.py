@@ -39,10 +39,8 @@ def run(
     """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
 
     reference: features of the first training images. progress.csv has the Fréchet distance of
-    samples along the training, and at epoch 0 that of noise decoded the same way, both of as many
-    samples as were kept. neighbours.png: samples, and below each the training images whose
-    features are nearest, to see what is remembered and what is made. At the end the cell's state,
-    which has the samples too, is removed.
+    samples along the training, and at epoch 0 that of decoded noise. neighbours.png has samples,
+    and below each the training images whose features are nearest.
     """
     device = devices.prepare()
     about: dict[str, Any] = {
@@ -60,10 +58,10 @@ def run(
         write_evaluation(cell, device, about, FILES)
         return
     loaded = load_train(data)
-    network = read_network(weights, "inception")
-    protocol, inception = load_protocol(PROTOCOL), load_inception(network.tensors).to(device)
+    tensors, network = read_network(weights, "inception")
+    protocol, inception = load_protocol(PROTOCOL), load_inception(tensors).to(device)
     sha256 = loaded.record.train.sha256
-    real = read_reference([reference], PROTOCOL, sha256, {"inception": network.features})
+    real = read_reference(reference, PROTOCOL, sha256, network.features)
 
     samples = np.load(cell / "samples.npy", mmap_mode="r")
     smaller = min(len(real), len(samples))
@@ -75,8 +73,7 @@ def run(
     found = inception_features(samples, protocol, inception)
     values = {"FID": frechet_distance(real, found), "KID": kernel_distance(real, found)}
     if "precision" not in not_measured:
-        near = coverage(real, found)
-        values |= {"precision": near.precision, "recall": near.recall}
+        values["precision"], values["recall"] = coverage(real, found)
     rows = [
         (PROTOCOL, name, value, len(samples), network.features) for name, value in values.items()
     ]

@@ -33,8 +33,8 @@ def main(
     else:
         source, record = load_test(data)
     source = source[: images or None]
-    written = read_network(weights, "inception")
-    network = load_inception(written.tensors).to(device)
+    tensors, written = read_network(weights, "inception")
+    network = load_inception(tensors).to(device)
 
     def fill(features: np.ndarray) -> dict[str, str]:
         for start in range(0, len(source), BLOCK):

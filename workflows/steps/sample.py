@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -17,6 +18,7 @@ from workflows import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.provenance import origin
 from workflows.config.records import SamplingRecord, TrainRecord, read, write
+from workflows.data.cache import new_file
 from workflows.evaluation.protocol import NotFinite, check_finite, load_protocol
 from workflows.files import digest, write_atomically, write_json
 from workflows.knobs import Diffusion
@@ -39,14 +41,11 @@ def run(
 ) -> None:
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
-    evaluation: has the knobs of sampling and its versions. stage1, latents: folder of the first
-    stage and the file of its latents, None for pixels. progress.npy has the samples along the
-    training, (moments, n, c, h, w). noise.npy has as many images decoded from noise as there are
-    samples at each moment, for comparison. A model that diverged, or whose samples are not finite,
-    has none of these images, and sampling.json says why.
-
-    The samples also stay in the cell's state until they are measured: if only their measurement is
-    interrupted, and this step's files are deleted, they are taken from there.
+    stage1, latents: folder of the first stage and the file of its latents, None for pixels.
+    progress.npy has the samples along the training, (moments, n, c, h, w). noise.npy has as many
+    images decoded from noise, for comparison. A model that diverged, or whose samples are not
+    finite, has none of these images, and sampling.json says why. The samples also stay in the
+    cell's state until they are measured.
     """
     device = devices.prepare()
     record = read(cell / "train.json", TrainRecord)
@@ -61,17 +60,17 @@ def run(
     model = digest(cell / "model.safetensors")
     identity = json.dumps([model, about], sort_keys=True)
     try:
-        files = _sample(sampler, cell / "state" / "samples", identity)
+        samples, seconds = _sample(sampler, cell / "state", identity)
         epochs = _compare(sampler, cell)
     except NotFinite as error:
         _write_nothing(cell, {**about, "status": "diverged", "message": str(error)})
         return
-    _join(cell / "samples.npy", files, knobs.samples)
+    write_atomically(cell / "samples.npy", functools.partial(shutil.copyfile, samples))
     about |= {
         "status": "finished",
         "model_sha256": model,
         "epochs": epochs,
-        "seconds": sum(json.loads(file.with_suffix(".json").read_text("utf-8")) for file in files),
+        "seconds": seconds,
         **origin(devices.name(device), torch.get_num_threads()),
     }
     write(cell / "sampling.json", SamplingRecord.model_validate(about))
@@ -124,24 +123,22 @@ def load_sampler(
     return Sampler(record.cell, knobs, tuple(record.shape), record.classes, backbone, space, device)
 
 
-def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
-    """Make the samples by parts and return the parts' files, each with its seconds beside it.
+def _sample(sampler: Sampler, folder: Path, identity: str) -> tuple[Path, float]:
+    """Make the samples by parts; returns their file in `folder` and the seconds that they took.
 
-    identity: of model, knobs and versions. Parts that an interrupted run of the same identity left
-    in `folder` are used again.
+    identity: of model, knobs and versions. Samples that an interrupted run of the same identity
+    left are used again.
     """
-    about = folder / "of.json"
-    if not about.exists() or json.loads(about.read_text("utf-8")) != identity:
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(about, identity)
-    count = sampler.knobs.samples
-    files = []
-    for first in range(0, count, PART):
-        numbers = range(first, min(first + PART, count))
-        files.append(folder / f"{first:08d}.npy")
-        took = files[-1].with_suffix(".json")
-        if took.exists():
-            continue
+    file, about = folder / "samples.npy", folder / "samples.json"
+    count, done, seconds = sampler.knobs.samples, 0, 0.0
+    if about.exists():
+        known = json.loads(about.read_text("utf-8"))
+        if known["identity"] == identity:
+            done, seconds = known["samples"], known["seconds"]
+        else:
+            about.unlink()
+    while done < count:
+        numbers = range(done, min(done + PART, count))
         start = time.perf_counter()
         points = sample_points(
             sampler.backbone,
@@ -151,16 +148,22 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> list[Path]:
             numbers,
             sampler.device,
         )
-        images, done = sampler.images(points), numbers[-1] + 1
-        seconds = time.perf_counter() - start
-        _write(files[-1], images)
-        write_json(took, seconds)
-        left = seconds / len(numbers) * (count - done)
+        images = sampler.images(points)
+        folder.mkdir(parents=True, exist_ok=True)
+        if done:
+            samples = np.load(file, mmap_mode="r+")
+        else:
+            samples = new_file(file, (count, *images.shape[1:]))
+        samples[done : numbers.stop] = images
+        samples.flush()
+        done, seconds = numbers.stop, seconds + time.perf_counter() - start
+        write_json(about, {"identity": identity, "samples": done, "seconds": seconds})
+        left = seconds / done * (count - done)
         print(
             f"[{sampler.cell}] {done}/{count} samples  {int(left // 60)}:{int(left % 60):02d} left",
             flush=True,
         )
-    return files
+    return file, seconds
 
 
 def _compare(sampler: Sampler, cell: Path) -> list[int]:
@@ -180,19 +183,6 @@ def _write_nothing(cell: Path, about: dict[str, Any]) -> None:
         _write(cell / name, np.empty((0, 1, 1, 1), np.uint8))
     _write(cell / "progress.npy", np.empty((0, 0, 1, 1, 1), np.uint8))
     write(cell / "sampling.json", SamplingRecord.model_validate(about))
-
-
-def _join(file: Path, parts: list[Path], count: int) -> None:
-    """One array of all parts, of which one is in memory at a time."""
-    shape = (count, *np.load(parts[0], mmap_mode="r").shape[1:])
-
-    def write(path: Path) -> None:
-        whole = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        for number, part in enumerate(parts):
-            whole[number * PART : (number + 1) * PART] = np.load(part)
-        whole.flush()
-
-    write_atomically(file, write)
 
 
 def _write(file: Path, array: np.ndarray) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from workflows import cli
 from workflows.config.plan import Spec
-from workflows.data import SMALL, TrainData, hold, load_train, verify
-from workflows.data.metric_networks import Network, read_network
+from workflows.data import SMALL, hold, load_train, verify
+from workflows.data.metric_networks import read_network
 from workflows.data.records import DatasetRecord
 from workflows.errors import ConfigError
 from workflows.knobs import Training, Vqgan
@@ -30,21 +31,22 @@ from workflows.training.tensor_files import save_tensors
 
 
 def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
-    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
+    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json, and of
+    a filmed cell film.safetensors.
 
-    data: folder of the prepared dataset. weights: folder of the metric networks, one of which VQGAN
-    trains with. A cell that is filmed also gets film.safetensors, which changes nothing else.
-
-    The state stays until the cell is evaluated: whoever started this training may be killed before
-    taking the outputs for good, and Snakemake would then remove the outputs.
+    data, weights: folders of the prepared dataset and of the metric networks. The state stays until
+    the cell is evaluated, because Snakemake removes the outputs if it is killed before it takes
+    them for good.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
-    images = images_of(loaded, knobs.train_images)
-    perceptual = read_perceptual(knobs, weights)
+    # Held in memory unless there are too many: an epoch visits the images in random order.
+    trained_on = hold(loaded.train[: knobs.train_images])
+    images = Images(trained_on, np.array(loaded.validation[:WATCHED]), loaded.record.variance)
+    perceptual, features = read_perceptual(knobs, weights)
     steps = knobs.epochs * steps_per_epoch(len(images.train), knobs.batch_size)
     film = Film(images.validation, moments(steps)) if spec.filmed else None
     learner = build_learner(knobs, loaded.record, steps, perceptual, device, film)
@@ -64,53 +66,47 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
         "channels": loaded.record.channels,
         "dataset_sha256": loaded.record.train.sha256,
         # Metric networks that were part of what was minimised.
-        "features": {perceptual.features: perceptual.sha256} if perceptual else {},
+        "features": features,
     }
     session.write(outcome, LOG_COLUMNS, about)
 
 
-def images_of(loaded: TrainData, count: int | None) -> Images:
-    """The first `count` training images, and the validation images that are watched.
-
-    An epoch visits the images in random order, so they are held in memory unless they are too many.
-    """
-    validation = np.array(loaded.validation[:WATCHED])
-    return Images(hold(loaded.train[:count]), validation, loaded.record.variance)
-
-
-def read_perceptual(knobs: Training, weights: Path | None) -> Network | None:
-    """The network of VQGAN's perceptual distance; None for a cell that trains with none.
+def read_perceptual(
+    knobs: Training, weights: Path | None
+) -> tuple[nn.Module | None, dict[str, str]]:
+    """VQGAN's perceptual distance, and the digest of its weights by their name in results.
 
     weights: folder of the metric networks. Raises ConfigError if there is none.
     """
     if not isinstance(knobs, Vqgan):
-        return None
+        return None, {}
     if weights is None:
         raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
-    return read_network(weights, f"lpips_{knobs.perceptual_network}")
+    # This import takes half a second, which the small networks need not wait for.
+    from workflows.metrics.perceptual import load_perceptual
+
+    tensors, record = read_network(weights, f"lpips_{knobs.perceptual_network}")
+    network = load_perceptual(knobs.perceptual_network, tensors)
+    return network, {record.features: record.sha256}
 
 
 def build_learner(
     knobs: Training,
     record: DatasetRecord,
     steps: int,
-    network: Network | None,
+    perceptual: nn.Module | None,
     device: torch.device,
     film: Film | None,
 ) -> Learner:
     """The model of a cell and all that trains it, on `device`.
 
-    record: of the dataset. steps: of the training. network: of VQGAN's perceptual distance.
+    record: of the dataset. steps: of the training. perceptual: VQGAN's perceptual distance.
     """
     channels = record.channels
     model = build_autoencoder(knobs, channels, steps)
     model = model.to(device).to(memory_format=torch.channels_last)
-    perceptual = None
-    if network is not None and isinstance(knobs, Vqgan):
-        # This import takes half a second, which the small networks need not wait for.
-        from workflows.metrics.perceptual import load_perceptual
-
-        perceptual = load_perceptual(knobs.perceptual_network, network.tensors).to(device)
+    if perceptual is not None:
+        perceptual.to(device)
     adversary = build_adversary(knobs, channels)
     losses = Losses(
         build_objective(knobs, record.variance, perceptual),

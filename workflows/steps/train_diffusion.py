@@ -17,17 +17,16 @@ from workflows.training import devices, processes
 from workflows.training.session import Session, begun
 from workflows.training.spaces import read_latents
 from workflows.training.stage2 import LOG_COLUMNS, Learner, Points, train
-from workflows.training.tensor_files import CheckpointError, save_tensors
+from workflows.training.tensor_files import save_tensors
 
 
 def run(spec: Spec, data: Path, out: Path, latents: Path | None, progress_samples: int = 2) -> None:
     """Train, or go on from `out`/state; write model.safetensors, progress.safetensors, log.csv and
     train.json.
 
-    data: folder of the prepared dataset. latents: what `workflows.steps.latents` wrote for the
-    first stage, None for pixels. progress_samples: how many samples are kept at each moment of the
-    training. The model that is written is the averaged one. The state stays until samples are
-    measured, as in the train step.
+    data: folder of the prepared dataset. latents: file of the first stage's, None for pixels.
+    progress_samples: how many samples are kept at each moment of the training. The model that is
+    written is the averaged one.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Diffusion), "the rule of stage 2 hands on cells of stage 2"
@@ -86,10 +85,6 @@ def load_points(
         raise ConfigError("--latents: needed by a model of latents")
     about = {"dataset": sha256, "cell": str(knobs.first_stage)}
     found = read_latents(latents, about)
-    if len(found.points) != len(loaded.train):
-        raise CheckpointError(
-            f"{latents}: {len(found.points)} latents, must be {len(loaded.train)}, one an image"
-        )
     return Points(hold(found.points[wanted]), labels, classes), {**source, "model": found.model}
 
 

@@ -7,33 +7,25 @@ from pathlib import Path
 
 from workflows import cli
 from workflows.data.records import WeightsRecord
-from workflows.data.weight_sources import NETWORKS, files_key
+from workflows.data.weight_sources import SOURCES
 from workflows.data.weights import load_weights
 from workflows.files import digest, write_json
 from workflows.training.tensor_files import save_tensors
 
-TITLES = {
-    "inception": "inception-2015-12-05",
-    "lpips_vgg": "lpips-v0.1-vgg",
-    "lpips_alex": "lpips-v0.1-alex",
-}
-
 
 def main(out: Path) -> None:
     """Write <network>.safetensors and <network>.json of every network. Raises DataError."""
-    key = files_key()
-    for network in NETWORKS:
-        weights = load_weights(network)
-        file = out / f"{network}.safetensors"
-        save_tensors(file, weights.tensors, {"network": network})
+    for network, source in SOURCES.items():
+        tensors, file = load_weights(network), out / f"{network}.safetensors"
+        save_tensors(file, tensors, {"network": network})
         record = WeightsRecord(
             network=network,
-            route=weights.route,
-            key=key,
-            files=weights.files,
-            features=f"{TITLES[network]} ({weights.route}, fp32)",
+            route=source.route,
+            key=source.key,
+            files=[{"name": source.name, "sha256": source.sha256}],
+            features=f"{source.title} ({source.route}, fp32)",
             sha256=digest(file),
-            parameters=sum(value.numel() for value in weights.tensors.values()),
+            parameters=sum(value.numel() for value in tensors.values()),
         )
         write_json(out / f"{network}.json", record.model_dump(mode="json"))
         print(f"{network}: {record.features} -> {file}")

@@ -14,10 +14,7 @@ from workflows.config.records import TrainRecord, read
 from workflows.files import digest
 from workflows.knobs import Training
 from workflows.registry import build_autoencoder, codebook_size, parse_knobs
-from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
-
-# The name of the state before the last one, which is beside the last one.
-PREVIOUS = "previous.safetensors"
+from workflows.training.tensor_files import CheckpointError, read_tensors
 
 
 @dataclass(frozen=True)
@@ -62,56 +59,25 @@ def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
         ) from error
 
 
-def save_state(state: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write the state that an interrupted training goes on from, and keep the state before it.
-
-    metadata: `identity`, see `resume`, and `history`, the records so far as JSON.
-    """
-    save_tensors(state, tensors, metadata, previous=state.with_name(PREVIOUS))
-
-
-def load_state(state: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Tensors and metadata of the last state, or of the one before if the last is damaged.
-
-    None if there is no state. Raises CheckpointError if there are states and none is whole.
-    """
-    complaints = []
-    for file in (state, state.with_name(PREVIOUS)):
-        if not file.exists():
-            continue
-        try:
-            found = read_tensors(file)
-        except CheckpointError as error:
-            complaints.append(str(error))
-            continue
-        for complaint in complaints:
-            print(f"{complaint}; going on from {file}", flush=True)
-        return found
-    if complaints:
-        raise CheckpointError(f"{'; '.join(complaints)}; delete it to start anew")
-    return None
-
-
 def resume(
     state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], None]
 ) -> list[dict[str, float]]:
     """Give the tensors of an interrupted training to `unpack` and return its history.
 
     identity: of settings, data and versions; the state of another run is ignored, and the history
-    is then empty. Raises CheckpointError if no state is whole or `unpack` cannot use it.
+    is then empty. Raises CheckpointError for a state that is damaged or that `unpack` cannot use.
     """
-    found = load_state(state)
-    if found is None:
-        return []
-    tensors, metadata = found
-    if metadata["identity"] != identity:
-        print(f"{state}: of other settings, data or versions; starting anew", flush=True)
+    if not state.exists():
         return []
     try:
+        tensors, metadata = read_tensors(state)
+        if metadata["identity"] != identity:
+            print(f"{state}: of other settings, data or versions; starting anew", flush=True)
+            return []
         unpack(tensors)
     except Exception as error:
         raise CheckpointError(
-            f"{state}: not this model's ({error}); delete it to start anew"
+            f"{state}: no training can go on from this file ({error}); delete it to start anew"
         ) from error
     return json.loads(metadata["history"])
 

@@ -6,7 +6,7 @@ import fcntl
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -24,17 +24,16 @@ _HELD: list[IO[str]] = []
 def choose(folder: Path | None = None) -> torch.device:
     """The least busy of the GPUs that this process may use, or the processor if there is none.
 
-    folder: where the lock files are; by default all processes of this user on this machine share a
-    folder. Each process that torchrun started gets the GPU of its own number.
+    folder: of the lock files; by default all processes of this user on this machine share one. Each
+    process that torchrun started gets the GPU of its own number.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    names = visible(torch.cuda.device_count(), os.environ)
+    numbers = range(torch.cuda.device_count())
     if "LOCAL_RANK" in os.environ:
-        number = int(os.environ["LOCAL_RANK"])
-        names = {number: names[number]}
+        numbers = range(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_RANK"]) + 1)
     shared = Path(tempfile.gettempdir()) / f"codebook-gpus-{os.getuid()}"
-    return torch.device("cuda", lease(names, folder or shared))
+    return torch.device("cuda", lease(numbers, folder or shared))
 
 
 def prepare(precision: str = "fp32") -> torch.device:
@@ -55,27 +54,16 @@ def command(run: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def visible(count: int, environment: Mapping[str, str]) -> dict[int, str]:
-    """torch's number of each GPU -> its name on this machine.
+def lease(numbers: Sequence[int], folder: Path) -> int:
+    """One of the GPUs that no more processes hold than any other, held until this process ends.
 
-    torch numbers only the GPUs in CUDA_VISIBLE_DEVICES, from 0 on. Two processes that see different
-    GPUs must not take them for the same ones.
-    """
-    listed = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    names = listed if any(listed) else [str(number) for number in range(count)]
-    return dict(zip(range(count), names, strict=False))
-
-
-def lease(names: Mapping[int, str], folder: Path) -> int:
-    """The number of a GPU that no more processes hold than any other, held until this one ends.
-
-    names: of the GPUs to choose from, by number. There is one lock file for each GPU and place: the
-    first places of all GPUs are taken before the second place of any.
+    There is one lock file for each GPU and place: the first places of all GPUs are taken before the
+    second place of any.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for place in itertools.count():
-        for number, name in names.items():
-            file = (folder / f"{name}.{place}").open("w", encoding="utf-8")
+        for number in numbers:
+            file = (folder / f"{number}.{place}").open("w", encoding="utf-8")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -87,31 +75,22 @@ def lease(names: Mapping[int, str], folder: Path) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that this process may still take, on a GPU or of the machine's memory."""
+    """Bytes that this process may take of the machine's memory, or of a GPU that it has just begun
+    to use.
+
+    Cells that share a GPU and start at the same time all see the same free memory, so each is
+    limited to its part of the whole.
+    """
     if device.type != "cuda":
         return available()
     free, total = torch.cuda.mem_get_info(device)
-    own = torch.cuda.memory_allocated(device)
-    # torch keeps memory that it no longer needs, and the driver counts this memory as used. A
-    # process that no run started may take a whole GPU.
-    unused = torch.cuda.memory_reserved(device) - own
-    return share_of_memory(free + unused, total, own, int(os.environ.get(CELLS_PER_GPU, "1")))
-
-
-def share_of_memory(free: int, total: int, own: int, cells: int) -> int:
-    """Bytes that one of `cells` processes may still take of a GPU.
-
-    free: bytes that nobody holds now. own: bytes that this process holds. Cells that start at the
-    same time all see the same free memory, so each is limited to its part of the total.
-    """
-    return max(0, min(free, total // cells - own))
+    return min(free, total // int(os.environ.get(CELLS_PER_GPU, "1")))
 
 
 @contextmanager
 def memory_explained(folder: Path) -> Iterator[None]:
-    """Turn a lack of memory, of the machine or of a GPU, into a message for users.
-
-    folder: of the cell, which the message names. Raises BenchmarkError; other errors pass.
+    """Turn a lack of memory into a BenchmarkError, which names the cell's folder and says what to
+    do; other errors pass.
     """
     try:
         yield

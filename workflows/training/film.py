@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflows.training.loop import evaluating, normalise
+from workflows.training.checkpoint import with_prefix
+from workflows.training.loop import quantised
 
-WATCHED_BATCH = 50  # images at a time
 FRAMES = 32  # of a film, or a few less
 LATENTS = 1500  # of a frame: more would hide the codevectors that lie among them
 # A codebook changes most at the beginning: half of the frames are of this part of the training.
@@ -19,7 +20,7 @@ EARLY = 1 / 8
 
 
 def moments(steps: int) -> frozenset[int]:
-    """The steps that a film of `steps` steps shows; 0, before any of them, and the last always.
+    """The steps that a film of `steps` steps shows, with 0 and the last.
 
     Half of them are spaced by equal factors over the first part, half evenly over the rest.
     """
@@ -34,33 +35,25 @@ def picture(model: nn.Module, images: np.ndarray) -> dict[str, Tensor]:
 
     images: uint8 (n, c, h, w). Nothing of the model or of the global generators changes.
     """
-    device = next(model.parameters()).device
-    quantiser = model.quantiser
-    size: int = quantiser.codebook_size  # type: ignore[union-attr, assignment]
-    counts = torch.zeros(size, dtype=torch.long, device=device)
-    parts = []
-    with evaluating(model):
-        for start in range(0, len(images), WATCHED_BATCH):
-            batch = normalise(images[start : start + WATCHED_BATCH], device)
-            found = model.quantise(batch).assignment  # type: ignore[operator]
-            counts += torch.bincount(found.codes, minlength=size)
-            parts.append(found.latents)
-        latents = torch.cat(parts)
-        every = torch.arange(size, device=device).view(1, size, 1)
-        codebook = quantiser.decode(every)[0, :, :, 0].T  # type: ignore[operator, union-attr]
+    found = [one.assignment for one in quantised(model, images)]
+    codes = torch.cat([one.codes for one in found])
+    latents = torch.cat([one.latents for one in found])
+    quantiser: Any = model.quantiser
+    size = quantiser.codebook_size
+    with torch.inference_mode():
+        every = torch.arange(size, device=codes.device).view(1, size, 1)
+        codebook = quantiser.decode(every)[0, :, :, 0].T
     drawn = torch.randperm(len(latents), generator=torch.Generator().manual_seed(0))[:LATENTS]
     return {
         "codebook": codebook.float().cpu().contiguous(),
-        "latents": latents[drawn.to(device)].float().cpu(),
-        "counts": counts.int().cpu(),
+        "latents": latents[drawn.to(latents.device)].float().cpu(),
+        "counts": torch.bincount(codes, minlength=size).int().cpu(),
     }
 
 
 @dataclass(frozen=True)
 class Film:
-    """images: uint8 (n, c, h, w), what is watched. moments: the steps to record. frames: by step,
-    ascending.
-    """
+    """images: uint8 (n, c, h, w). moments: the steps to record. frames: by step, ascending."""
 
     images: np.ndarray
     moments: frozenset[int]
@@ -77,10 +70,7 @@ class Film:
             del self.frames[step]
 
     def pack(self, prefix: str = "") -> dict[str, Tensor]:
-        """step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K). prefix: of their names.
-
-        Empty if there is no frame.
-        """
+        """step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K); empty without frames."""
         if not self.frames:
             return {}
         frames = self.frames.values()
@@ -91,6 +81,6 @@ class Film:
 
     def unpack(self, packed: Mapping[str, Tensor], prefix: str = "") -> None:
         """Take up the frames that `pack` gave, among other tensors."""
-        kept = {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}
+        kept = with_prefix(packed, prefix)
         for index, step in enumerate(kept.pop("step", torch.tensor([])).tolist()):
             self.frames[step] = {name: value[index] for name, value in kept.items()}

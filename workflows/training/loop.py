@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # A run has about as many records, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
+WATCHED_BATCH = 50  # images that are quantised at a time
 Record = dict[str, float]
 History = list[Record]
 
@@ -41,13 +41,16 @@ def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return tensor.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode for a while, and turn gradients off."""
-    training = model.training
+@torch.inference_mode()
+def quantised(model: Any, images: np.ndarray) -> Iterator[Any]:
+    """Encode and quantise uint8 images (n, c, h, w) by batches, in evaluation mode.
+
+    Decoding the images would cost as much again.
+    """
+    training, device = model.training, next(model.parameters()).device
     model.eval()
-    with torch.inference_mode():
-        yield
+    for start in range(0, len(images), WATCHED_BATCH):
+        yield model.quantise(normalise(images[start : start + WATCHED_BATCH], device))
     model.train(training)
 
 

@@ -1,11 +1,8 @@
-"""Several processes for one training, each on a device of its own.
+"""Several processes for one training of a VQGAN or a diffusion model, each on its own device.
 
-VQGAN and diffusion models can be trained this way. `--processes 4` starts four copies of a step
-with torchrun. Every copy runs the same loop on the same whole batches. Only the modules that are
-handed to `divide` share the work: each process computes its own part of the batch, and all
-processes then exchange the results. Everything outside these modules (quantiser, losses, critic)
-sees the whole batch and needs no change. The numbers are those of one process, up to the order of
-sums. See docs/decisions/0019-processes-gather-what-depends-on-the-batch.md.
+Every process runs the same loop on the same whole batches. Only the modules that are handed to
+`divide` share the work: each process computes its part of the batch, and all exchange the results.
+The numbers are those of one process, up to the order of sums (docs/decisions/0019).
 """
 
 from __future__ import annotations
@@ -40,8 +37,7 @@ def start(wanted: int, most: int, module: str) -> None:
     """Replace this process by `wanted` processes, unless torchrun has started it already.
 
     most: how many processes this training may have. module: the step, which each process runs with
-    the arguments of this one. Raises ConfigError for fewer than one process, for more than `most`,
-    or for more than this machine has GPUs.
+    the arguments of this one. Raises ConfigError for a number that is not possible here.
     """
     if not 1 <= wanted <= most:
         raise ConfigError(f"--processes: {wanted}; allowed: 1 to {most} for this model")
@@ -59,12 +55,10 @@ def start(wanted: int, most: int, module: str) -> None:
 def divide(modules: list[nn.Module | None], alike: list[nn.Module | None], root: nn.Module) -> None:
     """Let all processes share the work of `modules`; does nothing where there is one process.
 
-    modules: each maps tensors (b, ...) to one tensor (b, ...), image by image. Each process
-    computes a part of the batch, and the gradients of their weights are summed over processes.
-    alike: modules that every process computes in full. Rounding on a GPU may differ between
-    processes, so all processes take over the main one's weights before each training step.
-    root: the model whose call begins a training step. None stands for a module that the training
-    does without. Must be called on the device that the modules are on.
+    modules: each maps tensors (b, ...) to one tensor (b, ...), image by image. alike: modules that
+    every process computes in full; rounding on a GPU may differ between processes, so all take over
+    the main one's weights before each training step. root: the model whose call begins a training
+    step. None stands for a module that the training does without.
     """
     if count() == 1:
         return

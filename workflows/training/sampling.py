@@ -25,9 +25,8 @@ def sample_points(
 ) -> Tensor:
     """Points (n, *shape), float32 on the processor, of the samples with these numbers.
 
-    A sample's noise is drawn from the cell's seed and its number, and a conditional model is asked
-    for class number % classes, so that neither batches nor interruptions change any. With eta
-    above 0 the noise of each step is drawn likewise.
+    All noise of a sample is drawn from the cell's seed and the sample's number, and its class is
+    number % classes, so that neither batches nor interruptions change any sample.
     """
     backbone.eval()
     found = []

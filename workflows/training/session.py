@@ -17,10 +17,11 @@ from workflows import cost
 from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
+from workflows.errors import ConfigError
 from workflows.files import claim, digest, write_json, write_text
 from workflows.knobs import Diffusion, Sampling, Training
 from workflows.training import devices, processes
-from workflows.training.checkpoint import load_state, resume, save_state
+from workflows.training.checkpoint import resume
 from workflows.training.loop import (
     Diverged,
     History,
@@ -29,7 +30,7 @@ from workflows.training.loop import (
     epochs_done,
     steps_per_epoch,
 )
-from workflows.training.tensor_files import save_tensors
+from workflows.training.tensor_files import read_tensors, save_tensors
 
 if TYPE_CHECKING:
     from workflows.training import stage1, stage2
@@ -53,10 +54,9 @@ class Outcome:
 class Session:
     """One training.
 
-    spec: which cell, and its knobs. out: the cell's folder. source: digests of what is trained on;
-    a state of another spec or source is ignored. shape: (n, c, h, w) of what is trained on.
-    samples: how many a diffusion model keeps at a time. Of several processes only the main one
-    writes and prints.
+    out: the cell's folder. source: digests of what is trained on; a state of another spec or source
+    is ignored. shape: (n, c, h, w) of what is trained on. samples: how many a diffusion model keeps
+    at a time. Of several processes only the main one writes and prints.
     """
 
     spec: Spec
@@ -81,16 +81,11 @@ class Session:
         """How many numbers the model has."""
         return sum(p.numel() for p in self.learner.model.parameters())
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.learner.model.parameters()).device
-
     def run(self, train: Callable[[History, Observers], None]) -> Outcome:
         """Run `train` from where an interrupted run ended, saving a state after each epoch.
 
-        Where the training diverges, its last whole epoch is loaded again. Raises CheckpointError if
-        there are states and none can be used, ConfigError if the training would take too much.
+        Where the training diverges, its last whole epoch is loaded again. Raises CheckpointError
+        for a state that cannot be used, ConfigError if the training would take too much.
         """
         self._refuse_too_much()
         state = self.out / "state" / "last.safetensors"
@@ -101,7 +96,7 @@ class Session:
         def after_epoch(history: History) -> None:
             if processes.is_main():
                 metadata = {"identity": identity, "history": json.dumps(history)}
-                save_state(state, self.learner.pack(), metadata)
+                save_tensors(state, self.learner.pack(), metadata)
 
         def after_record(record: Record) -> None:
             if processes.is_main():
@@ -111,13 +106,10 @@ class Session:
             train(history, Observers(after_record, after_epoch))
         except Diverged as error:
             # Without a whole epoch, a state that lies here is that of another training.
-            kept = load_state(state) if history else None
-            if kept is not None:
-                self.learner.unpack(kept[0])
-            which = f"its last whole epoch is kept in {state}"
-            if kept is None:
-                which = "no epoch of it is whole"
-            processes.say(f"[{self.spec.cell}] {error}; {which}")
+            if history:
+                self.learner.unpack(read_tensors(state)[0])
+            kept = "its last whole epoch is kept" if history else "no epoch of it is whole"
+            processes.say(f"[{self.spec.cell}] {error}; {kept}")
             return Outcome("diverged", str(error), history)
         return Outcome("finished", "", history)
 
@@ -126,21 +118,15 @@ class Session:
         sizes = "network_channels or network_blocks"
         if isinstance(self.knobs, Diffusion):
             sizes = "unet_channels or unet_multipliers"
-        work = cost.Training(
-            self.knobs,
-            self.shape[-1],
-            self.shape[0],
-            self.samples,
-            self.parameters,
-            processes.count(),
+        n, _, _, side = self.shape
+        work = cost.Training(self.knobs, side, n, self.samples, processes.count())
+        step = cost.estimate(work, self.learner.device.type, cost.read_records())
+        processes.say(f"[{self.spec.cell}] {step}")
+        against = cost.too_much(
+            step, devices.free_memory(self.learner.device), f"batch_size, {sizes}"
         )
-        cost.before_training(
-            cost.estimate(self.spec.cell, work, self.device.type, cost.read_records()),
-            self.learner.optimiser,
-            self.knobs.epochs * self.steps,
-            f"batch_size, {sizes}",
-            lambda line: processes.say(f"[{self.spec.cell}] {line}"),
-        )
+        if against:
+            raise ConfigError(against)
 
     def _report(self, record: Record, resumed: Record) -> None:
         """Write progress.json and print a line. resumed: the record that this run began from."""
@@ -179,7 +165,7 @@ class Session:
             "steps": outcome.steps,
             "planned_steps": self.steps * self.knobs.epochs,
             "seconds": outcome.history[-1]["seconds"] if outcome.history else 0.0,
-            **origin(devices.name(self.device), torch.get_num_threads()),
+            **origin(devices.name(self.learner.device), torch.get_num_threads()),
             "processes": processes.count(),
             "log_sha256": digest(self.out / "log.csv"),
             "model_sha256": digest(self.out / "model.safetensors"),

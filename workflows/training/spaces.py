@@ -15,16 +15,15 @@ from workflows.files import digest
 from workflows.knobs import Diffusion
 from workflows.registry import build_space, latent_space
 from workflows.training.checkpoint import Trained, load_trained
-from workflows.training.tensor_files import CheckpointError, check_metadata, open_rows, write_rows
+from workflows.training.tensor_files import CheckpointError, open_rows, write_rows
 
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Latents:
-    """points: float32 (n, d, h, w), of unit variance. scale: what they were multiplied by.
-
-    model: the digest of the first stage's model, where it is known.
+    """points: float32 (n, d, h, w), of unit variance. scale: what they were multiplied by. model:
+    the digest of the first stage's model.
     """
 
     points: np.ndarray
@@ -60,19 +59,16 @@ def write_latents(
 ) -> Latents:
     """Write the latents of uint8 images (n, c, h, w), times what gives them unit variance.
 
-    about: what they are of, the file's metadata. Memory holds the images and latents of a batch:
-    the factor is known once all are written, and then they are multiplied where they lie.
+    about: the file's metadata. Memory holds the images and latents of a batch.
     """
     space = latent_space(cast(Any, trained.model), 1.0).to(device)
     blocks = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
     shape = _encoded(space, images[:1], device).shape[1:]
 
     def fill(points: np.ndarray) -> dict[str, str]:
-        spread = Spread()
         for block in blocks:
             points[block] = _encoded(space, images[block], device)
-            spread.add(points[block])
-        scale = 1 / spread.deviation
+        scale = 1 / deviation(points)
         for block in blocks:
             points[block] *= np.float32(scale)
         return {**about, "scale": repr(scale)}
@@ -87,31 +83,12 @@ def _encoded(space: torch.nn.Module, images: np.ndarray, device: torch.device) -
     return space.encode(batch).cpu().numpy()  # type: ignore[operator]
 
 
-@dataclass
-class Spread:
-    """Count, mean and sum of squared deviations of all numbers that were added, in float64; parts
-    are joined as by Chan, Golub and LeVeque 1979.
-    """
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def add(self, part: np.ndarray) -> None:
-        """Numbers of any shape."""
-        values = part.astype(np.float64)
-        count, mean = values.size, float(values.mean())
-        total = self.count + count
-        apart = mean - self.mean
-        self.squares += float(np.square(values - mean).sum())
-        self.squares += apart**2 * self.count * count / total
-        self.mean += apart * count / total
-        self.count = total
-
-    @property
-    def deviation(self) -> float:
-        """Their standard deviation, with n - 1."""
-        return math.sqrt(self.squares / (self.count - 1))
+def deviation(points: np.ndarray) -> float:
+    """The standard deviation of all numbers, with n - 1, computed by parts in float64."""
+    parts = [points[start : start + BATCH] for start in range(0, len(points), BATCH)]
+    mean = sum(float(part.sum(dtype=np.float64)) for part in parts) / points.size
+    squares = sum(float(np.square(part.astype(np.float64) - mean).sum()) for part in parts)
+    return math.sqrt(squares / (points.size - 1))
 
 
 def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
@@ -119,8 +96,7 @@ def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
 
     Raises CheckpointError for a file that is damaged or of another first stage.
     """
-    points, metadata = open_rows(file, "points")
-    check_metadata(file, metadata, wanted)
+    points, metadata = open_rows(file, "points", wanted)
     return Latents(points, float(metadata["scale"]), metadata.get("model", ""))
 
 

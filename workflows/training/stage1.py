@@ -17,13 +17,13 @@ from workflows.metrics.usage import perplexity, usage
 from workflows.registry import codebook_size
 from workflows.training.checkpoint import pack_training, unpack_training
 from workflows.training.devices import free_memory
-from workflows.training.film import WATCHED_BATCH, Film
+from workflows.training.film import Film
 from workflows.training.loop import (
     History,
     Observers,
     Record,
-    evaluating,
     normalise,
+    quantised,
     record_marks,
     steps_per_epoch,
     train_batches,
@@ -59,9 +59,9 @@ class Images:
 class Losses:
     """What a model is trained to minimise.
 
-    objective: the reconstruction term. weights: of each of the quantiser's losses. adversary: the
-    critic that the decoder is trained against, which learns when its `adapt` is called; or None.
-    perceptual: the network that the objective measures distances with, or None.
+    objective: the reconstruction term. weights: of the quantiser's losses. adversary: the critic
+    that the decoder is trained against, if any. perceptual: the network that the objective measures
+    distances with, if any.
     """
 
     objective: Callable[[Tensor, Tensor], Tensor]
@@ -103,10 +103,8 @@ class Learner:
 
 
 def on_device(images: np.ndarray, device: torch.device) -> Tensor | np.ndarray:
-    """uint8 images (n, c, h, w) as a tensor on `device`, so that training copies nothing to it.
-
-    Memory-mapped images stay in their file, and on the processor stay images that would take more
-    than a SHARE of the memory that is free on a GPU.
+    """uint8 images (n, c, h, w) as a tensor on `device`, unless they are mapped to a file or would
+    take more than a SHARE of a GPU's memory.
     """
     too_large = device.type != "cpu" and images.nbytes > SHARE * free_memory(device)
     if isinstance(images, np.memmap) or too_large:
@@ -173,18 +171,9 @@ def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
 
 
 def count_codes(model: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
-    """How often each code is hit over `images`, shape (K,).
-
-    Decoding the images would cost as much again, so only the encoder and the quantiser run.
-    """
-    device = next(model.parameters()).device
-    counts = torch.zeros(size, dtype=torch.long, device=device)
-    with evaluating(model):
-        for start in range(0, len(images), WATCHED_BATCH):
-            batch = normalise(images[start : start + WATCHED_BATCH], device)
-            codes = model.quantise(batch).codes  # type: ignore[operator]
-            counts += torch.bincount(codes.flatten(), minlength=size)
-    return counts.cpu().numpy()
+    """How often each code is hit over uint8 `images`, shape (K,)."""
+    codes = torch.cat([found.codes.flatten() for found in quantised(model, images)])
+    return torch.bincount(codes, minlength=size).cpu().numpy()
 
 
 def train(
@@ -192,8 +181,6 @@ def train(
 ) -> None:
     """Train from where `history` ends to the last epoch, see `train_epochs`."""
     codes = codebook_size(knobs)
-    # Once for all epochs: an upload takes time, and memory that torch keeps for itself would make
-    # a later one look too large for the device.
     resident = on_device(images.train, learner.device)
     if learner.film and not history:
         learner.film.after_step(learner.model, 0)

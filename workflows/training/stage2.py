@@ -1,8 +1,7 @@
-"""The training loop of diffusion models.
+"""The training of diffusion models, with the loss of Ho et al. 2020 (eq. 14).
 
-The loss is that of Ho et al. 2020 (eq. 14): the network predicts the noise that was added to points
-at times drawn evenly. Noise, times and hidden classes depend on seed and step alone, so a training
-that was interrupted ends as if it had not been.
+Noise, times and hidden classes depend on seed and step alone, so a training that was interrupted
+ends as if it had not been.
 """
 
 from __future__ import annotations
@@ -44,10 +43,9 @@ EMA, KEPT = "ema.", "kept."
 
 @dataclass(frozen=True)
 class Points:
-    """What is diffused.
+    """What is diffused: float32 latents or uint8 images, (n, d, h, w).
 
-    points: float32 latents or uint8 images, (n, d, h, w). labels: (n,), or None for a model that is
-    asked for no class. classes: how many the dataset has, if any.
+    labels: (n,), or None for a model without classes. classes: how many the dataset has, if any.
     """
 
     points: np.ndarray
@@ -72,10 +70,7 @@ class Points:
 
 @dataclass
 class Learner:
-    """Everything that training changes.
-
-    samples: how many samples are kept at each of the `moments`. kept: these samples, by epoch.
-    """
+    """All that training changes. kept: `samples` samples of each of the `moments`, by epoch."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer

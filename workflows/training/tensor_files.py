@@ -1,4 +1,4 @@
-"""safetensors files with a checksum of their content.
+"""safetensors files.
 
 `save_tensors` and `read_tensors` are for tensors that fit in memory. `write_rows` and `open_rows`
 are for one large array, which is memory-mapped while parts of it are written or read.
@@ -24,40 +24,22 @@ from workflows.files import write_atomically
 # Keys of a file's metadata. The library stores several keys in a random order, so `save_tensors`
 # writes one key that holds all of its metadata: equal content is then equal bytes.
 ABOUT, CHECKSUM = "about", "checksum"
-# A large array of up to so many bytes is read and compared with its checksum when it is opened.
-WHOLE = 1 << 31
 
 
 class CheckpointError(BenchmarkError):
     """A file that is missing, damaged or of another run; the message names the file."""
 
 
-def save_tensors(
-    file: Path,
-    tensors: Mapping[str, Tensor],
-    metadata: dict[str, str],
-    previous: Path | None = None,
-) -> None:
-    """Write tensors with string metadata and a checksum of both, atomically.
-
-    previous: where the file goes that was there before; None to drop it.
-    """
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    # Modules may share a tensor, as residual quantisers share a codebook. A file has no shared
-    # tensors.
-    seen: set[int] = set()
-    for name, value in contiguous.items():
-        if value.untyped_storage().data_ptr() in seen:
-            contiguous[name] = value.clone()
-        seen.add(value.untyped_storage().data_ptr())
-    about = {**metadata, CHECKSUM: _sum_of_tensors(contiguous, metadata)}
-
-    def write(path: Path) -> None:
-        _save(contiguous, path, {ABOUT: json.dumps(about)})
-        if previous is not None and file.exists():
-            file.replace(previous)
-
-    write_atomically(file, write)
+def save_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors with string metadata and a checksum of both, atomically."""
+    # Copied, because modules may share a tensor, as residual quantisers share a codebook, and a
+    # file has no shared tensors.
+    copies = {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+    about = {**metadata, CHECKSUM: _checksum(copies, metadata)}
+    write_atomically(file, lambda path: _save(copies, path, {ABOUT: json.dumps(about)}))
 
 
 def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -66,6 +48,15 @@ def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> N
     except SafetensorError as error:
         # The library's error for a full disk.
         raise OSError(str(error)) from error
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    summed = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        summed.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        summed.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return summed.hexdigest()
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -77,7 +68,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except Exception as error:
         raise CheckpointError(f"{file}: damaged ({error})") from error
     expected = metadata.pop(CHECKSUM, None)
-    if _sum_of_tensors(tensors, metadata) != expected:
+    if _checksum(tensors, metadata) != expected:
         raise CheckpointError(f"{file}: damaged (its checksum is not that of its content)")
     return tensors, metadata
 
@@ -97,17 +88,20 @@ def write_rows(
         try:
             rows = np.memmap(scratch, "<f4", "w+", shape=shape)
             metadata = fill(rows)
-            _save({name: torch.from_numpy(rows)}, path, {**metadata, CHECKSUM: _sum_of_rows(rows)})
+            _save({name: torch.from_numpy(rows)}, path, metadata)
         finally:
             scratch.unlink(missing_ok=True)
 
     write_atomically(file, write)
 
 
-def open_rows(file: Path, name: str) -> tuple[np.ndarray, dict[str, str]]:
+def open_rows(
+    file: Path, name: str, wanted: Mapping[str, str] | None = None
+) -> tuple[np.ndarray, dict[str, str]]:
     """The only tensor of a file, float32, memory-mapped and read only; and the file's metadata.
 
-    Raises CheckpointError for a file that is damaged, cut short or has no such tensor.
+    wanted: metadata that the file must have. Raises CheckpointError for a file that is damaged, cut
+    short, has no such tensor or other metadata.
     """
     try:
         # The library checks header and length.
@@ -117,29 +111,9 @@ def open_rows(file: Path, name: str) -> tuple[np.ndarray, dict[str, str]]:
         # The header comes before the numbers.
         start = file.stat().st_size - 4 * math.prod(shape)
         rows = np.memmap(file, "<f4", "r", start, tuple(shape))
-        expected = metadata.pop(CHECKSUM, None)
-        if rows.nbytes <= WHOLE and _sum_of_rows(rows) != expected:
-            raise ValueError("its checksum is not that of its content")
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); make it again") from error
-    return rows, metadata
-
-
-def check_metadata(file: Path, metadata: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Raise CheckpointError unless the file's metadata has what is wanted."""
-    for key, value in wanted.items():
+    for key, value in (wanted or {}).items():
         if metadata.get(key) != value:
             raise CheckpointError(f"{file}: {key} is {metadata.get(key)}, must be {value}")
-
-
-def _sum_of_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    summed = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        summed.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        summed.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return summed.hexdigest()
-
-
-def _sum_of_rows(rows: np.ndarray) -> str:
-    return hashlib.sha256(rows.reshape(-1).data).hexdigest()
+    return rows, metadata

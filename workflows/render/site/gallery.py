@@ -23,8 +23,8 @@ NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 class Gallery(Collected):
     """The collected numbers of a budget with what else the site shows.
 
-    published, verdicts: lines of Published and of VerdictLine. records: cell -> its train.json, for
-    cells that have one.
+    published: lines of Published. verdicts: as workflows.records.verdicts gives them. records: cell
+    -> its train.json, for cells that have one.
     """
 
     published: pd.DataFrame
