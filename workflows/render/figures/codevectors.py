@@ -169,24 +169,24 @@ def _discs(axes: np.ndarray, lines: Lines) -> None:
             continue
         for column, step in enumerate(columns):
             ax = axes[line, column]
-            _draw(ax, film, step, scale, style(row).colour, 1.7, line == column == 0)
+            _draw(ax, film, step, scale, row, 1.7)
+            if line or column:
+                ax.set_yticklabels([])
             if line == 0:
                 ax.set_title(f"step {step:,}" if step else "before training")
 
 
-def _draw(
-    ax: PolarAxes, film: Film, step: int, scale: Scale, colour: str, size: float, labels: bool
-) -> None:
+def _draw(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: float) -> None:
     """A frame in its disc, and below it how many codevectors are in use.
 
-    size: points of a codevector in use. labels: whether rings say what distances they stand for.
+    size: points of a codevector in use.
     """
-    frame = film.frame(step)
+    frame, colour = film.frame(step), style(row).colour
     used = film.counts[frame] > 0
     ax.set_rscale("asinh", linear_width=scale.unit)
     ax.set_rlim(0, scale.far)
-    names = [f"{ring:g}" if labels else "" for ring in scale.rings]
-    box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"} if labels else None
+    names = [f"{ring:g}" for ring in scale.rings]
+    box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"}
     ax.set_rgrids(scale.rings, names, 90, size=NOTE, color=UNUSED, ha="center", bbox=box)
     ax.set_xticks([])
     ax.grid(color=RING, lw=0.6)
@@ -235,7 +235,7 @@ def _frame(lines: Lines, scale: Scale, step: int, about: str) -> Figure:
         if isinstance(film, str):
             ax.text(0.5, 0.5, film, color=GREY, ha="center", transform=ax.transAxes, wrap=True)
         else:
-            _draw(ax, film, step, scale, style(row).colour, 2.6, labels=True)
+            _draw(ax, film, step, scale, row, 2.6)
     if _films(lines):
         _usage(figure.add_subplot(grid[1, :]), lines, step)
     return figure
