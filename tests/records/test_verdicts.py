@@ -201,7 +201,7 @@ def test_document_counts_and_shows_intervals() -> None:
     assert "+3.00 [+0.52, +5.48]" in text
     assert "D (stand-in for MNIST)" in text
     assert "So it is said. (nobody) But not at night." in text
-    assert "Trained: 4 epochs over 1,200 images at batch 8." in text
+    assert "Trained: MNIST stand-in: 4 epochs over 1,200 images at batch 8." in text
     counts = summary(found).loc["stated"]
     assert counts["reproduced"] == counts["not tested at this budget"] == 1
     assert list(printed(found, plan, made.table)["seeds"]) == ["3", "0"]

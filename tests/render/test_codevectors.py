@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from PIL import Image, ImageSequence
 from safetensors.numpy import save_file
 
-from tests.render.made import REASON, SIZE, collected, film
+from tests.render.made import SIZE, collected, film
 from tests.render.test_figures import said
 from workflows.errors import ConfigError
 from workflows.render.figures.codevectors import (
@@ -29,7 +29,7 @@ CELL = "digits/vq_vae/D2/seed0"
 
 
 def test_a_panel_shows_latents_used_and_unused_codevectors(tmp_path: Path) -> None:
-    figure = codevectors(collected(tmp_path, datasets=("digits",)))
+    figure, numbers = codevectors(collected(tmp_path, datasets=("digits",)))
     # Five moments, of which the second is before the first step; two methods.
     panels = [ax for ax in figure.axes if ax.lines]
     assert len(panels) == 2 * 4
@@ -37,39 +37,34 @@ def test_a_panel_shows_latents_used_and_unused_codevectors(tmp_path: Path) -> No
         latents, unused, used = ax.lines
         assert len(np.asarray(used.get_xdata())) == 4
         assert len(np.asarray(unused.get_xdata())) == SIZE - 4
-        # The one or two that are farther away than nearly all others are left out.
-        assert 36 <= len(np.asarray(latents.get_xdata())) <= 40
+        assert len(np.asarray(latents.get_xdata())) == 40
         colour = style("VQ-VAE" if index < 4 else "CVQ-VAE").colour
         assert to_hex(used.get_color()) == colour.lower()
         assert (unused.get_marker(), to_hex(unused.get_color())) == ("x", UNUSED.lower())
-        assert ax.get_xlim() == figure.axes[0].get_xlim() == ax.get_ylim()
+        # Linear within the first codebook, and one scale for all.
+        assert ax.get_yscale() == "asinh"
+        assert ax.yaxis.get_transform().linear_width == 1 / SIZE
+        assert ax.get_ylim() == panels[0].get_ylim()
+    # Codevectors lie where they are: at an angle, and at a distance from the origin.
+    angle, distance = (np.asarray(of) for of in panels[0].lines[2].get_data())
+    points = read(tmp_path / CELL / "film.safetensors").codebook[0, :4]
+    drawn = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
+    np.testing.assert_allclose(drawn, points)
     text = said(figure)
-    for words in (
-        "before training",
-        "step 1 ",
-        "step 10",
-        "step 100",
-        "4 of 16 used",
-        "200 latents",
-    ):
+    for words in ("before training", "step 1 ", "step 10", "step 100", "4 of 16 used"):
         assert words in text
-    assert "1 10" in text  # the rings
+    assert [ring.get_text() for ring in panels[0].get_yticklabels()] == ["1", "10"]
+    assert numbers.query("row == 'CVQ-VAE'")["used"].tolist() == [4, 4, 4, 4]
 
 
-def test_the_scale_is_linear_within_the_first_codebook_and_keeps_angles(tmp_path: Path) -> None:
+def test_the_scale_reaches_nearly_all_latents(tmp_path: Path) -> None:
     film(tmp_path / "film")
-    found = scale_of([read(tmp_path / "film")])
-    assert found.unit == 1 / SIZE
-    points = np.array([[1e-4, 0], [0, -2e-4], [3.0, 3.0], [1e9, 0], [np.nan, 0], [0, 0]])
-    placed = found.place(points)
-    assert len(placed) == 4
-    np.testing.assert_allclose(
-        placed[:2] / points[:2].sum(1, keepdims=True), [[SIZE, 0], [0, SIZE]], rtol=1e-4
-    )
-    assert placed[2, 0] == placed[2, 1]
-    np.testing.assert_allclose(np.hypot(*placed[2]), np.arcsinh(np.hypot(3, 3) * SIZE))
-    np.testing.assert_allclose(placed[3], 0)
-    assert found.rings == [1.0, 10.0]
+    found = read(tmp_path / "film")
+    scale = scale_of([found])
+    distances = np.hypot(found.latents[..., 0], found.latents[..., 1])
+    assert scale.unit == 1 / SIZE
+    assert scale.far == pytest.approx(np.quantile(distances, 0.999))
+    assert scale.rings == [1.0, 10.0]
 
 
 def test_unused_codevectors_outside_are_counted(tmp_path: Path) -> None:
@@ -78,25 +73,25 @@ def test_unused_codevectors_outside_are_counted(tmp_path: Path) -> None:
     codebook = read(file).codebook.copy()
     codebook[-1, 10:13] = 1e6
     film(file, codebook=codebook)
-    assert "4 of 16 used, 3 outside" in said(codevectors(data))
+    assert "4 of 16 used, 3 outside" in said(codevectors(data).figure)
 
 
 def test_a_run_without_a_film_says_why(tmp_path: Path) -> None:
     data = collected(tmp_path, bad=("digits/cvq_vae/D2", "patches/cvq_vae/D2"))
     (tmp_path / CELL / "film.safetensors").unlink()
-    text = said(codevectors(data))
-    assert f"diverged: {REASON}" in text
+    text = said(codevectors(data).figure)
+    assert "diverged: last good step 7" in text
     assert "not measured" in text
     # Films of the second dataset are still shown.
     (first, *_) = frames = list(animation(data))
     assert len(frames) == 4
-    assert "patches of photographs" in said(first)
-    assert f"diverged: {REASON}" in said(first)
+    assert "CIFAR10 stand-in" in said(first)
+    assert "diverged: last good step 7" in said(first)
     for file in tmp_path.rglob("film.safetensors"):
         file.unlink()
     (only,) = animation(data)
     assert "not measured" in said(only)
-    assert said(codevectors(data)).count("not measured") == 2
+    assert said(codevectors(data).figure).count("not measured") == 2
 
 
 def test_a_damaged_film_is_refused(tmp_path: Path) -> None:

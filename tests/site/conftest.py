@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,29 +20,25 @@ ADVICE = (
 LOCAL = ("file", "data", "blob", "about")
 
 
-def find_browser(
-    environment: Mapping[str, str], which: Callable[[str], str | None] = shutil.which
-) -> str:
+def find_browser() -> str:
     """The path of the browser's executable.
 
     Without one the test is skipped, but it fails where a browser was named, or promised by
     CI_REQUIRES_BROWSER=1: there a skip would pass for a success.
     """
-    named = environment.get("CODEBOOK_CHROMIUM")
+    named = os.environ.get("CODEBOOK_CHROMIUM")
     for name in [named] if named else NAMES:
-        if found := which(name):
+        if found := shutil.which(name):
             return found
-    if named:
-        pytest.fail(f"CODEBOOK_CHROMIUM={named}: no such executable", pytrace=False)
-    if environment.get("CI_REQUIRES_BROWSER") == "1":
-        pytest.fail(f"CI_REQUIRES_BROWSER=1, but {ADVICE}", pytrace=False)
+    if named or os.environ.get("CI_REQUIRES_BROWSER") == "1":
+        pytest.fail(f"CODEBOOK_CHROMIUM={named}: {ADVICE}", pytrace=False)
     pytest.skip(ADVICE)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium without a window, one a process of the tests."""
-    executable = find_browser(os.environ)
+    executable = find_browser()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=Path(executable))
         yield started

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.site.conftest import find_browser
-
 
 def written(folder: Path, body: str) -> str:
     file = folder / "page.html"
@@ -30,14 +28,3 @@ def test_what_is_wrong_with_a_page_is_noticed(
 ) -> None:
     page.goto(written(tmp_path, body))
     assert any(found.startswith(complaint) for found in complaints)
-
-
-def test_a_missing_browser_is_skipped_but_where_one_was_promised() -> None:
-    def nothing(name: str) -> None:
-        return None
-
-    with pytest.raises(pytest.skip.Exception, match="apt-get install chromium"):
-        find_browser({}, nothing)
-    for promise in ({"CI_REQUIRES_BROWSER": "1"}, {"CODEBOOK_CHROMIUM": "/nowhere/chrome"}):
-        with pytest.raises(pytest.fail.Exception, match="="):
-            find_browser(promise, nothing)

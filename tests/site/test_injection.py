@@ -97,8 +97,11 @@ def quiet(page: Page, complaints: list[str]) -> None:
 
 PAGES = (
     "index.html",
-    "verdicts.html",
+    "claims.html",
     "figures.html",
+    "figures/reconstructions.html",
+    "methods/vq_vae.html",
+    "quality.html",
     "cells.html",
     f"tables/{TABLE}.html",
     f"cells/{NAME}.html",
@@ -138,11 +141,13 @@ def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
     text = (results / "tables" / f"{TABLE}.tex").read_text()
     ours = {"begin", "end", "caption", "label", "toprule", "midrule", "bottomrule", "textbf"}
     ours |= {"textbackslash", "textasciitilde", "textasciicircum"}
-    ours |= {"textless", "textgreater", "textbar"}
+    ours |= {"textless", "textgreater", "textbar", "textit", "textsuperscript", "sisetup", "quad"}
+    ours |= {"par", "noindent", "pm"}
     assert set(re.findall(r"\\([a-zA-Z]+)", text)) <= ours
     # What a name calls bold is not.
     assert r"\textbackslash{}textbf\{x\}" in text
-    bare = re.sub(r"\\.", "", text)  # without what is escaped
+    # Without our comment and signs, and what is escaped.
+    bare = re.sub(r"\\.", "", re.sub(r"\A%.*|\$\\pm\$", "", text))
     body = re.sub(r"^(.begin|.end|.label|\\).*$", "", bare, flags=re.MULTILINE)
     assert not re.search(r"[$#^~<>|]|_|%", re.sub(r"label\{.*?\}|tab:\S*", "", body))
     assert bare.count("{") == bare.count("}")
@@ -156,7 +161,6 @@ def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
     ("text", "markdown", "latex"),
     [
         ("RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022"),
-        ("VQ-VAE (l2), K = 32", "VQ-VAE (l2), K = 32", "VQ-VAE (l2), K = 32"),
         ("sq_vae", "sq_vae", r"sq\_vae"),
         ("_a_ *b* `c`", r"\_a\_ \*b\* \`c\`", r"\_a\_ *b* `c`"),
         ("a | b\n c", r"a \| b c", r"a \textbar{} b c"),
@@ -165,9 +169,7 @@ def test_latex_has_no_instruction_from_a_name(results: Path) -> None:
         ("# a", r"\# a", r"\# a"),
         ("- a", r"\- a", "- a"),
         ("12. a", r"12\. a", "12. a"),
-        ("12.5 a", "12.5 a", "12.5 a"),
         ("* a", r"\* a", "{*} a"),
-        ("100 %", "100 %", r"100 \%"),
         (
             "\\x{~^}$#",
             r"\\x{~^}$#",

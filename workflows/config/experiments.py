@@ -150,14 +150,13 @@ class Experiment(Closed):
 
 
 class Figure(Closed):
-    """An entry of figures.yaml. table: whose runs the figure draws. data: which of the table's
-    collected files. more: files beside the SVG and the PNG.
+    """An entry of figures.yaml. table: whose runs the figure draws. more: files beside the SVG, the
+    PNG and the CSV.
     """
 
     table: Name
     title: Line
     caption: str
-    data: Annotated[list[Literal["measured", "curves", "codes"]], Field(min_length=1), DIFFERENT]
     more: list[Annotated[str, Field(pattern=r"^[a-z0-9_]+\.gif$")]] = []
 
 

@@ -14,28 +14,6 @@ MISSING = "no measurements"
 
 
 @dataclass(frozen=True)
-class Runs:
-    """A row's cells, one a seed: those that did not fail, and why the others did.
-
-    `finished` also holds cells that have not run yet; `Collected.rows_measured` leaves them out.
-    """
-
-    row: str
-    finished: list[str]
-    failed: dict[str, str]
-
-    @property
-    def cells(self) -> list[str]:
-        """All that finished, or else all."""
-        return self.finished or list(self.failed)
-
-    @property
-    def label(self) -> str:
-        """The row, marked if nothing came of it."""
-        return self.row if self.finished else f"× {self.row}"
-
-
-@dataclass(frozen=True)
 class Collected:
     """A plan and its collected numbers, whose lines are Measured, Curve and Codes.
 
@@ -59,21 +37,17 @@ class Collected:
         states = zip(bad["cell"], bad["status"], bad["note"], strict=True)
         return {cell: f"{status.replace('_', ' ')}: {note}" for cell, status, note in states}
 
-    def runs(self, table: str, dataset: str) -> list[Runs]:
-        """A table's rows, with their cells."""
-        return [
-            Runs(
-                row,
-                [cell for cell in cells if cell not in self.failed],
-                {cell: self.failed[cell] for cell in cells if cell in self.failed},
-            )
-            for row, cells in self.plan.rows_of(table, dataset).items()
-        ]
+    def numbers(self, table: str | None = None) -> pd.DataFrame:
+        """The measured lines of a table of autoencoders, or of all of them.
 
-    def rows_measured(self, table: str, dataset: str) -> list[str]:
-        """A table's rows of which there is a number on a dataset."""
-        rows = self.plan.rows_of(table, dataset)
-        return [row for row, cells in rows.items() if self.finished.intersection(cells)]
+        Those of a table are by the protocol of the published numbers, if it was measured by that.
+        """
+        first = [name for name, about in self.plan.tables.items() if about.stage == 1]
+        shown = self.measured["table"].isin([table] if table else first)
+        ours = self.measured[shown & (self.measured["status"] == "ok")]
+        beside = set(ours.loc[ours["protocol"] == "as_published", "table"])
+        wanted = ours["table"].isin(beside).map({True: "as_published", False: "exact"})
+        return ours[ours["protocol"] == wanted]
 
     def reason(self, table: str, dataset: str) -> str:
         """Why a table's dataset has nothing to draw."""

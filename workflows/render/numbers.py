@@ -1,6 +1,8 @@
-"""How a metric's value is printed."""
+"""How a metric's value is printed, and in what words a verdict is."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 # Digits after the point, as the paper prints them; usage in per cent.
 DIGITS = {
@@ -19,11 +21,22 @@ DIGITS = {
 }
 UNITS = {"PSNR": "dB", "usage": "%"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
+FRECHET = ("rFID", "FID")
+# Inception has as many features. A covariance of fewer images is singular, and the distance is
+# biased upwards by much more than methods differ.
+ENOUGH = 2048
 ABSENT = "n/a"
 PROTOCOLS = {
-    "exact": "exact protocol",
     "as_published": "protocol as published",
+    "exact": "exact protocol",
     "samples": "samples against training images",
+}
+# Verdict -> in plain words, and its letter in the grid.
+VERDICTS = {
+    "reproduced": ("agrees", "A"),
+    "contradicted": ("disagrees", "D"),
+    "undecided": ("undecided at this length", "U"),
+    "not tested at this budget": ("not tested", "–"),
 }
 
 
@@ -38,10 +51,15 @@ def shown(metric: str, value: float | None, sign: bool = False) -> str:
     return f"{0:.{digits}f}" if float(text) == 0 else text
 
 
-def heading(metric: str, images: set[int] | None = None) -> str:
+def few(metric: str, images: Collection[int]) -> bool:
+    """Whether it is a Fréchet distance over too few images to stand beside a published one."""
+    return metric in FRECHET and bool(images) and min(images) < ENOUGH
+
+
+def heading(metric: str, images: Collection[int] = ()) -> str:
     """The metric, its unit, and the number of images N it rests on, where that matters."""
     parts = [UNITS[metric]] if metric in UNITS else []
     if images and metric in ON_FEATURES:
         low, high = min(images), max(images)
-        parts.append(f"N = {low}" if low == high else f"N = {low} to {high}")
+        parts.append(f"N = {low:,}" if low == high else f"N = {low:,} to {high:,}")
     return f"{metric} ({', '.join(parts)})" if parts else metric

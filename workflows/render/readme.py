@@ -16,9 +16,8 @@ from workflows.records.published import read_published
 from workflows.records.verdicts import verdicts
 from workflows.render import captions
 from workflows.render.blocks import blocks
-from workflows.render.numbers import heading
+from workflows.render.numbers import ABSENT, heading, shown
 from workflows.render.showing import PUBLISHED, read
-from workflows.render.tables import OURS, columns
 from workflows.render.verdicts import STANDINGS, summary
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +37,14 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
     wide: dict[str, list[str]] = {}
     for dataset, name in DATASETS.items():
         wide.setdefault("method", kept[dataset].rows["row"].to_list())
-        found = {(column.metric, column.title): column for column in columns(kept[dataset], plan)}
         for metric in METRICS:
-            texts = found[metric, OURS].texts
-            if metric in ("PSNR", "rFID"):
-                theirs = found[metric, "published"].texts
-                texts = [" / ".join(pair) for pair in zip(texts, theirs, strict=True)]
+            texts = []
+            for line in kept[dataset].lines.query("metric == @metric").to_dict("records"):
+                ours = shown(metric, line["mean"])
+                if line["seeds"] > 1:
+                    ours += f" ± {shown(metric, (line['high'] - line['low']) / 2)}"
+                beside = f" / {line['published'] or ABSENT}" if metric in ("PSNR", "rFID") else ""
+                texts.append(ours + beside)
             wide[f"{name} {heading(metric)}"] = texts
     body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
     images = sorted(set.union(*(block.images("rFID") for block in kept.values())))

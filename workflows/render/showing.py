@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from workflows.config import records
 from workflows.config.datasets import read_datasets
@@ -30,7 +29,6 @@ from workflows.records.verdicts import verdicts
 from workflows.render.blocks import blocks
 from workflows.render.collected import Collected
 from workflows.render.figures import files as files_of
-from workflows.render.figures import image
 from workflows.render.site.gallery import Gallery
 from workflows.render.site.pages import contents
 from workflows.render.tables import latex, markdown, tidy
@@ -126,7 +124,8 @@ def draw_verdicts(budget: Budget) -> Gallery:
         for cell in dict.fromkeys(data.measured["cell"])
     }
     kept = {cell: records.find(file, TrainRecord) for cell, file in files.items()}
-    return Gallery(data, published, found, {cell: one for cell, one in kept.items() if one})
+    frames = data.measured, data.curves, data.codes, published, found
+    return Gallery(data.plan, *frames, {cell: one for cell, one in kept.items() if one})
 
 
 def draw_site(gallery: Gallery, results: Path, figures: Path) -> Path:
@@ -141,13 +140,10 @@ def draw_site(gallery: Gallery, results: Path, figures: Path) -> Path:
         for path, content in contents(gallery, results, figures):
             target = fresh / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            match content:
-                case str():
-                    target.write_text(content, encoding="utf-8")
-                case Path():
-                    shutil.copyfile(content, target)
-                case Figure():
-                    target.write_bytes(image(content, "svg"))
+            if isinstance(content, Path):
+                shutil.copyfile(content, target)
+            else:
+                target.write_bytes(content.encode() if isinstance(content, str) else content)
         shutil.rmtree(site, ignore_errors=True)
         fresh.replace(site)
     finally:

@@ -1,67 +1,47 @@
-"""Tables: measured beside published numbers, as a tidy frame, Markdown and LaTeX."""
+"""Tables as files: one writer for Markdown and LaTeX, and the unrounded numbers as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
 from workflows.config.plan import Plan
-from workflows.records.published import as_number
 from workflows.render import captions, escape
-from workflows.render.blocks import NAN, Block
-from workflows.render.numbers import ABSENT, PROTOCOLS, heading, shown
+from workflows.render.blocks import Block
+from workflows.render.numbers import ENOUGH, PROTOCOLS
 
-# Behind the paper's MNIST and CIFAR10 numbers, by its released code.
-PUBLISHED_IMAGES = 10_000
-# The datasets of which it is known.
+# The datasets of which it is known how long the paper trained.
 PUBLISHED_LENGTH = ("mnist", "cifar10")
-BOLD_MARKDOWN, BOLD_LATEX = ("**", "**"), (r"\textbf{", "}")
-BOLD = "bold: better than every other measured row beyond the interval of their difference"
-# Columns of words, which come from names and messages; the others are numbers.
-WORDS = ("row", "note")
-OURS = "ours"
+PREAMBLE = "% Needs the packages booktabs and siunitx.\n\\sisetup{separate-uncertainty = true}\n"
 
 
 @dataclass(frozen=True)
-class Column:
-    """Numbers by one metric, one for each row of a block.
+class Format:
+    """How a kind of document writes: escape makes text of it; the others frame what is escaped."""
 
-    title: `ours`, `published` with the dataset if that is another, or `difference`. texts: as
-    printed. values: the numbers, NaN where there is none.
-    """
-
-    metric: str
-    title: str
-    texts: list[str]
-    values: list[float]
+    escape: Callable[[str], str]
+    bold: str
+    grey: str
+    raised: str
+    inset: str
 
 
-def columns(block: Block, plan: Plan) -> Iterator[Column]:
-    """The columns of a block: for each metric ours, published and difference if there are any."""
-    # Numbers of another dataset are printed under that dataset's name.
-    other = block.published_dataset != block.dataset
-    name = f"published ({plan.title_of(block.published_dataset)})" if other else "published"
-    for key, lines in block.lines.groupby("metric", sort=False):
-        metric = str(key)
-        texts = [mean(metric, line) for line in lines.to_dict("records")]
-        yield Column(metric, OURS, texts, lines["mean"].to_list())
-        said = lines["published"]
-        if (said != "").any():
-            values = [as_number(text) if text else NAN for text in said]
-            yield Column(metric, name, [text or ABSENT for text in said], values)
-        if lines["difference"].notna().any():
-            texts = [shown(metric, value, sign=True) for value in lines["difference"]]
-            yield Column(metric, "difference", texts, lines["difference"].to_list())
+MARKDOWN = Format(escape.markdown, "**{}**", "*{}*", "<sup>{}</sup>", "*{}*")
+# Braces keep siunitx from reading what is more than a number.
+LATEX = Format(
+    escape.latex, r"{{\textbf{{{}}}}}", r"{{\textit{{{}}}}}", r"\textsuperscript{{{}}}", r"\quad {}"
+)
 
 
 def tidy(blocks: list[Block]) -> pd.DataFrame:
     """One line per dataset, protocol and row; unrounded, in the experiment's order.
 
     Columns: `table, dataset, protocol, row, status, seeds, epochs`, then per metric M `M` (mean
-    over seeds), `M low` and `M high` (its 95 % interval), `M images`, `M published` (text),
-    `M difference`, and last `note`.
+    over seeds), `M low` and `M high` (its 95 % interval), `M images`, `M published` (text), and
+    last `note`. Columns of metrics without any value are left out.
     """
     parts = []
     for block in blocks:
@@ -69,7 +49,7 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
         for metric, lines in block.lines.groupby("metric", sort=False):
             lines = lines.set_index("row").astype({"images": "Int64"})
             wide[metric] = lines["mean"]
-            for name in ("low", "high", "images", "published", "difference"):
+            for name in ("low", "high", "images", "published"):
                 wide[f"{metric} {name}"] = lines[name]
         wide["note"] = wide.pop("note")
         wide["epochs"] = wide["epochs"].astype("Int64")
@@ -77,29 +57,34 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
         for place, column in enumerate(("table", "dataset", "protocol")):
             wide.insert(place, column, getattr(block, column))
         parts.append(wide)
-    return pd.concat(parts, ignore_index=True)
+    whole = pd.concat(parts, ignore_index=True)
+    known = whole.replace("", None).notna().any() | whole.columns.isin(["epochs", "note"])
+    return whole.loc[:, known]
 
 
-def printed(block: Block, plan: Plan, bold: tuple[str, str] = ("", "")) -> pd.DataFrame:
-    """The block as text: row, then its columns.
+def printed(block: Block, form: Format) -> pd.DataFrame:
+    """The block as text: a line for each row, and below it one of its published numbers, if any.
 
-    bold: what stands around the best value of a metric, if seeds support that there is one. A last
-    column `note` says why a row has no numbers or rests on less than the others.
+    Bold is the best value of a metric, if seeds support that there is one; grey is a Fréchet
+    distance over few images. Letters behind a row lead to its notes.
     """
-    frame = pd.DataFrame({"row": block.rows["row"]})
-    for column in columns(block, plan):
-        metric = column.metric
-        if column.title == OURS:
-            best = block.lines.loc[block.lines["metric"] == metric, "best"]
-            frame[heading(metric, block.images(metric))] = [
-                text.join(bold) if is_best else text
-                for text, is_best in zip(column.texts, best, strict=True)
-            ]
-        else:
-            frame[f"{metric} {column.title}"] = column.texts
-    if (block.rows["note"] != "").any():
-        frame["note"] = block.rows["note"]
-    return frame
+    entries, lines = block.entries, []
+    for row in block.rows["row"]:
+        marks = block.marks(row)
+        name = form.escape(row) + (form.raised.format(marks) if marks else "")
+        ours = {"row": name}
+        theirs = {"row": form.inset.format("published")}
+        for metric, of_metric in entries.items():
+            entry = of_metric[row]
+            text = f"{entry['text']} ± {entry['half']}" if entry["half"] else entry["text"]
+            frame = form.bold if entry["best"] else form.grey if block.few(metric) else "{}"
+            title = form.escape(block.heading(metric))
+            ours[title] = frame.format(text) if text else ""
+            theirs[title] = form.escape(entry["beside"])
+        lines.append(ours)
+        if any(list(theirs.values())[1:]):
+            lines.append(theirs)
+    return pd.DataFrame(lines)
 
 
 def name_of(block: Block, plan: Plan) -> str:
@@ -107,107 +92,109 @@ def name_of(block: Block, plan: Plan) -> str:
     return f"{plan.dataset_title(block.dataset, block.table)}, {PROTOCOLS[block.protocol]}"
 
 
-def caption(block: Block, plan: Plan) -> str:
-    """Title, budget, dataset, protocol, epochs, seeds and networks behind a block, as one line."""
-    record = plan.tables[block.table]
-    about = (plan, block.table, block.dataset, block.measured)
-    parts = [
-        f"{record.title}: {record.caption}",
-        name_of(block, plan),
-        f"Budget {plan.title}",
-        _extent(block, plan),
-        *captions.networks(*about),
-        *captions.first_stages(*about),
-        *plan.too_small(block.table, block.dataset),
-    ]
-    if record.stage == 2 and block.measured:
-        parts.append(f"N samples against {captions.reference(plan, block.dataset)} training images")
-    if (block.lines["published"] != "").any():
-        parts += _comparison(block, plan) if block.measured else []
-        parts.append(f"Published: {'; '.join(block.evidence)}")
-    wanted = block.features[block.features["metric"].isin(record.metrics)]
-    for network, group in wanted.groupby("features", sort=False):
-        parts.append(f"{', '.join(group['metric'])}: {network}")
-    return ". ".join(parts) + "."
+def foot(blocks: list[Block], plan: Plan) -> list[str]:
+    """What is to be said of a table as a whole, in sentences: lengths of training, seeds, networks,
+    and how the published numbers are known.
+    """
+    table = plan.tables[blocks[0].table]
+    measured = {block.dataset: block.measured for block in blocks if block.measured}
+    trained = captions.training(plan, blocks[0].table, measured)
+    said = [f"Budget {plan.title}.", trained or "Nothing measured."]
+    seeds = int(max(block.rows["seeds"].max() for block in blocks))
+    if seeds > 1:
+        said.append(
+            f"Means over up to {seeds} seeds, with half of the 95 % interval (Student's t); bold: "
+            "better than every other row beyond the interval of their difference."
+        )
+    elif seeds:
+        said.append("One seed, so no interval.")
+    if any(block.few(metric) for block in blocks for metric in table.metrics):
+        said.append(
+            f"A Fréchet distance over fewer than {ENOUGH:,} images is biased upwards: it is grey, "
+            "and no published number stands beside it."
+        )
+    for block in blocks:
+        if (block.lines["published"] != "").any():
+            said.append(_comparison(block, plan))
+    said += [f"Published: {text}." for block in blocks for text in block.evidence]
+    for dataset in measured:
+        said += [f"{text}." for text in plan.too_small(blocks[0].table, dataset)]
+        if table.stage == 2:
+            against = captions.reference(plan, dataset)
+            name = captions.short(plan, dataset)
+            said.append(f"Samples of {name} are held against {against} training images.")
+    networks = pd.concat([block.features for block in blocks]).drop_duplicates()
+    for network, group in networks.groupby("features", sort=False):
+        said.append(f"{', '.join(group['metric'])}: {network}.")
+    return list(dict.fromkeys(said))
 
 
-def _extent(block: Block, plan: Plan) -> str:
-    if not block.measured:
-        return "Nothing measured"
-    cells = plan.cells_of(block.table, block.dataset, block.measured)
-    epochs = block.rows["epochs"].dropna().astype(int)
-    text = captions.length(set(epochs), {plan.size(cell) for cell in cells})
-    seeds = int(block.rows["seeds"].max())
-    if seeds == 1:
-        return f"{text}, 1 seed"
-    return f"{text}, {seeds} seeds (mean ± half of its 95 % interval; {BOLD})"
-
-
-def _comparison(block: Block, plan: Plan) -> list[str]:
-    """What the difference between ours and published numbers means, or why there is none."""
+def _comparison(block: Block, plan: Plan) -> str:
+    """How far the published numbers beside a block's are from comparable."""
     if block.published_dataset != block.dataset:
-        real = plan.title_of(block.published_dataset)
-        return [f"Published numbers are of {real}, so no difference is taken"]
-    if not block.compared:
-        return ["Published numbers follow another protocol, so no difference is taken"]
-    if plan.tables[block.table].stage == 2:
-        return ["Difference: ours minus published, which is 50,000 samples"]
-    if block.published_dataset not in PUBLISHED_LENGTH:
-        return ["Difference: ours minus published, whose length and number of images are not known"]
-    parts = ["Difference: ours minus published, which is 500 epochs and 10,000 test images"]
-    compared = block.lines[(block.lines["metric"] == "rFID") & block.lines["difference"].notna()]
-    if (compared["images"] < PUBLISHED_IMAGES).any():
-        parts.append("rFID over fewer images is biased upwards")
-    return parts
+        real, ours = plan.title_of(block.published_dataset), captions.short(plan, block.dataset)
+        return f"The published numbers beside {ours} are of {real}."
+    if block.protocol == "exact":
+        return "The published numbers follow another protocol."
+    if block.protocol == "samples":
+        return "The published numbers rest on 50,000 samples."
+    if block.dataset in PUBLISHED_LENGTH:
+        return "The published runs took 500 epochs at batch 1,024, tested on 10,000 images."
+    return "How long the published runs took, and on how many images they rest, is not known."
 
 
 def markdown(blocks: list[Block], plan: Plan) -> str:
-    """A document: per block a heading, its caption and the table."""
+    """A document: per block a heading, the table and its notes; then what is said of all."""
     parts = [f"# {escape.markdown(plan.tables[blocks[0].table].title)}"]
+    parts.append(f"{escape.markdown(plan.tables[blocks[0].table].caption)}.")
     for block in blocks:
-        frame = _escaped(printed(block, plan, BOLD_MARKDOWN), escape.markdown, str)
-        sides = ["left" if name in WORDS else "right" for name in frame.columns]
+        frame = printed(block, MARKDOWN)
+        sides = ["left", *["right"] * (len(frame.columns) - 1)]
         # Numbers stay the text they are: as numbers they would lose their trailing noughts.
         body = frame.to_markdown(index=False, disable_numparse=True, colalign=sides)
-        title = escape.markdown(name_of(block, plan))
-        parts += [f"## {title}", escape.markdown(caption(block, plan)), body]
+        parts += [f"## {escape.markdown(name_of(block, plan))}", body, *_notes(block, MARKDOWN)]
+    parts.append(" ".join(escape.markdown(text) for text in foot(blocks, plan)))
     return "\n\n".join(parts) + "\n"
 
 
 def latex(blocks: list[Block], plan: Plan) -> str:
-    """One table environment a block, for a document that loads booktabs."""
-    parts = []
+    """One table environment a block, for a document that loads booktabs and siunitx."""
+    parts = [PREAMBLE]
+    title = plan.tables[blocks[0].table].title
     for block in blocks:
-        frame = _escaped(printed(block, plan, BOLD_LATEX), escape.latex, _latex_number)
-        parts.append(
-            frame.to_latex(
-                index=False,
-                escape=False,
-                column_format="".join("l" if name in WORDS else "r" for name in frame.columns),
-                caption=escape.latex(caption(block, plan)),
-                label=f"tab:{block.table}-{block.dataset}-{block.protocol}".replace("_", "-"),
-            )
+        frame = printed(block, LATEX)
+        sides = "".join(_numbers(frame[name]) for name in frame.columns[1:])
+        frame.columns = [f"{{{name}}}" for name in frame.columns]
+        # siunitx reads +- in numbers, and nothing in braces.
+        signs = {r"^(\{.*) ± ": r"\1 $\\pm$ ", " ± ": " +- "}
+        whole = frame.replace(signs, regex=True).to_latex(
+            index=False,
+            escape=False,
+            column_format=f"l{sides}",
+            caption=escape.latex(f"{title}. {name_of(block, plan)}."),
+            label=f"tab:{block.table}-{block.dataset}-{block.protocol}".replace("_", "-"),
         )
-    return "\n".join(parts)
+        notes = "".join(f"\\par {note}\n" for note in _notes(block, LATEX))
+        parts.append(whole.replace("\\end{table}", f"{notes}\\end{{table}}"))
+    said = " ".join(escape.latex(text) for text in foot(blocks, plan))
+    return "\n".join([*parts, f"\\noindent {said}\n"])
 
 
-def mean(metric: str, line: dict) -> str:
-    """A mean as text, with half of its interval if it has one. line: of `Block.lines`."""
-    text = shown(metric, line["mean"])
-    half = (line["high"] - line["low"]) / 2
-    return f"{text} ± {shown(metric, half)}" if line["seeds"] > 1 else text
+def _notes(block: Block, form: Format) -> list[str]:
+    """The footnotes of a block."""
+    return [
+        f"{form.raised.format(chr(ord('a') + n))} {form.escape(note)}"
+        for n, note in enumerate(block.notes)
+    ]
 
 
-def _escaped(
-    frame: pd.DataFrame, words: Callable[[str], str], numbers: Callable[[str], str]
-) -> pd.DataFrame:
-    """words: escapes names and messages. numbers: those, which may be bold."""
-    cells = {name: frame[name].map(words if name in WORDS else numbers) for name in frame}
-    return pd.DataFrame(cells).rename(columns=words)
-
-
-def _latex_number(text: str) -> str:
-    start, end = BOLD_LATEX
-    if text.startswith(start):
-        return start + escape.latex(text.removeprefix(start).removesuffix(end)) + end
-    return escape.latex(text)
+def _numbers(texts: pd.Series) -> str:
+    """siunitx's column for these numbers, as wide as the widest before and after the point."""
+    found = [re.fullmatch(r"(\d+)\.?(\d*)(?: ± (\d+)\.?(\d*))?", text) for text in texts]
+    parts = [match.groups(default="") for match in found if match]
+    if not parts:
+        return "r"
+    whole = max(len(part[0]) for part in parts)
+    after = max(len(part[1]) for part in parts)
+    errors = [len((part[2] + part[3]).lstrip("0")) or 1 for part in parts if part[2]]
+    return f"S[table-format={whole}.{after}{f'({max(errors)})' if errors else ''}]"

@@ -9,10 +9,9 @@ import pandas as pd
 
 from workflows.config.plan import Plan, PlannedClaim
 from workflows.render import escape
-from workflows.render.captions import training
-from workflows.render.numbers import ABSENT, shown
+from workflows.render.captions import short, training
+from workflows.render.numbers import ABSENT, VERDICTS, shown
 
-ORDER = ("reproduced", "contradicted", "undecided", "not tested at this budget")
 # Who says what is judged -> in words; of the first kind are the paper's claims.
 STANDINGS = {
     "stated": "what the paper or its poster states",
@@ -21,16 +20,13 @@ STANDINGS = {
     "others": "what others say of CVQ-VAE",
 }
 READING = (
-    "A verdict speaks of this budget's data and length of training, not of the paper's. An effect "
-    "is in the metric's unit and positive where the claim is right; what it is for each "
-    "kind of claim is said below the tables. In brackets its 95 % interval over seeds (Student's "
-    "t, rows compared within seeds). A verdict needs an interval on one side of 0, hence two "
-    "seeds; those on which one of the rows diverged are not judged, and are counted beside the "
-    "others. Intervals are not widened for the number of claims: if no effect existed, about one "
-    "verdict in twenty would still be decided, by chance. rFID, FID, KID and LPIPS rest on as many "
-    "images as the tables say (N). A Fréchet distance of few images is biased upwards, by more for "
-    "some rows than for others, which no interval over seeds holds; KID, in the tables beside it, "
-    "is not."
+    "A verdict speaks of this budget's data and length of training, not of the paper's. It agrees "
+    "or disagrees where the 95 % interval over seeds (Student's t, rows compared within seeds) "
+    "lies on one side of 0, which takes two seeds. Seeds on which a row diverged are not judged. "
+    "Intervals are not widened for the number of claims: about one verdict in twenty would be "
+    "decided by chance. An effect is in the metric's unit, and positive where the claim is right. "
+    "A Fréchet distance of few images is biased upwards, for some rows more than for others; KID "
+    "in the tables is not."
 )
 KINDS = {
     "better": "by how much the first row is better than the second",
@@ -44,13 +40,13 @@ KINDS = {
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:
     """How many verdicts there are: a row for each of STANDINGS that occurs, a column for each of
-    ORDER.
+    VERDICTS.
 
     A claim has one for each of its datasets and metrics.
     """
     counts = pd.crosstab(found["standing"], found["verdict"])
     present = [standing for standing in STANDINGS if standing in counts.index]
-    return counts.reindex(index=present, columns=list(ORDER), fill_value=0)
+    return counts.reindex(index=present, columns=list(VERDICTS), fill_value=0)
 
 
 def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
@@ -58,9 +54,9 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
     lines = found.to_dict("records")
     return pd.DataFrame(
         {
-            "dataset": [plan.dataset_title(name, table) for name in found["dataset"]],
+            "dataset": [short(plan, name, table) for name in found["dataset"]],
             "metric": found["metric"],
-            "verdict": found["verdict"],
+            "verdict": [VERDICTS[verdict][0] for verdict in found["verdict"]],
             "effect": [_effect(line) for line in lines],
             "published": [shown(line["metric"], line["published"], sign=True) for line in lines],
             "seeds": [seeds(line) for line in lines],
@@ -94,17 +90,20 @@ def _effect(line: Mapping[Any, Any]) -> str:
 def markdown(found: pd.DataFrame, plan: Plan) -> str:
     """A document: the count, then every claim with its verdicts."""
     counted = summary(found)
+    words = {verdict: word for verdict, (word, _) in VERDICTS.items()}
     parts = [
         "# Verdicts on the paper's claims",
         f"Budget {escape.markdown(plan.title)}.",
-        counted.rename(index=STANDINGS).rename_axis("on").reset_index().to_markdown(index=False),
+        counted.rename(index=STANDINGS, columns=words).rename_axis("on").to_markdown(),
         READING,
     ]
     for claim in plan.claims:
         about = claim.about
         lines = found[found["claim"] == claim.about.id]
         body = printed(lines, plan, claim.table)
-        body["dataset"] = body["dataset"].map(escape.markdown)
+        body["dataset"] = [
+            escape.markdown(plan.dataset_title(name, claim.table)) for name in lines["dataset"]
+        ]
         parts += [
             f"## {about.id.replace('_', ' ')}",
             escape.markdown(f"{about.claim} ({about.source}) {about.caveat or ''}".rstrip()),

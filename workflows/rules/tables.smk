@@ -41,7 +41,11 @@ for TABLE in GRID.tables:
                     file=[
                         file
                         for figure in RUN.figures_of(TABLE)
-                        for file in (f"{figure}.png", *PLAN.figures[figure].more)
+                        for file in (
+                            f"{figure}.png",
+                            f"{figure}.csv",
+                            *PLAN.figures[figure].more,
+                        )
                     ],
                 )
             ),

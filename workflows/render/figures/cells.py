@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from workflows.render.collected import Collected
 from workflows.render.figures.layout import DOUBLE, GREY, page, style
-from workflows.render.figures.lines import USAGE, of_codes, of_curves
+from workflows.render.figures.lines import USAGE, ranked
 
-# Stage -> column of log.csv -> what its axis says, and the factor of its unit.
+# Stage -> column of curves.csv -> what its axis says, and the factor of its unit.
 CURVES = {
     1: {"reconstruction": ("reconstruction term", 1.0), **USAGE},
     2: {"loss": ("loss", 1.0), "FID": ("FID of a few samples", 1.0)},
 }
-TALL = 1.6  # inches
 OTHERS = "#B8B8B8"
 
 
@@ -24,7 +22,7 @@ def _page(left: float) -> Figure:
     """Without the layout engine of other figures: it draws everything twice, and a site has
     hundreds of these.
     """
-    figure = page(DOUBLE, TALL, layout=None)
+    figure = page(DOUBLE, 1.6, layout=None)
     figure.subplots_adjust(left=left, right=0.99, bottom=0.24, top=0.95, wspace=0.3)
     return figure
 
@@ -37,13 +35,13 @@ def curves(data: Collected, cell: str, others: Sequence[str], row: str) -> Figur
     """
     figure = _page(0.06)
     wanted = CURVES[data.plan.cells[cell].stage]
-    for ax, (column, (text, factor)) in zip(
-        figure.subplots(1, len(wanted)), wanted.items(), strict=True
-    ):
+    panels = zip(figure.subplots(1, len(wanted)), wanted.items(), strict=True)
+    for ax, (column, (text, factor)) in panels:
         for name in (*others, cell):
-            values = of_curves(data.curves, [name], "step", column) * factor
+            values = data.curves[data.curves["cell"] == name].dropna(subset=[column])
             colour = style(row).colour if name == cell else OTHERS
-            ax.plot(values.index, values, color=colour, lw=1.2 if name == cell else 0.8)
+            width = 1.2 if name == cell else 0.8
+            ax.plot(values["step"], values[column] * factor, color=colour, lw=width)
         ax.set(xlabel="training step", ylabel=text)
         ax.set_ylim(bottom=0)
         ax.set_xlim(left=0)
@@ -59,18 +57,20 @@ def codes(data: Collected, cell: str, others: Sequence[str], row: str) -> Figure
     figure = _page(0.08)
     ax = figure.subplots()
     size = int((data.codes["cell"] == cell).sum())
-    values = of_codes(data.codes, [cell])
-    ranks, frequencies = values.index, values.to_numpy().ravel()
-    ax.fill_between(ranks, frequencies, step="mid", color=style(row).colour, alpha=0.85, lw=0)
-    for name in others:
-        ax.plot(of_codes(data.codes, [name]), color=OTHERS, lw=0.8)
+    hit = ranked(data.codes[data.codes["cell"].isin([cell, *others])]).query("value > 0")
+    lines = {name: hit[hit["cell"] == name] for name in (cell, *others)}
+    own = lines.pop(cell)
+    colour = style(row).colour
+    ax.fill_between(own["x"], own["value"], step="mid", color=colour, alpha=0.85, lw=0)
+    for line in lines.values():
+        ax.plot(line["x"], line["value"], color=OTHERS, lw=0.8)
     ax.axhline(1 / size, color=GREY, lw=0.7, ls=(0, (6, 3)))
     ax.set_yscale("log")
     # Plain numbers, few of them: powers and unlabelled ticks are most of the time it takes to draw.
     ax.minorticks_off()
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_ylim(bottom=np.min([1 / size, *frequencies]) / 2)
+    ax.set_ylim(bottom=min([1 / size, *own["value"]]) / 2)
     ax.set_xlim(0.5, size + 0.5)
-    ax.set_xlabel(f"code by rank; {len(values)} of {size} in use, dashed: all alike")
+    ax.set_xlabel(f"code by rank; {len(own)} of {size} in use, dashed: all alike")
     ax.set_ylabel("frequency")
     return figure

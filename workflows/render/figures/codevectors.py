@@ -11,20 +11,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
+from matplotlib.projections.polar import PolarAxes
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from workflows.errors import ConfigError
+from workflows.render.captions import short
 from workflows.render.collected import Collected
-from workflows.render.figures.layout import DOUBLE, GREY, NOTE, TITLE, bare, page, style
-from workflows.render.notes import budget, first_seed
+from workflows.render.figures.layout import (
+    DOUBLE,
+    GREY,
+    NOTE,
+    TITLE,
+    Drawing,
+    bare,
+    page,
+    style,
+    words,
+)
 
 TABLE = "two_dimensions"
 # Of the training; the nearest frame before.
@@ -34,9 +45,10 @@ KEPT = 0.999  # of the latents of all frames: a few that are far away would shri
 SCREEN = 130  # dots per inch of the animation
 FRAME, LAST = 170, 3000  # milliseconds that a frame is shown
 COLOURS = 48
+POLAR = {"projection": "polar"}
 MARKS = (
     "Dots: codevectors in use; crosses: unused ones; grey: latents. Distances from the origin are "
-    "on a logarithmic scale, with rings at powers of ten."
+    "logarithmic, with rings at powers of ten."
 )
 
 
@@ -57,11 +69,6 @@ class Film:
     def codes(self) -> int:
         """K."""
         return self.counts.shape[1]
-
-    @property
-    def counted(self) -> int:
-        """The number of latents behind the counts of a frame."""
-        return int(self.counts[0].sum())
 
     def frame(self, step: int) -> int:
         """The index of the last frame that is not later than a step."""
@@ -87,29 +94,17 @@ def read(path: Path) -> Film:
 Lines = Mapping[str, Film | str]
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """unit: the distance from the origin up to which it is linear. far: that of the edge."""
 
     unit: float
     far: float
-
-    def radius(self, distance: float) -> float:
-        """Where in the disc a distance from the origin lies."""
-        return float(np.arcsinh(distance / self.unit))
 
     @property
     def rings(self) -> list[float]:
         """The powers of ten between the centre and the edge."""
         low, high = np.log10(2 * self.unit), np.log10(self.far)
         return [10.0**power for power in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
-
-    def place(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 2) in the disc; those outside of it or not finite are left out."""
-        distance = np.hypot(*points.T)
-        kept = distance <= self.far  # false for nan
-        near = np.maximum(distance[kept], 1e-12)
-        return points[kept] * (np.arcsinh(near / self.unit) / near)[:, None]
 
 
 def scale_of(films: Iterable[Film]) -> Scale:
@@ -123,26 +118,25 @@ def scale_of(films: Iterable[Film]) -> Scale:
     return Scale(max(units), max(reaches))
 
 
-def codevectors(data: Collected) -> Figure:
+def codevectors(data: Collected) -> Drawing:
     """A line of discs for each method, the moments of a training from left to right."""
     datasets = data.plan.datasets_of(TABLE)
     lines = {name: _lines(data, name) for name in datasets}
-    films = [film for of in lines.values() for film in _films(of)]
-    notes = [f"{budget(data, TABLE, datasets)} Validation images; runs {first_seed(data, TABLE)}."]
-    if films:
-        counted = " or ".join(f"{n:,}" for n in sorted({film.counted for film in films}))
-        drawn = " or ".join(f"{n:,}" for n in sorted({film.latents.shape[1] for film in films}))
-        notes.append(
-            f"{MARKS} One scale for all panels of a dataset. In use is a codevector that is "
-            f"nearest to at least one of {counted} latents, of which at most {drawn} are drawn."
-        )
     heights = [len(of) for of in lines.values()]
-    figure = page(DOUBLE, 1.35 * sum(heights) + 0.3 * len(lines), notes)
+    figure = page(DOUBLE, 1.5 * sum(heights) + 0.3 * len(lines) + 0.15, MARKS)
     parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
     for part, (name, of) in zip(parts[:, 0], lines.items(), strict=True):
-        part.suptitle(data.plan.dataset_title(name), x=0.01, ha="left", size=TITLE)
-        _discs(part.subplots(len(of), len(MOMENTS), squeeze=False), of)
-    return figure
+        part.suptitle(short(data.plan, name), x=0.01, ha="left", size=TITLE)
+        discs = part.subplots(len(of), len(MOMENTS), squeeze=False, subplot_kw=POLAR)
+        _discs(discs, of)
+    used = [
+        (name, row, int(step), int((film.counts[n] > 0).sum()), film.codes)
+        for name, of in lines.items()
+        for row, film in of.items()
+        if isinstance(film, Film)
+        for n, step in enumerate(film.step)
+    ]
+    return Drawing(figure, pd.DataFrame(used, columns=["dataset", "row", "step", "used", "codes"]))
 
 
 def _lines(data: Collected, dataset: str) -> Lines:
@@ -171,47 +165,44 @@ def _discs(axes: np.ndarray, lines: Lines) -> None:
     for line, (row, film) in enumerate(lines.items()):
         axes[line, 0].set_ylabel(row, rotation=0, ha="right", va="center")
         if isinstance(film, str):
-            words = axes[line, 0].text(0, 0.5, film, color=GREY, transform=axes[line, 0].transAxes)
-            words.set_in_layout(False)
+            words(axes[line, 0], film)
             continue
         for column, step in enumerate(columns):
             ax = axes[line, column]
-            _draw(ax, film, step, scale, style(row).colour, 1.7, line == column == 0)
+            _draw(ax, film, step, scale, row, 1.7)
+            if line or column:
+                ax.set_yticklabels([])
             if line == 0:
                 ax.set_title(f"step {step:,}" if step else "before training")
 
 
-def _draw(
-    ax: Axes, film: Film, step: int, scale: Scale, colour: str, size: float, labels: bool
-) -> None:
+def _draw(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: float) -> None:
     """A frame in its disc, and below it how many codevectors are in use.
 
-    size: points of a codevector in use. labels: whether rings say what distances they stand for.
+    size: points of a codevector in use.
     """
-    frame = film.frame(step)
+    frame, colour = film.frame(step), style(row).colour
     used = film.counts[frame] > 0
-    radius = scale.radius(scale.far)
-    edge = 1.02 * radius
-    ax.set(aspect="equal", xlim=(-edge, edge), ylim=(-edge, edge))
-    ax.add_patch(Circle((0, 0), radius, fill=False, ec=GREY, lw=0.4))
-    for distance in scale.rings:
-        radius = scale.radius(distance)
-        ax.add_patch(Circle((0, 0), radius, fill=False, ec=RING, lw=0.6, zorder=0))
-        if labels:
-            box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"}
-            ax.text(0, radius, f"{distance:g}", size=NOTE, color=UNUSED, bbox=box, ha="center")
-    latents = scale.place(film.latents[frame])
-    crosses = scale.place(film.codebook[frame][~used])
-    dots = scale.place(film.codebook[frame][used])
-    for mark in (
-        Line2D(*latents.T, marker="o", color=LATENT, ms=size * 0.5, ls="", mew=0),
-        Line2D(*crosses.T, marker="x", color=UNUSED, ms=size * 1.3, ls="", mew=size * 0.25),
-        Line2D(*dots.T, marker="o", color=colour, ms=size, ls="", mew=0, zorder=3),
+    ax.set_rscale("asinh", linear_width=scale.unit)
+    ax.set_rlim(0, scale.far)
+    names = [f"{ring:g}" for ring in scale.rings]
+    box = {"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"}
+    ax.set_rgrids(scale.rings, names, 90, size=NOTE, color=UNUSED, ha="center", bbox=box)
+    ax.set_xticks([])
+    ax.grid(color=RING, lw=0.6)
+    ax.spines["polar"].set(visible=True, color=GREY, lw=0.4)
+    beside = film.codebook[frame][~used]
+    for points, mark, its_colour, width in (
+        (film.latents[frame], "o", LATENT, size * 0.5),
+        (beside, "x", UNUSED, size * 1.3),
+        (film.codebook[frame][used], "o", colour, size),
     ):
+        angles, distances = np.arctan2(points[:, 1], points[:, 0]), np.hypot(*points.T)
+        (marks,) = ax.plot(angles, distances, mark, color=its_colour, ms=width)
+        marks.set_markeredgewidth(size * 0.25 if mark == "x" else 0)
         # As vectors, fifteen hundred dots a panel make a file that viewers are slow to show.
-        mark.set_rasterized(mark.get_color() != colour)
-        ax.add_line(mark)
-    outside = int((~used).sum()) - len(crosses)
+        marks.set_rasterized(its_colour != colour)
+    outside = int((~(np.hypot(*beside.T) <= scale.far)).sum())
     beyond = f", {outside} outside" if outside else ""
     ax.set_xlabel(f"{used.sum()} of {len(used)} used{beyond}")
 
@@ -225,25 +216,26 @@ def animation(data: Collected) -> Iterator[Figure]:
     with_films = [name for name, lines in found.items() if _films(lines)]
     name = next(iter([*with_films, *found]))
     films = _films(found[name])
-    about = f"{data.plan.dataset_title(name)}, validation images"
-    notes = [budget(data, TABLE, [name]), f"{about}. {MARKS}"]
+    about = (
+        f"{short(data.plan, name)}, validation images. Dots: in use; crosses: not; grey: latents"
+    )
     scale = scale_of(films)
     for step in sorted({int(step) for film in films for step in film.step}) or [0]:
-        yield _frame(found[name], scale, step, notes)
+        yield _frame(found[name], scale, step, about)
 
 
-def _frame(lines: Lines, scale: Scale, step: int, notes: list[str]) -> Figure:
+def _frame(lines: Lines, scale: Scale, step: int, about: str) -> Figure:
     """The state after a step."""
-    figure = page(2.7 * max(len(lines), 2), 4.1, notes)
+    figure = page(2.7 * max(len(lines), 2), 4.3, about)
     grid = figure.add_gridspec(2, len(lines), height_ratios=(4, 1))
     for column, (row, film) in enumerate(lines.items()):
-        ax = figure.add_subplot(grid[0, column])
+        ax: Any = figure.add_subplot(grid[0, column], **POLAR)
         bare(ax)
         ax.set_title(row, color=style(row).colour)
         if isinstance(film, str):
             ax.text(0.5, 0.5, film, color=GREY, ha="center", transform=ax.transAxes, wrap=True)
         else:
-            _draw(ax, film, step, scale, style(row).colour, 2.6, labels=True)
+            _draw(ax, film, step, scale, row, 2.6)
     if _films(lines):
         _usage(figure.add_subplot(grid[1, :]), lines, step)
     return figure

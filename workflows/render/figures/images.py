@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
-from workflows.render import captions
+from workflows.render.captions import short
 from workflows.render.collected import Collected
-from workflows.render.figures.layout import DOUBLE, GREY, bare, page, title
-from workflows.render.notes import NOTHING, budget, first_seed
+from workflows.render.figures.layout import DOUBLE, GREY, Drawing, bare, page, words
 
 ACROSS = 8  # images of a stored picture beside each other
 ORIGINAL = "original"
@@ -25,7 +24,7 @@ UNIT = "absolute error of a pixel, mean of its channels (8-bit levels)"
 Strips = dict[str, list[np.ndarray | str]]
 
 
-def reconstructions(data: Collected) -> Figure:
+def reconstructions(data: Collected) -> Drawing:
     """The originals on top, then for each method a line of its pictures and one of its errors."""
     table = "methods"
     strips: dict[str, Strips] = {}
@@ -37,26 +36,18 @@ def reconstructions(data: Collected) -> Figure:
                 images, made = np.split(np.asarray(Image.open(file).convert("RGB")), 2)
                 of[ORIGINAL] = [images]
                 of[row] = [made, np.abs(images.astype(float) - made).mean(axis=2)]
-    return _plate(data, table, strips, "error", "Test images; runs")
+    return _plate(data, table, strips, "error", "the first test images")
 
 
-def samples(data: Collected, table: str) -> Figure:
+def samples(data: Collected, table: str) -> Drawing:
     """A line of samples for each row that was run, the first of its first seed."""
-    strips = _sampled(data, table, "samples.png", 1)
-    return _plate(data, table, strips, "", "Samples; nobody has chosen them. Runs")
+    return _plate(data, table, _sampled(data, table, "samples.png", 1), "", "the first samples")
 
 
-def neighbours(data: Collected, table: str) -> Figure:
+def neighbours(data: Collected, table: str) -> Drawing:
     """Below each sample the training image whose Inception features are nearest to it."""
-    plan = data.plan
-    among = "; ".join(
-        f"{captions.reference(plan, name)} ({captions.short(plan, name)})"
-        for name in plan.datasets_of(table)
-        if data.rows_measured(table, name)
-    )
-    about = f"Samples above the training images nearest to them, of {among}. Runs"
     strips = _sampled(data, table, "neighbours.png", 2)
-    return _plate(data, table, strips, "nearest\ntraining image", about)
+    return _plate(data, table, strips, "nearest", "samples above the nearest training images")
 
 
 def _sampled(data: Collected, table: str, name: str, count: int) -> dict[str, Strips]:
@@ -75,45 +66,44 @@ def _sampled(data: Collected, table: str, name: str, count: int) -> dict[str, St
 
 def _plate(
     data: Collected, table: str, strips: Mapping[str, Strips], below: str, about: str
-) -> Figure:
+) -> Drawing:
     """A column for each dataset, a line of images for each row and for what belongs to it.
 
-    below: the label of a row's second strip. about: what the small print says before the seed.
+    below: the label of a row's second strip. about: what the images are.
     """
-    said = f"{about} {first_seed(data, table)}."
-    if not any(data.rows_measured(table, name) for name in strips):
-        said = NOTHING
+    parts = [(name, row, strip) for name, of in strips.items() for row, strip in of.items()]
     order = [
         (row, n)
-        for row in dict.fromkeys(row for of in strips.values() for row in of)
-        for n in range(max(len(of.get(row, [])) for of in strips.values()))
+        for row in dict.fromkeys(row for _, row, _ in parts)
+        for n in range(max(len(strip) for _, of, strip in parts if of == row))
     ]
-    errors = any(
-        not isinstance(what, str) and what.ndim == 2
-        for of in strips.values()
-        for parts in of.values()
-        for what in parts
-    )
     wide = (DOUBLE - 1.0) / len(strips)
-    tall = len(order) * (wide / ACROSS + 0.05) + 0.4 + 0.5 * errors
-    figure = page(DOUBLE, tall, [f"{budget(data, table, strips)} {said}"])
+    tall = len(order) * (wide / ACROSS + 0.05) + 0.55
+    seed = data.plan.knobs(data.plan.lines_of(table)[0].cell).seed
+    caption = f"Budget {data.plan.budget}; {about}, nobody has chosen them; seed {seed}."
+    figure = page(DOUBLE, tall + 0.4 * (below == "error"), caption)
     axes = figure.subplots(len(order), len(strips), squeeze=False)
     for column, (dataset, of) in enumerate(strips.items()):
-        axes[0, column].set_title(title(data.plan, dataset, table), loc="left")
+        axes[0, column].set_title(short(data.plan, dataset, table), loc="left")
         for ax, (row, n) in zip(axes[:, column], order, strict=True):
-            parts = of.get(row, [])
-            _strip(ax, parts[n] if n < len(parts) else "")
+            _strip(ax, of[row][n] if n < len(of.get(row, [])) else "")
             if column == 0:
                 label = below if n else row.replace(" (", "\n(").replace(" + ", "\n+ ")
                 colour = GREY if n else "black"
                 ax.set_ylabel(label, rotation=0, ha="right", va="center", color=colour)
-    shown = [ax.images[0] for ax in axes.flat if ax.images and ax.images[0].get_array().ndim == 2]
-    if shown:
+    errors = [ax.images[0] for ax in axes.flat if ax.images and ax.images[0].get_array().ndim == 2]
+    if errors:
         bar = figure.colorbar(
-            shown[0], ax=axes, location="bottom", shrink=0.3, aspect=25, extend="max", label=UNIT
+            errors[0], ax=axes, location="bottom", shrink=0.3, aspect=25, extend="max", label=UNIT
         )
         bar.set_ticks([0, MOST // 2, MOST])
-    return figure
+    shown = []
+    for name, row, (first, *rest) in parts:
+        errors_of = [what for what in rest if not isinstance(what, str) and what.ndim == 2]
+        for n, _ in enumerate([] if isinstance(first, str) else _tiles(first)):
+            error = float(_tiles(errors_of[0])[n].mean()) if errors_of else None
+            shown.append((name, row, n + 1, error))
+    return Drawing(figure, pd.DataFrame(shown, columns=["dataset", "row", "image", "error"]))
 
 
 def _strip(ax: Axes, what: np.ndarray | str) -> None:
@@ -121,14 +111,16 @@ def _strip(ax: Axes, what: np.ndarray | str) -> None:
     bare(ax)
     if isinstance(what, str):
         # The reasons are whole in the table; here they must not reach over the next dataset.
-        words = what if len(what) < 60 else f"{what[:59]}…"
-        text = ax.text(0, 0.5, words, transform=ax.transAxes, va="center", color=GREY)
-        text.set_in_layout(False)
+        words(ax, what)
         return
-    # "none" keeps the stored pixels in the SVG too, where "nearest" would resample them.
-    tiles = np.split(what, what.shape[1] // what.shape[0], axis=1)
     gap = np.full((what.shape[0], max(1, what.shape[0] // 32), *what.shape[2:]), 255, what.dtype)
     if what.ndim == 2:
         gap[:] = np.nan
-    parts = [part for tile in tiles for part in (gap, tile)]
-    ax.imshow(np.concatenate(parts[1:], axis=1), "magma", vmin=0, vmax=MOST, interpolation="none")
+    spaced = [part for tile in _tiles(what) for part in (gap, tile)]
+    # "none" keeps the stored pixels in the SVG too, where "nearest" would resample them.
+    ax.imshow(np.concatenate(spaced[1:], axis=1), "magma", vmin=0, vmax=MOST, interpolation="none")
+
+
+def _tiles(strip: np.ndarray) -> list[np.ndarray]:
+    """The square images of a strip."""
+    return np.split(strip, strip.shape[1] // strip.shape[0], axis=1)

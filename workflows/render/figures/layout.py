@@ -1,4 +1,5 @@
-"""What all figures share: their size, small print and fonts, and how a method looks.
+"""What all figures share: their size, their fonts, their one line of caption, and how a method
+looks.
 
 A method has a colour that the colour-blind can tell from the others, and a line and a marker beside
 it.
@@ -6,84 +7,62 @@ it.
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
+import pandas as pd
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from workflows.config.plan import Plan
-
 # Of a column and of the full text width of a two-column paper, in inches.
 SINGLE, DOUBLE = 3.4, 7.0
-# Points. Nothing in a figure is smaller than NOTE.
-TITLE, AXIS, LABEL, NOTE = 7.5, 7.0, 6.5, 6.0
-LINE = NOTE * 1.2 / 72  # inches of a line of small print
-LETTERS = 22  # of small print that fit an inch
 DPI = 200
+TITLE, NOTE = 7.5, 6.0  # points; nothing in a figure is smaller than NOTE
 GREY = "#444444"
-SETTINGS: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    # Comes with matplotlib, so that a figure is the same file on every machine.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": LABEL,
-    "axes.titlesize": TITLE,
-    "axes.labelsize": AXIS,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.5,
-    "xtick.labelsize": LABEL,
-    "ytick.labelsize": LABEL,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "ytick.minor.size": 0,
-    "legend.frameon": False,
-    "legend.fontsize": LABEL,
-    # A dollar in a name or message is a dollar and begins no formula.
-    "text.parse_math": False,
-    "svg.hashsalt": "codebook",
-    "svg.fonttype": "path",
-}
+LOOK = mpl.rc_params_from_file(
+    Path(__file__).with_name("paper.mplstyle"), use_default_template=False
+)
+
+
+class Drawing(NamedTuple):
+    """A figure, and the numbers that it shows."""
+
+    figure: Figure
+    numbers: pd.DataFrame
 
 
 def page(
     wide: float,
     tall: float,
-    notes: Sequence[str] = (),
+    caption: str = "",
     layout: Literal["constrained"] | None = "constrained",
 ) -> Figure:
-    """An empty figure with small print at its foot. wide, tall: inches, without the small print."""
-    mpl.rcParams.update(SETTINGS)
-    text = "\n".join(textwrap.fill(note, int(wide * LETTERS)) for note in notes)
-    lines = text.count("\n") + 1 if text else 0
-    figure = Figure((wide, tall + lines * LINE), DPI, layout=layout)
+    """An empty figure with a line of caption at its foot. wide, tall: inches."""
+    mpl.rcParams.update(LOOK)
+    figure = Figure((wide, tall), DPI, layout=layout)
     FigureCanvasAgg(figure)
-    if text:
-        figure.supxlabel(text, x=0.01, ha="left", size=NOTE, color=GREY, linespacing=1.2)
+    if caption:
+        figure.supxlabel(caption, x=0.01, ha="left", size=NOTE, color=GREY)
     return figure
-
-
-def title(plan: Plan, dataset: str, table: str) -> str:
-    """A dataset's title and what it stands in for, in lines that half a page holds."""
-    return textwrap.fill(plan.dataset_title(dataset, table), 42)
 
 
 def bare(ax: Axes) -> None:
     """A panel without ticks and frame, for pictures."""
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
 
-@dataclass(frozen=True)
-class Style:
+def words(ax: Axes, said: str, high: float = 0.5) -> None:
+    """Words in place of what a panel would show, cut to what a panel holds."""
+    shown = said if len(said) < 60 else f"{said[:59]}…"
+    text = ax.text(0, high, shown, color=GREY, va="center", transform=ax.transAxes, clip_on=True)
+    text.set_in_layout(False)
+
+
+class Style(NamedTuple):
     """colour: of lines and marks. dash: a matplotlib line style. marker: of single values."""
 
     colour: str
@@ -91,51 +70,28 @@ class Style:
     marker: str
 
 
-LONG, DASHED = (0, (9, 1.5)), (0, (4, 1.5))
-MIXED, DOTTED = (0, (5, 1, 1, 1)), (0, (1, 1.2))
 # Okabe and Ito's palette.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-# A run that several tables show under different names keeps its look, and a diffusion model has the
-# look of its first stage.
-L2 = Style(BLACK, DASHED, "o")
-COSINE = Style(SKY, DOTTED, "v")
-STOCHASTIC = Style(GREEN, MIXED, "s")
-RESIDUAL = Style(BLUE, LONG, ">")
-MODULATED = Style(PURPLE, DOTTED, "p")
-CLUSTERED = Style(VERMILION, "-", "D")
-CONTRASTIVE = Style(PURPLE, LONG, "P")
-STYLES = {
-    "VQ-VAE": L2,
-    "VQ-VAE (l2)": L2,
-    "VQ-VAE (cosine)": COSINE,
-    "VQ-VAE (moving average)": Style(ORANGE, DASHED, "^"),
-    "SQ-VAE": STOCHASTIC,
-    "RQ-VAE": RESIDUAL,
-    "MoVQ": MODULATED,
-    "CVQ-VAE": CLUSTERED,
-    "CVQ-VAE + contrastive": CONTRASTIVE,
-    "near codevectors": Style(BLUE, DASHED, "<"),
-    "hard encoded features": Style(GREEN, DOTTED, ">"),
-    "running average": CLUSTERED,
-    "no reinitialisation": COSINE,
-    "offline": Style(VERMILION, DOTTED, "d"),
-    "online": CLUSTERED,
-    "online + contrastive": CONTRASTIVE,
-    "VQ-VAE-LDM": L2,
-    "CVQ-VAE-LDM": CLUSTERED,
-    "SQ-VAE-LDM": STOCHASTIC,
-    "RQ-VAE-LDM": RESIDUAL,
-    "MoVQ-LDM": MODULATED,
-    "DDPM (trained here)": Style(SKY, LONG, "^"),
+COLOURS = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
 }
-# By anchors: a colour each; offline is dotted with a light marker, online is solid.
-ANCHORS = {"random": SKY, "unique": ORANGE, "probability": VERMILION, "closest": BLUE}
-STYLES |= {f"{name}, offline": Style(colour, DOTTED, "d") for name, colour in ANCHORS.items()}
-STYLES |= {f"{name}, online": Style(colour, "-", "D") for name, colour in ANCHORS.items()}
-OTHER = Style(BLUE, MIXED, "X")
+DASHES: dict[str, Any] = {
+    "solid": "-",
+    "long": (0, (9, 1.5)),
+    "dashed": (0, (4, 1.5)),
+    "mixed": (0, (5, 1, 1, 1)),
+    "dotted": (0, (1, 1.2)),
+}
+OTHER = ("blue", "mixed", "X")
+STYLES = yaml.safe_load(Path(__file__).with_name("styles.yaml").read_text(encoding="utf-8"))
 
 
-def style(method: str) -> Style:
-    """The look of a method, or the one that all unknown methods share."""
-    return STYLES.get(method, OTHER)
+def style(row: str) -> Style:
+    """The look of a row, or the one that all unknown rows share."""
+    colour, dash, marker = STYLES.get(row, OTHER)
+    return Style(COLOURS[colour], DASHES[dash], marker)

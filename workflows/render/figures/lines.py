@@ -1,10 +1,8 @@
-"""Figures of lines: curves of trainings, frequencies of codes, and metrics against a knob."""
+"""Figures of lines and points: trainings, frequencies of codes, metrics against a knob."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,328 +11,312 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from workflows import registry
-from workflows.render import captions
-from workflows.render.collected import Collected, Runs
-from workflows.render.figures.layout import DOUBLE, GREY, SINGLE, page, style, title
-from workflows.render.notes import budget, failures, means, seeds_planned
-from workflows.render.numbers import PROTOCOLS, heading
+from workflows.render.captions import method_title, short
+from workflows.render.collected import Collected
+from workflows.render.figures.layout import (
+    DOUBLE,
+    GREY,
+    SINGLE,
+    Drawing,
+    page,
+    style,
+    words,
+)
+from workflows.render.numbers import heading
 
 METHODS = "methods"
-# Metric -> what its axis says, and the factor of its unit.
+# Column of curves.csv -> what an axis says, and the factor of its unit.
 USAGE = {"usage": ("validation usage (%)", 100.0), "perplexity": ("validation perplexity", 1.0)}
-AXIS = {"epoch": "epoch", "step": "training step"}
-# `workflows.training.stage2.QUICK` in words, without the imports that training needs.
-QUICK = "20 steps with eta 0 and no guidance, not as the table's"
 LARGEST = 15.0  # points: the diameter of the largest mark of a sweep
-# Dataset -> (row, quantity) -> values: a line for each x, a column for each run.
-Lines = Mapping[str, Mapping[tuple[str, str], pd.DataFrame]]
+# Lines of at most so many values have a marker for each.
+MARKED = 8
+LINE = ["dataset", "row", "quantity"]
+# Dataset and quantity -> panel.
+Panels = Mapping[tuple[str, str], Axes]
 
 
-def training_curves(data: Collected) -> Figure:
+def training_curves(data: Collected) -> Drawing:
     """Usage and perplexity of the validation images in the course of training."""
-    runs_of = {name: data.runs(METHODS, name) for name in data.plan.datasets_of(METHODS)}
+    cells = cells_of(data, METHODS)
+    curves = cells.merge(data.curves, on="cell")
     # Below two whole epochs, steps tell more.
-    shown = [[cell for runs in every for cell in runs.cells] for every in runs_of.values()]
-    reached = [data.curves.loc[data.curves["cell"].isin(cells), "epoch"].max() for cells in shown]
-    x = "epoch" if min(reached) >= 2 or np.isnan(reached).all() else "step"
-    lines = {
-        dataset: {
-            (runs.row, metric): of_curves(data.curves, runs.cells, x, metric) * factor
-            for metric, (_, factor) in USAGE.items()
-            for runs in every
-        }
-        for dataset, every in runs_of.items()
-    }
-    said = "Usage and perplexity are of up to 500 validation images. "
-    figure, panels = _sheet(data, METHODS, lines, dict.fromkeys(USAGE, 1.3), said)
-    for dataset, axes in panels.items():
-        for metric, ax in axes.items():
-            for runs in runs_of[dataset]:
-                ends = [_end(data, cell, x) for cell in runs.failed]
-                _draw(ax, lines[dataset][runs.row, metric], runs, ends)
-            ax.set_ylabel(USAGE[metric][0])
-            ax.set_ylim(bottom=0)
-            _counted(ax, AXIS[x] if metric == "perplexity" else "")
-        _legend(axes["usage"])
-    return figure
+    x = "epoch" if curves.groupby("dataset")["epoch"].max().min() >= 2 else "step"
+    scaled = {name: curves[name] * factor for name, (_, factor) in USAGE.items()}
+    curves = curves.assign(x=curves[x], **scaled)
+    lines = curves.melt(["dataset", "row", "failed", "x"], list(USAGE), "quantity")
+    # A training that diverged has a cross where it broke off.
+    cells["x"] = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
+    labels = {name: label for name, (label, _) in USAGE.items()}
+    drawing, panels = _sheet(data, METHODS, _shared(lines), cells, labels)
+    for ax in panels.values():
+        ax.set_ylim(bottom=0)
+        _counted(ax)
+    _name_below(panels, {"step": "training step"}.get(x, x))
+    return drawing
 
 
-def progress(data: Collected, table: str) -> Figure:
+def progress(data: Collected, table: str) -> Drawing:
     """The Fréchet distance of a few samples in the course of training, from decoded noise on."""
-    lines = {
-        dataset: {
-            (runs.row, "FID"): of_curves(data.curves, runs.cells, "epoch", "FID")
-            for runs in data.runs(table, dataset)
-        }
-        for dataset in data.plan.datasets_of(table)
-    }
-    said = f"Epoch 0: noise, decoded. Sampled in {QUICK}. "
-    figure, panels = _sheet(data, table, lines, {"FID": 1.5}, said)
-    for dataset, axes in panels.items():
-        ax = axes["FID"]
-        for runs in data.runs(table, dataset):
-            values = lines[dataset][runs.row, "FID"]
-            _draw(ax, values, runs, [0.0] * len(runs.failed), mark=True)
-        ax.set_ylabel(f"FID (N = {data.plan.progress_samples:,})")
+    cells = cells_of(data, table).assign(x=0)
+    curves = cells.drop(columns="x").merge(data.curves, on="cell")
+    lines = curves.assign(quantity="FID", x=curves["epoch"], value=curves["FID"])
+    label = {"FID": f"FID (N = {data.plan.progress_samples:,})"}
+    drawing, panels = _sheet(data, table, _shared(lines), cells, label)
+    for ax in panels.values():
         # Noise is so far off that what models differ by would be within the width of a line.
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.minorticks_off()
-        _counted(ax, "epoch")
-        _legend(ax)
-    return figure
+        _counted(ax)
+    _name_below(panels, "epoch")
+    return drawing
 
 
-def code_histograms(data: Collected) -> Figure:
+def code_histograms(data: Collected) -> Drawing:
     """How often each code is hit on the test split, most frequent first, out of all K."""
-    lines = {
-        dataset: {
-            (runs.row, "frequency"): of_codes(data.codes, runs.finished)
-            for runs in data.runs(METHODS, dataset)
-        }
-        for dataset in data.plan.datasets_of(METHODS)
-    }
-    said = "Codes of the test images; a line ends at the last code in use. "
-    figure, panels = _sheet(data, METHODS, lines, {"frequency": 1.9}, said)
-    for dataset, axes in panels.items():
-        ax = axes["frequency"]
-        models: list[Any] = [
-            data.plan.knobs(cell) for runs in data.runs(METHODS, dataset) for cell in runs.cells
-        ]
-        size = max(registry.codebook_size(knobs) or 1 for knobs in models)
-        even = ax.axhline(1 / size, color=GREY, ls=(0, (6, 3)), lw=0.7)
-        even.set_label(f"uniform: 1/{size}")
-        for runs in data.runs(METHODS, dataset):
-            values = lines[dataset][runs.row, "frequency"]
-            _draw(ax, values, runs, [float(size)] * len(runs.failed), _used(data, runs, size))
-        ticks = sorted({size // 8**n for n in range(4)} - {0} | {1})
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(ticks, list(map(str, ticks)))
+    cells = cells_of(data, METHODS)
+    models = [data.plan.knobs(cell) for cell in cells["cell"]]
+    size = max(registry.codebook_size(knobs) or 1 for knobs in models)  # type: ignore[arg-type]
+    counted = cells[~cells["failed"]].merge(ranked(data.codes), on="cell")
+    found = _summary(counted.assign(quantity="frequency"))
+    found = found[found["mean"] > 0]
+    label = {"frequency": "frequency"}
+    drawing, panels = _sheet(data, METHODS, found, cells.assign(x=size), label)
+    ticks = sorted({size // 8**n for n in range(4)} - {0} | {1})
+    for ax in panels.values():
+        ax.axhline(1 / size, color=GREY, ls=(0, (6, 3)), lw=0.7)
+        ax.text(1, 1 / size, f"uniform: 1/{size}", color=GREY, va="bottom")
+        _doubling(ax, ticks)
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.minorticks_off()
-        ax.set_ylabel("frequency")
-        ax.set_xlabel("code, most frequent first")
-        _legend(ax)
-    return figure
+        ax.yaxis.minorticks_off()
+    _name_below(panels, "code, most frequent first")
+    return drawing
 
 
-def dimensionality(data: Collected) -> Figure:
+def dimensionality(data: Collected) -> Drawing:
     """rFID against the code dimension; a mark's area is proportional to the dimension."""
-    return _sweep(data, "code_dimension", "code_dim", "code dimension D", {"rFID": 1.8})
+    drawing, panels = _sweep(data, "code_dimension", "code_dim", ["rFID"])
+    for (dataset, _), ax in panels.items():
+        here = drawing.numbers[drawing.numbers["dataset"] == dataset]
+        for row, line in here.groupby("row", sort=False):
+            areas = LARGEST**2 * line["x"] / drawing.numbers["x"].max()
+            colour = style(str(row)).colour
+            ax.scatter(line["x"], line["mean"], areas, colour, alpha=0.55, lw=0.4, ec="white")
+    _name_below(panels, "code dimension D (a mark's area grows with D)")
+    return drawing
 
 
-def codebook_size(data: Collected) -> Figure:
+def codebook_size(data: Collected) -> Drawing:
     """rFID and usage against the number of codevectors."""
-    heights = {"rFID": 1.3, "usage": 1.3}
-    return _sweep(data, "codebook_size", "codebook_size", "codebook size K", heights)
+    drawing, panels = _sweep(data, "codebook_size", "codebook_size", ["rFID", "usage"])
+    for (_, metric), ax in panels.items():
+        if metric == "usage":
+            ax.set_ylim(bottom=0)
+    _name_below(panels, "codebook size K")
+    return drawing
 
 
 def _sweep(
-    data: Collected, table: str, knob: str, label: str, heights: Mapping[str, float]
-) -> Figure:
-    """Metrics against a knob, by the protocol of the published numbers if it was measured."""
-    here = (data.measured["table"] == table) & (data.measured["status"] == "ok")
-    values = data.measured[here & data.measured["metric"].isin(list(heights))]
-    protocol = "as_published" if (values["protocol"] == "as_published").any() else "exact"
-    values = values[values["protocol"] == protocol]
-    x_of = {
-        line.cell: getattr(data.plan.knobs(line.cell), knob) for line in data.plan.lines_of(table)
-    }
-    values = values.assign(
-        x=values["cell"].map(x_of),
-        method=values["row"].map(_method),
-        value=values["value"].where(values["metric"] != "usage", values["value"] * 100),
-    )
-    tried = sorted(set(x_of.values()))
-    runs_of = {name: _by_method(data, table, name) for name in data.plan.datasets_of(table)}
-    lines = {
-        dataset: {
-            (runs.row, metric): _against(values, dataset, runs.row, metric).reindex(tried)
-            for runs in every
-            for metric in heights
-        }
-        for dataset, every in runs_of.items()
-    }
-    areas = knob == "code_dim"
-    said = f"{PROTOCOLS[protocol].capitalize()}; a lower rFID is better. "
-    said += "Areas are proportional to D. " if areas else ""
-    figure, panels = _sheet(data, table, lines, heights, said)
-    for dataset, axes in panels.items():
-        for metric, ax in axes.items():
-            for runs in runs_of[dataset]:
-                crosses = sorted(x_of[cell] for cell in runs.failed)
-                drawn = lines[dataset][runs.row, metric]
-                _draw(ax, drawn, runs, crosses, mark=not areas)
-                if areas:
-                    sizes = LARGEST**2 * drawn.index.to_numpy() / max(tried)
-                    colour = style(runs.row).colour
-                    ax.scatter(
-                        drawn.index, drawn.mean(axis=1), sizes, color=colour, alpha=0.55, lw=0.4,
-                        edgecolor="white",
-                    )  # fmt: skip
-            ax.set_xscale("log", base=2)
-            ax.set_xticks(tried, list(map(str, tried)))
+    data: Collected, table: str, knob: str, metrics: Iterable[str]
+) -> tuple[Drawing, Panels]:
+    """Metrics against a knob, by the protocol of the published numbers if it was measured.
+
+    The row of a sweep, such as `VQ-VAE, D = 4`, begins with the method that a line is of.
+    """
+    cells = cells_of(data, table)
+    cells["x"] = [getattr(data.plan.knobs(cell), knob) for cell in cells["cell"]]
+    cells["row"] = cells["row"].str.split(",").str[0]
+    measured = data.numbers(table)
+    labels, parts = {}, []
+    for metric in metrics:
+        values = measured[measured["metric"] == metric]
+        known = values.set_index("cell")["value"] * (100 if metric == "usage" else 1)
+        # What has no number is NaN, where a line breaks.
+        parts.append(cells.assign(quantity=metric, value=cells["cell"].map(known)))
+        labels[metric] = heading(metric, set(values["images"].dropna().astype(int)))
+    drawing, panels = _sheet(data, table, _summary(pd.concat(parts)), cells, labels)
+    for ax in panels.values():
+        _doubling(ax, sorted(set(cells["x"])))
+        ax.margins(0.12)
+    return drawing, panels
+
+
+def usage_quality(data: Collected) -> Drawing:
+    """rFID against usage, a point for each autoencoder of the budget."""
+    return _points(data, "usage", "rFID")
+
+
+def seconds_quality(data: Collected) -> Drawing:
+    """PSNR against the minutes of training, a point for each autoencoder of the budget."""
+    return _points(data, "minutes", "PSNR")
+
+
+def _points(data: Collected, x: str, y: str) -> Drawing:
+    """A panel for each dataset, a point for each cell, a colour for each method."""
+    measured = data.numbers().drop_duplicates(["cell", "metric"])
+    wide = measured.pivot_table(index=["dataset", "cell"], columns="metric", values="value")
+    seconds = measured.drop_duplicates("cell").set_index("cell")["seconds"]
+    wide = wide.reindex(columns=["usage", "rFID", "PSNR"]).reset_index()
+    wide["usage"] *= 100
+    wide["minutes"] = wide["cell"].map(seconds) / 60
+    wide["method"] = wide["cell"].str.split("/").str[1]
+    points = wide[["dataset", "method", "cell", x, y]].dropna()
+    points = points[np.isfinite(points[y])].reset_index(drop=True)
+    datasets = dict.fromkeys(cell.dataset for cell in data.plan.cells.values())
+    names = [name for name in datasets if (points["dataset"] == name).any()]
+    figure = page(DOUBLE, 2.3, f"Budget {data.plan.budget}; a point for each trained autoencoder.")
+    axes = figure.subplots(1, max(len(names), 1), squeeze=False)[0]
+    if not names:
+        words(axes[0], "nothing is measured")
+    for ax, name in zip(axes, names, strict=False):
+        ax.set_title(short(data.plan, name), loc="left")
+        for method, of in points[points["dataset"] == name].groupby("method"):
+            label = method_title(str(method))
+            colour, _, marker = style(label)
+            ax.plot(of[x], of[y], marker, color=colour, ms=3.5, alpha=0.75, label=label)
+        images = measured[(measured["metric"] == y) & (measured["dataset"] == name)]["images"]
+        ax.set_ylabel(heading(y, set(images.dropna().astype(int))))
+        ax.set_xlabel("usage (%)")
+        if x == "minutes":
+            ax.set_xlabel("minutes of training")
+            ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter("{x:g}")
             ax.minorticks_off()
-            ax.margins(0.12)
-            if metric == "usage":
-                ax.set_ylim(bottom=0)
-            of = values[(values["dataset"] == dataset) & (values["metric"] == metric)]
-            ax.set_ylabel(heading(metric, set(of["images"].dropna().astype(int))))
-        ax.set_xlabel(label)
-        _legend(next(iter(axes.values())))
-    return figure
+        ax.grid()
+    _legend(figure)
+    return Drawing(figure, points)
+
+
+def cells_of(data: Collected, table: str) -> pd.DataFrame:
+    """dataset, row, cell, failed of a table's cells; a line each."""
+    lines = [
+        (data.plan.cells[line.cell].dataset, line.row, line.cell, line.cell in data.failed)
+        for line in data.plan.lines_of(table)
+    ]
+    return pd.DataFrame(lines, columns=["dataset", "row", "cell", "failed"])
+
+
+def ranked(codes: pd.DataFrame) -> pd.DataFrame:
+    """cell, x, value: the frequencies of a cell's codes by rank from 1; 0 for codes never hit."""
+    falling = codes.sort_values("count", ascending=False, kind="stable")
+    counts = falling.groupby("cell", sort=False)["count"]
+    shares = falling["count"] / counts.transform("sum")
+    return falling.assign(x=counts.cumcount() + 1, value=shares)[["cell", "x", "value"]]
+
+
+def _summary(lines: pd.DataFrame) -> pd.DataFrame:
+    """Mean, lowest and highest over seeds at each x, and how many there are.
+
+    Curves of failed runs are shown where a row has no others.
+    """
+    others = ~lines.groupby(LINE)["failed"].transform("all")
+    kept = lines[~(lines["failed"] & others & lines["value"].notna())]
+    values = kept.groupby([*LINE, "x"], sort=False)["value"]
+    return values.agg(mean="mean", low="min", high="max", seeds="count").reset_index()
+
+
+def _shared(lines: pd.DataFrame) -> pd.DataFrame:
+    """The summary at the points of a training that every seed has recorded."""
+    found = _summary(lines.dropna(subset=["value"]))
+    most = found.groupby(LINE)["seeds"].transform("max")
+    return found[found["seeds"] == most]
 
 
 def _sheet(
-    data: Collected, table: str, lines: Lines, heights: Mapping[str, float], said: str
-) -> tuple[Figure, dict[str, dict[str, Axes]]]:
-    """A figure with its small print, and for every dataset that has a line the panel of a quantity.
+    data: Collected,
+    table: str,
+    found: pd.DataFrame,
+    cells: pd.DataFrame,
+    labels: Mapping[str, str],
+) -> tuple[Drawing, Panels]:
+    """A column of panels for each dataset, one for each quantity.
 
-    A dataset that has no line says why. heights: quantity -> inches of its panels. said: what the
-    small print says of the lines.
+    found: of `_summary`. cells: of `cells_of`, and in `x` where the cross of a failed run goes.
+    labels: quantity -> what its axis says.
     """
-    behind = {
-        f"{row} on {captions.short(data.plan, dataset)}": values.shape[1]
-        for dataset, of in lines.items()
-        for (row, _), values in of.items()
-    }
-    seen = [name for name, of in lines.items() if not all(v.empty for v in of.values())]
-    notes = [
-        f"{budget(data, table, lines)} {said if seen else ''}"
-        + means(behind, seeds_planned(data, table)),
-        *failures(data, table, seen),
-    ]
-    tall = list(heights.values())
-    figure = page(SINGLE if len(lines) == 1 else DOUBLE, sum(tall) + 0.6, notes)
-    axes = figure.subplots(len(tall), len(lines), squeeze=False, height_ratios=tall)
+    datasets, failed = data.plan.datasets_of(table), cells[cells["failed"]]
+    seeds = int(found["seeds"].max()) if len(found) else 0
+    over = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+    crosses = "; ×: no numbers" if len(failed) else ""
+    caption = f"Budget {data.plan.budget}; {over if seeds else 'nothing is measured'}{crosses}."
+    wide, tall = SINGLE if len(datasets) == 1 else DOUBLE, 1.9 if len(labels) == 1 else 2.6
+    figure = page(wide, tall + 0.7, caption)
+    axes = figure.subplots(len(labels), len(datasets), squeeze=False, sharex="col")
     panels = {}
-    for column, dataset in zip(axes.T, lines, strict=True):
-        column[0].set_title(title(data.plan, dataset, table), loc="left")
-        if dataset in seen:
-            panels[dataset] = dict(zip(heights, column, strict=True))
+    for column, dataset in zip(axes.T, datasets, strict=True):
+        column[0].set_title(short(data.plan, dataset, table), loc="left")
+        here = found[found["dataset"] == dataset]
+        if not here["mean"].notna().any():
             for ax in column:
-                ax.grid(axis="y")
+                ax.set_axis_off()
+            words(column[0], data.reason(table, dataset), 0.9)
             continue
-        for ax in column:
-            ax.set_axis_off()
-        words = textwrap.fill(data.reason(table, dataset), 44)
-        # Long reasons are cut by the panel, so that they do not push the other panels aside.
-        place = {"transform": column[0].transAxes, "va": "top", "clip_on": True}
-        column[0].text(0, 1, words, color=GREY, **place).set_in_layout(False)
+        marked = here.groupby(["row", "quantity"]).size().max() <= MARKED
+        for ax, (quantity, label) in zip(column, labels.items(), strict=True):
+            panels[dataset, quantity] = ax
+            ax.grid(axis="y")
+            ax.set_ylabel(label)
+            for row, line in here[here["quantity"] == quantity].groupby("row", sort=False):
+                _draw(ax, str(row), line.sort_values("x"), marked)
+            _crosses(ax, failed[failed["dataset"] == dataset])
     figure.align_ylabels(axes)
-    return figure, panels
+    _legend(figure)
+    numbers = found.drop(columns="quantity") if len(labels) == 1 else found
+    return Drawing(figure, numbers.dropna(subset=["mean"])), panels
 
 
-def _draw(
-    ax: Axes,
-    values: pd.DataFrame,
-    runs: Runs,
-    crosses: Sequence[float],
-    label: str = "",
-    mark: bool = False,
-) -> None:
-    """A row's mean over seeds, from the lowest to the highest as a band, and its failures.
-
-    values: a line for each x, a column for each seed. crosses: for each x that has no number, a
-    cross is drawn at the foot of the panel, above those of others. mark: whether every value has a
-    marker.
-    """
-    look, label = style(runs.row), label or runs.label
-    if not values.empty:
-        marker = look.marker if mark or len(values) == 1 else ""
-        line = {"color": look.colour, "ls": look.dash, "lw": 1.1, "marker": marker, "ms": 3.5}
-        ax.plot(values.index, values.mean(axis=1), label=label, **line)
-        if values.shape[1] > 1:
-            low, high = values.min(axis=1), values.max(axis=1)
-            ax.fill_between(values.index, low, high, color=look.colour, alpha=0.18, lw=0)
-        label = "_"
-    for x in dict.fromkeys(crosses):
-        others = [drawn for drawn in ax.lines if drawn.get_marker() == "x"]
-        below = sum(np.asarray(cross.get_xdata())[0] == x for cross in others)
-        ax.plot(
-            [x], [0.04 + 0.08 * below], "x", ms=4.5, mew=1.2, color=look.colour,
-            transform=ax.get_xaxis_transform(), clip_on=False, zorder=5, label=label,
-        )  # fmt: skip
-        label = "_"
+def _draw(ax: Axes, row: str, line: pd.DataFrame, marked: bool) -> None:
+    """A row's mean over seeds, and a band from the lowest to the highest."""
+    look = style(row)
+    (drawn,) = ax.plot(line["x"], line["mean"], color=look.colour, ls=look.dash, lw=1.1, label=row)
+    if marked or len(line) == 1:
+        drawn.set(marker=look.marker, markersize=3.5)
+    if line["seeds"].max() > 1:
+        ax.fill_between(line["x"], line["low"], line["high"], color=look.colour, alpha=0.18, lw=0)
 
 
-def _legend(ax: Axes) -> None:
-    """The names of the lines, beside the panel."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), handlelength=1.6, borderpad=0.1)
+def _crosses(ax: Axes, failed: pd.DataFrame) -> None:
+    """A cross at the foot of a panel for each row and place where runs failed."""
+    places = failed[["row", "x"]].drop_duplicates()
+    for number, (row, x) in enumerate(zip(places["row"], places["x"], strict=True)):
+        high = 0.04 + 0.08 * (number % 5)
+        (drawn,) = ax.plot([x], [high], "x", color=style(row).colour, label=f"× {row}")
+        drawn.set(transform=ax.get_xaxis_transform(), clip_on=False, zorder=5)
+        drawn.set(markersize=4.5, markeredgewidth=1.2)
 
 
-def of_curves(curves: pd.DataFrame, cells: Sequence[str], x: str, metric: str) -> pd.DataFrame:
-    """A metric in the course of training at the steps that every run has recorded, by `x`.
-
-    Runs without a record do not count. Of runs that share no step, the first alone is shown.
-    """
-    known = curves[curves["cell"].isin(list(cells))].dropna(subset=[metric])
-    wide = known.pivot_table(index="step", columns="cell", values=metric)
-    both = wide.dropna()
-    if both.empty:
-        both = wide.iloc[:, :1].dropna()
-    places = known.drop_duplicates("step").set_index("step", drop=False)[x]
-    return both.set_axis(places.reindex(both.index), axis=0).astype(float)
-
-
-def of_codes(codes: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
-    """Frequencies of codes by rank from 1, averaged over sorted runs; without codes never hit."""
-    found = {}
-    for cell in cells:
-        counts = codes.loc[codes["cell"] == cell, "count"].to_numpy(dtype=float)
-        if counts.sum() > 0:
-            found[cell] = pd.Series(np.sort(counts)[::-1] / counts.sum())
-    frame = pd.DataFrame(found).fillna(0.0)
-    frame.index = frame.index + 1
-    return frame[frame.gt(0).any(axis=1)]
+def _legend(figure: Figure) -> None:
+    """The names of all lines of a figure, once, beside its panels."""
+    pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
+    every = {label: line for pair in pairs for line, label in pair}
+    # A row with a line needs no other entry for the cross of its failed runs.
+    named = [label for label in every if label[:2] != "× " or label[2:] not in every]
+    lines = [every[label] for label in named]
+    if named and figure.get_figwidth() == DOUBLE:
+        figure.legend(lines, named, loc="outside right upper")
+    elif named:
+        figure.legend(lines, named, loc="outside upper left", ncols=2)
 
 
-def _against(values: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
-    """A method's values by x, a column a seed; empty without any."""
-    keys = {"dataset": dataset, "method": method, "metric": metric}
-    of = values[(values[list(keys)] == pd.Series(keys)).all(axis=1)]
-    return of.pivot_table(index="x", columns="seed", values="value")
+def _name_below(panels: Panels, label: str) -> None:
+    """Name the horizontal axis of the lowest panel of each dataset."""
+    for ax in {dataset: ax for (dataset, _), ax in panels.items()}.values():
+        ax.set_xlabel(label)
 
 
-def _method(row: str) -> str:
-    """The method in a sweep's row, such as VQ-VAE of `VQ-VAE, D = 4`."""
-    return row.split(",")[0]
-
-
-def _by_method(data: Collected, table: str, dataset: str) -> list[Runs]:
-    """The runs of all rows of a method as those of one."""
-    found: dict[str, Runs] = {}
-    for runs in data.runs(table, dataset):
-        method = _method(runs.row)
-        whole = found.setdefault(method, Runs(method, [], {}))
-        whole.finished.extend(runs.finished)
-        whole.failed.update(runs.failed)
-    return list(found.values())
-
-
-def _end(data: Collected, cell: str, x: str) -> float:
-    """Where a failed run broke off: at its last record, or at the start if it has none."""
-    log = data.curves.loc[data.curves["cell"] == cell, x]
-    return float(log.max()) if len(log) else 0.0
-
-
-def _used(data: Collected, runs: Runs, size: int) -> str:
-    """A row and how many of its codes are hit at all, from the fewest to the most."""
-    counts = [data.codes.loc[data.codes["cell"] == cell, "count"] for cell in runs.finished]
-    used = sorted({int((count > 0).sum()) for count in counts if len(count)})
-    if not used:
-        return runs.label
-    reach = f"{used[0]}" if len(used) == 1 else f"{used[0]} to {used[-1]}"
-    return f"{runs.row}\n{reach} of {size} used"
-
-
-def _counted(ax: Axes, label: str) -> None:
-    """A horizontal axis of whole numbers from 0; without a label for a panel above another."""
+def _counted(ax: Axes) -> None:
+    """A horizontal axis of whole numbers from 0."""
     ax.margins(x=0)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set_xlabel(label)
-    ax.tick_params(labelbottom=bool(label))
+
+
+def _doubling(ax: Axes, ticks: list[int]) -> None:
+    """A horizontal axis on which doubling is a step, with these ticks alone."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ticks, list(map(str, ticks)))
+    ax.xaxis.minorticks_off()

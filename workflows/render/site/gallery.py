@@ -9,62 +9,76 @@ from typing import Any
 
 import pandas as pd
 
-from workflows.config.plan import Plan
 from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
+from workflows.render.figures import OF_ALL
 from workflows.render.site import links
+
+Shown = dict[str, Any]
+NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """data: the collected numbers and pictures. published: lines of Published. verdicts: as
-    workflows.records.verdicts gives them. records: cell -> its train.json, for cells that have one.
+class Gallery(Collected):
+    """The collected numbers of a budget with what else the site shows.
+
+    published: lines of Published. verdicts: as workflows.records.verdicts gives them. records: cell
+    -> its train.json, for cells that have one.
     """
 
-    data: Collected
     published: pd.DataFrame
     verdicts: pd.DataFrame
     records: Mapping[str, TrainRecord]
 
-    @property
-    def plan(self) -> Plan:
-        """What the budget's tables show."""
-        return self.data.plan
-
     @cached_property
     def sheets(self) -> dict[str, list[Block]]:
         """Table -> its blocks."""
-        measured = self.data.measured
-        return {
-            name: blocks(self.plan, measured, self.published, name) for name in self.plan.tables
+        numbers = self.measured, self.published
+        return {name: blocks(self.plan, *numbers, name) for name in self.plan.tables}
+
+    @cached_property
+    def figures(self) -> dict[str, Shown]:
+        """Every figure's title, caption, table if it is of one, and files beside the usual."""
+        of_tables = {name: one.model_dump() for name, one in self.plan.figures.items()}
+        return of_tables | {
+            name: {"title": title, "caption": caption, "table": None, "more": []}
+            for name, (_, title, caption) in OF_ALL.items()
         }
 
     def block(self, table: str, dataset: str) -> Block | None:
-        """The block beside which published numbers stand: in their protocol, if it was measured.
+        """The block of a dataset with the published numbers, which is the first of its protocols.
 
-        Of a table that the budget leaves out it is that of the paper's dataset, in whose place the
-        budget's stands; there is none if the budget's stands for no other.
+        A table that the budget leaves out has blocks of the paper's datasets alone.
         """
         wanted = (dataset, self.plan.published_dataset(dataset, table))
         found = [block for block in self.sheets[table] if block.dataset in wanted]
-        return found[-1] if found else None
+        return found[0] if found else None
+
+    def number(self, block: Block | None, metric: str, row: str) -> Shown:
+        """A row's entry in a block with the link to a run behind it; nothing if there is none."""
+        entry = block.entries.get(metric, {}).get(row) if block else None
+        if block is None or entry is None:
+            return NO_NUMBER
+        cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
+        anchor = links.anchor(block.protocol, metric)
+        return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
 
     def place(self, table: str, dataset: str) -> str:
         """The link to that block, or else to the table."""
         block = self.block(table, dataset)
-        return links.table(table, links.block(block.dataset, block.protocol) if block else "")
+        return links.table(table, links.anchor(block.dataset, block.protocol) if block else "")
 
     @cached_property
-    def _values(self) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-        measured = self.data.measured
-        found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    def _values(self) -> dict[tuple[str, str], dict[str, Shown]]:
+        measured = self.measured
+        found: dict[tuple[str, str], dict[str, Shown]] = {}
         for line in measured[measured["status"] == "ok"].to_dict("records"):
             number = {key: line[key] for key in ("value", "images", "features")}
             found.setdefault((line["cell"], line["protocol"]), {})[line["metric"]] = number
         return found
 
-    def numbers(self, cell: str, protocol: str) -> Mapping[str, Mapping[str, Any]]:
+    def values(self, cell: str, protocol: str) -> Mapping[str, Shown]:
         """Metric -> `value`, `images`, `features` of a run; nothing if it was not measured."""
         return self._values.get((cell, protocol), {})
 
@@ -77,23 +91,23 @@ class Gallery:
     @cached_property
     def logged(self) -> frozenset[str]:
         """Cells with records of their training."""
-        return frozenset(self.data.curves["cell"])
+        return frozenset(self.curves["cell"])
 
     @cached_property
     def counted(self) -> frozenset[str]:
         """Cells whose codes were counted over the test split."""
-        return frozenset(self.data.codes["cell"])
+        return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """`measured`, `diverged`, `dataset missing` or `not measured`."""
-        if cell in self.data.finished:
+        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
+        if cell in self.finished:
             return "measured"
-        return self.data.failed.get(cell, "not measured").partition(":")[0]
+        return self.failed.get(cell, "not measured").partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """The cells of a table's row, one a seed, that have numbers."""
         cells = self.plan.rows_of(table, dataset).get(row, [])
-        return [cell for cell in cells if cell in self.data.finished]
+        return [cell for cell in cells if cell in self.finished]
 
     def others(self, cell: str) -> list[str]:
         """The cells of the same settings and other seeds."""

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from urllib.parse import quote
 
 from workflows.config.records import TrainRecord
 
-INDEX, VERDICTS, FIGURES, CELLS = "index.html", "verdicts.html", "figures.html", "cells.html"
+INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
+CELLS, QUALITY = "cells.html", "quality.html"
 
 
-def cell(name: str, anchor: str = "") -> str:
-    """The page of a cell."""
-    return f"cells/{name}.html" + (f"#{anchor}" if anchor else "")
+def _page(folder: str, name: str, anchor: str = "") -> str:
+    return f"{folder}/{name}.html" + (f"#{anchor}" if anchor else "")
 
 
-def table(name: str, anchor: str = "") -> str:
-    """The page of a table."""
-    return f"tables/{name}.html" + (f"#{anchor}" if anchor else "")
+# The page of each of these, by its name and an anchor within.
+cell, table, figure, method = (
+    partial(_page, folder) for folder in ("cells", "tables", "figures", "methods")
+)
 
 
-def block(dataset: str, protocol: str) -> str:
-    """The anchor of a table's dataset and protocol."""
-    return f"{dataset}-{protocol}"
+def claim(name: str, dataset: str = "") -> str:
+    """A claim, or its verdicts on a dataset."""
+    return f"{CLAIMS}#{name}" + (f"-{dataset}" if dataset else "")
 
 
-def value(protocol: str, metric: str) -> str:
-    """The anchor of a cell's number."""
-    return f"{protocol}-{metric}"
+def anchor(first: str, second: str) -> str:
+    """The anchor of a table's dataset and protocol, or of a cell's protocol and metric."""
+    return f"{first}-{second}"
 
 
 def picture(name: str, file: str) -> str:
     """A cell's drawing, such as `curves.svg`."""
     return f"pictures/{name.replace('/', '__')}-{file}"
-
-
-def seeds(cells: Iterable[str]) -> list[tuple[str, str]]:
-    """The seed and the page of each cell."""
-    return [(name.rpartition("/seed")[2], cell(name)) for name in cells]
 
 
 def code(record: TrainRecord) -> str:

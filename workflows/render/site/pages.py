@@ -6,25 +6,24 @@ import base64
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
-from workflows.render.figures import cells
+from workflows.render import captions, numbers
+from workflows.render.figures import OF_ALL, cells, image, three_files
 from workflows.render.site import links
 from workflows.render.site.cell_pages import cell_page, cells_page, pictures
-from workflows.render.site.gallery import Gallery
-from workflows.render.site.table_pages import table_page
-from workflows.render.site.verdict_pages import overview, verdict_page
+from workflows.render.site.claim_pages import claims_page, overview
+from workflows.render.site.gallery import Gallery, Shown
+from workflows.render.site.other_pages import method_page, quality_page, table_page, thumbnails
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 def contents(
     gallery: Gallery, results: Path, figures: Path
-) -> Iterator[tuple[str, str | Path | Figure]]:
-    """(path below the root, what is there) of every file: text, a file to copy, or a drawing.
+) -> Iterator[tuple[str, str | bytes | Path]]:
+    """(path below the root, what is there) of every file: its content, or a file to copy.
 
     results, figures: the folders of the budget's tables and figures.
     """
@@ -37,13 +36,16 @@ def contents(
             file = f"tables/{table}.{kind}"
             yield f"data/{file}", results / file
     for name, figure in gallery.plan.figures.items():
-        for file in (f"{name}.svg", f"{name}.png", *figure.more):
+        for file in (f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more):
             yield f"figures/{file}", figures / file
+    for name, (draw, _, _) in OF_ALL.items():
+        for file, content in three_files(name, draw(gallery)).items():
+            yield f"figures/{file}", content
     for cell in gallery.plan.cells:
         yield from _pictures(gallery, cell)
 
 
-def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | Figure]]:
+def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]:
     """What the page of a cell that was trained shows beside its numbers."""
     for name in pictures(gallery, cell):
         yield links.picture(cell, name), Path(gallery.plan.cells[cell].folder, name)
@@ -54,7 +56,7 @@ def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | Figure]
         if cell in known:
             _, row = gallery.places(cell)[0]
             behind = [name for name in gallery.others(cell) if name in known]
-            yield links.picture(cell, kind), draw(gallery.data, cell, behind, row)
+            yield links.picture(cell, kind), image(draw(gallery, cell, behind, row), "svg")
 
 
 def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
@@ -70,20 +72,30 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     # In the menu the tables that headlines speak of come first.
     first = {claim.table for claim in plan.claims if claim.about.headline}
     tables = {name: plan.tables[name] for name in sorted(plan.tables, key=lambda n: n not in first)}
-    environment.globals |= {"plan": plan, "tables": tables, "links": links}
+    methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
+    environment.globals |= {"captions": captions, "links": links, "numbers": numbers}
+    environment.globals |= {"gallery": gallery, "plan": plan, "figures": gallery.figures}
+    environment.globals |= {"tables": tables, "methods": methods}
 
-    def page(path: str, template: str, values: dict[str, Any]) -> tuple[str, str]:
+    def page(path: str, template: str, values: Shown) -> tuple[str, str]:
         def url(target: str) -> str:
             return links.relative(path, target)
 
         return path, environment.get_template(template).render(values, path=path, url=url)
 
-    yield page(links.INDEX, "index.html", overview(gallery))
-    yield page(links.VERDICTS, "verdicts.html", verdict_page(gallery))
+    first_page = overview(gallery) | {"thumbnails": thumbnails(gallery)}
+    yield page(links.INDEX, "index.html", first_page)
+    yield page(links.CLAIMS, "claims.html", claims_page(gallery))
     yield page(links.FIGURES, "figures.html", {"title": "Figures"})
     yield page(links.CELLS, "cells.html", cells_page(gallery))
+    yield page(links.QUALITY, "quality.html", quality_page(gallery))
     for table in plan.tables:
         yield page(links.table(table), "table.html", table_page(gallery, table))
+    for name, figure in gallery.figures.items():
+        values = {"title": figure["title"], "name": name, "figure": figure}
+        yield page(links.figure(name), "figure.html", values)
+    for name in methods:
+        yield page(links.method(name), "method.html", method_page(gallery, name))
     for cell in plan.cells:
         yield page(links.cell(cell), "cell.html", cell_page(gallery, cell))
 

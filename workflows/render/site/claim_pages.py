@@ -1,0 +1,145 @@
+"""The claims and what became of them: the first page's answer and grid, and the page of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from workflows.config.plan import PlannedClaim
+from workflows.render.captions import short
+from workflows.render.numbers import ABSENT, VERDICTS, shown
+from workflows.render.site import links
+from workflows.render.site.gallery import NO_NUMBER, Gallery, Shown
+from workflows.render.verdicts import KINDS, READING, STANDINGS, printed, summary, trained
+
+AGREES, DISAGREES, UNDECIDED, UNTESTED = VERDICTS
+
+
+def overview(gallery: Gallery) -> Shown:
+    """What the template `index.html` shows: the answer, the grid, then the ways on."""
+    plan, found = gallery.plan, gallery.verdicts
+    first = sorted(plan.claims, key=lambda claim: not claim.about.headline)
+    # A cell to name in a command: of the first headline if there is one.
+    examples = [
+        cell
+        for claim in first
+        for dataset in plan.datasets_of(claim.table)
+        for cell in plan.rows_of(claim.table, dataset).get(claim.of[0], [])
+    ]
+    datasets = list(dict.fromkeys(found["dataset"]))
+    return {
+        "title": "Results",
+        "answer": answer(gallery, first),
+        "datasets": datasets,
+        "grid": [
+            (claim, [_square(found, claim.about.id, name) for name in datasets]) for claim in first
+        ],
+        "counts": _counts(found),
+        "commits": sorted({links.code(record) for record in gallery.records.values()}),
+        "devices": sorted({record.device for record in gallery.records.values()}),
+        "example": next(iter([*examples, *plan.cells])),
+    }
+
+
+def answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
+    """A sentence: by how many metrics the first claim that compares rows holds on each dataset."""
+    found = gallery.verdicts
+    claim = next((one for one in claims if one.about.kind == "better"), None)
+    if claim is None:
+        return "This budget compares no methods."
+    lines = found[(found["claim"] == claim.about.id) & (found["verdict"] != UNTESTED)]
+    if lines.empty:
+        return f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
+    parts: list[str] = []
+    for dataset, of in lines.groupby("dataset", sort=False):
+        count = Counter(of["verdict"])
+        metrics = f"{count[AGREES]} of {len(of)}{'' if parts else ' metrics'}"
+        lost = f" (worse on {count[DISAGREES]})" if count[DISAGREES] else ""
+        parts.append(f"{metrics} on {short(gallery.plan, str(dataset), claim.table)}{lost}")
+    said = f"{claim.of[0]} beats {claim.than[0]} on {' and '.join(parts)}, at this length."
+    rest = (lines["verdict"] == UNDECIDED).any()
+    return said + (" The seeds leave the others undecided." if rest else "")
+
+
+def _square(found: pd.DataFrame, claim: str, dataset: str) -> Shown | None:
+    """A square of the grid: what a claim's verdicts on a dataset say together.
+
+    None if the claim does not speak of the dataset.
+    """
+    lines = found[(found["claim"] == claim) & (found["dataset"] == dataset)]
+    if lines.empty:
+        return None
+    count = Counter(lines["verdict"])
+    tested = len(lines) - count[UNTESTED]
+    kind, letter, of = "undecided", "U", 0
+    if not tested:
+        kind, letter = "not", "–"
+    elif count[AGREES] and count[DISAGREES]:
+        kind, letter, of = "mixed", "M", count[AGREES]
+    elif count[AGREES]:
+        kind, letter, of = "agrees" if count[AGREES] == tested else "partly", "A", count[AGREES]
+    elif count[DISAGREES]:
+        kind, letter, of = "disagrees", "D", count[DISAGREES]
+    metrics = lines.groupby("verdict")["metric"].agg(", ".join)
+    return {
+        "kind": kind,
+        "letter": letter,
+        "count": f"{of}/{tested}" if of else "",
+        "link": links.claim(claim, dataset),
+        "said": "; ".join(f"{VERDICTS[str(verdict)][0]}: {of}" for verdict, of in metrics.items()),
+    }
+
+
+def claims_page(gallery: Gallery) -> Shown:
+    """What the template `claims.html` shows."""
+    claims = gallery.plan.claims
+    return {
+        "title": "Claims",
+        "reading": READING,
+        "counts": _counts(gallery.verdicts),
+        "claims": [_claim(gallery, claim) for claim in claims],
+        "kinds": {kind: KINDS[kind] for kind in dict.fromkeys(one.about.kind for one in claims)},
+    }
+
+
+def _counts(found: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
+    """Whose claims -> (verdict in words, how often), without those that there are none of."""
+    counted = summary(found)
+    return {
+        STANDINGS[str(standing)]: [(VERDICTS[str(v)][0], int(n)) for v, n in line.items() if n]
+        for standing, line in counted.iterrows()
+    }
+
+
+def _claim(gallery: Gallery, claim: PlannedClaim) -> Shown:
+    """A claim, its verdicts one by one, and the runs behind them.
+
+    A verdict has the numbers of the claim's first row and of its second, or of its bound.
+    """
+    plan, table = gallery.plan, claim.table
+    found = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
+    lines = printed(found, plan, table).to_dict("records")
+    rows = [claim.of[0], *claim.than[:1]]
+    for line, known in zip(lines, found.to_dict("records"), strict=True):
+        dataset, metric = known["dataset"], known["metric"]
+        block = gallery.block(table, dataset)
+        line["key"], line["link"] = dataset, gallery.place(table, dataset)
+        line["few"] = block is not None and block.few(metric)
+        line["heading"] = block.heading(metric) if block else metric
+        line["order"] = "" if line["effect"] == ABSENT else known["effect"]
+        if line["published"] == ABSENT or line["few"]:
+            line["published"] = ""
+        line["numbers"] = [gallery.number(block, metric, row) for row in rows]
+        if claim.about.value is not None:
+            line["numbers"].append(NO_NUMBER | {"text": shown(metric, claim.about.value)})
+    bound = {"at_least": ["at least"], "at_most": ["at most"]}.get(claim.about.kind, [])
+    return {
+        "about": claim.about,
+        "table": table,
+        "rows": [*rows, *bound],
+        "lines": lines,
+        "trained": trained(found, plan, claim),
+        "judged": [*claim.of, *claim.than],
+    }

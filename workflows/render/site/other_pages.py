@@ -1,0 +1,137 @@
+"""The pages of tables and of methods, and what is wrong with the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from workflows.config.names import METRICS
+from workflows.knobs import Training
+from workflows.render.blocks import Block
+from workflows.render.captions import method_title, short
+from workflows.render.numbers import ENOUGH, PROTOCOLS
+from workflows.render.site import links
+from workflows.render.site.gallery import Gallery, Shown
+from workflows.render.tables import foot
+
+# State of a cell -> what the quality page says of such cells.
+TROUBLES = {
+    "diverged": "Diverged: the training ended early, and there are no numbers",
+    "outdated": "Outdated: records of other settings or versions, whose numbers are not shown",
+    "dataset missing": "Without their dataset on the machine that rendered this",
+    "not measured": "Not measured yet",
+}
+
+
+def table_page(gallery: Gallery, table: str) -> Shown:
+    """What the template `table.html` shows."""
+    plan, sheets = gallery.plan, gallery.sheets[table]
+    datasets: dict[str, list[Block]] = {}
+    for block in sheets:
+        datasets.setdefault(block.dataset, []).append(block)
+    protocols = [name for name in PROTOCOLS if any(block.protocol == name for block in sheets)]
+    return {
+        "title": plan.tables[table].title,
+        "name": table,
+        "protocols": {name: PROTOCOLS[name] for name in protocols},
+        "sections": [
+            {
+                "short": short(plan, name, table),
+                "long": plan.dataset_title(name, table),
+                "blocks": [(block, _columns(gallery, block)) for block in of],
+            }
+            for name, of in datasets.items()
+        ],
+        "foot": foot(sheets, plan),
+        "claims": [claim.about for claim in plan.claims if claim.table == table],
+    }
+
+
+def _columns(gallery: Gallery, block: Block) -> dict[str, dict[str, Shown]]:
+    """Metric -> row -> its entry, with the run behind it and its shade: from 0 for the worst of the
+    column to 100 for the best.
+    """
+    found: dict[str, dict[str, Shown]] = {}
+    for metric, entries in block.entries.items():
+        of = found[metric] = {row: gallery.number(block, metric, row) for row in entries}
+        means = pd.Series({row: entry["mean"] for row, entry in of.items()})
+        means = means[np.isfinite(means)]
+        gains = means - means.min() if METRICS[metric] else means.max() - means
+        shades = (100 * gains / gains.max()).fillna(50).round()
+        for row, entry in of.items():
+            entry["shade"] = int(shades.get(row, 0))
+    return found
+
+
+def thumbnails(gallery: Gallery) -> dict[str, list[list[int]]]:
+    """Table -> the shades of its first block, a list for each row that has numbers."""
+    found: dict[str, list[list[int]]] = {}
+    for table, (block, *_) in gallery.sheets.items():
+        columns = _columns(gallery, block).values()
+        rows = [row for row in block.rows["row"] if row in block.measured]
+        found[table] = [[entries[row]["shade"] for entries in columns] for row in rows]
+    return found
+
+
+def method_page(gallery: Gallery, method: str) -> Shown:
+    """What the template `method.html` shows."""
+    plan = gallery.plan
+    cells = [name for name, cell in plan.cells.items() if cell.knobs.method == method]
+    fields = [set(type(plan.knobs(cell)).model_fields) for cell in cells]
+    own = set.intersection(*fields) - set(Training.model_fields)
+    values = {
+        knob: dict.fromkeys(str(getattr(plan.knobs(cell), knob)) for cell in cells)
+        for knob in sorted(own)
+    }
+    rows = dict.fromkeys(
+        (table, plan.cells[cell].dataset, row)
+        for cell in cells
+        for table, row in gallery.places(cell)
+    )
+    kept = ("PSNR", "rFID", "usage") if plan.cells[cells[0]].stage == 1 else ("FID", "KID")
+    curves: dict[str, str] = {}
+    for cell in sorted(cells, key=lambda name: "/default/" not in name):
+        if cell in gallery.logged:
+            curves.setdefault(plan.cells[cell].dataset, cell)
+    return {
+        "title": method_title(method),
+        "method": method,
+        "settings": {knob: ", ".join(of) for knob, of in values.items()},
+        "rows": [
+            (
+                table,
+                dataset,
+                row,
+                [gallery.number(gallery.block(table, dataset), m, row) for m in kept],
+            )
+            for table, dataset, row in rows
+        ],
+        "metrics": kept,
+        "curves": [(short(plan, dataset), cell) for dataset, cell in curves.items()],
+    }
+
+
+def quality_page(gallery: Gallery) -> Shown:
+    """What the template `quality.html` shows: check -> reason -> its findings, with links."""
+    plan = gallery.plan
+    checks: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for state, title in TROUBLES.items():
+        for cell in plan.cells:
+            if gallery.state(cell) == state:
+                reason = gallery.failed.get(cell, "").partition(": ")[2]
+                checks.setdefault(title, {}).setdefault(reason, []).append((cell, links.cell(cell)))
+    images = f"Fréchet distances over fewer than {ENOUGH:,} images, which are biased upwards"
+    seeds = "Rows of one seed, which have no interval and decide nothing"
+    for table, sheets in gallery.sheets.items():
+        for block in sheets:
+            anchor = links.table(table, links.anchor(block.dataset, block.protocol))
+            title, name = plan.tables[table].title, short(plan, block.dataset, table)
+            where = f"{title}, {name}, {PROTOCOLS[block.protocol]}"
+            for metric in plan.tables[table].metrics:
+                if block.few(metric):
+                    of = checks.setdefault(images, {}).setdefault(block.heading(metric), [])
+                    of.append((where, anchor))
+            if single := int((block.rows["seeds"] == 1).sum()):
+                said = f"{where}: {single} of {len(block.rows)} rows"
+                checks.setdefault(seeds, {}).setdefault("", []).append((said, anchor))
+    return {"title": "Quality", "checks": checks, "cells": len(plan.cells)}
