@@ -16,7 +16,7 @@ from workflows.records.published import read_published
 from workflows.records.verdicts import verdicts
 from workflows.render import captions
 from workflows.render.blocks import blocks
-from workflows.render.numbers import ABSENT, heading, shown
+from workflows.render.numbers import ABSENT, VERDICTS, heading, shown
 from workflows.render.showing import PUBLISHED, read
 from workflows.render.verdicts import STANDINGS, summary
 
@@ -59,7 +59,7 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
     )
     counted = summary(verdicts(plan, measured, published))
     stated = counted.loc["stated"]
-    outcome = ", ".join(f"{n} {verdict}" for verdict, n in stated.items() if n)
+    outcome = ", ".join(f"{n} {VERDICTS[str(verdict)][0]}" for verdict, n in stated.items() if n)
     others = [f"{counted.loc[name].sum()} on {STANDINGS[name]}" for name in counted.index[1:]]
     apart = f" Counted apart: {', '.join(others)}." if others else ""
     evidence = "; ".join(published.loc[published["table"] == TABLE, "evidence"].unique())

@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -57,7 +58,7 @@ def bare(ax: Axes) -> None:
 
 def words(ax: Axes, said: str, high: float = 0.5) -> None:
     """Words in place of what a panel would show, cut to what a panel holds."""
-    shown = said if len(said) < 60 else f"{said[:59]}…"
+    shown = textwrap.fill(textwrap.shorten(said, 66, placeholder=" …"), 33)
     text = ax.text(0, high, shown, color=GREY, va="center", transform=ax.transAxes, clip_on=True)
     text.set_in_layout(False)
 
