@@ -87,7 +87,7 @@ class Nearest(MovingAverage):
 class Clustered(Nearest):
     """CVQ-VAE: anchors for dead codevectors (paper, section 3)."""
 
-    anchors: Literal["random", "unique", "probability", "closest"]
+    anchors: Literal["random", "unique", "probability", "closest", "farthest"]
     schedule: Literal["online", "offline"]
     contrastive: bool
     contrastive_weight: Weight

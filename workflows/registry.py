@@ -67,6 +67,7 @@ def _cvq_vae(knobs: Clustered, steps: int) -> Any:
         "unique": anchors.unique,
         "probability": anchors.probability,
         "closest": anchors.closest,
+        "farthest": anchors.farthest,
     }[knobs.anchors]
     schedule = {"online": every_step, "offline": first_batch}[knobs.schedule]
     refresh = Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed)

@@ -133,6 +133,7 @@ GOLDENS = [
         ("cvq_vae", "unique", {**COS, "anchors": "unique"}, anchors_are("random", "unique")),
         ("cvq_vae", "probability", {}, anchors_are("random", "probability")),
         ("cvq_vae", "closest", {**COS, "anchors": "closest"}, anchors_are("random", "closest")),
+        ("cvq_vae", "farthest", {**COS, "anchors": "farthest"}, anchors_are("closest", "farthest")),
         ("cvq_vae", "contrastive", {**COS, "contrastive": True}, SWAPPED),
         ("near_codevectors", "", COS, NO_LAG),
         ("hard_features", "", COS, NO_DEATH),
