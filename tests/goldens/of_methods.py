@@ -139,5 +139,6 @@ GOLDENS = [
         ("hard_features", "", COS, NO_DEATH),
         ("rq_vae", "", {"codebook_size": 32}, OTHER_SEED),
         ("movq", "", {}, APART),
+        ("variance_times_4", "", {}, anchors_are("random", "probability")),
     )
 ]
