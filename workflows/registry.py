@@ -22,10 +22,13 @@ from workflows.errors import nearest
 from workflows.knobs import (
     Closed,
     Clustered,
+    Continuous,
+    Contrastive,
     Diffusion,
     MovingAverage,
     Multichannel,
     Nearest,
+    Refreshed,
     Residual,
     Stochastic,
     Training,
@@ -57,7 +60,7 @@ def _vq_vae_ema(knobs: MovingAverage, steps: int) -> Any:
     return MovingAverageQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
 
 
-def _cvq_vae(knobs: Clustered, steps: int) -> Any:
+def _refresh(knobs: Refreshed) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import UsageDecay
     from models.quantiser.refresh import Refresh, every_step, first_batch
@@ -70,8 +73,11 @@ def _cvq_vae(knobs: Clustered, steps: int) -> Any:
         "farthest": anchors.farthest,
     }[knobs.anchors]
     schedule = {"online": every_step, "offline": first_batch}[knobs.schedule]
-    refresh = Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed)
-    return _vq_vae(knobs, steps, refresh, knobs.contrastive)
+    return Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed)
+
+
+def _cvq_vae(knobs: Clustered, steps: int) -> Any:
+    return _vq_vae(knobs, steps, _refresh(knobs), knobs.contrastive)
 
 
 def _near_codevectors(knobs: Nearest, steps: int) -> Any:
@@ -118,6 +124,25 @@ def _movq(knobs: Multichannel, steps: int) -> Any:
     return MultichannelQuantiser(inner, groups)
 
 
+def _autoencoder(knobs: Continuous, steps: int) -> Any:
+    from baselines.controls import NoQuantiser
+
+    return NoQuantiser(knobs.code_dim)
+
+
+def _random_codebook(knobs: MovingAverage, steps: int) -> Any:
+    from baselines.controls import RandomCodebook
+
+    return RandomCodebook(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
+
+
+def _official_order(knobs: Contrastive, steps: int) -> Any:
+    from baselines.controls import OfficialOrder
+
+    sizes = (knobs.codebook_size, knobs.code_dim)
+    return OfficialOrder(*sizes, _similarity(knobs), _refresh(knobs))
+
+
 @dataclass(frozen=True)
 class Method:
     """A quantiser, and what it has.
@@ -153,6 +178,10 @@ METHODS: dict[str, Method] = {
     "hard_features": Method(_hard_features, Nearest),
     "rq_vae": Method(_rq_vae, Residual),
     "movq": Method(_movq, Multichannel, networks=("vqgan",), modulated=True),
+    # Controls, see baselines/controls.py; the last is CVQ-VAE with another objective.
+    "autoencoder": Method(_autoencoder, Continuous, codes=lambda knobs: None),
+    "random_codebook": Method(_random_codebook, MovingAverage),
+    "official_order": Method(_official_order, Contrastive),
     "variance_times_4": Method(
         _cvq_vae, Clustered, networks=("convnet",), objective="mse_over_4_variances"
     ),
