@@ -18,8 +18,9 @@ from baselines.vq_vae import MovingAverageQuantiser
 from models.quantiser.clustered import ClusteredQuantiser, Refresher, contrastive_term
 from models.quantiser.interface import Assignment, Quantised, Similarity
 
-# Deviation of the coordinates of random codevectors. After 500 steps of batch 16 the latents of the
-# continuous autoencoder have 0.7, and those of VQ-VAE's moving average 1.4 to 1.9.
+# Deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST and on
+# photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4 to 1.9
+# with VQ-VAE's moving average.
 SCALE = 1.0
 
 
