@@ -70,6 +70,7 @@ for _anchors, _schedule, _distance in (
     ("unique", "offline", "l2"),
     ("probability", "online", "l2"),
     ("closest", "offline", "cosine"),
+    ("farthest", "online", "cosine"),
 ):
     VARIANTS[f"cvq_vae-{_anchors}-{_schedule}-{_distance}"] = small(
         "cvq_vae", anchors=_anchors, schedule=_schedule, distance=_distance

@@ -16,6 +16,7 @@ from workflows.errors import nearest
 # The type of a problem that this module explains.
 UNKNOWN_KEY = "unknown_key"
 Weight = Annotated[float, Field(ge=0)]
+Dimension = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Closed(BaseModel):
@@ -64,11 +65,17 @@ class Training(Run):
     network: str = "convnet"
 
 
+class Continuous(Training):
+    """An autoencoder without a codebook, whose latents have D = code_dim coordinates."""
+
+    code_dim: Dimension
+
+
 class Codebook(Training):
     """A codebook of K = codebook_size codevectors of D = code_dim coordinates."""
 
     codebook_size: Annotated[int, Field(ge=2, le=1_048_576)]
-    code_dim: Annotated[int, Field(ge=1, le=4096)]
+    code_dim: Dimension
 
 
 class MovingAverage(Codebook):
@@ -84,12 +91,23 @@ class Nearest(MovingAverage):
     codebook_weight: Weight
 
 
-class Clustered(Nearest):
-    """CVQ-VAE: anchors for dead codevectors (paper, section 3)."""
+class Refreshed(Nearest):
+    """VQ-VAE with anchors for dead codevectors (paper, section 3)."""
 
-    anchors: Literal["random", "unique", "probability", "closest"]
+    anchors: Literal["random", "unique", "probability", "closest", "farthest"]
     schedule: Literal["online", "offline"]
+
+
+class Clustered(Refreshed):
+    """CVQ-VAE, with or without the contrastive term."""
+
     contrastive: bool
+    contrastive_weight: Weight
+
+
+class Contrastive(Refreshed):
+    """CVQ-VAE with the contrastive term."""
+
     contrastive_weight: Weight
 
 

@@ -22,10 +22,13 @@ from workflows.errors import nearest
 from workflows.knobs import (
     Closed,
     Clustered,
+    Continuous,
+    Contrastive,
     Diffusion,
     MovingAverage,
     Multichannel,
     Nearest,
+    Refreshed,
     Residual,
     Stochastic,
     Training,
@@ -57,7 +60,7 @@ def _vq_vae_ema(knobs: MovingAverage, steps: int) -> Any:
     return MovingAverageQuantiser(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
 
 
-def _cvq_vae(knobs: Clustered, steps: int) -> Any:
+def _refresh(knobs: Refreshed) -> Any:
     from models.quantiser import anchors
     from models.quantiser.blends import UsageDecay
     from models.quantiser.refresh import Refresh, every_step, first_batch
@@ -67,10 +70,14 @@ def _cvq_vae(knobs: Clustered, steps: int) -> Any:
         "unique": anchors.unique,
         "probability": anchors.probability,
         "closest": anchors.closest,
+        "farthest": anchors.farthest,
     }[knobs.anchors]
     schedule = {"online": every_step, "offline": first_batch}[knobs.schedule]
-    refresh = Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed)
-    return _vq_vae(knobs, steps, refresh, knobs.contrastive)
+    return Refresh(sampler, UsageDecay(knobs.codebook_size), schedule, knobs.seed)
+
+
+def _cvq_vae(knobs: Clustered, steps: int) -> Any:
+    return _vq_vae(knobs, steps, _refresh(knobs), knobs.contrastive)
 
 
 def _near_codevectors(knobs: Nearest, steps: int) -> Any:
@@ -117,6 +124,25 @@ def _movq(knobs: Multichannel, steps: int) -> Any:
     return MultichannelQuantiser(inner, groups)
 
 
+def _autoencoder(knobs: Continuous, steps: int) -> Any:
+    from baselines.controls import NoQuantiser
+
+    return NoQuantiser(knobs.code_dim)
+
+
+def _random_codebook(knobs: MovingAverage, steps: int) -> Any:
+    from baselines.controls import RandomCodebook
+
+    return RandomCodebook(knobs.codebook_size, knobs.code_dim, _similarity(knobs))
+
+
+def _official_order(knobs: Contrastive, steps: int) -> Any:
+    from baselines.controls import OfficialOrder
+
+    sizes = (knobs.codebook_size, knobs.code_dim)
+    return OfficialOrder(*sizes, _similarity(knobs), _refresh(knobs))
+
+
 @dataclass(frozen=True)
 class Method:
     """A quantiser, and what it has.
@@ -125,8 +151,9 @@ class Method:
     that it takes in the small networks. version: raised when its numbers change. networks: those
     that it runs in. codes: its codebook size K; None for a method without a codebook. dim: the
     coordinates of a latent, D. fixed_losses: its losses that no `<loss>_weight` knob weighs; their
-    weight is 1. likelihood: whether it is trained by a log-likelihood of the image. modulated:
-    whether its decoder reads the codevectors at every resolution.
+    weight is 1. objective: its reconstruction term in the small networks; beside VQGAN's terms it
+    is a log-likelihood where it is one here. modulated: whether its decoder reads the codevectors
+    at every resolution.
     """
 
     build: Callable[[Any, int], Any]
@@ -136,7 +163,7 @@ class Method:
     codes: Callable[[Any], int | None] = attrgetter("codebook_size")
     dim: Callable[[Any], int] = attrgetter("code_dim")
     fixed_losses: tuple[str, ...] = ()
-    likelihood: bool = False
+    objective: str = "mse_over_variance"
     modulated: bool = False
 
 
@@ -144,13 +171,20 @@ METHODS: dict[str, Method] = {
     "vq_vae": Method(_vq_vae, Nearest),
     "vq_vae_ema": Method(_vq_vae_ema, MovingAverage),
     "sq_vae": Method(
-        _sq_vae, Stochastic, fixed_losses=("discrete_kl", "continuous_kl"), likelihood=True
+        _sq_vae, Stochastic, fixed_losses=("discrete_kl", "continuous_kl"), objective="log_mse"
     ),
     "cvq_vae": Method(_cvq_vae, Clustered),
     "near_codevectors": Method(_near_codevectors, Nearest),
     "hard_features": Method(_hard_features, Nearest),
     "rq_vae": Method(_rq_vae, Residual),
     "movq": Method(_movq, Multichannel, networks=("vqgan",), modulated=True),
+    # Controls, see baselines/controls.py; the last is CVQ-VAE with another objective.
+    "autoencoder": Method(_autoencoder, Continuous, codes=lambda knobs: None),
+    "random_codebook": Method(_random_codebook, MovingAverage),
+    "official_order": Method(_official_order, Contrastive),
+    "variance_times_4": Method(
+        _cvq_vae, Clustered, networks=("convnet",), objective="mse_over_4_variances"
+    ),
 }
 
 
@@ -216,7 +250,13 @@ NETWORKS: dict[str, Network] = {
 # The version of the training loop of stage 1.
 TRAINING = 1
 # Name of an objective -> its version; VQGAN's are with its perceptual distance and its critic.
-OBJECTIVES = {"mse_over_variance": 1, "log_mse": 1, "vqgan": 1, "vqgan_log_likelihood": 1}
+OBJECTIVES = {
+    "mse_over_variance": 1,
+    "mse_over_4_variances": 1,
+    "log_mse": 1,
+    "vqgan": 1,
+    "vqgan_log_likelihood": 1,
+}
 
 
 @cache
@@ -265,10 +305,10 @@ def code_dim(knobs: Training) -> int:
 
 def objective_of(knobs: Training) -> str:
     """The name of the reconstruction term of a cell, one of OBJECTIVES."""
-    likelihood = METHODS[knobs.method].likelihood
+    objective = METHODS[knobs.method].objective
     if knobs.network == "vqgan":
-        return "vqgan_log_likelihood" if likelihood else "vqgan"
-    return "log_mse" if likelihood else "mse_over_variance"
+        return "vqgan_log_likelihood" if objective == "log_mse" else "vqgan"
+    return objective
 
 
 def training_versions(knobs: Training | Diffusion) -> dict[str, int]:
@@ -324,6 +364,9 @@ def build_objective(knobs: Training, variance: float, perceptual: Any = None) ->
     name = objective_of(knobs)
     if name == "mse_over_variance":
         return objectives.mse_over_variance(variance)
+    if name == "mse_over_4_variances":
+        # Images in [-1, 1], of which the error is, have four times the variance of those in [0, 1].
+        return objectives.mse_over_variance(4 * variance)
     if name == "log_mse" or not isinstance(knobs, Vqgan):
         return objectives.log_mse
     base = objectives.log_likelihood if name == "vqgan_log_likelihood" else objectives.l1

@@ -55,3 +55,14 @@ def closest(
 ) -> Tensor:
     """The latent argmax_i s(z_i, e_k); several codes may share one."""
     return latents[nearest(codebook[needed], latents, similarity)]
+
+
+def farthest(
+    latents: Tensor, codebook: Tensor, needed: Tensor, similarity: Similarity, _: Generator
+) -> Tensor:
+    """The latent argmin_i s(z_i, e_k).
+
+    A control and no choice of the paper: ports that take a distance for the published similarity
+    choose this latent by mistake.
+    """
+    return latents[nearest(codebook[needed], latents, lambda e, z: -similarity(e, z))]

@@ -34,8 +34,8 @@ class Quantised:
 
     vectors: the chosen codevectors; the method defines how their gradient reaches the encoder.
     codes: indices in [0, K). Where a latent has q codes, their q grids are stacked along the
-    height, that of the first codes on top. losses: name -> unweighted scalar. assignment: the
-    argument of `adapt`.
+    height, that of the first codes on top; without a codebook q is 0. losses: name ->
+    unweighted scalar. assignment: the argument of `adapt`.
     """
 
     vectors: Float[Tensor, "b d h w"]
@@ -54,7 +54,7 @@ class Quantiser(Protocol):
     overwritten still receives its optimiser step, as in the published implementation.
     """
 
-    codebook_size: int
+    codebook_size: int | None
     code_dim: int
     codes_per_latent: int
 

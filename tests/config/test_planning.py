@@ -64,6 +64,14 @@ def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
     assert {grid.cells[name].knobs.model_dump()["distance"] for name in shown} == {"l2"}
 
 
+def test_nothing_is_filmed_without_codevectors(room: Path) -> None:
+    rows = [{"row": "a", "method": "autoencoder", "code_dim": 2}]
+    spoil(room / "experiments/two_dimensions.yaml", {"rows": rows})
+    plan = make_plan(load_grid("smoke", DATASETS, room), DATASETS, {}, room=room)
+    assert "photo_patches/autoencoder/D2/seed0" in plan.cells
+    assert not any(cell.filmed for cell in plan.cells.values())
+
+
 def test_a_plan_says_which_metrics_images_are_too_small_for(room: Path) -> None:
     spoil(room / "datasets/mnist.yaml", {"image_size": 8})
     datasets = read_datasets(room)

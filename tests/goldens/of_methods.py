@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from baselines.vq_vae import MovingAverageQuantiser
 from models.quantiser import anchors, refresh
 from tests.goldens.golden import TRAINED, Golden, Wrong
 from tests.goldens.made import corners, first_stage, slope, summary, uniform
@@ -77,6 +78,15 @@ def quantised(method: str, **changes: Any) -> dict[str, float]:
     return {**losses, **counts, **sums, **summary(codebook(quantiser), "codebook"), **temperature}
 
 
+def continuous() -> dict[str, float]:
+    """What passes a model without a codebook, and the slope that comes back."""
+    quantiser = build_autoencoder(first_stage("autoencoder"), 1, STEPS).quantiser
+    inputs = latents(0).requires_grad_()
+    vectors = quantiser(inputs).vectors
+    F.mse_loss(vectors, latents(1)).backward()
+    return {"slope": slope(inputs), **summary(vectors, "vectors")}
+
+
 def untrained(old: Any) -> Any:
     """Codevectors that losses do not train."""
     return lambda codes, codebook: old(codes, codebook.detach())
@@ -119,6 +129,21 @@ OTHER_SEED = Wrong(
     lambda old: lambda *stream: old(*stream) + 1,
 )
 APART = Wrong("channels of a group are apart", "baselines.movq.rearrange", interleaved)
+MOVES = Wrong(
+    "the codebook moves",
+    "baselines.controls.RandomCodebook.adapt",
+    lambda old: MovingAverageQuantiser.adapt,
+)
+AFTER = Wrong(
+    "the refresh comes after backward",
+    "baselines.controls.contrastive_term",
+    lambda old: lambda latents, codebook, similarity: old(latents, codebook.clone(), similarity),
+)
+ROUNDED = Wrong(
+    "latents are rounded",
+    "baselines.controls.NoQuantiser.forward",
+    lambda old: lambda self, latents: old(self, latents.round()),
+)
 COS: dict[str, Any] = {"distance": "cosine"}
 GOLDENS = [
     Golden("method", method, partial(quantised, method, **changes), wrong, variant, TRAINED)
@@ -133,10 +158,15 @@ GOLDENS = [
         ("cvq_vae", "unique", {**COS, "anchors": "unique"}, anchors_are("random", "unique")),
         ("cvq_vae", "probability", {}, anchors_are("random", "probability")),
         ("cvq_vae", "closest", {**COS, "anchors": "closest"}, anchors_are("random", "closest")),
+        ("cvq_vae", "farthest", {**COS, "anchors": "farthest"}, anchors_are("closest", "farthest")),
         ("cvq_vae", "contrastive", {**COS, "contrastive": True}, SWAPPED),
         ("near_codevectors", "", COS, NO_LAG),
         ("hard_features", "", COS, NO_DEATH),
         ("rq_vae", "", {"codebook_size": 32}, OTHER_SEED),
         ("movq", "", {}, APART),
+        ("random_codebook", "", COS, MOVES),
+        ("official_order", "", COS, AFTER),
+        ("variance_times_4", "", {}, anchors_are("random", "probability")),
     )
 ]
+GOLDENS.append(Golden("method", "autoencoder", continuous, ROUNDED))

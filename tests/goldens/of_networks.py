@@ -107,6 +107,11 @@ VARIED = Wrong(
     f"{OBJECTIVES}.mse_over_variance",
     lambda old: lambda variance: old(4 * variance),
 )
+UNVARIED = Wrong(
+    "variance is of [0, 1]",
+    f"{OBJECTIVES}.mse_over_variance",
+    lambda old: lambda variance: old(variance / 4),
+)
 BASE_2 = Wrong("logarithm of base 2", f"{OBJECTIVES}.torch.log", lambda old: torch.log2)
 UNPERCEIVED = Wrong(
     "no perceptual distance",
@@ -138,6 +143,7 @@ GOLDENS += [
     Golden("objective", name, partial(objective, method, network), wrong)
     for name, method, network, wrong in (
         ("mse_over_variance", "vq_vae", "convnet", VARIED),
+        ("mse_over_4_variances", "variance_times_4", "convnet", UNVARIED),
         ("log_mse", "sq_vae", "convnet", BASE_2),
         ("vqgan", "vq_vae", "vqgan", UNPERCEIVED),
         ("vqgan_log_likelihood", "sq_vae", "vqgan", OF_AN_IMAGE),

@@ -17,12 +17,13 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
 
+from tests import plans
 from tests.render.made import BAD, METHODS, SIZE, collected
 from workflows.config.experiments import Experiment
 from workflows.config.grid import ROOM
 from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
-from workflows.render.figures import DRAWN, OF_ALL
+from workflows.render.figures import DRAWN, OF_ALL, cells
 from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
 
 ROOT = Path(__file__).parents[2]
@@ -237,6 +238,13 @@ def test_every_measured_cell_is_a_point_once(tmp_path: Path) -> None:
     assert sum(len(dots.get_xdata()) for ax in figure.axes for dots in ax.lines) == len(numbers)
     figure, numbers = draw("seconds_quality", data)
     assert numbers["minutes"].tolist() == [1.5] * len(data.finished)
+
+
+def test_the_page_of_a_cell_without_codes_has_no_curves_of_codes(tmp_path: Path) -> None:
+    data, name = collected(tmp_path), "digits/cvq_vae/default/seed0"
+    assert len(cells.curves(data, name, (), "CVQ-VAE").axes) == 3
+    data.plan.cells[name] = plans.cell(method="autoencoder")
+    assert len(cells.curves(data, name, (), "CVQ-VAE").axes) == 1
 
 
 def test_methods_differ_in_colour_and_in_a_second_cue() -> None:

@@ -98,7 +98,7 @@ def _cell(
         # Never those for validation, whatever the array holds.
         images=min(cell.knobs.train_images or images, images),
         # Where its codevectors are points of the plane.
-        filmed=getattr(cell.knobs, "code_dim", None) == 2,
+        filmed=getattr(cell.knobs, "code_dim", None) == 2 and hasattr(cell.knobs, "codebook_size"),
         evaluation=_evaluation(grid, cell, images),
     )
 

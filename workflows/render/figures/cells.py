@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from workflows.knobs import Training
+from workflows.registry import codebook_size
 from workflows.render.collected import Collected
 from workflows.render.figures.layout import DOUBLE, GREY, page, style
 from workflows.render.figures.lines import USAGE, ranked
@@ -28,14 +30,18 @@ def _page(left: float) -> Figure:
 
 
 def curves(data: Collected, cell: str, others: Sequence[str], row: str) -> Figure:
-    """The records of a run over its steps, a panel for each of its stage's CURVES.
+    """The records of a run over its steps, a panel for each of its stage's CURVES, but none about
+    codes for a model without a codebook.
 
     others: the runs of other seeds, drawn in grey behind. row: the name that a table gives the run,
     which decides its colour.
     """
     figure = _page(0.06)
-    wanted = CURVES[data.plan.cells[cell].stage]
-    panels = zip(figure.subplots(1, len(wanted)), wanted.items(), strict=True)
+    about = data.plan.cells[cell]
+    wanted = CURVES[about.stage]
+    if isinstance(about.knobs, Training) and codebook_size(about.knobs) is None:
+        wanted = {column: said for column, said in wanted.items() if column not in USAGE}
+    panels = zip(figure.subplots(1, len(wanted), squeeze=False)[0], wanted.items(), strict=True)
     for ax, (column, (text, factor)) in panels:
         for name in (*others, cell):
             values = data.curves[data.curves["cell"] == name].dropna(subset=[column])
