@@ -16,7 +16,7 @@ from workflows import data
 from workflows.config.datasets import read_dataset
 from workflows.config.lines import Metric, read_csv
 from workflows.data.metric_networks import Networks, load_networks
-from workflows.errors import DataError
+from workflows.errors import BenchmarkError, DataError
 from workflows.evaluation import reconstructions
 from workflows.evaluation.protocol import Protocol, load_protocol
 from workflows.evaluation.reconstructions import COLUMNS, Measurement, inception_features
@@ -202,3 +202,10 @@ def test_altered_networks_are_refused(weights_folder: Path, tmp_path: Path) -> N
     alex.write_bytes(content)
     with pytest.raises(DataError, match=r"lpips_alex\.safetensors: sha256 is .* expected"):
         load_networks(tmp_path)
+    record = tmp_path / "inception.json"
+    record.unlink()
+    refusals = {"{": "not JSON", "{}": "network: the key is missing", "[]": "expected a mapping"}
+    for text, message in refusals.items():
+        record.write_text(text)
+        with pytest.raises(BenchmarkError, match=rf"inception\.json: {message}"):
+            load_networks(tmp_path)
