@@ -48,6 +48,7 @@ class TrainRecord(Record):
     epochs: int
     images: int
     steps: int
+    processes: int = 1
     planned_steps: int = 0
     channels: int = 3
     dataset_sha256: str

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from workflows import cost
+from workflows.config import cost
 from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
@@ -55,8 +55,8 @@ class Session:
     """One training.
 
     out: the cell's folder. source: digests of what is trained on; a state of another spec or source
-    is ignored. shape: (n, c, h, w) of what is trained on. samples: how many a diffusion model keeps
-    at a time. Of several processes only the main one writes and prints.
+    is ignored. shape: (n, c, h, w) of what is trained on. Of several processes only the main one
+    writes and prints.
     """
 
     spec: Spec
@@ -64,7 +64,6 @@ class Session:
     learner: stage1.Learner | stage2.Learner
     source: Mapping[str, Any]
     shape: tuple[int, ...]
-    samples: int = 0
 
     @property
     def knobs(self) -> Training | Diffusion:
@@ -119,7 +118,7 @@ class Session:
         if isinstance(self.knobs, Diffusion):
             sizes = "unet_channels or unet_multipliers"
         n, _, _, side = self.shape
-        work = cost.Training(self.knobs, side, n, self.samples, processes.count())
+        work = cost.Training(self.knobs, side, n, processes.count())
         step = cost.estimate(work, self.learner.device.type, cost.read_records())
         processes.say(f"[{self.spec.cell}] {step}")
         against = cost.too_much(
