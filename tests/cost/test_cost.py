@@ -27,7 +27,6 @@ KNOBS = small("vq_vae", batch_size=16)
 VQGAN = changed(KNOBS, **LARGE)
 UNET = typed({**DIFFUSION, "method": "ddpm", "unet_channels": 32, "unet_multipliers": [1, 2],
     "head_channels": 16, "batch_size": 16})  # fmt: skip
-LOWER = "batch_size"
 
 
 @pytest.fixture(scope="module")
@@ -181,23 +180,21 @@ def test_requests_grow_with_every_attempt_and_stop_at_the_longest() -> None:
 
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(step: Step, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            cost.refuse_too_much(step, 9e9, "batch_size")
+
     monkeypatch.delenv("CODEBOOK_DAYS", raising=False)
-    fits, large = Step("train", 60, 11e9), Step("train", 60, 13e9)
+    fits, long = Step("train", 60, 11e9), Step("train", 200 * 86400)
     assert str(fits) == "about 1 minutes by shipped rates, 11.0 GB"
-    assert cost.too_much(fits, 9e9, LOWER) == ""
-    said = cost.too_much(large, 9e9, LOWER)
-    assert said == "needs about 13.0 GB, the device has 9.0 free; lower batch_size"
-    long = Step("train", 200 * 86400)
-    said = cost.too_much(long, 9e9, LOWER)
-    assert said.startswith(
-        "would take 200.0 days, more than CODEBOOK_DAYS=7; lower epochs or batch"
-    )
+    cost.refuse_too_much(fits, 9e9, "batch_size")
+    refused(replace(fits, memory=13e9), "about 13.0 GB, the device has 9.0 free; lower batch_size$")
+    refused(long, "take 200.0 days, more than CODEBOOK_DAYS=7; lower epochs or batch_size, or set")
     monkeypatch.setenv("CODEBOOK_DAYS", "300")
-    assert cost.too_much(long, 9e9, LOWER) == ""
+    cost.refuse_too_much(long, 9e9, "batch_size")
     for given in ("soon", "0", "nan"):
         monkeypatch.setenv("CODEBOOK_DAYS", given)
-        with pytest.raises(ConfigError, match=f"CODEBOOK_DAYS: .* above 0, got '{given}'"):
-            cost.too_much(long, 9e9, LOWER)
+        refused(long, f"CODEBOOK_DAYS: .* above 0, got '{given}'")
 
 
 def test_a_training_that_would_take_too_long_is_refused_before_it_starts(

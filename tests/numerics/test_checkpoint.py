@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from workflows.config.records import TrainRecord
-from workflows.files import NotWritten, digest, write_atomically
+from workflows.files import digest, write_atomically
 from workflows.training import tensor_files
-from workflows.training.checkpoint import load_model, resume
+from workflows.training.session import resume
+from workflows.training.spaces import load_model
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 SHARED = torch.arange(600.0).view(20, 30)
@@ -148,7 +149,7 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
 
     (tmp_path / "file").write_text("whole")
     said = rf"{tmp_path}/file: could not be written \(.*No space left on device\); .* run again"
-    with pytest.raises(NotWritten, match=said):
+    with pytest.raises(OSError, match=said):
         write_atomically(tmp_path / "file", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "whole"

@@ -12,8 +12,16 @@ import torch
 
 from tests.knobs import VARIANTS, changed
 from workflows.registry import build_autoencoder, build_objective, loss_weights
-from workflows.training.checkpoint import pack_training, resume, unpack_training
-from workflows.training.loop import Diverged, Observers, epochs_done, record_marks, steps_per_epoch
+from workflows.training.loop import (
+    Diverged,
+    Observers,
+    epochs_done,
+    pack_training,
+    record_marks,
+    steps_per_epoch,
+    unpack_training,
+)
+from workflows.training.session import resume
 from workflows.training.stage1 import Images, Learner, Losses, train
 from workflows.training.tensor_files import save_tensors
 

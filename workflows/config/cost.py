@@ -164,22 +164,22 @@ def estimate(work: Training, device: str, records: Records) -> Step:
     )
 
 
-def too_much(step: Step, free: float, lower: str) -> str:
-    """Say why a training cannot run on a device with so many bytes free; empty if it can.
-
-    lower: the knobs that make the training smaller. Raises ConfigError for days that are none.
+def refuse_too_much(step: Step, free: float, lower: str) -> None:
+    """Raise ConfigError for a training that cannot run on a device with so many bytes free, or that
+    takes too many days. lower: the knobs that make the training smaller.
     """
     given = os.environ.get(VARIABLE, f"{DAYS:g}")
     if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", given) or float(given) == 0:
         raise ConfigError(f"{VARIABLE}: expected a number of days above 0, got '{given}'")
     if step.memory > TOLERANCE * free:
         sizes = f"{step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
-        return f"needs about {sizes}; lower {lower}"
+        raise ConfigError(f"needs about {sizes}; lower {lower}")
     days = step.seconds / DAY
     if days > float(given):
-        advice = f"lower epochs or {lower}, or set {VARIABLE}"
-        return f"would take {days:,.1f} days, more than {VARIABLE}={given}; {advice}"
-    return ""
+        raise ConfigError(
+            f"would take {days:,.1f} days, more than {VARIABLE}={given}; lower epochs or {lower}, "
+            f"or set {VARIABLE}"
+        )
 
 
 def minutes(step: Step, attempt: int, most: float) -> int:

@@ -15,7 +15,7 @@ from workflows.data.memory import SHARE, gather
 from workflows.knobs import Training
 from workflows.metrics.usage import perplexity, usage
 from workflows.registry import codebook_size
-from workflows.training.checkpoint import pack_training, unpack_training
+from workflows.training import loop
 from workflows.training.devices import free_memory
 from workflows.training.film import Film
 from workflows.training.loop import (
@@ -23,11 +23,13 @@ from workflows.training.loop import (
     Observers,
     Record,
     normalise,
+    pack_training,
     quantised,
     record_marks,
     steps_per_epoch,
     train_batches,
     train_epochs,
+    unpack_training,
 )
 
 # Usage and perplexity of a record are counted over so many validation images: some 30,000 latents.
@@ -71,30 +73,22 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Learner:
+class Learner(loop.Learner):
     """All that training changes. film: None for a cell that is not filmed."""
 
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
     losses: Losses
     film: Film | None = None
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
-
     def pack(self) -> dict[str, Tensor]:
         """The state of the training as named tensors."""
-        packed = pack_training(self.model, self.optimiser)
-        critic = self.losses.adversary
+        packed, critic = super().pack(), self.losses.adversary
         if critic is not None:
             packed |= pack_training(critic, critic.optimiser, CRITIC)
         return packed | (self.film.pack(FILM) if self.film else {})
 
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
         """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
-        unpack_training(packed, self.model, self.optimiser)
+        super().unpack(packed)
         critic = self.losses.adversary
         if critic is not None:
             unpack_training(packed, critic, critic.optimiser, CRITIC)
