@@ -15,7 +15,7 @@ from workflows.config.experiments import Experiment, ExperimentRow
 from workflows.config.names import SAMPLES
 from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, read_yaml, yaml_files
-from workflows.config.settings import Budget, Defaults, Sweeps
+from workflows.config.settings import Budget, Defaults
 from workflows.errors import ConfigError, known
 from workflows.knobs import Diffusion, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
@@ -82,7 +82,7 @@ class Grid:
         leaves out.
         """
         whole = every or table in self.budget.without
-        expanded = self.tables[table].expanded(Sweeps() if whole else self.budget.sweeps)
+        expanded = self.tables[table].expanded({} if whole else self.budget.sweeps)
         return [label for label, _ in expanded]
 
 
@@ -154,7 +154,7 @@ class _Maker:
         if role in experiment.networks:
             asked["network"] = experiment.networks[role]
         if experiment.first_stages:
-            asked |= self.budget.generation.of_first_stage(role, method)
+            asked |= self.budget.generation.of("first_stage", role, method)
         return [self._autoencoder(method, role, asked, seed)]
 
     def _of_stage_2(
@@ -165,7 +165,7 @@ class _Maker:
         if role in experiment.conditional:
             asked["conditional"] = True
         lacking = self.defaults.of_diffusion(method)
-        start = {**lacking, **self.budget.generation.of_diffusion(role, method)}
+        start = {**lacking, **self.budget.generation.of("knobs", role, method)}
         if not {**start, **asked}["conditional"]:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
@@ -177,7 +177,7 @@ class _Maker:
             )
         first = []
         if row.first_stage is not None:
-            below = self.budget.generation.of_first_stage(role, row.first_stage)
+            below = self.budget.generation.of("first_stage", role, row.first_stage)
             first = [self._autoencoder(row.first_stage, role, below, seed)]
         name = variant({**start, **asked}, start)
         name = _behind(first[0], name) if first else name

@@ -87,17 +87,9 @@ class Defaults(Closed):
         return {**self.generation.knobs, **self.generation.methods.get(method, {})}
 
 
-class Sweeps(Closed):
-    """The values of knobs through which every row of a table is repeated."""
-
-    codebook_size: (
-        Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), DIFFERENT] | None
-    ) = None
-    code_dim: (
-        Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT] | None
-    ) = None
-
-
+Values = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT]
+# The values of knobs through which every row of a table is repeated.
+Sweeps = dict[Literal["codebook_size", "code_dim"], Values]
 Protocols = Annotated[list[Protocol], Field(min_length=1), DIFFERENT]
 
 
@@ -133,18 +125,15 @@ class Generation(Closed):
     reference_images: Annotated[int, Field(ge=FEWEST_IMAGES["recall"])] | None
     progress_samples: Annotated[int, Field(ge=FEWEST_IMAGES["FID"])]
 
-    def of_first_stage(self, role: str, method: str) -> dict[str, Any]:
-        """What the first stages of a method set differently on a role's dataset."""
-        return self.first_stage | self._of("first_stage", role, method)
+    def of(self, group: str, role: str, method: str) -> dict[str, Any]:
+        """What a method sets differently on a role's dataset.
 
-    def of_diffusion(self, role: str, method: str) -> dict[str, Any]:
-        """What the diffusion models of a method set differently on a role's dataset."""
-        return self.knobs | self._of("knobs", role, method)
-
-    def _of(self, group: str, role: str, method: str) -> dict[str, Any]:
+        group: "knobs" of diffusion models, or "first_stage".
+        """
         both = getattr(self, f"role_method_{group}").get(role, {})
         of_role, of_method = (getattr(self, f"{key}_{group}") for key in ("role", "method"))
-        return {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
+        found = {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
+        return getattr(self, group) | found
 
 
 class Budget(Closed):
@@ -164,7 +153,7 @@ class Budget(Closed):
     knobs: Knobs
     role_knobs: dict[RoleName, Knobs] = {}
     network_knobs: dict[NetworkName, Knobs] = {}
-    sweeps: Sweeps = Sweeps()
+    sweeps: Sweeps = {}
     evaluation: Evaluation
     generation: Generation
 

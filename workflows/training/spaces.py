@@ -87,12 +87,17 @@ def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) 
     """
     trained = load_trained(folder)
     record = trained.record
-    wanted = {"status": "finished", "dataset_sha256": dataset_sha256, "versions": dict(versions)}
+    about = folder / "train.json"
+    if record.status != "finished":
+        raise CheckpointError(
+            f"{about}: status: this first stage {record.status}; only a finished one will do"
+        )
+    wanted = {"dataset_sha256": dataset_sha256, "versions": dict(versions)}
     for key, value in wanted.items():
         if getattr(record, key) != value:
             raise CheckpointError(
-                f"{folder / 'train.json'}: {key}: is {getattr(record, key)}, must be {value}; "
-                f"train this cell again with --config retrain={record.cell}"
+                f"{about}: {key}: is {getattr(record, key)}, must be {value}; train this cell "
+                f"again with --config retrain={record.cell}"
             )
     return trained
 
