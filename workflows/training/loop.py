@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workflows.knobs import Diffusion, Training
+
 # A run has about as many records, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
 WATCHED_BATCH = 50  # images that are quantised at a time
@@ -161,22 +163,23 @@ def train_batches(
 
 def train_epochs(
     train_epoch: Callable[[int], Iterator[Record]],
-    steps: int,
-    epochs: int,
+    images: int,
+    knobs: Training | Diffusion,
     history: History,
     observers: Observers,
     look: Callable[[], Record] = dict,
 ) -> None:
     """Train from where `history` ends, the end of an epoch, to the last epoch.
 
-    train_epoch: trains for the epoch of that number, from 0, as `train_batches` does. steps: of an
+    train_epoch: trains for the epoch of that number, from 0, as `train_batches` does. images: of an
     epoch. look: measures the model, for each record. Records of an epoch are appended once the
     epoch is over, so that the history of a run that diverges ends with a whole epoch. Raises
     Diverged when a mean loss is not finite.
     """
+    steps = steps_per_epoch(images, knobs.batch_size)
     before = history[-1]["seconds"] if history else 0.0
     start = time.perf_counter()
-    for epoch in range(epochs_done(history, steps), epochs):
+    for epoch in range(epochs_done(history, steps), knobs.epochs):
         fresh = []
         for found in train_epoch(epoch):
             if not math.isfinite(found["loss"]):

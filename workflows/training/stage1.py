@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,16 +35,8 @@ from workflows.training.loop import (
 
 # Usage and perplexity of a record are counted over so many validation images: some 30,000 latents.
 WATCHED = 500
-LOG_COLUMNS = [
-    "epoch",
-    "step",
-    "loss",
-    "reconstruction",
-    "usage",
-    "perplexity",
-    "images_per_second",
-    "seconds",
-]
+LOG_COLUMNS = ["epoch", "step", "loss", "reconstruction", "usage", "perplexity"]
+LOG_COLUMNS += ["images_per_second", "seconds"]
 # Prefixes of names in a state.
 CRITIC, FILM = "critic.", "film."
 
@@ -114,8 +107,7 @@ def batches(
     if isinstance(images, Tensor):
         yield from (images[rows] for rows in order.to(images.device).split(batch_size))
         return
-    for rows in order.split(batch_size):
-        yield torch.from_numpy(gather(images, rows.numpy()))
+    yield from (torch.from_numpy(gather(images, rows.numpy())) for rows in order.split(batch_size))
 
 
 def train_epoch(
@@ -186,11 +178,5 @@ def train(
         counts = count_codes(learner.model, images.validation[:WATCHED], codes)
         return {"usage": usage(counts), "perplexity": perplexity(counts)}
 
-    train_epochs(
-        lambda epoch: train_epoch(learner, resident, knobs, epoch),
-        steps_per_epoch(len(images.train), knobs.batch_size),
-        knobs.epochs,
-        history,
-        observers,
-        look,
-    )
+    of_epoch = functools.partial(train_epoch, learner, resident, knobs)
+    train_epochs(of_epoch, len(images.train), knobs, history, observers, look)

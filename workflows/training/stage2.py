@@ -6,6 +6,7 @@ ends as if it had not been.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,6 @@ from workflows.training.loop import (
     Observers,
     Record,
     record_marks,
-    steps_per_epoch,
     train_batches,
     train_epochs,
     with_prefix,
@@ -115,13 +115,8 @@ def train(
 ) -> None:
     """Train from where `history` ends to the last epoch, see `train_epochs`."""
     learner.ema.to(learner.device)
-    train_epochs(
-        lambda epoch: train_epoch(learner, data, knobs, epoch),
-        steps_per_epoch(len(data.points), knobs.batch_size),
-        knobs.epochs,
-        history,
-        observers,
-    )
+    of_epoch = functools.partial(train_epoch, learner, data, knobs)
+    train_epochs(of_epoch, len(data.points), knobs, history, observers)
 
 
 def train_epoch(learner: Learner, data: Points, knobs: Diffusion, epoch: int) -> Iterator[Record]:
