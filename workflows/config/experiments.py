@@ -77,17 +77,15 @@ class Experiment(Closed):
 
     def _problems(self) -> Iterator[str]:
         metrics = RECONSTRUCTION_METRICS if self.stage == 1 else SAMPLE_METRICS
-        for name in self.metrics:
-            if name not in metrics:
-                allowed = ", ".join(metrics)
-                yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"
+        for name in [name for name in self.metrics if name not in metrics]:
+            allowed = ", ".join(metrics)
+            yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"
         if self.stage == 1 and self.conditional:
             yield "conditional: goes with stage 2"
         if self.stage == 2:
             generated = [role for role, about in ROLES.items() if about.generated]
-            for role in self.roles:
-                if role not in generated:
-                    yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
+            for role in [role for role in self.roles if role not in generated]:
+                yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
             for key in ("sweep", "first_stages", "networks"):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,12 @@ class Grid:
         return sorted(wanted, key=lambda name: (name == "as_published", name))
 
     def protocols(self, cell_id: str) -> list[str]:
-        """The protocols that an autoencoder is measured in: those of the tables that show it, and
-        the budget's for a first stage that no table shows.
+        """The protocols that a cell is measured in: those of the tables that show the cell, and the
+        budget's for a first stage that no table shows.
         """
-        tables = [self.protocols_of(row.table) for row in self.rows if row.cell == cell_id]
-        shown = {name for names in tables for name in names}
-        return sorted(shown or self.budget.evaluation.protocols)
+        shown = {row.table for row in self.rows if row.cell == cell_id}
+        names = {name for table in shown for name in self.protocols_of(table)}
+        return sorted(names or self.budget.evaluation.protocols)
 
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
@@ -222,14 +223,8 @@ def _check_budget(
     budget: Budget, file: Path, tables: Mapping[str, Experiment], datasets: Mapping[str, Dataset]
 ) -> None:
     """Refuse names of tables and datasets that there are not, and a dataset twice in a table."""
-    groups = {
-        "without": budget.without,
-        "table_seeds": budget.table_seeds,
-        "table_role_seeds": budget.table_role_seeds,
-        "evaluation.table_protocols": budget.evaluation.table_protocols,
-    }
-    for key, named in groups.items():
-        for table in named:
+    for key in ("without", "table_seeds", "table_role_seeds", "evaluation.table_protocols"):
+        for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")
     for role, dataset in budget.roles.items():
         if dataset is not None:
