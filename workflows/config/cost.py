@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
+from pydantic import PositiveFloat, TypeAdapter, ValidationError
 
 from workflows.config.datasets import Dataset, read_dataset
 from workflows.config.grid import Grid
@@ -169,13 +169,16 @@ def refuse_too_much(step: Step, free: float, lower: str) -> None:
     takes too many days. lower: the knobs that make the training smaller.
     """
     given = os.environ.get(VARIABLE, f"{DAYS:g}")
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", given) or float(given) == 0:
-        raise ConfigError(f"{VARIABLE}: expected a number of days above 0, got '{given}'")
+    try:
+        allowed = TypeAdapter(PositiveFloat).validate_python(given)
+    except ValidationError:
+        expected = f"{VARIABLE}: expected a number of days above 0"
+        raise ConfigError(f"{expected}, got '{given}'") from None
     if step.memory > TOLERANCE * free:
         sizes = f"{step.memory / GB:,.1f} GB, the device has {free / GB:,.1f} free"
         raise ConfigError(f"needs about {sizes}; lower {lower}")
     days = step.seconds / DAY
-    if days > float(given):
+    if days > allowed:
         raise ConfigError(
             f"would take {days:,.1f} days, more than {VARIABLE}={given}; lower epochs or {lower}, "
             f"or set {VARIABLE}"
