@@ -29,32 +29,21 @@ Seed = Annotated[int, Field(ge=0, le=1_000_000)]
 Seeds = Annotated[list[Seed], Field(min_length=1), DIFFERENT]
 
 
-def _some_of(name: str, kinds: Iterable[type[Closed]]) -> type[Closed]:
-    """A type that takes any of the knobs of these types, and needs none."""
+def _some_of(name: str, kinds: Iterable[type[Closed]]) -> GetPydanticSchema:
+    """A mapping with any of the knobs of these types, each checked as its type does."""
     fields: dict[str, Any] = {}
     for kind in kinds:
         for knob, field in kind.model_fields.items():
             fields[knob] = (Annotated[field.annotation, Field(), *field.metadata], None)
     wanted = {knob: field for knob, field in fields.items() if knob not in IDENTITY}
-    return create_model(name, __base__=Closed, **wanted)
+    checked = AfterValidator(lambda knobs: knobs.model_dump(exclude_unset=True))
+    model = create_model(name, __base__=Closed, **wanted)
+    return GetPydanticSchema(lambda _, handler: handler(Annotated[model, checked]))
 
 
-def given(knobs: Closed) -> dict[str, Any]:
-    """The knobs that were given."""
-    return {name: value for name, value in knobs if name in knobs.model_fields_set}
-
-
-def _as_mapping(kind: type[Closed]) -> GetPydanticSchema:
-    return GetPydanticSchema(lambda _, handler: handler(Annotated[kind, AfterValidator(given)]))
-
-
-AUTOENCODER = _some_of(
-    "Autoencoder",
-    [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks],
-)
-DIFFUSION = _some_of("Diffusion", [Diffusion])
-Knobs = Annotated[dict[str, Any], _as_mapping(AUTOENCODER)]
-DiffusionKnobs = Annotated[dict[str, Any], _as_mapping(DIFFUSION)]
+_AUTOENCODERS = [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks]
+Knobs = Annotated[dict[str, Any], _some_of("Autoencoder", _AUTOENCODERS)]
+DiffusionKnobs = Annotated[dict[str, Any], _some_of("Diffusion", [Diffusion])]
 
 
 class GenerationDefaults(Closed):
