@@ -98,14 +98,14 @@ class FileSource(Closed):
 
     kind: Literal["local", "package", "system"]
     files: Annotated[list[str], Field(min_length=1)]
-    install: str = ""
+    install: str | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> FileSource:
         for file in self.files:
             if not re.fullmatch(PATHS[self.kind], file) or ".." in file.split("/"):
                 raise ValueError(f"files: '{file}' is no path that kind '{self.kind}' can have")
-        if (self.kind == "local") != (self.install == ""):
+        if (self.kind == "local") != (self.install is None):
             raise ValueError("install: goes with kind package or system, which need it")
         return self
 
