@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
+from workflows import plugins
 from workflows.errors import nearest
 from workflows.knobs import (
     Closed,
@@ -153,7 +154,7 @@ class Method:
     coordinates of a latent, D. fixed_losses: its losses that no `<loss>_weight` knob weighs; their
     weight is 1. objective: its reconstruction term in the small networks; beside VQGAN's terms it
     is a log-likelihood where it is one here. modulated: whether its decoder reads the codevectors
-    at every resolution.
+    at every resolution. plugin: digest of the file that it comes from, if a user plugged it in.
     """
 
     build: Callable[[Any, int], Any]
@@ -165,6 +166,7 @@ class Method:
     fixed_losses: tuple[str, ...] = ()
     objective: str = "mse_over_variance"
     modulated: bool = False
+    plugin: str = ""
 
 
 METHODS: dict[str, Method] = {
@@ -311,16 +313,18 @@ def objective_of(knobs: Training) -> str:
     return objective
 
 
-def training_versions(knobs: Training | Diffusion) -> dict[str, int]:
+def training_versions(knobs: Training | Diffusion) -> dict[str, int | str]:
     """Part of a training -> its version, for the cell's record; of either stage."""
     if isinstance(knobs, Diffusion):
         method = DIFFUSIONS[knobs.method]
         return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
+    plugin = METHODS[knobs.method].plugin
     return {
         "method": METHODS[knobs.method].version,
         "network": NETWORKS[knobs.network].version,
         "objective": OBJECTIVES[objective_of(knobs)],
         "training": TRAINING,
+        **({"plugin": plugin} if plugin else {}),
     }
 
 
@@ -505,3 +509,7 @@ def predict_noise(backbone: Any, points: Any, times: Any, labels: Any, guidance:
     from models.diffusion.backbone import with_guidance
 
     return with_guidance(backbone, points, times, labels, guidance)
+
+
+# Last, because a plug-in imports names of this module.
+METHODS.update(plugins.methods(Method, {*METHODS, *DIFFUSIONS}))
