@@ -10,7 +10,7 @@ alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from operator import attrgetter
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import create_model
 
 from workflows import plugins
-from workflows.errors import nearest
+from workflows.errors import ConfigError, nearest
 from workflows.knobs import (
     Closed,
     Clustered,
@@ -326,6 +326,15 @@ def training_versions(knobs: Training | Diffusion) -> dict[str, int | str]:
         "training": TRAINING,
         **({"plugin": plugin} if plugin else {}),
     }
+
+
+def refuse_edited_plugin(knobs: Training | Diffusion, versions: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a plug-in is still the one of these versions, as a record has them.
+
+    A run that goes on while a user edits the plug-in would mix two methods in one cell.
+    """
+    if versions.get("plugin") != training_versions(knobs).get("plugin"):
+        raise ConfigError(f"method '{knobs.method}': its plug-in was edited; start a new run")
 
 
 def build_autoencoder(knobs: Training, channels: int, steps: int) -> Autoencoder:

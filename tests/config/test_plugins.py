@@ -89,11 +89,16 @@ def test_a_method_is_known_by_the_digest_of_its_file(
     digest = hashlib.sha256(MODULE.encode()).hexdigest()[:12]
     assert mine.plugin == digest
     monkeypatch.setitem(registry.METHODS, "mine", mine)
-    knobs = {
+    content = {
         **{"dataset": "mnist", "method": "mine", "seed": 0, "epochs": 1, "batch_size": 2},
         **{"learning_rate": 1e-3, "precision": "fp32", "train_images": None, "code_dim": 2},
     }
-    assert training_versions(registry.parse_knobs(knobs))["plugin"] == digest
+    knobs = registry.parse_knobs(content)
+    assert training_versions(knobs)["plugin"] == digest
+    # A job of a run that began before an edit.
+    registry.refuse_edited_plugin(knobs, {"plugin": digest})
+    with pytest.raises(ConfigError, match="'mine': its plug-in was edited; start a new run"):
+        registry.refuse_edited_plugin(knobs, {"plugin": "0" * 12})
     assert "plugin" not in training_versions(next(iter(grid().cells.values())).knobs)
     # Of a package every module counts.
     package = plug_in(tmp_path / "p", "from .inner import METHODS", "__init__.py")

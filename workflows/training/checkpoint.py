@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from workflows.config.records import TrainRecord, read
 from workflows.files import digest
 from workflows.knobs import Training
-from workflows.registry import build_autoencoder, codebook_size, parse_knobs
+from workflows.registry import (
+    build_autoencoder,
+    codebook_size,
+    parse_knobs,
+    refuse_edited_plugin,
+)
 from workflows.training.tensor_files import CheckpointError, read_tensors
 
 
@@ -32,10 +37,13 @@ class Trained:
 
 
 def load_trained(folder: Path) -> Trained:
-    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded."""
+    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded, and
+    ConfigError if its plug-in was edited.
+    """
     record = read(folder / "train.json", TrainRecord)
     knobs = parse_knobs(record.knobs)
     assert isinstance(knobs, Training), "the knobs of an autoencoder"
+    refuse_edited_plugin(knobs, record.versions)
     model = build_autoencoder(knobs, record.channels, record.planned_steps)
     load_model(folder / "model.safetensors", record, model)
     return Trained(model.eval(), knobs, record)
