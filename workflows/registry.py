@@ -405,7 +405,23 @@ def build_optimiser(knobs: Training, model: Any) -> Any:
     return torch.optim.Adam(model.parameters(), knobs.learning_rate, betas, fused=True)
 
 
-def loss_weights(knobs: Training, values: int) -> dict[str, float]:
+class LossWeights(dict[str, float]):
+    """Loss -> its weight. A loss without one, as a new method may have, is refused by name."""
+
+    def __init__(self, method: str) -> None:
+        """method: its name."""
+        super().__init__()
+        self.method = method
+
+    def __missing__(self, loss: str) -> float:
+        """Raise ConfigError."""
+        raise ConfigError(
+            f"method '{self.method}': loss '{loss}' has no weight; allowed: a knob {loss}_weight, "
+            f"or fixed_losses=('{loss}',)"
+        )
+
+
+def loss_weights(knobs: Training, values: int) -> LossWeights:
     """The weight of each of the quantiser's losses. values: of one image, c h w.
 
     A knob `<loss>_weight` of the method weighs that loss. The fixed losses of SQ-VAE are of a whole
@@ -413,7 +429,8 @@ def loss_weights(knobs: Training, values: int) -> dict[str, float]:
     """
     method, suffix = METHODS[knobs.method], "_weight"
     share = 1 / values if knobs.network == "vqgan" else 1.0
-    weights = dict.fromkeys(method.fixed_losses, share)
+    weights = LossWeights(knobs.method)
+    weights.update(dict.fromkeys(method.fixed_losses, share))
     for name in method.knobs.model_fields:
         if name.endswith(suffix):
             weights[name.removesuffix(suffix)] = getattr(knobs, name)

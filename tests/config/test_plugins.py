@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import create_model
 
 from workflows import plugins, registry
 from workflows.config.datasets import read_datasets
 from workflows.config.experiments import Experiment
 from workflows.config.grid import ROOM, load_grid
 from workflows.config.reading import read_yaml
+from workflows.config.settings import _some_of
 from workflows.errors import ConfigError
+from workflows.knobs import Nearest, Training
 from workflows.plugins import EXPERIMENTS, PLUGINS
 from workflows.registry import METHODS, Method, training_versions
 
@@ -139,6 +142,18 @@ def test_a_wrong_module_is_refused(
     with pytest.raises(ConfigError, match=message) as error:
         plugins.methods(Method, METHODS)
     assert str(error.value).startswith(f"{file}: ")
+
+
+def test_a_loss_without_a_weight_is_refused_by_name() -> None:
+    weights = registry.loss_weights(next(iter(grid().cells.values())).knobs, 1)
+    with pytest.raises(ConfigError, match=r"'cvq_vae': loss 'loss' has no weight; allowed: a knob "):
+        weights["loss"]
+
+
+def test_a_knob_of_a_plug_in_leaves_the_type_of_that_name_as_it_was() -> None:
+    other = create_model("Other", __base__=Training, distance=(int, 3), code_dim=(str, "a"))
+    both = _some_of("Both", [Nearest, other])
+    assert both.model_validate({"distance": "l2", "code_dim": 2}).distance == "l2"
 
 
 def test_a_table_of_ones_own_and_rows_of_another_are_added(rows: Path) -> None:
