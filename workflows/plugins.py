@@ -39,7 +39,7 @@ def variables(said: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, st
         names, folders = str(said["plugins"]).split(","), [*here, *map(Path, sys.path)]
         found[PLUGINS] = os.pathsep.join(_module(name.strip(), folders) for name in names)
     if said.get("experiments"):
-        folders = [folder / Path(said["experiments"]).expanduser() for folder in here]
+        folders = [folder / Path(str(said["experiments"])).expanduser() for folder in here]
         there = next(filter(Path.is_dir, folders), None)
         if there is None:
             raise ConfigError(f"config: experiments: {folders[0]}: no such folder")

@@ -146,7 +146,7 @@ def test_a_wrong_module_is_refused(
 
 def test_a_loss_without_a_weight_is_refused_by_name() -> None:
     weights = registry.loss_weights(next(iter(grid().cells.values())).knobs, 1)
-    with pytest.raises(ConfigError, match=r"'cvq_vae': loss 'loss' has no weight; allowed: a knob "):
+    with pytest.raises(ConfigError, match=r"'cvq_vae': loss 'loss' has no weight; allowed: a "):
         weights["loss"]
 
 

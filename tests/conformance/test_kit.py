@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,13 @@ class Forgetful(ports.Published):
         self.register_buffer("usage", usage, persistent=False)
 
 
+class Broken(ports.Published):
+    """An error in the pass of training mode."""
+
+    def refresh(self, z: Tensor, d: Tensor, share: Tensor) -> None:
+        raise AttributeError("no pool")
+
+
 class Silent(ports.Published):
     """NaN is taken for zero."""
 
@@ -218,6 +226,13 @@ def test_each_property_finds_its_fault(build: type[ports.Published], departs: se
     assert {name for name in departs if PROPERTIES[name][0](subject).holds is False} == departs
 
 
+def test_an_error_is_a_departure_in_its_own_words() -> None:
+    found = ask(Subject(Broken))
+    assert found["blend weight"].holds is False
+    assert found["blend weight"].numbers == "AttributeError: no pool"
+    assert found["nearest code"].holds
+
+
 def test_beta_is_the_published_one() -> None:
     assert read_yaml(ROOM / "defaults.yaml", Defaults).knobs["commitment_weight"] == BETA
 
@@ -225,11 +240,16 @@ def test_beta_is_the_published_one() -> None:
 def test_the_command_says_what_is_required_and_departs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = "from tests.conformance.ports import FarthestPort as build, Published\nnothing = 1\n"
+    text = (
+        "from baselines.rq_vae import ResidualQuantiser\n"
+        "from tests.conformance.ports import FarthestPort as build, Published\n"
+        "nothing = 1\n"
+        "def residual(k, d): return ResidualQuantiser(k, d, 4, 0)\n"
+    )
     (tmp_path / "a_port.py").write_text(text, encoding="utf-8")
     (tmp_path / "a_slip.py").write_text("import nothing_at_all\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", ["."])
+    monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setattr(kit, "ask", lambda subject: ask_some(subject))
 
     def ask_some(subject: Subject) -> Any:
@@ -247,7 +267,8 @@ def test_the_command_says_what_is_required_and_departs(
         ("no_module:build", "ModuleNotFoundError"),
         ("a_slip:build", "a_slip:build: ModuleNotFoundError: No module named 'nothing_at_all'"),
         ("torch.nn:Identity", r"returns Tensor; allowed: a quantiser of ours, \(vectors"),
-        ("torch.nn:ReLU", r"called as build\(codebook_size, code_dim\)"),
+        ("torch.nn:ReLU", r"called as build\(codebook_size=512, code_dim=8\): TypeError"),
+        ("a_port:residual", "gives a latent 4 codes; allowed: 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             kit.main(wrong, "closest")

@@ -16,7 +16,7 @@ from typing import Any
 
 from workflows import cli
 from workflows.conformance.properties import PROPERTIES, ask
-from workflows.conformance.subject import Subject
+from workflows.conformance.subject import D, K, Subject
 from workflows.errors import ConfigError
 
 VERDICTS = {True: "agrees", False: "departs", None: "not applicable"}
@@ -41,8 +41,9 @@ def main(build: str, anchors: str) -> int:
     subject = Subject(builder(build), anchors)
     try:
         subject.make()
-    except TypeError as error:
-        raise ConfigError(f"{build}: called as build(codebook_size, code_dim): {error}") from error
+    except Exception as error:
+        called = f"{build}: called as build(codebook_size={K}, code_dim={D}"
+        raise ConfigError(f"{called}): {type(error).__name__}: {error}") from error
     faults = []
     for name, finding in ask(subject).items():
         required = PROPERTIES[name][1]

@@ -305,11 +305,13 @@ PROPERTIES: Mapping[str, tuple[Callable[[Subject], Finding], bool]] = {
 
 
 def ask(subject: Subject) -> dict[str, Finding]:
-    """What each property says of a quantiser."""
+    """What each property says of a quantiser. One that cannot be asked for an error departs."""
     found = {}
     for name, (question, _) in PROPERTIES.items():
         try:
             found[name] = question(subject)
         except DoesNotApply as reason:
             found[name] = Finding(None, str(reason))
+        except Exception as error:
+            found[name] = Finding(False, f"{type(error).__name__}: {_first_line(error)}")
     return found

@@ -18,6 +18,7 @@ from models.quantiser.distances import cosine, squared_euclidean
 from models.quantiser.interface import Quantised
 from models.quantiser.search import count
 from workflows.conformance.adapters import adapted, rows, table, total
+from workflows.errors import ConfigError
 
 K, D, N = 512, 8, 2048
 SIMILARITIES = {"cosine": cosine, "l2": squared_euclidean}
@@ -47,7 +48,9 @@ class Subject:
         torch.manual_seed(seed)
         wanted = {"contrastive": False, **options}
         taken = {name: value for name, value in wanted.items() if self.takes(name)}
-        quantiser: Any = adapted(self.build(K, D, **taken), K, D)
+        quantiser = adapted(self.build(K, D, **taken), K, D)
+        if quantiser.codes_per_latent != 1:
+            raise ConfigError(f"gives a latent {quantiser.codes_per_latent} codes; allowed: 1")
         return quantiser.train()
 
     def refreshing(self, **options: Any) -> Any:
