@@ -121,6 +121,12 @@ class Experiment(Closed):
             yield f"{row.row}, {SYMBOLS[knob]} = {value}", row.model_copy(update={knob: value})
 
 
+class MoreRows(Closed):
+    """A file of a user that adds rows to a table of the repository."""
+
+    rows: list[dict[str, Any]]
+
+
 class Figure(Closed):
     """An entry of figures.yaml. table: whose runs the figure draws. more: files beside the SVG, the
     PNG and the CSV.

@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from workflows import plugins
 from workflows.config.datasets import ROOM, Dataset
-from workflows.config.experiments import Experiment, ExperimentRow
+from workflows.config.experiments import Experiment, ExperimentRow, MoreRows
 from workflows.config.names import SAMPLES
 from workflows.config.plan import PlannedRow
-from workflows.config.reading import explain, read_yaml, yaml_files
+from workflows.config.reading import explain, parse, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults
 from workflows.errors import ConfigError, known
 from workflows.knobs import Diffusion, HasKnobs, Training, variant
@@ -101,10 +102,14 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     file = files[known(budget, files, "config: budget")]
     settings = read_yaml(file, Budget)
     defaults = read_yaml(room / "defaults.yaml", Defaults)
-    experiments = yaml_files(room / "experiments").items()
-    tables = {name: read_yaml(path, Experiment) for name, path in experiments}
+    experiments = yaml_files(room / "experiments")
+    tables = {name: read_yaml(path, Experiment) for name, path in experiments.items()}
+    own = _own_experiments()
+    for name, path in own.items():
+        there = tables.get(name)
+        tables[name] = _with_rows(there, path) if there else read_yaml(path, Experiment)
     _check_budget(settings, file, tables, datasets)
-    maker = _Maker(settings, defaults, datasets, file, room)
+    maker = _Maker(settings, defaults, datasets, file, {**experiments, **own}, room)
     rows: list[PlannedRow] = []
     cells: dict[str, Cell] = {}
     for row, made in maker.rows(tables):
@@ -118,14 +123,35 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
+def _own_experiments() -> dict[str, Path]:
+    """The files of the user's folder, if there is one."""
+    folder = plugins.experiments()
+    if folder is None:
+        return {}
+    files = yaml_files(folder)
+    if not files:
+        raise ConfigError(f"{folder}: experiments: no file *.yaml in this folder")
+    return files
+
+
+def _with_rows(table: Experiment, path: Path) -> Experiment:
+    """A table with the rows that a user's file of the same name adds."""
+    content = table.model_dump(exclude_unset=True)
+    rows = [*content["rows"], *read_yaml(path, MoreRows).rows]
+    return parse({**content, "rows": rows}, Experiment, str(path))
+
+
 @dataclass(frozen=True)
 class _Maker:
-    """Makes the cells of rows. file: the budget's. room: the folder of all configuration."""
+    """Makes the cells of rows. file: the budget's. files: table -> its file, the user's if rows
+    were added. room: the folder of all configuration.
+    """
 
     budget: Budget
     defaults: Defaults
     datasets: Mapping[str, Dataset]
     file: Path
+    files: Mapping[str, Path]
     room: Path
 
     def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[PlannedRow, list[Cell]]]:
@@ -137,7 +163,7 @@ class _Maker:
                 if row.method is None or table in self.budget.without:
                     continue
                 make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
-                where = f"{self.room / 'experiments' / table}.yaml: row '{label}' ({row.method})"
+                where = f"{self.files[table]}: row '{label}' ({row.method})"
                 for seed in self.budget.seeds_of(table, role):
                     try:
                         cells = make(experiment, role, row, seed)

@@ -40,7 +40,7 @@ class Spec(Closed):
     budget: str
     cell: str
     knobs: Knobs
-    versions: dict[str, int]
+    versions: dict[str, int | str]
     filmed: bool = False
 
 
@@ -73,7 +73,7 @@ class PlannedCell(HasKnobs, Closed):
     knobs: Knobs
     defaults: dict[str, Any]
     missing: str | None
-    versions: dict[str, int]
+    versions: dict[str, int | str]
     images: int
     filmed: bool
     evaluation: PlannedEvaluation

@@ -52,7 +52,7 @@ class TrainRecord(Record):
     planned_steps: int = 0
     channels: int = 3
     dataset_sha256: str
-    versions: dict[str, int] = {}
+    versions: dict[str, int | str] = {}
     features: dict[str, str] = {}
     shape: list[int] | None = None
     classes: int | None = None

@@ -34,7 +34,8 @@ def _some_of(name: str, kinds: Iterable[type[Closed]]) -> GetPydanticSchema:
     fields: dict[str, Any] = {}
     for kind in kinds:
         for knob, field in kind.model_fields.items():
-            fields[knob] = (Annotated[field.annotation, Field(), *field.metadata], None)
+            # Of two types of a knob the first counts: no plug-in changes what other methods take.
+            fields.setdefault(knob, (Annotated[field.annotation, Field(), *field.metadata], None))
     wanted = {knob: field for knob, field in fields.items() if knob not in IDENTITY}
     checked = AfterValidator(lambda knobs: knobs.model_dump(exclude_unset=True))
     model = create_model(name, __base__=Closed, **wanted)
@@ -174,10 +175,13 @@ class RunConfig(Closed):
     retrain: True trains every cell again, False none that is finished; a cell's name trains that
     cell again. gpu: whether a job asks a cluster for a GPU. cells_per_gpu: how many jobs of this
     machine share a GPU at the same time. threads: of a job that trains or measures, which its
-    record names. hours: the most that a job asks a cluster for, as a partition allows.
+    record names. hours: the most that a job asks a cluster for, as a partition allows. plugins,
+    experiments: see workflows/plugins.py.
     """
 
     budget: str = "embedded"
+    plugins: str = ""
+    experiments: str = ""
     retrain: Annotated[bool | str, BeforeValidator(_all_or_a_cell)] = False
     gpu: Literal[0, 1] = 0
     cells_per_gpu: Annotated[int, Field(ge=1, le=1000)] = 1

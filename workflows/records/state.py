@@ -175,7 +175,7 @@ def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
             yield f"{key} was {found.get(key)}, is {value}"
 
 
-def _versions(wanted: Mapping[str, int], found: Mapping[str, int]) -> Iterator[str]:
+def _versions(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     for part, version in sorted(wanted.items()):
         if found.get(part) != version:
             yield f"version of {part} was {found.get(part)}, is {version}"

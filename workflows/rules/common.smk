@@ -1,4 +1,5 @@
 import functools
+import importlib
 import json
 import os
 import sys
@@ -8,10 +9,8 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows.config import cost, machine
-from workflows.data.weight_sources import NETWORKS
+from workflows import plugins
 from workflows.errors import BenchmarkError, known
-from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
 
 
 def or_refuse(function):
@@ -26,6 +25,16 @@ def or_refuse(function):
 
     return called
 
+
+if workflow.is_main_process:
+    # Jobs have these from the main process, which knows where the user's shell is.
+    os.environ.update(or_refuse(plugins.variables)(config, os.environ))
+# Everything below imports the registry, which imports the user's plug-ins.
+or_refuse(importlib.import_module)("workflows.registry")
+
+from workflows.config import cost, machine
+from workflows.data.weight_sources import NETWORKS
+from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
 
 os.environ.update(
     or_refuse(machine.environment_of_jobs)(

@@ -21,6 +21,7 @@ from workflows.registry import (
     codebook_size,
     latent_space,
     parse_knobs,
+    refuse_edited_plugin,
 )
 from workflows.training.tensor_files import CheckpointError, open_rows, read_tensors, write_rows
 
@@ -42,10 +43,13 @@ class Trained:
 
 
 def load_trained(folder: Path) -> Trained:
-    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded."""
+    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded, and
+    ConfigError if its plug-in was edited.
+    """
     record = read(folder / "train.json", TrainRecord)
     knobs = parse_knobs(record.knobs)
     assert isinstance(knobs, Training), "the knobs of an autoencoder"
+    refuse_edited_plugin(knobs, record.versions)
     model = build_autoencoder(knobs, record.channels, record.planned_steps)
     load_model(folder / "model.safetensors", record, model)
     return Trained(model.eval(), knobs, record)
