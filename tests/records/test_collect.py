@@ -13,7 +13,7 @@ from workflows.config.lines import Codes, Curve, Measured, read_csv
 from workflows.config.plan import Plan
 from workflows.errors import ConfigError
 from workflows.files import digest
-from workflows.records.collect import collect, of_table
+from workflows.records.collect import collect, gather
 from workflows.records.state import State
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
@@ -115,15 +115,16 @@ def test_bad_numbers_are_refused_and_not_written(plan: Plan, tmp_path: Path) -> 
         run(plan, tmp_path / "out")
 
 
-def test_one_table_takes_its_own_cells_alone(plan: Plan, tmp_path: Path) -> None:
+def test_one_table_takes_its_own_cells_alone(plan: Plan) -> None:
     rows = [row for row in plan.rows if row.table == "one" or row.cell == GONE]
-    part = of_table(plan.model_copy(update={"rows": rows}), "two")
-    assert list(part.cells) == [GONE]
-    run(part, tmp_path / "two")
-    measured = read_csv(tmp_path / "two" / "measured.csv", Measured)
-    assert list(measured["table"]) == ["two"]
+    plan = plan.model_copy(update={"rows": rows})
+    # A cell of the other table that cannot be read is not looked at.
+    (Path(plan.cells[GOOD].folder) / "metrics.csv").write_text("cut off")
+    frames = gather(plan, FOUND, "two")
+    assert frames["measured"][["table", "cell"]].to_numpy().tolist() == [["two", GONE]]
+    assert frames["curves"].empty
     with pytest.raises(ConfigError, match=r"table 'four' is unknown; .*allowed: one, two, three"):
-        of_table(plan, "four")
+        gather(plan, FOUND, "four")
 
 
 def test_a_table_has_the_numbers_of_its_own_protocols(plan: Plan, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_record_of_today_is_finished(tmp_path: Path) -> None:
         (lambda train, _: train["versions"].update(method=0), "version of method was 0, is 1"),
         (lambda train, _: train.pop("versions"), "made before there were versions"),
         (lambda train, _: train.update(dataset_sha256="ee"), "trained on other images"),
-        (lambda train, _: train.update(images=18), "trained on 18 images, is 16"),
+        (lambda train, _: train.update(images=18), "images was 18, is 16"),
         (
             lambda train, _: train.update(features={"VGG": "ee"}),
             "trained with other metric networks",

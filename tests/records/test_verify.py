@@ -42,7 +42,8 @@ def plan_of(grid: Grid, results: Path) -> Plan:
 
 def verify(grid: Grid, results: Path, today: Today) -> list[Finding]:
     """The findings of the smoke budget."""
-    return verify_plan(grid, plan_of(grid, results), today)
+    plan = plan_of(grid, results)
+    return verify_plan(plan, states(plan, today))
 
 
 def change(file: Path, **values: Any) -> None:

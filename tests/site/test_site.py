@@ -8,12 +8,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
+from tests import plans
 from tests.site import made_up
 from workflows.config.grid import ROOM
 from workflows.config.plan import Plan
@@ -346,7 +348,8 @@ def test_an_error_leaves_the_site_as_it_was(
     (tmp_path / "site" / "index.html").write_text("old")
     made = [("index.html", "new"), ("measured.csv", tmp_path / "missing.csv")]
     monkeypatch.setattr(showing, "contents", lambda *_: iter(made))
+    gallery = SimpleNamespace(plan=plans.plan({}, [], results=str(tmp_path)))
     with pytest.raises(FileNotFoundError):
-        showing.draw_site(None, tmp_path, tmp_path)  # type: ignore[arg-type]
+        showing.draw_site(gallery, tmp_path)  # type: ignore[arg-type]
     assert (tmp_path / "site" / "index.html").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
