@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from workflows.config.names import METRICS
@@ -60,6 +61,20 @@ class Block:
             for metric, lines in self.lines.groupby("metric", sort=False)
             if (lines["text"] + lines["beside"]).any()
         }
+
+    @cached_property
+    def shades(self) -> dict[str, dict[str, int]]:
+        """Metric -> row -> how good its number is in the column: 100 for the best, 0 for the worst
+        and for none.
+        """
+        found = {}
+        for metric, entries in self.entries.items():
+            means = pd.Series({row: entry["mean"] for row, entry in entries.items()})
+            finite = means[np.isfinite(means)]
+            gains = finite - finite.min() if METRICS[metric] else finite.max() - finite
+            shades = (100 * gains / gains.max()).fillna(50).round()
+            found[metric] = shades.reindex(means.index, fill_value=0).astype(int).to_dict()
+        return found
 
     @cached_property
     def notes(self) -> dict[str, list[str]]:

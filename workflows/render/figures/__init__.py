@@ -34,19 +34,23 @@ DRAWN: dict[str, Callable[[Collected], Drawing]] = {
 for _table in ("lsun", "ffhq_imagenet"):
     for _draw in (samples, progress, neighbours):
         DRAWN[f"{_draw.__name__}_{_table}"] = partial(_draw, table=f"generation_{_table}")
-# Figures of all cells, whatever table shows them: the site draws these. Name -> title, caption.
-OF_ALL: dict[str, tuple[Callable[[Collected], Drawing], str, str]] = {
+# Figures of all cells, whatever table shows them, with title and caption: the site draws these.
+OF_ALL: dict[str, tuple[Callable[[Collected], Drawing], dict[str, str]]] = {
     "usage_quality": (
         usage_quality,
-        "Usage and quality",
-        "rFID against the share of codes in use, a point for each trained autoencoder; lower is "
-        "better. A full codebook alone does not make a low rFID.",
+        {
+            "title": "Usage and quality",
+            "caption": "rFID against the share of codes in use, a point for each trained "
+            "autoencoder; lower is better. A full codebook alone does not make a low rFID.",
+        },
     ),
     "seconds_quality": (
         seconds_quality,
-        "Time and quality",
-        "PSNR against the minutes of training, a point for each trained autoencoder; higher is "
-        "better. Minutes depend on the machine and on what else ran on it.",
+        {
+            "title": "Time and quality",
+            "caption": "PSNR against the minutes of training, a point for each trained "
+            "autoencoder; higher is better. Minutes depend on the machine and on what else ran.",
+        },
     ),
 }
 

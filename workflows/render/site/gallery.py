@@ -41,10 +41,8 @@ class Gallery(Collected):
     def figures(self) -> dict[str, Shown]:
         """Every figure's title, caption, table if it is of one, and files beside the usual."""
         of_tables = {name: one.model_dump() for name, one in self.plan.figures.items()}
-        return of_tables | {
-            name: {"title": title, "caption": caption, "table": None, "more": []}
-            for name, (_, title, caption) in OF_ALL.items()
-        }
+        every = {name: {**said, "table": None, "more": []} for name, (_, said) in OF_ALL.items()}
+        return of_tables | every
 
     def block(self, table: str, dataset: str) -> Block | None:
         """The block of a dataset with the published numbers, which is the first of its protocols.
@@ -71,12 +69,12 @@ class Gallery(Collected):
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], dict[str, Shown]]:
-        measured = self.measured
-        found: dict[tuple[str, str], dict[str, Shown]] = {}
-        for line in measured[measured["status"] == "ok"].to_dict("records"):
-            number = {key: line[key] for key in ("value", "images", "features")}
-            found.setdefault((line["cell"], line["protocol"]), {})[line["metric"]] = number
-        return found
+        good = self.measured[self.measured["status"] == "ok"]
+        once = good.drop_duplicates(["cell", "protocol", "metric"])
+        return {
+            key: lines.set_index("metric")[["value", "images", "features"]].to_dict("index")
+            for key, lines in once.groupby(["cell", "protocol"])
+        }
 
     def values(self, cell: str, protocol: str) -> Mapping[str, Shown]:
         """Metric -> `value`, `images`, `features` of a run; nothing if it was not measured."""
@@ -111,10 +109,8 @@ class Gallery(Collected):
 
     def others(self, cell: str) -> list[str]:
         """The cells of the same settings and other seeds."""
-        settings = cell.rpartition("/")[0]
-        return [
-            name for name in self.plan.cells if name != cell and name.rpartition("/")[0] == settings
-        ]
+        start = cell.rpartition("/")[0] + "/"
+        return [name for name in self.plan.cells if name.startswith(start) and name != cell]
 
     def places(self, cell: str) -> list[tuple[str, str]]:
         """The (table, row) pairs that show a cell."""
