@@ -118,8 +118,10 @@ def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(gallery: Path) -> 
         ({"natural": "my_images"}, ["large_codebooks"]),
         # Figures are of these tables, headlines are of the second.
         ({"digits": "mnist_5k"}, ["codebook_size", "methods", "two_dimensions"]),
+        # Diffusion models have first stages that no table shows.
+        ({}, ["first_stages", "code_dimension"]),
     ],
-    ids=["own images", "one role"],
+    ids=["own images", "one role", "first stages"],
 )
 def test_a_budget_of_ones_own_has_a_site(
     roles: dict[str, str], without: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -129,11 +131,13 @@ def test_a_budget_of_ones_own_has_a_site(
     shutil.copytree(ROOM, room, ignore=hidden)
     write_yaml(room / "datasets" / "my_images.yaml", MY_IMAGES)
     budget = yaml.safe_load((room / "budgets" / "smoke.yaml").read_text(encoding="utf-8"))
-    others = budget["roles"] if "natural" in roles else dict.fromkeys(budget["roles"])
+    others = dict.fromkeys(budget["roles"]) if "digits" in roles else budget["roles"]
     write_yaml(
         room / "budgets" / "mine.yaml",
         budget | {"roles": others | roles, "without": without, "role_knobs": {}},
     )
+    # Curves are drawn of first stages alone.
+    monkeypatch.setattr(made_up, "DRAWN", "D4")
     # What a file manager leaves in a folder is no template.
     templates = tmp_path / "templates"
     shutil.copytree(pages.TEMPLATES, templates)

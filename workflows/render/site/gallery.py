@@ -97,10 +97,13 @@ class Gallery(Collected):
         return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
+        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`, or for a first
+        stage that is there for others alone `in no table`.
+        """
         if cell in self.finished:
             return "measured"
-        return self.failed.get(cell, "not measured").partition(":")[0]
+        state = "not measured" if self.places(cell) else "in no table"
+        return self.failed.get(cell, state).partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """The cells of a table's row, one a seed, that have numbers."""

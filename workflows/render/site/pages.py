@@ -54,7 +54,7 @@ def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]
         ("codes.svg", gallery.counted, cells.codes),
     ):
         if cell in known:
-            _, row = gallery.places(cell)[0]
+            row = next((row for _, row in gallery.places(cell)), "")
             behind = [name for name in gallery.others(cell) if name in known]
             yield links.picture(cell, kind), image(draw(gallery, cell, behind, row), "svg")
 
