@@ -43,21 +43,17 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
     over seeds), `M low` and `M high` (its 95 % interval), `M images`, `M published` (text), and
     last `note`. Columns of metrics without any value are left out.
     """
-    parts = []
+    parts = {}
     for block in blocks:
-        wide = block.rows.set_index("row")
+        wide = block.rows.astype({"epochs": "Int64"}).set_index("row")
         for metric, lines in block.lines.groupby("metric", sort=False):
             lines = lines.set_index("row").astype({"images": "Int64"})
             wide[metric] = lines["mean"]
             for name in ("low", "high", "images", "published"):
                 wide[f"{metric} {name}"] = lines[name]
         wide["note"] = wide.pop("note")
-        wide["epochs"] = wide["epochs"].astype("Int64")
-        wide = wide.reset_index()
-        for place, column in enumerate(("table", "dataset", "protocol")):
-            wide.insert(place, column, getattr(block, column))
-        parts.append(wide)
-    whole = pd.concat(parts, ignore_index=True)
+        parts[block.table, block.dataset, block.protocol] = wide
+    whole = pd.concat(parts, names=["table", "dataset", "protocol"]).reset_index()
     known = whole.replace("", None).notna().any() | whole.columns.isin(["epochs", "note"])
     return whole.loc[:, known]
 

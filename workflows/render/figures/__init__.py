@@ -69,11 +69,8 @@ def files(data: Collected, name: str, described: Described) -> dict[str, bytes]:
 def three_files(name: str, drawing: Drawing) -> dict[str, bytes]:
     """A figure as SVG and as PNG, and what it shows as CSV."""
     table = drawing.numbers.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    return {
-        f"{name}.svg": image(drawing.figure, "svg"),
-        f"{name}.png": image(drawing.figure, "png"),
-        f"{name}.csv": table.encode(),
-    }
+    pictures = {f"{name}.{kind}": image(drawing.figure, kind) for kind in ("svg", "png")}
+    return {**pictures, f"{name}.csv": table.encode()}
 
 
 def image(figure: Figure, kind: str) -> bytes:

@@ -39,13 +39,12 @@ def cell_page(gallery: Gallery, cell: str) -> Shown:
 def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Shown]:
     """A protocol's numbers: those of the first cell, those of other seeds, the mean over all."""
     found = []
+    measured = [gallery.values(cell, protocol) for cell in cells]
     for metric in DIGITS:
-        runs = [gallery.values(cell, protocol).get(metric) for cell in cells]
-        values = [run["value"] for run in runs if run]
-        if runs[0] is None or len(values) < len(runs):
+        if not all(metric in values for values in measured):
             continue
-        over = interval(values)
-        mean, low, high = (shown(metric, part) for part in (over.mean, over.low, over.high))
+        values, first = [of[metric]["value"] for of in measured], measured[0][metric]
+        mean, low, high, _ = (shown(metric, part) for part in interval(values))
         found.append(
             {
                 "anchor": links.anchor(protocol, metric),
@@ -53,9 +52,9 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Show
                 "better": "higher" if METRICS[metric] else "lower",
                 "values": [shown(metric, value) for value in values],
                 "mean": f"{mean} [{low}, {high}]",
-                "images": f"{int(runs[0]['images']):,}",
-                "few": few(metric, [runs[0]["images"]]),
-                "features": runs[0]["features"],
+                "images": f"{int(first['images']):,}",
+                "few": few(metric, [first["images"]]),
+                "features": first["features"],
             }
         )
     return found

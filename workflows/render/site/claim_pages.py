@@ -22,12 +22,9 @@ def overview(gallery: Gallery) -> Shown:
     plan, found = gallery.plan, gallery.verdicts
     first = sorted(plan.claims, key=lambda claim: not claim.about.headline)
     # A cell to name in a command: of the first headline if there is one.
-    examples = [
-        cell
-        for claim in first
-        for dataset in plan.datasets_of(claim.table)
-        for cell in plan.rows_of(claim.table, dataset).get(claim.of[0], [])
-    ]
+    wanted = [(claim.table, claim.of[0]) for claim in first]
+    shown = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
+    examples = [shown[place] for place in wanted if place in shown]
     datasets = list(dict.fromkeys(found["dataset"]))
     return {
         "title": "Results",
