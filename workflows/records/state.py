@@ -178,7 +178,7 @@ def _evaluation(
         yield f"not measured {', '.join(sorted(missing))}"
     # What one of them does not say counts as the same.
     had = found.model_dump(include=COUNTS, exclude_none=True)
-    yield from _differences(wanted.model_dump(include=had.keys(), exclude_none=True), had)
+    yield from _differences(wanted.model_dump(include=set(had), exclude_none=True), had)
     split = "test" if cell.stage == 1 else "train"
     known = today.datasets.get(cell.knobs.dataset, {}).get(split)
     if known is not None and found.dataset_sha256 not in (None, known):

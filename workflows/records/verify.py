@@ -62,14 +62,12 @@ def verify(plan: Plan, found: Mapping[str, State]) -> list[Finding]:
         for name in plan.cells
         if name in recorded
     ]
-    shown = set() if measured is None else {*measured["cell"]}
-    numbers = shown and {*measured.loc[measured["status"] == "ok", "cell"]}
+    lines = pd.DataFrame(columns=["cell", "status"]) if measured is None else measured
+    unknown = {*recorded, *lines["cell"]} - plan.cells.keys()
+    unproven = {*lines.loc[lines["status"] == "ok", "cell"]} - recorded - unknown
     for names, why in (
-        ((recorded | shown) - plan.cells.keys(), f"budget {plan.budget} has no such cell"),
-        (
-            (numbers & plan.cells.keys()) - recorded,
-            "measured.csv has its numbers, but there is no record",
-        ),
+        (unknown, f"budget {plan.budget} has no such cell"),
+        (unproven, "measured.csv has its numbers, but there is no record"),
     ):
         findings += [Finding(name, "foreign", why) for name in sorted(names)]
     return findings

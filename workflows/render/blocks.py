@@ -54,10 +54,10 @@ class Block:
         return set(self.rows.loc[self.rows["epochs"].notna(), "row"])
 
     @cached_property
-    def entries(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def entries(self) -> dict[str, dict[str, dict[Any, Any]]]:
         """Metric -> row -> a line of `lines`. Metrics without any value are left out."""
         return {
-            str(metric): {line["row"]: {**line} for line in lines.to_dict("records")}
+            str(metric): {line["row"]: line for line in lines.to_dict("records")}
             for metric, lines in self.lines.groupby("metric", sort=False)
             if (lines["text"] + lines["beside"]).any()
         }

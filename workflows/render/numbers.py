@@ -51,6 +51,12 @@ def shown(metric: str, value: float | None, sign: bool = False) -> str:
     return f"{0:.{digits}f}" if float(text) == 0 else text
 
 
+def ranged(metric: str, mean: float, low: float, high: float, sign: bool = False) -> str:
+    """A mean, and behind it its interval if there is one."""
+    text, *bounds = (shown(metric, value, sign) for value in (mean, low, high))
+    return text if low != low else f"{text} [{', '.join(bounds)}]"
+
+
 def few(metric: str, images: Collection[int]) -> bool:
     """Whether it is a Fréchet distance over too few images to stand beside a published one."""
     return metric in FRECHET and bool(images) and min(images) < ENOUGH

@@ -34,7 +34,7 @@ def reconstructions(data: Collected) -> Drawing:
         for row, parts in rows.items():
             of[row] = parts
             if not isinstance(parts[0], str):
-                images, made = parts
+                images, made = (np.asarray(part) for part in parts)
                 of[ORIGINAL] = [images]
                 of[row] = [made, np.abs(images.astype(float) - made).mean(axis=2)]
     return _plate(data, table, strips, "error", "the first test images")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -89,9 +90,8 @@ def dimensionality(data: Collected) -> Drawing:
     drawing, panels = _sweep(data, "code_dimension", "code_dim", ["rFID"], label)
     for (dataset, row), line in drawing.numbers.groupby(["dataset", "row"], sort=False):
         areas = LARGEST**2 * line["x"] / drawing.numbers["x"].max()
-        panels[dataset, "rFID"].scatter(
-            line["x"], line["mean"], areas, style(row).colour, alpha=0.55, lw=0.4, ec="white"
-        )
+        ax, colour = panels[str(dataset), "rFID"], style(str(row)).colour
+        ax.scatter(line["x"], line["mean"], areas, colour, alpha=0.55, lw=0.4, ec="white")
     return drawing
 
 
@@ -281,17 +281,16 @@ def _crosses(ax: Axes, diverged: pd.DataFrame) -> None:
 
 def _legend(figure: Figure) -> None:
     """The names of all lines of a figure, once, beside its panels."""
-    every = {}
+    every: dict[str, Artist] = {}
     for ax in figure.axes:
         lines, names = ax.get_legend_handles_labels()
         every |= dict(zip(names, lines, strict=True))
     # A row with a line needs no other entry for the cross of its runs that diverged.
-    for name in [name for name in every if f"× {name}" in every]:
-        del every[f"× {name}"]
-    if every:
-        wide = figure.get_figwidth() == DOUBLE
-        place = "outside right upper" if wide else "outside upper left"
-        figure.legend(every.values(), every.keys(), loc=place, ncols=1 if wide else 2)
+    named = {name: every[name] for name in every if name not in {f"× {row}" for row in every}}
+    if named and figure.get_figwidth() == DOUBLE:
+        figure.legend(list(named.values()), list(named), loc="outside right upper")
+    elif named:
+        figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=2)
 
 
 def _counted(ax: Axes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from workflows.config.names import METRICS
 from workflows.records.intervals import interval
 from workflows.render.captions import short
-from workflows.render.numbers import DIGITS, PROTOCOLS, few, heading, shown
+from workflows.render.numbers import DIGITS, PROTOCOLS, few, heading, ranged, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery, Shown
 
@@ -44,14 +44,13 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Show
         if not all(metric in values for values in measured):
             continue
         values, first = [of[metric]["value"] for of in measured], measured[0][metric]
-        mean, low, high, _ = (shown(metric, part) for part in interval(values))
         found.append(
             {
                 "anchor": links.anchor(protocol, metric),
                 "metric": heading(metric),
                 "better": "higher" if METRICS[metric] else "lower",
                 "values": [shown(metric, value) for value in values],
-                "mean": f"{mean} [{low}, {high}]",
+                "mean": ranged(metric, *interval(values)[:3]),
                 "images": f"{int(first['images']):,}",
                 "few": few(metric, [first["images"]]),
                 "features": first["features"],

@@ -41,8 +41,9 @@ class Gallery(Collected):
     def figures(self) -> dict[str, Shown]:
         """Every figure's title, caption, table if it is of one, and files beside the usual."""
         of_tables = {name: one.model_dump() for name, one in self.plan.figures.items()}
-        every = {name: {**said, "table": None, "more": []} for name, (_, said) in OF_ALL.items()}
-        return of_tables | every
+        return of_tables | {
+            name: {**said, "table": None, "more": []} for name, (_, said) in OF_ALL.items()
+        }
 
     def block(self, table: str, dataset: str) -> Block | None:
         """The block of a dataset with the published numbers, which is the first of its protocols.
@@ -68,7 +69,7 @@ class Gallery(Collected):
         return links.table(table, links.anchor(block.dataset, block.protocol) if block else "")
 
     @cached_property
-    def _values(self) -> dict[tuple[str, str], dict[str, Shown]]:
+    def _values(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
         good = self.measured[self.measured["status"] == "ok"]
         once = good.drop_duplicates(["cell", "protocol", "metric"])
         return {
