@@ -1,9 +1,8 @@
 """Which claims of the paper hold in what was measured, by how much, and with what confidence.
 
-A claim (workflows/claims/*.yaml) speaks of rows of one table and of metrics; every dataset and
-metric of it gets a verdict. What is judged is an effect per seed, in the metric's unit and positive
-where the claim is right. Rows are compared within seeds, because rows of the same seed share the
-order of the data and the initial encoder.
+Each dataset and metric of a claim gets a verdict on an effect per seed, in the metric's unit and
+positive where the claim is right. Rows of a seed share the order of the data and the initial
+encoder, so they are compared within seeds.
 """
 
 from __future__ import annotations
@@ -32,9 +31,8 @@ def verdicts(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> pd.
     """What Measured and Published lines say of each claim of the plan, by dataset and metric; what
     is not known is NaN.
 
-    effect, low, high: in the metric's unit, positive where the claim is right, with the 95 %
-    interval over seeds. diverged: seeds that are not judged, since a row of theirs diverged.
-    published: the effect that the published numbers have.
+    low, high: the 95 % interval of the effect. diverged: seeds that are not judged, since a row of
+    theirs diverged. published: the effect that the published numbers have.
     """
     lines = [
         line

@@ -20,14 +20,12 @@ from workflows.render.numbers import ABSENT, PROTOCOLS, few, heading, shown
 class Block:
     """One dataset's rows by one protocol.
 
-    lines: one line per (metric, row), columns `metric, row, mean, low, high, seeds, best, images,
-    published, text, half, beside`. low and high bound the mean's 95 % interval over seeds. best:
-    whether the row is better than each other one beyond the interval of their difference within
-    seeds. published is text with the source's digits or empty. text, half: the mean and half of its
-    interval as they are printed. beside: the published number, if it may stand beside ours.
-    rows: columns `row, status, seeds, epochs, note`. features: columns `metric, features`, the
-    networks that the numbers rest on. images: metric -> the different numbers of test images that
-    its values rest on. evidence: how the published numbers are known.
+    lines: one line per (metric, row): mean, low, high and seeds of its interval; best: better than
+    each other row beyond the interval of their difference; images; published, with the digits of
+    the source. As they are printed: text, half (of the interval), beside (the published number, if
+    it may stand beside ours). rows: columns `row, status, seeds, epochs, note`. features: `metric,
+    features`, the networks behind the numbers. images: metric -> its numbers of test images.
+    evidence: how the published numbers are known.
     """
 
     table: str
@@ -89,10 +87,7 @@ class Block:
 
 def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str) -> list[Block]:
     """The blocks of a table: its datasets in order, for each the protocols that were measured, then
-    the datasets that this budget has none for.
-
-    measured, published: lines that are Measured and Published. Raises ConfigError for an unknown
-    table.
+    the datasets that this budget has none for. Raises ConfigError for an unknown table.
     """
     found = []
     theirs = published[published["table"] == table]
@@ -164,8 +159,7 @@ def _block(
 def best_row(lines: pd.DataFrame) -> str | None:
     """The row that is better than every other in a metric, beyond what seeds explain, if one is.
 
-    lines: of Measured, of that metric. Rows are compared within seeds. A difference that its
-    interval does not support is none.
+    lines: of Measured, of that metric. Rows are compared within seeds.
     """
     wide = lines.pivot_table(index="seed", columns="row", values="value")
     if wide.shape[1] < 2:

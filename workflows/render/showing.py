@@ -1,8 +1,7 @@
 """Draw a budget's tables, figures, verdicts and pages from its records, without any training.
 
-The rules and `python -m workflows.render` call these functions. Each of them computes everything
-that it is going to write before it writes the first file, so that an error leaves the older files
-as they were.
+Each function computes everything before it writes the first file, so that an error leaves the older
+files as they were.
 """
 
 from __future__ import annotations

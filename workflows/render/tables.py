@@ -39,9 +39,8 @@ LATEX = Format(
 def tidy(blocks: list[Block]) -> pd.DataFrame:
     """One line per dataset, protocol and row; unrounded, in the experiment's order.
 
-    Columns: `table, dataset, protocol, row, status, seeds, epochs`, then per metric M `M` (mean
-    over seeds), `M low` and `M high` (its 95 % interval), `M images`, `M published` (text), and
-    last `note`. Columns of metrics without any value are left out.
+    Per metric M: `M` (mean over seeds), `M low` and `M high` (its 95 % interval), `M images` and `M
+    published` (text). Columns of metrics without any value are left out.
     """
     parts = {}
     for block in blocks:
@@ -61,8 +60,7 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
 def printed(block: Block, form: Format) -> pd.DataFrame:
     """The block as text: a line for each row, and below it one of its published numbers, if any.
 
-    Bold is the best value of a metric, if seeds support that there is one; grey is a Fréchet
-    distance over few images. Letters behind a row lead to its notes.
+    Bold is what seeds support as best, grey a Fréchet distance over few images.
     """
     entries, lines = block.entries, []
     for row in block.rows["row"]:

@@ -41,8 +41,6 @@ KINDS = {
 def summary(found: pd.DataFrame) -> pd.DataFrame:
     """How many verdicts there are: a row for each of STANDINGS that occurs, a column for each of
     VERDICTS.
-
-    A claim has one for each of its datasets and metrics.
     """
     counts = pd.crosstab(found["standing"], found["verdict"])
     present = [standing for standing in STANDINGS if standing in counts.index]

@@ -1,8 +1,7 @@
 """Codevectors among latents in the course of a training, as a figure and as an animation.
 
-They are drawn in a disc in which angles are true and the radius is a distance on a logarithmic
-scale, because in the course of a training latents outgrow the codebook's first values ten thousand
-times. The centre, within the first codebook, is linear.
+Angles are true in a disc, and the radius is a distance on a logarithmic scale, because latents
+outgrow the codebook's first values ten thousand times. Within the first codebook it is linear.
 """
 
 from __future__ import annotations

@@ -23,9 +23,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 def contents(
     gallery: Gallery, results: Path, figures: Path
 ) -> Iterator[tuple[str, str | bytes | Path]]:
-    """(path below the root, what is there) of every file: its content, or a file to copy.
-
-    results, figures: the folders of the budget's tables and figures.
+    """(path below the root, what is there) of every file: its content, or a file to copy from the
+    folders of the budget's tables and figures.
     """
     yield from _assets()
     yield from _pages(gallery)
@@ -103,8 +102,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
 def _assets() -> Iterator[tuple[str, str]]:
     """(path below the root, content) of the style sheets and scripts; nothing from another host.
 
-    DataTables comes from the package itables as a module, which a browser does not load from a file
-    next to a page, but does from a data address in a script.
+    DataTables is a module, which a browser loads from a data address but not from a file.
     """
     for name in ("site.css", "site.js"):
         yield f"assets/{name}", (TEMPLATES / name).read_text(encoding="utf-8")
