@@ -169,7 +169,8 @@ def _points(data: Collected, x: str, y: str, label: str) -> Drawing:
         words(axes[0], "nothing is measured")
     for ax, name in zip(axes, names, strict=False):
         here = points[points["dataset"] == name]
-        ax.set_title(short(data.plan, name), loc="left")
+        # There may be so many panels that a name is wider than its own.
+        ax.set_title(short(data.plan, name).replace(" stand-in", "\nstand-in"), loc="left")
         for method, of in here.groupby("method"):
             title = method_title(str(method))
             colour, _, marker = style(title)
