@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -21,7 +22,7 @@ class Interval(NamedTuple):
     seeds: int
 
 
-def interval(values: Sequence[float] | np.ndarray) -> Interval:
+def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
     """The interval of the mean of one value a seed; equal values have one of no width."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean()) if array.size else math.nan

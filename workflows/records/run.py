@@ -136,13 +136,13 @@ class Run:
     def refusal(self, file: str) -> str:
         """Why no rule makes a file that `refused` matches. Raises ConfigError."""
         _, budget, *parts = file.split("/")
-        cell = "/".join(parts[1:-1]) if parts[0] == "cells" else None
         if budget != self.grid.name:
             return (
                 f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
                 f"snakemake --cores 8 --config budget={budget} -- {file}"
             )
-        assert cell is not None, "of this budget only files of cells are refused"
+        # Of this budget only files of cells are refused.
+        cell = "/".join(parts[1:-1])
         dataset = self.cell(cell).dataset
         return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
 

@@ -140,7 +140,7 @@ def _block(
         best = best_row(of_metric)
         for row in (state["row"] for state in rows):
             of_row = of_metric[of_metric["row"] == row]
-            over = interval(of_row["value"].to_numpy())
+            over = interval(of_row["value"])
             text, half = (
                 shown(metric, value).replace(ABSENT, "")
                 for value in (over.mean, (over.high - over.low) / 2)
@@ -166,11 +166,8 @@ def best_row(lines: pd.DataFrame) -> str | None:
         return None
     gains = wide if METRICS[lines["metric"].iloc[0]] else -wide
     first = str(gains.mean().idxmax())
-    for other in gains.columns.drop(first):
-        gain = (gains[first] - gains[other]).dropna().to_numpy()
-        if not len(gain) or not interval(gain).low > 0:
-            return None
-    return first
+    others = (gains[first] - gains[other] for other in gains.columns.drop(first))
+    return first if all(interval(gain.dropna()).low > 0 for gain in others) else None
 
 
 def _state(
