@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from tests.data.limited import linux, python
-from workflows import data
 from workflows.config.datasets import read_dataset
-from workflows.data import formats, memory
+from workflows.data import cache, formats, memory
 from workflows.errors import ConfigError, DataError
 
 PREPARE = """
@@ -51,14 +50,14 @@ def test_a_dataset_is_decoded_in_less_memory_than_it_takes(kind: str, tmp_path: 
     (tmp_path / "in").mkdir()
     done = python(PREPARE, tmp_path / "in", tmp_path / "out", kind)
     assert done.returncode == 0, done.stderr
-    found = data.load_train(tmp_path / "out")
+    found = cache.load_train(tmp_path / "out")
     assert found.train.nbytes + found.validation.nbytes > 3.5 * 16 * 2**20
     assert found.record.variance == pytest.approx(np.var(found.train / 255.0), rel=1e-9)
     assert sorted(found.train[:, 0, 0, 0].tolist() + found.validation[:, 0, 0, 0].tolist()) == (
         sorted(k % 100 for k in range(300))
     )
     assert [path.name for path in (tmp_path / "out").iterdir() if path.name[0] == "."] == []
-    data.verify(tmp_path / "out")
+    cache.verify(tmp_path / "out")
 
 
 @linux
@@ -80,7 +79,7 @@ def test_no_room_on_disk_is_refused_before_decoding(
     with pytest.raises(
         DataError, match=r"train\.npy: no room for \d+ bytes \(No space left.*run again"
     ):
-        data.prepare(read_dataset("mnist_5k"), tmp_path / "mnist_5k")
+        cache.prepare(read_dataset("mnist_5k"), tmp_path / "mnist_5k")
     assert list((tmp_path / "mnist_5k").iterdir()) == []
 
 
@@ -88,7 +87,7 @@ def test_a_failed_preparation_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "mnist_5k"
-    data.prepare(read_dataset("mnist_5k"), out)
+    cache.prepare(read_dataset("mnist_5k"), out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
     def broken(*_: object) -> Any:
@@ -97,7 +96,7 @@ def test_a_failed_preparation_leaves_what_was_there(
     monkeypatch.setattr(formats, "read_mnist_csv", broken)
     (out / ".decoding").mkdir()
     with pytest.raises(DataError, match="damaged"):
-        data.prepare(read_dataset("mnist_5k"), out)
+        cache.prepare(read_dataset("mnist_5k"), out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

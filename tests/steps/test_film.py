@@ -13,7 +13,7 @@ from tests.reliability import killing
 from tests.steps.conftest import Command, spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
-from workflows.data import prepare
+from workflows.data.cache import prepare
 from workflows.steps import train
 
 PLANE = {"code_dim": 2, "distance": "l2"}

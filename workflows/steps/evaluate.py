@@ -14,7 +14,7 @@ from PIL import Image
 
 from workflows import cli
 from workflows.config.plan import PlannedEvaluation
-from workflows.data import SMALL, load_test, verify
+from workflows.data.cache import SMALL, load_test, verify
 from workflows.data.metric_networks import Networks, load_networks
 from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import NotFinite, load_protocol, rgb

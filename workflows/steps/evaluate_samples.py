@@ -13,7 +13,7 @@ from PIL import Image
 from workflows import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.records import SamplingRecord, TrainRecord, read
-from workflows.data import load_train
+from workflows.data.cache import load_train
 from workflows.data.metric_networks import read_network
 from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import load_protocol, rgb

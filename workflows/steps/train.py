@@ -10,7 +10,8 @@ from torch import nn
 
 from workflows import cli
 from workflows.config.plan import Spec
-from workflows.data import SMALL, hold, load_train, verify
+from workflows.data.cache import SMALL, load_train, verify
+from workflows.data.memory import hold
 from workflows.data.metric_networks import read_network
 from workflows.data.records import DatasetRecord
 from workflows.errors import ConfigError
