@@ -15,6 +15,11 @@ import torch
 from tests.knobs import VARIANTS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, so that two processes end at about the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(params=VARIANTS)
 def knobs(request: pytest.FixtureRequest) -> Any:
     return VARIANTS[request.param]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,8 @@ from PIL import Image
 
 from tests.data.made import database, encoded, png, six, small, tar, zipped
 from workflows.config.datasets import read_dataset
-from workflows.data import archives, cache, databases, formats, images
+from workflows.data import cache, databases, images
 from workflows.errors import DataError
-
-
-def raw_png(bits: int, colour: int, width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG as its specification has it, with what Pillow does not write."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(pixels))
-        + chunk(b"IEND", b"")
-    )
 
 
 def turned(orientation: int, kind: str = "JPEG") -> bytes:
@@ -83,13 +65,12 @@ def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...]) -> None:
         (b"", "not a readable image"),
         (png()[: len(png()) // 2], "not a readable image"),
         (encoded(Image.new("I;16", (16, 16), 1000)), "has 16 bits a channel, must have 8"),
-        (raw_png(16, 2, 16, 16, (b"\0" + bytes(96)) * 16), "has 16 bits a channel"),
-        (raw_png(1, 0, 5_000, 5_000, bytes(626 * 5000)), r"\(5000, 5000\) is more than 16777216 p"),
+        (encoded(Image.new("1", (5000, 5000))), r"\(5000, 5000\) is more than 16777216 p"),
         (encoded(GREY, "GIF"), "not a readable image"),
         (encoded(RED, "PNG", save_all=True, append_images=[GREY]), "has 2 frames, must have one"),
         (turned(6), r"is stored turned \(EXIF orientation 6\); say upright: true"),
     ],
-    ids=["empty", "cut", "grey16", "rgb16", "large", "gif", "apng", "exif"],
+    ids=["empty", "cut", "grey16", "large", "gif", "apng", "exif"],
 )
 def test_an_image_that_has_no_one_meaning_is_refused_by_name(raw: bytes, message: str) -> None:
     with pytest.raises(DataError, match=f"^folder/a\\.png: ({message})"):
@@ -149,8 +130,6 @@ def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
         images.read_image_folder(small(), (folder,))
     with pytest.raises(DataError, match=r"6\.png: no such file"):
         images.read_image_folder(small(), (folder / "6.png",))
-    with pytest.raises(DataError, match=r"6\.png: no such file"):
-        formats.read_idx(small(), (folder / "6.png",) * 2)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "jfif"])
@@ -248,19 +227,6 @@ def test_hostile_members_are_refused_by_name(
         images.read_image_folder(small(), (path,))
 
 
-def test_a_huge_member_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "LARGEST", 10)
-    with pytest.raises(DataError, match=r"'0\.png' has \d+ bytes; at most 10"):
-        images.read_image_folder(small(), (tar(tmp_path / "b.tar", GOOD),))
-
-
-def test_nothing_is_written_whatever_members_are_called(tmp_path: Path) -> None:
-    path = tar(tmp_path / "a.tar", [*GOOD[:4], ("../4.png", png()), ("/5.png", png())])
-    before = set(path.parent.parent.rglob("*"))
-    assert len(images.read_image_folder(small(), (path,)).train) == 4
-    assert set(path.parent.parent.rglob("*")) == before
-
-
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
 def test_an_archive_is_read_if_it_is_whole(tmp_path: Path, name: str) -> None:
     path = tar(tmp_path / name, [(name, raw + os.urandom(3000)) for name, raw in GOOD])
@@ -323,6 +289,7 @@ def test_nothing_is_left_of_a_dataset_that_was_refused(
     cache.prepare(dataset, tmp_path / "out")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (folder / "3.png").write_bytes(b"")
+    (tmp_path / "out/.decoding").mkdir()  # of a run that was killed
     for out, expected in (("out", whole), ("new", {})):
         with pytest.raises(DataError, match=r"3\.png: not a readable image"):
             cache.prepare(dataset, tmp_path / out)

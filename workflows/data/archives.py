@@ -16,15 +16,12 @@ from typing import NamedTuple
 
 from workflows.errors import DataError
 
-LARGEST = 64 * 2**20  # bytes of one member; the largest wanted, a CIFAR-10 batch, has 31 MB
-
 
 class Entry(NamedTuple):
-    """regular: whether it is a file, and not a device or a link to nothing. size: in bytes."""
+    """regular: whether it is a file, and not a device or a link to nothing."""
 
     name: str
     regular: bool
-    size: int
     read: Callable[[], bytes]
 
 
@@ -47,7 +44,7 @@ def members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     A name is as Unix writes it, without a leading "./". Hidden members never match: file managers
     leave them beside the files that are meant. In a folder, links to files are followed and links
     to folders are not. Raises DataError naming the archive if it is damaged, and naming the member
-    if it is no regular file, is there twice or has more than 64 MiB.
+    if it is no regular file or is there twice.
     """
     with _named(path):
         for entry, wanted in _entries(path, pattern):
@@ -92,10 +89,6 @@ def _entries(path: Path, pattern: str) -> Iterator[tuple[Entry, bool]]:
             raise DataError(f"{path}: '{found.name}' is a link or a device; must be a file")
         if name in seen:
             raise DataError(f"{path}: holds two members of the same name, {name}")
-        if entry.size > LARGEST:
-            raise DataError(
-                f"{path}: '{name}' has {entry.size} bytes; at most {LARGEST} are allowed"
-            )
         seen.add(name)
         yield entry, True
 
@@ -109,9 +102,7 @@ def _folder(path: Path) -> Iterator[Entry]:
         subfolders.sort()
         for name in sorted(files):
             file = Path(folder, name)
-            regular = file.is_file()
-            size = file.stat().st_size if regular else 0
-            yield Entry(file.relative_to(path).as_posix(), regular, size, file.read_bytes)
+            yield Entry(file.relative_to(path).as_posix(), file.is_file(), file.read_bytes)
 
 
 def _zip(path: Path) -> Iterator[Entry]:
@@ -121,7 +112,7 @@ def _zip(path: Path) -> Iterator[Entry]:
             regular = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
             if not member.filename.endswith(("/", "\\")):
                 read = partial(archive.read, member)
-                yield Entry(member.filename, regular, member.file_size, read)
+                yield Entry(member.filename, regular, read)
 
 
 def _tar(path: Path) -> Iterator[Entry]:
@@ -132,7 +123,7 @@ def _tar(path: Path) -> Iterator[Entry]:
         for member in archive:
             if not member.isdir():
                 read = partial(_content, archive, member)
-                yield Entry(member.name, member.isfile(), member.size, read)
+                yield Entry(member.name, member.isfile(), read)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
