@@ -21,6 +21,7 @@ from workflows.config.plan import Spec
 from workflows.data import cache, memory
 from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
 from workflows.evaluation import reconstructions as evaluation
+from workflows.evaluation.protocol import load_protocol
 from workflows.steps import latents, train, train_diffusion
 from workflows.training import stage1
 from workflows.training.spaces import digest, read_latents
@@ -172,7 +173,7 @@ def test_blocks_change_no_evaluation() -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
     made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
-    protocol = evaluation.Protocol("exact", "", False, "nearest", None, None, 1)
+    protocol = load_protocol("exact")
     seen: list[tuple[str, int]] = []
 
     def features(stored: np.ndarray, *_: object) -> np.ndarray:

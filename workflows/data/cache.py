@@ -17,7 +17,7 @@ from workflows.config.datasets import Dataset
 from workflows.config.reading import read_json
 from workflows.data import formats, preparation
 from workflows.data.formats import Allocate, Decoded
-from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
+from workflows.data.records import ArrayRecord, DatasetRecord, MissingRecord, ValidationRecord
 from workflows.data.sources import obtain
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
@@ -111,7 +111,7 @@ def note_missing(name: str, out: Path, reason: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         np.save(out / f"{part}.npy", np.empty(0, np.uint8))
-    write_json(out / "dataset.json", {"name": name, "missing": reason})
+    write_json(out / "dataset.json", MissingRecord(name=name, missing=reason).model_dump())
 
 
 def variance(pixels: np.ndarray) -> float:

@@ -54,6 +54,13 @@ class DatasetRecord(_Record):
         return {part: array for part, array in parts.items() if array is not None}
 
 
+class MissingRecord(_Record):
+    """dataset.json of a dataset that no source has. missing: why."""
+
+    name: str
+    missing: str
+
+
 class WeightsRecord(_Record):
     """<network>.json.
 
