@@ -115,14 +115,16 @@ def run(
     trained = load_trained(cell)
     name, finished = trained.record.cell, trained.record.status == "finished"
     # Everything is read before the work starts, so that a bad file is refused at once.
-    measurements, digests = [], {}
+    measurements: list[Measurement] = []
+    digests: dict[str, str] = {}
     if finished:
         networks = load_networks(weights, device)
         measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
         digests = networks.digests
     start = time.perf_counter()
     counts, message = look(cell, trained, test, measurements, device)
-    rows, not_measured = [], {}
+    rows = []
+    not_measured: dict[str, str] = {}
     for measurement in measurements if not message else []:
         rows += measurement.rows()
         not_measured |= measurement.not_measured()
