@@ -34,10 +34,15 @@ def _index(points: np.ndarray, k: int) -> NearestNeighbors:
     return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points)
 
 
+def _radii(points: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each point to its k-th nearest other, (n,)."""
+    distances, _ = _index(points, k).kneighbors()
+    return distances[:, -1]
+
+
 def _within(points: np.ndarray, manifold: np.ndarray) -> float:
     """The share of `points` that lie in a ball of the manifold."""
-    # Of each point to its k-th nearest other.
-    radii = _index(manifold, NEIGHBOURS).kneighbors()[0][:, -1]
+    radii = _radii(manifold, NEIGHBOURS)
 
     def hits(distances: np.ndarray, _: int) -> Any:
         return (distances <= radii).any(axis=1)
