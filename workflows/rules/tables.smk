@@ -71,10 +71,13 @@ for TABLE in GRID.tables:
         localrule: True
         conda:
             "../../environment.yml"
+        params:
+            # A command is put together when its job runs, after the loop has ended.
+            table=TABLE,
         message:
             f"Table {TABLE}"
         shell:
-            f"python -m workflows.render --budget {BUDGET} --table {TABLE} 2>&1 | tee {{log}}"
+            f"python -m workflows.render --budget {BUDGET} --table {{params.table}} 2>&1 | tee {{log}}"
 
 
 rule site:
