@@ -151,7 +151,8 @@ def test_other_pixels_of_the_same_name_train_again(tiny: Tiny) -> None:
     assert after[CELLS[0]][0] != before[CELLS[0]][0]
     left = tiny.run("--dry-run", targets=("all_cells",))
     assert f"Train {CELLS[1]}" in left
-    assert CELLS[0] not in left
+    assert f"Train {CELLS[0]}" not in left
+    assert f"Evaluate {CELLS[0]}" not in left
 
 
 def test_a_knob_and_a_role_at_once(tiny: Tiny) -> None:
