@@ -18,7 +18,7 @@ all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget="$$BUDGET" -- all_tables
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.measure import Row, Work, ratio, side_by_side
 from workflows.data.metric_networks import load_networks, read_network
+from workflows.data.weight_sources import NETWORKS
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import Measurement, inception_features
 
@@ -30,10 +31,6 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     images = torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")
     noise = 0.05 * torch.randn(images.shape, generator=generator)
     return (images * 255).byte().numpy(), (images + noise).clamp(0, 1).numpy()
-
-
-def tensors(name: str) -> Mapping[str, Tensor]:
-    return read_network(WEIGHTS, name)[0]
 
 
 def fid_network(tensors: Mapping[str, Tensor]) -> torch.nn.Module:
@@ -80,8 +77,9 @@ def pixels(a: np.ndarray, b: np.ndarray) -> list[tuple[float, float, float]]:
 
 def theirs() -> Work:
     """Both protocols, with features of the originals too, because the libraries keep none."""
-    fid = fid_network(tensors("inception"))
-    distances = [lpips_network(name, tensors(f"lpips_{name}")) for name in ("vgg", "alex")]
+    tensors = {name: read_network(WEIGHTS, name)[0] for name in NETWORKS}
+    fid = fid_network(tensors["inception"])
+    distances = [lpips_network(name, tensors[f"lpips_{name}"]) for name in ("vgg", "alex")]
     images, made = pictures()
 
     def work() -> None:

@@ -26,20 +26,15 @@ IMAGES, EPOCHS, CELLS = 50_000, 500, 16
 OPERATIONS, PEAK = 0.264e9, 790e12
 
 
-def prepare(folder: Path, images: int) -> None:
-    """A dataset of random training images, with a tenth of their number for validation."""
-    count = images + max(1, images // 10)
-    file = folder / "train.npy"
-    np.save(file, pictures(count).numpy())
-    train = {"file": file.name, "images": count, "sha256": digest(file)}
-    record = {"name": "made", "image_size": 32, "channels": 3, "variance": VARIANCE}
-    record |= {"train": train, "test": train, "validation": {"indices": [images, count]}}
-    write_json(folder / "dataset.json", record)
-
-
 def train(folder: Path, cells: int, images: int, epochs: int) -> float:
     """Wall seconds until `cells` cells, started together, are trained."""
-    prepare(folder, images)
+    # Of the images, a tenth of their number is for validation.
+    count, file = images + max(1, images // 10), folder / "train.npy"
+    np.save(file, pictures(count).numpy())
+    array = {"file": file.name, "images": count, "sha256": digest(file)}
+    record = {"name": "made", "image_size": 32, "channels": 3, "variance": VARIANCE}
+    record |= {"train": array, "test": array, "validation": {"indices": [images, count]}}
+    write_json(folder / "dataset.json", record)
     settings = knobs("bf16").model_copy(update={"epochs": epochs, "train_images": images})
     command = [sys.executable, "-m", "workflows.steps.train", "--data", str(folder)]
     start = time.perf_counter()
@@ -51,9 +46,9 @@ def train(folder: Path, cells: int, images: int, epochs: int) -> float:
         out.mkdir()
         arguments = ["--spec", spec.model_dump_json(), "--out", str(out)]
         running.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL))
-    failures = sum(process.wait() != 0 for process in running)
-    if failures:
-        raise RuntimeError(f"{failures} trainings failed")
+    statuses = [process.wait() for process in running]
+    if any(statuses):
+        raise RuntimeError("a training failed")
     return time.perf_counter() - start
 
 

@@ -63,32 +63,22 @@ def side_by_side(
     seconds for work of one thread, which other processes of the machine disturb least.
     """
     sides = {"peer": (peer, {}), "keeping": (peer, KEEPS_MEMORY), "ours": (ours, KEEPS_MEMORY)}
+    kept = {name: value for name, value in os.environ.items() if name not in KEEPS_MEMORY}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     with ExitStack() as stack:
         pools = {}
-        for name, (side, environment) in sides.items():
-            pools[name] = stack.enter_context(process(environment, threads))
-            pools[name].submit(_prepare, side).result()
+        for name, (side, memory) in sides.items():
+            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+            pools[name] = stack.enter_context(pool)
+            # A pool starts its process, which alone reads these, at its first task.
+            environment = {**kept, **memory, "OMP_NUM_THREADS": str(threads)}
+            with mock.patch.dict(os.environ, environment, clear=True):
+                pool.submit(_prepare, side).result()
         for _ in range(rounds + 1):
             for name, pool in pools.items():
                 seconds[name].append(pool.submit(_timed, clock).result())
     # The first round warms up.
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
-
-
-def process(environment: Mapping[str, str], threads: int = 1) -> ProcessPoolExecutor:
-    """A pool of one new process.
-
-    environment: replaces the variables of KEEPS_MEMORY; like the number of threads, only a starting
-    process reads it.
-    """
-    kept = {name: value for name, value in os.environ.items() if name not in KEEPS_MEMORY}
-    environment = {**kept, **environment, "OMP_NUM_THREADS": str(threads)}
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    with mock.patch.dict(os.environ, environment, clear=True):
-        # A pool starts its process at its first task.
-        pool.submit(os.getpid).result()
-    return pool
 
 
 _work: list[Work] = []

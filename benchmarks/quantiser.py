@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from vector_quantize_pytorch import VectorQuantize
 
 from benchmarks.measure import Row, Work, ratio, side_by_side
 from benchmarks.plain import PlainQuantiser
@@ -29,8 +30,6 @@ def ours(contrastive: bool = False) -> ClusteredQuantiser:
 
 
 def library() -> torch.nn.Module:
-    from vector_quantize_pytorch import VectorQuantize
-
     return VectorQuantize(
         WIDTH, CODES, use_cosine_sim=True, threshold_ema_dead_code=2, accept_image_fmap=True
     )

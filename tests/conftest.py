@@ -15,6 +15,11 @@ import torch
 from tests.knobs import VARIANTS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, so that two processes end at about the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(params=VARIANTS)
 def knobs(request: pytest.FixtureRequest) -> Any:
     return VARIANTS[request.param]
@@ -24,6 +29,17 @@ def knobs(request: pytest.FixtureRequest) -> Any:
 def _seeded() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The metric networks, converted from the installed packages."""
+    # Imported here, because the packages take seconds that few tests need.
+    from workflows.steps import weights
+
+    folder = tmp_path_factory.mktemp("weights")
+    weights.main(folder)
+    return folder
 
 
 @pytest.fixture

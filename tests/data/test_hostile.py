@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +14,9 @@ import pytest
 from PIL import Image
 
 from tests.data.made import database, encoded, png, six, small, tar, zipped
-from workflows import data
 from workflows.config.datasets import read_dataset
-from workflows.data import archives, databases, formats, images
+from workflows.data import cache, databases, images
 from workflows.errors import DataError
-
-
-def raw_png(bits: int, colour: int, width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG as its specification has it, with what Pillow does not write."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(pixels))
-        + chunk(b"IEND", b"")
-    )
 
 
 def turned(orientation: int, kind: str = "JPEG") -> bytes:
@@ -84,13 +65,12 @@ def test_modes_become_grey_or_rgb(raw: bytes, pixel: tuple[int, ...]) -> None:
         (b"", "not a readable image"),
         (png()[: len(png()) // 2], "not a readable image"),
         (encoded(Image.new("I;16", (16, 16), 1000)), "has 16 bits a channel, must have 8"),
-        (raw_png(16, 2, 16, 16, (b"\0" + bytes(96)) * 16), "has 16 bits a channel"),
-        (raw_png(1, 0, 5_000, 5_000, bytes(626 * 5000)), r"\(5000, 5000\) is more than 16777216 p"),
+        (encoded(Image.new("1", (5000, 5000))), r"\(5000, 5000\) is more than 16777216 p"),
         (encoded(GREY, "GIF"), "not a readable image"),
         (encoded(RED, "PNG", save_all=True, append_images=[GREY]), "has 2 frames, must have one"),
         (turned(6), r"is stored turned \(EXIF orientation 6\); say upright: true"),
     ],
-    ids=["empty", "cut", "grey16", "rgb16", "large", "gif", "apng", "exif"],
+    ids=["empty", "cut", "grey16", "large", "gif", "apng", "exif"],
 )
 def test_an_image_that_has_no_one_meaning_is_refused_by_name(raw: bytes, message: str) -> None:
     with pytest.raises(DataError, match=f"^folder/a\\.png: ({message})"):
@@ -136,12 +116,11 @@ def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
     assert list(decoded.test[:, 0, 0, 0]) == [3, 9]
 
 
-def test_what_is_no_file_is_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
     """Folders are passed over, also as links in a circle; pipes and broken links are refused."""
     folder = six(tmp_path / "images", ["x.jpg/0.png", "x.jpg/1.png", *(f"{k}.png" for k in "2345")])
     (folder / "y.png").symlink_to(".")
     assert len(images.read_image_folder(small(), (folder,)).train) == 4
-    assert "files passed over: 1, such as y.png/; " in capsys.readouterr().err
     (folder / "6.png").symlink_to("nothing")
     with pytest.raises(DataError, match=r"'6\.png' is a link or a device; must be a file"):
         images.read_image_folder(small(), (folder,))
@@ -151,8 +130,6 @@ def test_what_is_no_file_is_no_image(tmp_path: Path, capsys: pytest.CaptureFixtu
         images.read_image_folder(small(), (folder,))
     with pytest.raises(DataError, match=r"6\.png: no such file"):
         images.read_image_folder(small(), (folder / "6.png",))
-    with pytest.raises(DataError, match=r"6\.png: no such file"):
-        formats.read_idx(small(), (folder / "6.png",) * 2)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "jfif"])
@@ -250,19 +227,6 @@ def test_hostile_members_are_refused_by_name(
         images.read_image_folder(small(), (path,))
 
 
-def test_a_huge_member_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "LARGEST", 10)
-    with pytest.raises(DataError, match=r"'0\.png' has \d+ bytes; at most 10"):
-        images.read_image_folder(small(), (tar(tmp_path / "b.tar", GOOD),))
-
-
-def test_nothing_is_written_whatever_members_are_called(tmp_path: Path) -> None:
-    path = tar(tmp_path / "a.tar", [*GOOD[:4], ("../4.png", png()), ("/5.png", png())])
-    before = set(path.parent.parent.rglob("*"))
-    assert len(images.read_image_folder(small(), (path,)).train) == 4
-    assert set(path.parent.parent.rglob("*")) == before
-
-
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
 def test_an_archive_is_read_if_it_is_whole(tmp_path: Path, name: str) -> None:
     path = tar(tmp_path / name, [(name, raw + os.urandom(3000)) for name, raw in GOOD])
@@ -301,18 +265,6 @@ def bedrooms(tmp_path: Path) -> tuple[Path, Path]:
     return database(tmp_path / "train", range(200)), database(tmp_path / "test", [7, 8])
 
 
-def test_offsets_that_lead_out_of_a_database_are_refused(bedrooms: tuple[Path, Path]) -> None:
-    """LMDB follows them; the process that reads does not outlive that, this one does."""
-    file = bedrooms[0] / "data.mdb"
-    raw = np.frombuffer(file.read_bytes(), np.uint8).copy()
-    # Behind the two pages of meta data each page has 16 bytes of header, then offsets.
-    for page in range(2, len(raw) // 4096):
-        raw[page * 4096 + 16 : page * 4096 + 200] = 0xFF
-    file.write_bytes(raw.tobytes())
-    with pytest.raises(DataError, match=r"train: (damaged: reading it ended|not a readable LMDB)"):
-        databases.read_lmdb(small(), bedrooms)
-
-
 def test_lmdb_that_is_cut_short_empty_or_none_is_refused(bedrooms: tuple[Path, Path]) -> None:
     train, test = bedrooms
     with pytest.raises(DataError, match=r"train: 200 images by its header, must be at least 300"):
@@ -334,12 +286,13 @@ def test_nothing_is_left_of_a_dataset_that_was_refused(
     monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path))
     source = {"kind": "local", "files": ["mine"]}
     dataset, folder = small(sources=[source]), six(tmp_path / "mine")
-    data.prepare(dataset, tmp_path / "out")
+    cache.prepare(dataset, tmp_path / "out")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (folder / "3.png").write_bytes(b"")
+    (tmp_path / "out/.decoding").mkdir()  # of a run that was killed
     for out, expected in (("out", whole), ("new", {})):
         with pytest.raises(DataError, match=r"3\.png: not a readable image"):
-            data.prepare(dataset, tmp_path / out)
+            cache.prepare(dataset, tmp_path / out)
         assert {p.name: p.read_bytes() for p in (tmp_path / out).iterdir()} == expected
 
 

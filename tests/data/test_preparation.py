@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from tests.data.made import png, six, small
-from workflows import data
 from workflows.config.datasets import Dataset
-from workflows.data import preparation
+from workflows.data import cache, preparation
 from workflows.errors import ConfigError, DataError
 
 
@@ -25,7 +24,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of data that holds six images, which are prepared beside it."""
     monkeypatch.setenv("CODEBOOK_DATA", str(tmp_path / "data"))
     six(tmp_path / "data/mine")
-    data.prepare(own(), tmp_path / "out")
+    cache.prepare(own(), tmp_path / "out")
     assert not preparation.changed(own(), tmp_path / "out")
     return tmp_path / "data"
 
@@ -63,15 +62,15 @@ def test_another_image_of_the_same_size_and_time_is_not_noticed(root: Path) -> N
 
 def test_a_preparation_follows_the_images_or_names_what_is_wrong(root: Path) -> None:
     out = root.with_name("out")
-    before = data.load_train(out).record.train.sha256
+    before = cache.load_train(out).record.train.sha256
     (root / "mine/3.png").write_bytes(png(value=9))
-    data.prepare(own(), out)
-    loaded = data.load_train(out)
+    cache.prepare(own(), out)
+    loaded = cache.load_train(out)
     assert loaded.record.train.sha256 != before
     assert sorted([*loaded.train[:, 0, 0, 0], *loaded.validation[:, 0, 0, 0]]) == [0, 1, 2, 9]
     (root / "mine/3.png").unlink()
     with pytest.raises(DataError, match=r"mine: 5 images, must be 6"):
-        data.prepare(own(), out)
+        cache.prepare(own(), out)
 
 
 def test_another_folder_of_data_is_prepared_again_or_refused(
@@ -127,15 +126,15 @@ def test_damaged_arrays_are_refused(root: Path) -> None:
     raw[-1] ^= 1
     (out / "train.npy").write_bytes(raw)
     with pytest.raises(DataError, match=r"train\.npy: sha256"):
-        data.verify(out)
+        cache.verify(out)
     (out / "train.npy").write_bytes(raw[:-5])
     with pytest.raises(DataError, match=r"train\.npy"):
-        data.load_train(out)
+        cache.load_train(out)
     np.save(out / "train.npy", np.zeros((4, 1, 16, 16), np.uint8))
     with pytest.raises(
         DataError, match=r"train\.npy: uint8 \(4, 1, 16, 16\), must be uint8 \(4, 3"
     ):
-        data.load_train(out)
+        cache.load_train(out)
 
 
 def test_a_damaged_record_is_refused_by_file_and_key(root: Path) -> None:
@@ -148,4 +147,4 @@ def test_a_damaged_record_is_refused_by_file_and_key(root: Path) -> None:
     ):
         file.write_text(text)
         with pytest.raises(DataError, match=rf"dataset\.json: {message}"):
-            data.load_train(file.parent)
+            cache.load_train(file.parent)

@@ -16,7 +16,7 @@ from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
-from workflows.data import prepare
+from workflows.data.cache import prepare
 from workflows.steps import latents, train, train_diffusion
 
 SMALL = {

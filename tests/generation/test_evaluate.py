@@ -42,10 +42,11 @@ class Chain:
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory, made: Made, command: Command) -> Chain:
+def chain(
+    tmp_path_factory: pytest.TempPathFactory, made: Made, weights_folder: Path, command: Command
+) -> Chain:
     root = tmp_path_factory.mktemp("evaluate")
-    found = Chain(made, root / "weights", root / "train-12.safetensors", root / "cell")
-    command("weights", "--out", found.weights)
+    found = Chain(made, weights_folder, root / "train-12.safetensors", root / "cell")
     places = ["--data", made.data, "--weights", found.weights, "--out", found.reference]
     command("reference", *places, "--protocol", "samples", "--split", "train", "--images", 12)
     trained(made, found.cell, conditional=True)

@@ -17,8 +17,8 @@ from tests.generation.conftest import VERSIONS, Made, diffusion_spec, evaluation
 from tests.steps.conftest import Command, python
 from tests.steps.conftest import command as command
 from workflows.config.datasets import read_dataset
-from workflows.data import DataError, prepare
-from workflows.errors import ConfigError
+from workflows.data.cache import prepare
+from workflows.errors import ConfigError, DataError
 from workflows.steps import latents, sample, train_diffusion
 from workflows.training import stage2 as diffusion_training
 from workflows.training.spaces import digest, read_latents

@@ -11,15 +11,6 @@ import torch
 from benchmarks.evaluation import fid_network, lpips_network
 from workflows.data.metric_networks import Networks, load_networks, read_network
 from workflows.data.weight_sources import NETWORKS
-from workflows.steps import weights as step
-
-
-@pytest.fixture(scope="session")
-def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Converted from the installed packages."""
-    folder = tmp_path_factory.mktemp("weights")
-    step.main(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from workflows import data
 from workflows.config.datasets import read_dataset
 from workflows.config.lines import Metric, read_csv
+from workflows.data import cache
 from workflows.data.metric_networks import Networks, load_networks
 from workflows.errors import BenchmarkError, DataError
 from workflows.evaluation import reconstructions
@@ -33,8 +33,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """Twelve test images of each embedded dataset, uint8: 3 x 32 x 32 and 1 x 28 x 28."""
     root = tmp_path_factory.mktemp("datasets")
     for name in (PHOTOS, DIGITS):
-        data.prepare(read_dataset(name), root / name)
-    return {name: np.array(data.load_test(root / name)[0][:12]) for name in (PHOTOS, DIGITS)}
+        cache.prepare(read_dataset(name), root / name)
+    return {name: np.array(cache.load_test(root / name)[0][:12]) for name in (PHOTOS, DIGITS)}
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from tests.data.limited import linux, python
 from tests.generation.conftest import VERSIONS, diffusion_spec
 from tests.steps.conftest import spec_of
-from workflows import data
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
-from workflows.data import memory
+from workflows.data import cache, memory
 from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
 from workflows.evaluation import reconstructions as evaluation
+from workflows.evaluation.protocol import load_protocol
 from workflows.steps import latents, train, train_diffusion
 from workflows.training import stage1
 from workflows.training.spaces import digest, read_latents
@@ -32,7 +32,8 @@ from workflows.training.tensor_files import CheckpointError, open_rows, write_ro
 READ = """
 import sys
 import numpy as np, torch
-from workflows.data import hold, load_train
+from workflows.data.cache import load_train
+from workflows.data.memory import hold
 from workflows.training.stage2 import Points
 from workflows.training.stage1 import batches, on_device
 limit(200)
@@ -82,7 +83,7 @@ def test_a_gpu_that_is_too_small_reads_from_memory(monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("streaming") / "mnist_5k"
-    data.prepare(read_dataset("mnist_5k"), folder)
+    cache.prepare(read_dataset("mnist_5k"), folder)
     return folder
 
 
@@ -172,7 +173,7 @@ def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
     made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
-    protocol = evaluation.Protocol("exact", "", False, "nearest", None, None, 1)
+    protocol = load_protocol("exact")
     names = ("lpips_vgg", "lpips_alex", "inception")
     networks: Any = SimpleNamespace(**dict.fromkeys(names), features=dict.fromkeys(names, "made"))
     monkeypatch.setattr(evaluation, "inception_features", features)

@@ -23,10 +23,10 @@ from workflows.records import verify as command
 from workflows.records.state import Today, states
 from workflows.records.verify import Finding
 
-CELL = "mnist_5k/cvq_vae/default/seed0"
+CELL = "photo_patches/cvq_vae/default/seed0"
 FEATURES = "inception (route)"
 IMAGES = {"train": "da" * 32, "test": "7e" * 32, "labels": "1a" * 32}
-TODAY = Today({"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
+TODAY = Today({"photo_patches": IMAGES}, frozenset({"fe" * 32}))
 
 
 @cache
@@ -118,7 +118,11 @@ def retrained(**values: Any) -> Callable[[Path], None]:
         (lambda cell: (cell / "model.safetensors").write_bytes(b"w"), "altered", "model.safet"),
         (lambda cell: (cell / "codes.csv").unlink(), "altered", "codes.csv is missing"),
         (lambda cell: (cell / "train.json").write_text("{"), "altered", "cannot be read"),
-        (retrained(cell="mnist_5k/vq_vae/default/seed0"), "outdated", "is of mnist_5k/vq_vae"),
+        (
+            retrained(cell="photo_patches/vq_vae/default/seed0"),
+            "outdated",
+            "is of photo_patches/vq",
+        ),
         (retrained(versions=None), "outdated", "made before there were versions"),
         (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
     ],
@@ -150,12 +154,12 @@ def test_a_number_changed_in_measured_csv_is_altered(results: Path) -> None:
 
 
 def test_what_no_table_asks_for_is_foreign(results: Path) -> None:
-    stranger = results / "cells" / "mnist_5k/cvq_vae/K3/seed0"
+    stranger = results / "cells" / "photo_patches/cvq_vae/K3/seed0"
     stranger.mkdir(parents=True)
     (stranger / "train.json").write_text("{}")
     file = results / "measured.csv"
     measured = pd.read_csv(file, keep_default_na=False)
-    another = measured.iloc[:1].assign(cell="mnist_5k/vq_vae/default/seed0")
+    another = measured.iloc[:1].assign(cell="photo_patches/vq_vae/default/seed0")
     pd.concat([measured, another]).to_csv(file, index=False)
     states = {finding.why: finding.state for finding in verify(results)}
     assert states["budget smoke has no such cell"] == "foreign"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.steps.conftest import chain, command, refused
 from workflows.config.datasets import read_dataset
-from workflows.data import prepare
+from workflows.data.cache import prepare
 
 __all__ = ["chain", "command", "refused"]
 

@@ -23,16 +23,21 @@ from tests.workflow.tiny import BUDGET, CELLS, EXPERIMENT, SETTINGS, Tiny, copie
 pytestmark = pytest.mark.slow
 CELL = CELLS[0]
 FOLDER = f"results/{BUDGET}/cells/{CELL}"
-TARGET = f"{FOLDER}/metrics.csv"
+TARGET, TRAINED = f"{FOLDER}/metrics.csv", f"{FOLDER}/train.json"
+DIVERGING = {"row": "SQ-VAE", "method": "sq_vae", "learning_rate": 1.0}
 PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """A run to its end, with trainings long enough to be met in the middle."""
-    tiny = make(tmp_path_factory.mktemp("reliability") / "finished")
+def finished(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Tiny:
+    """A run to its end, of a training that is long enough to be met in the middle and of one that
+    diverges.
+    """
+    tiny = make(tmp_path_factory.mktemp("reliability") / "finished", weights_folder)
     knobs = {**SETTINGS["knobs"], "epochs": 30}
     tiny.write(f"budgets/{BUDGET}.yaml", {**SETTINGS, "knobs": knobs})
+    rows = [EXPERIMENT["rows"][1], DIVERGING]
+    tiny.write("experiments/methods.yaml", {**EXPERIMENT, "rows": rows})
     tiny.commit()
     tiny.run()
     return tiny
@@ -45,12 +50,10 @@ def fresh(finished: Tiny, tmp_path: Path) -> Tiny:
 
 
 def numbers(tiny: Tiny) -> dict[str, Any]:
-    """Everything that the cell's results say, except for how fast they came."""
-    folder = tiny.root / FOLDER
-    log = pd.read_csv(folder / "log.csv").drop(columns=["seconds", "images_per_second"])
+    """Everything that the cell's training says, except for how fast it was."""
+    log = pd.read_csv(tiny.root / FOLDER / "log.csv").drop(columns=["seconds", "images_per_second"])
     record = tiny.record(CELL)
     return {
-        "files": [(folder / name).read_bytes() for name in ("metrics.csv", "codes.csv")],
         "log": log.to_csv(),
         "record": [record[key] for key in ("status", "epochs", "steps", "model_sha256")],
     }
@@ -76,7 +79,7 @@ def training(tiny: Tiny) -> Iterator[psutil.Process]:
     with (
         (tiny.root / "said.log").open("w") as said,
         subprocess.Popen(
-            [sys.executable, *snakemake(targets=(TARGET,))],
+            [sys.executable, *snakemake(targets=(TRAINED,))],
             cwd=tiny.root,
             env=tiny.environment(),
             stdout=said,
@@ -121,6 +124,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(finished: Tiny, fre
     assert "epoch 1/30" not in log + said
     assert "epoch 30/30" in log + said
     assert numbers(fresh) == numbers(finished)
+    for name in ("metrics.csv", "codes.csv"):
+        assert (fresh.root / FOLDER / name).read_bytes() == (
+            finished.root / FOLDER / name
+        ).read_bytes()
+    # Prepared images and features are no reason to take another cell for finished.
+    assert [*fresh.models()] == [CELL]
 
 
 def test_two_runs_at_once(finished: Tiny, fresh: Tiny) -> None:
@@ -132,10 +141,10 @@ def test_two_runs_at_once(finished: Tiny, fresh: Tiny) -> None:
         )
         # The training waits, so that it cannot end before the second run begins.
         trainer.suspend()
-        second = fresh.call(targets=(TARGET,))
+        second = fresh.call(targets=(TRAINED,))
         assert second.returncode != 0
         line_of(second.stdout, "Directory cannot be locked")
-        unlocked = fresh.call("--nolock", targets=(TARGET,))
+        unlocked = fresh.call("--nolock", targets=(TRAINED,))
         assert unlocked.returncode != 0
         line_of(unlocked.stdout, "state/lock", f"held by process {trainer.pid}")
         trainer.resume()
@@ -159,13 +168,13 @@ def test_damaged_images_are_refused_and_made_again(finished: Tiny, fresh: Tiny) 
     content = bytearray(images.read_bytes())
     content[-1] ^= 1
     images.write_bytes(content)
-    done = fresh.call(targets=(TARGET,))
+    done = fresh.call(targets=(TRAINED,))
     assert done.returncode != 0
     line_of(done.stdout, "train.npy: sha256 is not", "prepare it again")
     assert not (fresh.root / FOLDER / "train.json").exists()
     for file in images.parent.iterdir():
         file.unlink()
-    fresh.run(targets=(TARGET,))
+    fresh.run(targets=(TRAINED,))
     assert numbers(fresh) == numbers(finished)
 
 
@@ -176,31 +185,27 @@ def test_damaged_numbers_are_refused_and_made_again(finished: Tiny, tmp_path: Pa
     verify = ("-m", "workflows.records.verify", "--budget", BUDGET)
     collected = measured.read_text()
     for file in (measured, metrics):
-        content = file.read_text()
-        file.write_text(content[: len(content) * 2 // 3])
+        whole = file.read_text()
+        file.write_text(whole[: len(whole) * 2 // 3])
         done = tiny.python(*verify)
         assert done.returncode == 1
         line_of(done.stdout, file.name)
-        if file == metrics:
-            measured.unlink()
-            done = tiny.call()
-            assert done.returncode != 0
-            line_of(done.stdout, f"{TARGET}: damaged or changed", f"delete {TARGET}")
         file.unlink()
-        tiny.run()
-        assert measured.read_text() == collected
-        assert tiny.python(*verify).returncode == 0
+    metrics.write_text(whole[:-9])
+    done = tiny.call()
+    assert done.returncode != 0
+    line_of(done.stdout, f"{TARGET}: damaged or changed", f"delete {TARGET}")
+    metrics.unlink()
+    tiny.run()
+    assert measured.read_text() == collected
+    assert tiny.python(*verify).returncode == 0
 
 
-def test_a_diverging_loss_is_a_result_of_the_tables(finished: Tiny, tmp_path: Path) -> None:
-    tiny = copied(finished, tmp_path / "copy")
-    row = {"row": "SQ-VAE", "method": "sq_vae", "learning_rate": 1.0}
-    tiny.write("experiments/methods.yaml", {**EXPERIMENT, "rows": [*EXPERIMENT["rows"], row]})
-    tiny.run(targets=("all_cells", f"results/{BUDGET}/tables/methods.md"))
-    record = tiny.record("own/sq_vae/lr1.0/seed0")
+def test_a_diverging_loss_is_a_result_of_the_tables(finished: Tiny) -> None:
+    record = finished.record("own/sq_vae/lr1.0/seed0")
     assert record["status"] == "diverged"
     assert record["message"].startswith("the loss became ")
-    table = (tiny.root / f"results/{BUDGET}/tables/methods.md").read_text()
+    table = (finished.root / f"results/{BUDGET}/tables/methods.md").read_text()
     (note,) = re.findall("<sup>.</sup>", line_of(table, "| SQ-VAE"))
     assert f"\n{note} diverged: " in table
     assert note not in line_of(table, "| CVQ-VAE")

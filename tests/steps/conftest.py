@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -21,7 +24,7 @@ from workflows.config.settings import Defaults
 
 ROOT = Path(__file__).parents[2]
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., str]
 Refused = Callable[..., str]
 
 
@@ -75,15 +78,46 @@ def python(
     )
 
 
+def step(name: str, *arguments: object) -> tuple[str | int | None, str, str]:
+    """Run a step's command line: why it ended, and what it said on standard output and error.
+
+    In this process: another one would spend three seconds on imports.
+    """
+    said, complained = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", [name, *map(str, arguments)]),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(complained),
+        pytest.raises(SystemExit) as ended,
+    ):
+        runpy.run_module(f"workflows.steps.{name}", run_name="__main__", alter_sys=True)
+    # The train step sets it for its own process.
+    torch.set_flush_denormal(False)
+    return ended.value.code, said.getvalue(), complained.getvalue()
+
+
 @pytest.fixture(scope="session")
 def command() -> Command:
-    """Run a step with arguments as Snakemake's jobs do; it must succeed in silence."""
+    """Run a step that must succeed in silence; what it printed."""
 
-    def run(step: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        done = python("-m", f"workflows.steps.{step}", *arguments)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        return done
+    def run(name: str, *arguments: object) -> str:
+        code, said, complained = step(name, *arguments)
+        assert code in (None, 0), code
+        assert complained == ""
+        return said
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refused() -> Refused:
+    """Run a step that must exit with 1 and say why in one line, which this returns."""
+
+    def run(name: str, *arguments: object) -> str:
+        error = str(step(name, *arguments)[0])
+        assert error not in ("None", "0"), "the step ended well"
+        assert "\n" not in error, error
+        return error
 
     return run
 
@@ -105,36 +139,16 @@ class Chain:
 
 
 @pytest.fixture(scope="session")
-def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
-    root = tmp_path_factory.mktemp("steps")
-    data, weights, reference = root / "mnist_5k", root / "weights", root / "exact-8.safetensors"
+def chain(
+    tmp_path_factory: pytest.TempPathFactory, weights_folder: Path, command: Command
+) -> Chain:
+    root, weights = tmp_path_factory.mktemp("steps"), weights_folder
+    data, reference = root / "mnist_5k", root / "exact-8.safetensors"
     command("prepare", "--dataset", "mnist_5k", "--out", data)
-    command("weights", "--out", weights)
     places = ["--data", data, "--weights", weights, "--out", reference]
     command("reference", *places, "--protocol", "exact", "--images", 8, "--threads", 1)
     places = ["--data", data, "--out", root / "cell", "--threads", 1]
-    said = command("train", "--spec", spec_of(), *places).stdout
+    said = command("train", "--spec", spec_of(), *places)
     made = Chain(data, weights, reference, root / "cell", said)
     command("evaluate", *made.evaluate("--threads", 1))
     return made
-
-
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refused]:
-    """Run a step's command line that must exit with 1 and say why in one line.
-
-    In this process: another one would spend three seconds on imports. Returns the line.
-    """
-
-    def call(step: str, *arguments: object) -> str:
-        monkeypatch.setattr("sys.argv", [step, *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module(f"workflows.steps.{step}", run_name="__main__", alter_sys=True)
-        error = str(ended.value.code)
-        assert not error.isdigit(), "the step ended well"
-        assert "\n" not in error, error
-        return error
-
-    yield call
-    # The train step sets it for its own process.
-    torch.set_flush_denormal(False)

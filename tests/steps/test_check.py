@@ -9,7 +9,7 @@ import pytest
 
 from tests.steps.conftest import Refused
 from workflows.config.datasets import read_dataset
-from workflows.data import prepare
+from workflows.data.cache import prepare
 from workflows.data.records import WeightsRecord
 from workflows.errors import DataError
 from workflows.files import digest
@@ -22,9 +22,7 @@ def test_what_was_changed_is_refused_by_name(tmp_path: Path, refused: Refused) -
     weights.mkdir()
     network = weights / "net.safetensors"
     network.write_bytes(b"numbers")
-    record = WeightsRecord(
-        network="net", route="", files=[], features="", sha256=digest(network), parameters=7
-    )
+    record = WeightsRecord(network="net", features="", sha256=digest(network))
     (weights / "net.json").write_text(record.model_dump_json())
     main([dataset], weights, out)
     sums = json.loads(out.read_text())

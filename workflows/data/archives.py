@@ -16,15 +16,12 @@ from typing import NamedTuple
 
 from workflows.errors import DataError
 
-LARGEST = 64 * 2**20  # bytes of one member; the largest wanted, a CIFAR-10 batch, has 31 MB
-
 
 class Entry(NamedTuple):
-    """regular: whether it is a file, and not a device or a link to nothing. size: in bytes."""
+    """regular: whether it is a file, and not a device or a link to nothing."""
 
     name: str
     regular: bool
-    size: int
     read: Callable[[], bytes]
 
 
@@ -33,10 +30,12 @@ def listing(path: Path, pattern: str) -> tuple[list[str], list[str]]:
 
     Raises what `members` raises.
     """
+    names: list[str] = []
     others: list[str] = []
     with _named(path):
-        names = sorted(entry.name for entry in _entries(path, pattern, others))
-    return names, sorted(others)
+        for entry, wanted in _entries(path, pattern):
+            (names if wanted else others).append(entry.name)
+    return sorted(names), sorted(others)
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
@@ -45,11 +44,12 @@ def members(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     A name is as Unix writes it, without a leading "./". Hidden members never match: file managers
     leave them beside the files that are meant. In a folder, links to files are followed and links
     to folders are not. Raises DataError naming the archive if it is damaged, and naming the member
-    if it is no regular file, is there twice or has more than 64 MiB.
+    if it is no regular file or is there twice.
     """
     with _named(path):
-        for entry in _entries(path, pattern, []):
-            yield entry.name, entry.read()
+        for entry, wanted in _entries(path, pattern):
+            if wanted:
+                yield entry.name, entry.read()
 
 
 def hidden(name: str) -> bool:
@@ -72,33 +72,25 @@ def _named(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: unreadable: {said}") from None
 
 
-def _entries(path: Path, pattern: str, others: list[str]) -> Iterator[Entry]:
-    """The members that match. The names of all others are put into `others`."""
+def _entries(path: Path, pattern: str) -> Iterator[tuple[Entry, bool]]:
+    """Each member, and whether it is wanted. Raises DataError for a wanted one that will not do."""
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path}: no such file or folder")
     kind = _folder if path.is_dir() else _zip if zipfile.is_zipfile(path) else _tar
-    wanted, seen = re.compile(pattern), set()
+    matching, seen = re.compile(pattern), set()
     for found in kind(path):
         # PowerShell separates by backslashes, and `tar .` begins each name with ./
-        name = found.name.replace("\\", "/")
-        entry = found._replace(name=posixpath.normpath(name))
-        if name.endswith("/"):
-            if not entry.regular:
-                others.append(name)
-            continue
-        if hidden(entry.name) or not wanted.fullmatch(entry.name):
-            others.append(entry.name)
+        name = posixpath.normpath(found.name.replace("\\", "/"))
+        entry = found._replace(name=name)
+        if hidden(name) or not matching.fullmatch(name):
+            yield entry, False
             continue
         if not entry.regular:
             raise DataError(f"{path}: '{found.name}' is a link or a device; must be a file")
-        if entry.name in seen:
-            raise DataError(f"{path}: holds two members of the same name, {entry.name}")
-        if entry.size > LARGEST:
-            raise DataError(
-                f"{path}: '{entry.name}' has {entry.size} bytes; at most {LARGEST} are allowed"
-            )
-        seen.add(entry.name)
-        yield entry
+        if name in seen:
+            raise DataError(f"{path}: holds two members of the same name, {name}")
+        seen.add(name)
+        yield entry, True
 
 
 def _folder(path: Path) -> Iterator[Entry]:
@@ -108,14 +100,9 @@ def _folder(path: Path) -> Iterator[Entry]:
     # Folder by folder: a million Path objects would take a gigabyte.
     for folder, subfolders, files in os.walk(path, onerror=refuse):
         subfolders.sort()
-        for file in (Path(folder, name) for name in subfolders):
-            if file.is_symlink():
-                yield Entry(f"{file.relative_to(path).as_posix()}/", False, 0, bytes)
         for name in sorted(files):
             file = Path(folder, name)
-            regular = file.is_file()
-            size = file.stat().st_size if regular else 0
-            yield Entry(file.relative_to(path).as_posix(), regular, size, file.read_bytes)
+            yield Entry(file.relative_to(path).as_posix(), file.is_file(), file.read_bytes)
 
 
 def _zip(path: Path) -> Iterator[Entry]:
@@ -123,9 +110,9 @@ def _zip(path: Path) -> Iterator[Entry]:
         for member in archive.infolist():
             # Archivers of other systems than Unix leave the kind of file out.
             regular = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
-            if not member.is_dir():
+            if not member.filename.endswith(("/", "\\")):
                 read = partial(archive.read, member)
-                yield Entry(member.filename, regular, member.file_size, read)
+                yield Entry(member.filename, regular, read)
 
 
 def _tar(path: Path) -> Iterator[Entry]:
@@ -136,7 +123,7 @@ def _tar(path: Path) -> Iterator[Entry]:
         for member in archive:
             if not member.isdir():
                 read = partial(_content, archive, member)
-                yield Entry(member.name, member.isfile(), member.size, read)
+                yield Entry(member.name, member.isfile(), read)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -17,28 +17,22 @@ from workflows.config.datasets import Dataset
 from workflows.config.reading import read_json
 from workflows.data import formats, preparation
 from workflows.data.formats import Allocate, Decoded
-from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
+from workflows.data.records import ArrayRecord, DatasetRecord, MissingRecord, ValidationRecord
 from workflows.data.sources import obtain
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
 
 PARTS = ("train", "test", "labels")
-# Bytes of images that are looked at together.
-BLOCK = 2**20
 # Arrays of at most this many bytes are hashed before every use, which takes a second or two. Larger
-# arrays were checked when the run began; hashing hundreds of GB again for every cell would take
-# longer than the damage that it finds is worth.
+# arrays were checked when the run began.
 SMALL = 2**31
-
 # A reader either fills arrays that the third argument gives, or returns arrays of its own.
 Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
 
 
 def reader_of(name: str) -> Reader:
-    """The reader of that name, one of READERS.
-
-    A training imports this module and should not wait for the libraries that decode images.
-    """
+    """The reader of that name, one of READERS."""
+    # A training imports this module and should not wait for the libraries that decode images.
     from workflows.data import databases, images
 
     return {
@@ -53,7 +47,7 @@ def reader_of(name: str) -> Reader:
 
 @dataclass(frozen=True)
 class TrainData:
-    """train and validation: uint8 (n, c, h, w), memory-mapped. record: dataset.json."""
+    """train, validation: uint8 (n, c, h, w), memory-mapped. record: dataset.json."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -81,13 +75,11 @@ def prepare(dataset: Dataset, out: Path) -> None:
         )
         _check(dataset, decoded, where)
         spread = variance(decoded.train[: dataset.trained])
-        labels = decoded.labels if dataset.classes else None
-        labels = np.empty(0) if labels is None else labels
-        arrays = (decoded.train, decoded.test, labels.astype(np.int64))
-        files = {
-            part: _write(scratch / f"{part}.npy", array)
-            for part, array in zip(PARTS, arrays, strict=True)
-        }
+        labels = np.empty(0, np.int64)
+        if dataset.classes and decoded.labels is not None:
+            labels = decoded.labels.astype(np.int64)
+        arrays = {"train": decoded.train, "test": decoded.test, "labels": labels}
+        files = {part: _write(scratch / f"{part}.npy", array) for part, array in arrays.items()}
         # dataset.json goes first and comes back last, so a folder that has it is whole.
         (out / "dataset.json").unlink(missing_ok=True)
         for part in PARTS:
@@ -119,16 +111,15 @@ def note_missing(name: str, out: Path, reason: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         np.save(out / f"{part}.npy", np.empty(0, np.uint8))
-    write_json(out / "dataset.json", {"name": name, "missing": reason})
+    write_json(out / "dataset.json", MissingRecord(name=name, missing=reason).model_dump())
 
 
 def variance(pixels: np.ndarray) -> float:
     """Variance of uint8 pixels (any shape) scaled to [0, 1]; only the last step rounds."""
     counts = np.zeros(256, np.int64)
-    # Counting takes eight bytes a pixel, so a few megabytes of them at a time.
-    rows = max(1, BLOCK // max(1, pixels[0].nbytes))
-    for start in range(0, len(pixels), rows):
-        counts += np.bincount(pixels[start : start + rows].ravel(), minlength=256)
+    # Counting takes eight bytes a pixel.
+    for image in pixels:
+        counts += np.bincount(image.ravel(), minlength=256)
     values = np.arange(256) / 255
     mean = (counts @ values) / counts.sum()
     return float(counts @ (values - mean) ** 2 / counts.sum())
@@ -168,26 +159,18 @@ def load_labels(folder: Path) -> np.ndarray:
     record = read_record(folder)
     if record.labels is None:
         raise DataError(f"{folder / 'dataset.json'}: {record.name} has no classes")
-    _check_digest(folder, record.labels)
+    verify(folder, ("labels",))
     return np.load(folder / record.labels.file, allow_pickle=False)
 
 
 def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
-    """Compare arrays of up to `largest` bytes with their digests. Raises DataError."""
-    record = read_record(folder)
-    for part, array in record.arrays.items():
-        if part not in parts:
+    """Compare arrays of up to `largest` bytes with their digests. Raises DataError, OSError."""
+    for part, array in read_record(folder).arrays.items():
+        file = folder / array.file
+        if part not in parts or file.stat().st_size > largest:
             continue
-        if part != "labels":
-            _open(folder, record, array)
-        if (folder / array.file).stat().st_size <= largest:
-            _check_digest(folder, array)
-
-
-def _check_digest(folder: Path, array: ArrayRecord) -> None:
-    path = folder / array.file
-    if digest(path) != array.sha256:
-        raise DataError(f"{path}: sha256 is not {array.sha256}; prepare it again")
+        if digest(file) != array.sha256:
+            raise DataError(f"{file}: sha256 is not {array.sha256}; prepare it again")
 
 
 def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
@@ -198,10 +181,12 @@ def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
         if array.shape != wanted or array.dtype != np.uint8:
             said = f"{array.dtype} {array.shape}, must be uint8 {wanted}"
             raise DataError(f"{where}: {part} is {said}")
-        sha256 = dataset.pixels and getattr(dataset.pixels, part)
-        if sha256 not in (None, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()):
+        if dataset.pixels is None:
+            continue
+        sha256 = getattr(dataset.pixels, part)
+        if hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() != sha256:
             message = f"{where}: {part}: decoded pixels have another sha256 than {sha256}"
-            if dataset.pixels and dataset.pixels.strict:
+            if dataset.pixels.strict:
                 raise DataError(message)
             warnings.warn(f"{message}; JPEG decoders differ, so results may too", stacklevel=3)
     if all((image == trained[0]).all() for image in trained):
@@ -214,8 +199,8 @@ def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
 
 
 def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, where: str) -> None:
-    """Raise DataError unless each image has a label below `classes`, and each label an image to
-    train on: sampling asks for every class.
+    """Raise DataError unless each image has a label, and each label an image to train on: sampling
+    asks for every class.
     """
     if labels is None or labels.shape != (dataset.images.train,):
         raise DataError(f"{where}: no label for each of the {dataset.images.train} images")
@@ -233,8 +218,7 @@ def new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.me
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     size = path.stat().st_size
     try:
-        # The room is taken now, because a mapped file that runs out of disk later ends the process
-        # with SIGBUS.
+        # A mapped file that runs out of disk later would end the process with SIGBUS.
         with path.open("r+b") as handle:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(handle.fileno(), 0, size)

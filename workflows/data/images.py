@@ -15,7 +15,7 @@ from workflows.data import archives
 from workflows.data.formats import SEED, Allocate, Decoded, in_memory, permutation
 from workflows.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+SUFFIXES = ".png, .jpg, .jpeg, .bmp, .webp"
 ANY_IMAGE = r"(?i:.*\.(png|jpe?g|bmp|webp))"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 # The option `resample` -> Pillow's filter. Both average over the area that a new pixel covers.
@@ -29,9 +29,8 @@ FLATTEST = 8.0  # standard deviation in 0..255 below which a patch shows nothing
 def decode(raw: bytes, where: str, dataset: Dataset) -> np.ndarray:
     """Pixels, uint8 (c, h, w), cropped and resized as the options say.
 
-    raw: a PNG, JPEG, WebP or BMP, whatever its name says; docs/usage.md lists what becomes of each
-    kind of image. Raises DataError, naming `where`, for an image that is damaged or that could be
-    converted in several ways.
+    raw: a PNG, JPEG, WebP or BMP, whatever its name says. Raises DataError, naming `where`, for an
+    image that is damaged or that could be converted in several ways.
     """
     options, size, crop = dataset.options, dataset.image_size, dataset.options.crop
     try:
@@ -104,9 +103,8 @@ def read_image_folder(
 
     With `labels: folder` the classes are the folders of the training images, by name. Only the
     training images are put into the fixed order; the test ones stay by name. new: gives the arrays,
-    beside which memory holds one image at a time and the names of all files. Raises DataError for
-    files that `archives.members` refuses, images that `decode` refuses, and numbers of images or
-    classes that differ from the dataset's.
+    beside which memory holds one image at a time and the names of all files. Raises DataError, also
+    for numbers of images or classes that differ from the dataset's.
     """
     (path,) = paths
     pattern = dataset.options.pattern or ANY_IMAGE
@@ -114,26 +112,23 @@ def read_image_folder(
     passed_over = _passed_over(others, dataset.options.pattern)
     if not names:
         raise DataError(f"{path}: no image in it; {passed_over}")
-    sides = _split(dataset, names, path, passed_over)
-    orders = permutation(len(sides[0])), np.arange(len(sides[1]))
-    arrays, slots = [], []
-    for part, side, order in zip(("train", "test"), sides, orders, strict=True):
-        shape = (len(side), dataset.channels, dataset.image_size, dataset.image_size)
-        arrays.append(new(part, shape))
-        slots.append({side[place]: slot for slot, place in enumerate(order)})
+    train, test = _split(dataset, names, path, passed_over)
+    size = (dataset.channels, dataset.image_size, dataset.image_size)
+    arrays = {"train": new("train", (len(train), *size)), "test": new("test", (len(test), *size))}
+    places = {name: ("test", slot) for slot, name in enumerate(test)}
+    places |= {train[k]: ("train", slot) for slot, k in enumerate(permutation(len(train)))}
     for name, raw in archives.members(path, pattern):
-        for array, slot in zip(arrays, slots, strict=True):
-            if name in slot:
-                array[slot[name]] = decode(raw, f"{path}: {name}", dataset)
+        if name in places:
+            part, slot = places[name]
+            arrays[part][slot] = decode(raw, f"{path}: {name}", dataset)
     if others and dataset.options.pattern is None:
         print(f"{path}: {passed_over}", file=sys.stderr)
-    train, test = arrays
-    return Decoded(train, test, _labels(dataset, sides[0], path))
+    return Decoded(arrays["train"], arrays["test"], _labels(dataset, train, path))
 
 
 def _passed_over(others: list[str], pattern: str | None) -> str:
     """Say how many files are not read, with examples, and which files are."""
-    read = f"names like {pattern}" if pattern else f"names that end in {', '.join(SUFFIXES)}"
+    read = f"names like {pattern}" if pattern else f"names that end in {SUFFIXES}"
     said = f"files read: {read}, unless they are hidden"
     if not others:
         return said
@@ -147,17 +142,16 @@ def _split(
     """The names of the training images and those of the test images."""
     options, images = dataset.options, dataset.images
     if options.train is not None and options.test is not None:
-        train, test = (
-            [name for name in names if re.fullmatch(pattern, name)]
-            for pattern in (options.train, options.test)
-        )
-        for part, side in (("train", train), ("test", test)):
-            if len(side) != getattr(images, part):
+        sides = []
+        for part, pattern in (("train", options.train), ("test", options.test)):
+            side = [name for name in names if re.fullmatch(pattern, name)]
+            wanted = getattr(images, part)
+            if len(side) != wanted:
                 raise DataError(
-                    f"{path}: {len(side)} {part} images, must be {getattr(images, part)}"
-                    f"; {passed_over}"
+                    f"{path}: {len(side)} {part} images, must be {wanted}; {passed_over}"
                 )
-        return train, test
+            sides.append(side)
+        return sides[0], sides[1]
     total = images.train + images.test
     if len(names) != total:
         raise DataError(

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workflows.data.records import WeightsRecord
-from workflows.data.weight_sources import check_sum, read_record
+from workflows.data.weight_sources import NETWORKS, check_sum, read_record
 
 if TYPE_CHECKING:
     from workflows.metrics.inception import Inception
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Networks:
-    """The metric networks, and per network how results name it and its weights' route.
-
-    digests: that name -> the SHA-256 of the weights.
-    """
+    """features: network -> how results name it. digests: that name -> SHA-256 of its weights."""
 
     inception: Inception
     lpips_vgg: Perceptual
@@ -33,21 +30,18 @@ class Networks:
 
 
 def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """The networks that the weights step wrote. Raises what `read_network` raises.
-
-    Imports the packages of the networks, which whoever reads tensors alone need not wait for.
-    """
+    """The networks that the weights step wrote. Raises what `read_network` raises."""
+    # Whoever reads tensors alone need not wait for these.
     from workflows.metrics.inception import load_inception
     from workflows.metrics.perceptual import load_perceptual
 
-    inception, inception_record = read_network(folder, "inception")
-    vgg, vgg_record = read_network(folder, "lpips_vgg")
-    alex, alex_record = read_network(folder, "lpips_alex")
-    records = (inception_record, vgg_record, alex_record)
+    read = {name: read_network(folder, name) for name in NETWORKS}
+    tensors = {name: found for name, (found, _) in read.items()}
+    records = [record for _, record in read.values()]
     return Networks(
-        load_inception(inception).to(device),
-        load_perceptual("vgg", vgg).to(device),
-        load_perceptual("alex", alex).to(device),
+        load_inception(tensors["inception"]).to(device),
+        load_perceptual("vgg", tensors["lpips_vgg"]).to(device),
+        load_perceptual("alex", tensors["lpips_alex"]).to(device),
         {record.network: record.features for record in records},
         {record.features: record.sha256 for record in records},
     )

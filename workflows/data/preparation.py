@@ -9,14 +9,15 @@ no longer fit.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from workflows.config.datasets import READERS, Dataset
+from workflows.config.records import find
 from workflows.data import sources
+from workflows.data.records import DatasetRecord, MissingRecord
 from workflows.errors import ConfigError
 
 # The settings that decide the arrays; the title, for example, does not.
@@ -47,7 +48,8 @@ def listing(paths: Iterable[Path]) -> str:
 
 def missing(folder: Path) -> str:
     """Why the last preparation in `folder` found no source; empty if it found one or never ran."""
-    return _content(folder).get("missing", "")
+    record = find(folder / "dataset.json", MissingRecord)
+    return record.missing if record else ""
 
 
 def is_prepared(folder: Path) -> bool:
@@ -65,26 +67,16 @@ def changed(dataset: Dataset, folder: Path) -> bool:
     """
     if not (folder / "dataset.json").exists() or missing(folder):
         return False
-    record = _content(folder)
-    if record.get("settings") != settings_of(dataset):
+    record = find(folder / "dataset.json", DatasetRecord)
+    if record is None or record.settings != settings_of(dataset):
         return True
     found = sources.first_on_disk(dataset)
     if found:
-        return record.get("files") != listing(found.paths)
-    source = record.get("source", "")
-    moved = source not in map(sources.detail, dataset.sources)
-    elsewhere = source.startswith("local:") and sources.VARIABLE in os.environ
+        return record.files != listing(found.paths)
+    moved = record.source not in map(sources.detail, dataset.sources)
+    elsewhere = record.source.startswith("local:") and sources.VARIABLE in os.environ
     if (moved or elsewhere) and (advice := sources.absence(dataset)):
         named = "its file names" if moved else f"{sources.VARIABLE} names"
         kept = "" if moved else f" To use {folder} as it is, unset {sources.VARIABLE}."
         raise ConfigError(f"{dataset.name}: not at the place that {named}; {advice}{kept}")
     return moved
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    """The content of dataset.json; empty if there is none or the file is damaged."""
-    try:
-        record = json.loads((folder / "dataset.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}

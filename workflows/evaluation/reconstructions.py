@@ -19,8 +19,8 @@ from workflows.metrics.usage import perplexity, usage
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
 BATCH = 50  # images that a network takes at a time
-# On a processor Inception takes 20 or a few more: activations of 50 are a gigabyte, which a new
-# process has first to be given, and torch computes fewer than 16 without oneDNN.
+# On a processor fewer, because activations of 50 are a gigabyte, but not fewer than 16, which torch
+# computes without oneDNN.
 INCEPTION_BATCH = {"cpu": 20}
 # Images that are reconstructed and measured at a time; a multiple of all batches.
 BLOCK = 100
@@ -49,10 +49,8 @@ def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> n
     found = []
     with torch.inference_mode():
         for start in range(0, len(a), BATCH):
-            pair = [
-                torch.tensor(rgb(x[start : start + BATCH]), device=device).float() / 127.5 - 1
-                for x in (a, b)
-            ]
+            parts = (rgb(x[start : start + BATCH]) for x in (a, b))
+            pair = [torch.tensor(part, device=device).float() / 127.5 - 1 for part in parts]
             found.append(network(*pair).cpu().numpy())
     return np.concatenate(found)
 
@@ -104,22 +102,19 @@ class Measurement:
         Left out is what `not_measurable` names. PSNR, a mean over images, is infinite if one of
         them is restored exactly; CSV files and tables say "inf".
         """
-        rows: list[Row] = []
-
-        def add(metric: str, value: float, count: int, features: str = "") -> None:
-            row = (self.protocol.name, metric, float(value), count, features)
-            rows.append(dict(zip(COLUMNS, row, strict=True)))
-
+        labels, name = self.networks.features, self.protocol.name
+        rows = []
         for metric in ("l1", "PSNR", "SSIM", *PERCEPTUAL):
             if metric in self.found:
                 values = np.concatenate(self.found[metric])
-                label = self.networks.features[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
-                add(metric, values.mean(), len(values), label)
+                label = labels[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
+                rows.append(_row(name, metric, values.mean(), len(values), label))
         features = np.concatenate(self.found["features"])
-        count, label = len(features), self.networks.features["inception"]
+        count = len(features)
         for metric, apart in (("rFID", frechet_distance), ("KID", kernel_distance)):
             if count >= FEWEST_IMAGES[metric]:
-                add(metric, apart(self.reference[:count], features), count, label)
+                value = apart(self.reference[:count], features)
+                rows.append(_row(name, metric, value, count, labels["inception"]))
         return rows
 
     def not_measured(self) -> dict[str, str]:
@@ -136,8 +131,9 @@ class Measurement:
 
 def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:
     """Usage and perplexity, which no protocol changes, in the form of a measurement's rows."""
-    values = (("usage", usage(counts)), ("perplexity", perplexity(counts)))
-    return [
-        dict(zip(COLUMNS, (protocol.name, metric, value, images, ""), strict=True))
-        for metric, value in values
-    ]
+    values = {"usage": usage(counts), "perplexity": perplexity(counts)}
+    return [_row(protocol.name, metric, value, images) for metric, value in values.items()]
+
+
+def _row(protocol: str, metric: str, value: float, images: int, features: str = "") -> Row:
+    return dict(zip(COLUMNS, (protocol, metric, float(value), images, features), strict=True))

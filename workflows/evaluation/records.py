@@ -1,4 +1,4 @@
-"""What evaluations of both stages read and leave: reference features, and evaluation.json."""
+"""What evaluations of both stages read and leave: features, tables, pictures, evaluation.json."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 
 from workflows.config.provenance import origin
 from workflows.config.records import EvaluationRecord, write
-from workflows.files import digest
+from workflows.evaluation.protocol import rgb
+from workflows.files import digest, write_atomically, write_text
 from workflows.training import devices
 from workflows.training.tensor_files import open_rows
 
 
 def read_reference(file: Path, protocol: str, sha256: str, features: str) -> np.ndarray:
-    """The features, (N, 2048), of a file, memory-mapped.
+    """The features of a file, (N, 2048), memory-mapped.
 
     sha256: of the images. features: how results name Inception. Raises CheckpointError for a file
-    that is damaged or of another protocol, other images or other weights.
+    that is damaged or of something else.
     """
     wanted = {"protocol": protocol, "sha256": sha256, "features": features}
     return open_rows(file, "features", wanted)[0]
@@ -37,6 +40,20 @@ def write_evaluation(
     made_by = origin(devices.name(device), torch.get_num_threads())
     record = EvaluationRecord.model_validate({**made_by, **about, "files": digests})
     write(cell / "evaluation.json", record)
+
+
+def write_table(file: Path, rows: list[Any], columns: list[str]) -> None:
+    """Write a CSV file."""
+    write_text(file, pd.DataFrame(rows, columns=columns).to_csv(index=False))
+
+
+def write_picture(file: Path, images: np.ndarray, across: int) -> None:
+    """Write images, uint8 (n, c, h, w), in rows of `across`; a row that is not full is left out."""
+    whole = rgb(images[: len(images) // across * across])
+    lines = [np.concatenate(list(line), axis=2) for line in np.split(whole, len(whole) // across)]
+    pixels = np.concatenate(lines, axis=1).transpose(1, 2, 0)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    write_atomically(file, lambda path: picture.save(path, "PNG"))
 
 
 def say_not_measured(cell: str, dataset: str, reasons: Mapping[str, str]) -> None:

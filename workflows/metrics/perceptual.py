@@ -62,11 +62,9 @@ def load_perceptual(backbone: str, state: Mapping[str, Tensor]) -> Perceptual:
     """
     network = empty(backbone)
     named = {name: _canonical(name) for name, _ in network.named_parameters(remove_duplicate=False)}
-    missing = sorted({*named.values()} - {*state})
-    if missing:
-        raise RuntimeError(f"LPIPS on {backbone}: missing {', '.join(missing)}")
     constants = network.scaling_layer.state_dict(prefix="scaling_layer.")
-    tensors = {name: state[of] for name, of in named.items()}
+    # The network refuses what is missing.
+    tensors = {name: state[of] for name, of in named.items() if of in state}
     network.load_state_dict({**tensors, **constants}, assign=True)
     network.requires_grad_(False)
     return Perceptual(network).eval().to(memory_format=torch.channels_last)

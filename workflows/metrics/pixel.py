@@ -29,11 +29,6 @@ def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     Wang et al., "Image quality assessment", 2004, with scikit-image's uniform window.
     Raises ValueError if a picture is smaller than the window.
     """
+    options = {"win_size": SSIM_WINDOW, "data_range": 1.0, "channel_axis": 0}
     pairs = zip(images, reconstructions, strict=True)
-    return np.array(
-        [
-            structural_similarity(a, b, win_size=SSIM_WINDOW, data_range=1.0, channel_axis=0)
-            for a, b in pairs
-        ],
-        dtype=np.float64,
-    )
+    return np.array([structural_similarity(a, b, **options) for a, b in pairs], np.float64)

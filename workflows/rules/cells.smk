@@ -19,20 +19,17 @@ rule train:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("train"),
         # That share each batch of a VQGAN; no parameter, for the model is the same.
         processes=1,
     params:
         spec=spec_of,
         data=data_of,
-        folder=CELL,
-        weights=WEIGHTS,
     message:
         "Train {wildcards.cell}"
     shell:
         "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        " --out {params.folder} --weights {params.weights} --threads {threads}"
+        f" --out {FOLDER} --weights {WEIGHTS} --threads {{threads}}"
         " --processes {resources.processes} 2>&1 | tee {log}"
 
 
@@ -67,20 +64,17 @@ rule evaluate:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("evaluate"),
     params:
-        folder=CELL,
         data=data_of,
-        weights=WEIGHTS,
         # Not from the input, which is empty while it is not known whether the record fits.
         references=lambda wildcards: RUN.references_of(wildcards.cell),
         evaluation=evaluation_of,
     message:
         "Evaluate {wildcards.cell}"
     shell:
-        "python -m workflows.steps.evaluate --cell {params.folder} --data {params.data}"
-        " --weights {params.weights} --reference {params.references}"
+        f"python -m workflows.steps.evaluate --cell {FOLDER} --weights {WEIGHTS}"
+        " --data {params.data} --reference {params.references}"
         " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 

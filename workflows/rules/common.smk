@@ -44,6 +44,8 @@ os.environ.update(
 RUN = or_refuse(Run)(config)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
+# The same in a command.
+FOLDER = f"{RESULTS}/cells/{{wildcards.cell}}"
 # Jobs on this machine share its cores and GPUs, and Snakemake starts no more of them at a time than
 # there is room for, whatever --cores says. Jobs on a cluster ask for a GPU if the run says so.
 LOCAL = workflow.resource_settings.nodes is None
@@ -91,20 +93,22 @@ def data_of(wildcards):
     return f"{DATA}/{cell_of(wildcards).dataset}"
 
 
-def estimated(kind, wildcards):
-    """The estimate of a job on a cell or a dataset. kind: as workflows/config/cost.py calls the step."""
-    named = cell_of(wildcards).id if hasattr(wildcards, "cell") else wildcards.dataset
-    return ESTIMATES.step(kind, named)
+def requests(kind, shared=SHARED):
+    """A rule's `runtime`, which clusters alone read, its `mem_mb`, and what it shares with others.
 
+    kind: as workflows/config/cost.py calls the step, on a cell or a dataset.
+    """
 
-def requests(kind):
-    """A rule's `runtime`, which clusters alone read, and its `mem_mb`."""
-    most = 60 * RUN.config.hours
-    return {
-        "runtime": lambda wildcards, attempt: cost.minutes(
-            estimated(kind, wildcards), attempt, most
-        ),
-        "mem_mb": lambda wildcards, attempt: cost.megabytes(
-            estimated(kind, wildcards), attempt, DEVICE
-        ),
-    }
+    def estimated(wildcards):
+        named = (
+            cell_of(wildcards).id if hasattr(wildcards, "cell") else wildcards.dataset
+        )
+        return ESTIMATES.step(kind, named)
+
+    def minutes(wildcards, attempt):
+        return cost.minutes(estimated(wildcards), attempt, 60 * RUN.config.hours)
+
+    def megabytes(wildcards, attempt):
+        return cost.megabytes(estimated(wildcards), attempt, DEVICE)
+
+    return {**shared, "runtime": minutes, "mem_mb": megabytes}

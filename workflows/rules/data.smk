@@ -17,14 +17,12 @@ checkpoint prepare:
     conda:
         "../../environment.yml"
     resources:
-        **requests("prepare"),
-    params:
-        folder=f"{DATA}/{{dataset}}",
+        **requests("prepare", {}),
     message:
         "Prepare the images of {wildcards.dataset}"
     shell:
         "python -m workflows.steps.prepare --dataset {wildcards.dataset}"
-        " --out {params.folder} --note-missing 2>&1 | tee {log}"
+        f" --out {DATA}/{{wildcards.dataset}} --note-missing 2>&1 | tee {{log}}"
 
 
 checkpoint weights:
@@ -38,12 +36,10 @@ checkpoint weights:
         "logs/weights.log",
     conda:
         "../../environment.yml"
-    params:
-        folder=WEIGHTS,
     message:
         "Verify and convert the weights of the metric networks"
     shell:
-        "python -m workflows.steps.weights --out {params.folder} 2>&1 | tee {log}"
+        f"python -m workflows.steps.weights --out {WEIGHTS} 2>&1 | tee {{log}}"
 
 
 # Every training waits for this, so that bad data or weights are refused before any has started.
@@ -61,11 +57,10 @@ rule check:
         "../../environment.yml"
     params:
         datasets=lambda wildcards: [f"{DATA}/{name}" for name in RUN.to_train_on()],
-        weights=WEIGHTS,
     message:
         "Check every dataset and weight file against its digest"
     shell:
-        "python -m workflows.steps.check --datasets {params.datasets} --weights {params.weights}"
+        f"python -m workflows.steps.check --datasets {{params.datasets}} --weights {WEIGHTS}"
         " --out {output} 2>&1 | tee {log}"
 
 
@@ -84,14 +79,10 @@ rule reference:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("reference"),
-    params:
-        data=lambda wildcards: f"{DATA}/{wildcards.dataset}",
-        weights=WEIGHTS,
     message:
         "Inception features of {wildcards.dataset}'s {wildcards.split} images ({wildcards.protocol})"
     shell:
-        "python -m workflows.steps.reference --data {params.data} --split {wildcards.split}"
-        " --protocol {wildcards.protocol} --images {wildcards.images} --weights {params.weights}"
-        " --out {output} --threads {threads} 2>&1 | tee {log}"
+        f"python -m workflows.steps.reference --data {DATA}/{{wildcards.dataset}}"
+        f" --weights {WEIGHTS} --split {{wildcards.split}} --protocol {{wildcards.protocol}}"
+        " --images {wildcards.images} --out {output} --threads {threads} 2>&1 | tee {log}"

@@ -9,17 +9,15 @@ rule latents:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("latents"),
     params:
-        folder=CELL,
         data=data_of,
         versions=lambda wildcards: json.dumps(PLAN.cells[wildcards.cell].versions),
     message:
         "Latents of {wildcards.cell}"
     shell:
-        "python -m workflows.steps.latents --cell {params.folder} --data {params.data}"
-        " --versions {params.versions:q} --out {output} --threads {threads} 2>&1 | tee {log}"
+        f"python -m workflows.steps.latents --cell {FOLDER}"
+        " --data {params.data} --versions {params.versions:q} --out {output} --threads {threads} 2>&1 | tee {log}"
 
 
 rule train_diffusion:
@@ -38,22 +36,19 @@ rule train_diffusion:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("train_diffusion"),
         processes=1,
     params:
         spec=spec_of,
         data=data_of,
-        folder=CELL,
         latents=lambda wildcards: stage1_of(
             wildcards, "--latents {}/latents.safetensors"
         ),
-        progress=PLAN.progress_samples,
     message:
         "Train {wildcards.cell}"
     shell:
         "python -m workflows.steps.train_diffusion --spec {params.spec:q} --data {params.data}"
-        " {params.latents} --out {params.folder} --progress-samples {params.progress}"
+        f" {{params.latents}} --out {FOLDER} --progress-samples {PLAN.progress_samples}"
         " --threads {threads} --processes {resources.processes} 2>&1 | tee {log}"
 
 
@@ -74,10 +69,8 @@ rule sample:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("sample"),
     params:
-        folder=CELL,
         evaluation=evaluation_of,
         stage1=lambda wildcards: stage1_of(
             wildcards, "--stage1 {0} --latents {0}/latents.safetensors"
@@ -85,7 +78,7 @@ rule sample:
     message:
         "Sample {wildcards.cell}"
     shell:
-        "python -m workflows.steps.sample --cell {params.folder}"
+        f"python -m workflows.steps.sample --cell {FOLDER}"
         " --evaluation {params.evaluation:q} {params.stage1} --threads {threads} 2>&1 | tee {log}"
 
 
@@ -107,19 +100,16 @@ rule evaluate_samples:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **SHARED,
         **requests("evaluate_samples"),
     params:
-        folder=CELL,
         data=data_of,
-        weights=WEIGHTS,
         references=lambda wildcards: RUN.references_of(wildcards.cell),
         evaluation=evaluation_of,
     message:
         "Measure the samples of {wildcards.cell}"
     shell:
-        "python -m workflows.steps.evaluate_samples --cell {params.folder} --data {params.data}"
-        " --weights {params.weights} --reference {params.references}"
+        f"python -m workflows.steps.evaluate_samples --cell {FOLDER} --weights {WEIGHTS}"
+        " --data {params.data} --reference {params.references}"
         " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 

@@ -2,6 +2,7 @@
 WEIGHT_FILES = expand(
     f"{WEIGHTS}/{{network}}.{{kind}}", network=NETWORKS, kind=["safetensors", "json"]
 )
+MODEL = ("train.json", "model.safetensors")
 
 
 @functools.cache
@@ -50,7 +51,7 @@ def training_files(cell):
 def evaluation_files(cell):
     """What measures an autoencoder."""
     return {
-        "trained": cell_files(cell.id, "train.json", "model.safetensors"),
+        "trained": cell_files(cell.id, *MODEL),
         "data": prepared(cell.dataset),
         "references": RUN.references_of(cell.id),
         "weights": WEIGHT_FILES,
@@ -62,7 +63,7 @@ def latent_files(wildcards):
     cell = cell_of(wildcards)
     now = cell.id in needed_for(cell.dataset).latents
     return {
-        "trained": cell_files(cell.id, "train.json", "model.safetensors"),
+        "trained": cell_files(cell.id, *MODEL),
         "data": prepared(cell.dataset),
         "due": due(f"{BUDGET}/{cell.id}.latents", now),
     }
@@ -79,11 +80,9 @@ def diffusion_files(cell):
 
 def sampling_files(cell):
     """What samples a diffusion model."""
-    names = ["train.json", "model.safetensors", "progress.safetensors"]
-    stage1 = ["latents.safetensors", "train.json", "model.safetensors"]
     return {
-        "trained": cell_files(cell.id, *names),
-        "stage1": cell_files(cell.first_stage, *stage1),
+        "trained": cell_files(cell.id, *MODEL, "progress.safetensors"),
+        "stage1": cell_files(cell.first_stage, *MODEL, "latents.safetensors"),
     }
 
 

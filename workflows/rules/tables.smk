@@ -10,13 +10,20 @@ rule plan:
     conda:
         "../../environment.yml"
     params:
-        budget=BUDGET,
         missing=lambda wildcards: json.dumps(RUN.gone()),
     message:
         "Write down what the tables show"
     shell:
-        "python -m workflows.steps.plan --budget {params.budget} --missing {params.missing:q}"
-        " --out {output} 2>&1 | tee {log}"
+        f"python -m workflows.steps.plan --budget {BUDGET}"
+        " --missing {params.missing:q} --out {output} 2>&1 | tee {log}"
+
+
+def drawn(table):
+    """The files of a table's figures, beside their SVGs."""
+    files = []
+    for figure in RUN.figures_of(table):
+        files += [f"{figure}.png", f"{figure}.csv", *PLAN.figures[figure].more]
+    return [f"figures/{BUDGET}/{file}" for file in files]
 
 
 # A rule for each table with its figures, so that a cell that was run again renews what shows it and
@@ -32,20 +39,7 @@ for TABLE in GRID.tables:
             plan=rules.plan.output,
             published=RUN.published,
         output:
-            update(
-                expand(
-                    f"figures/{BUDGET}/{{file}}",
-                    file=[
-                        file
-                        for figure in RUN.figures_of(TABLE)
-                        for file in (
-                            f"{figure}.png",
-                            f"{figure}.csv",
-                            *PLAN.figures[figure].more,
-                        )
-                    ],
-                )
-            ),
+            update(drawn(TABLE)),
             report(
                 update(
                     expand(
@@ -73,13 +67,12 @@ for TABLE in GRID.tables:
         conda:
             "../../environment.yml"
         params:
-            budget=BUDGET,
+            # A command is put together when its job runs, after the loop has ended.
             table=TABLE,
         message:
             f"Table {TABLE}"
         shell:
-            "python -m workflows.render --budget {params.budget} --table {params.table}"
-            " 2>&1 | tee {log}"
+            f"python -m workflows.render --budget {BUDGET} --table {{params.table}} 2>&1 | tee {{log}}"
 
 
 rule site:
@@ -109,9 +102,7 @@ rule site:
     localrule: True
     conda:
         "../../environment.yml"
-    params:
-        budget=BUDGET,
     message:
         f"Site: open {RESULTS}/site/index.html"
     shell:
-        "python -m workflows.render --budget {params.budget} --site 2>&1 | tee {log}"
+        f"python -m workflows.render --budget {BUDGET} --site 2>&1 | tee {{log}}"

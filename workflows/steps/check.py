@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 
 from workflows import cli
-from workflows.data import verify
-from workflows.data.cache import read_record as dataset_record
-from workflows.data.weight_sources import check_sum
-from workflows.data.weight_sources import read_record as weights_record
+from workflows.data import cache
+from workflows.data.weight_sources import check_sum, read_record
 from workflows.files import write_json
 
 
@@ -20,11 +18,11 @@ def main(datasets: list[Path], weights: Path, out: Path) -> None:
     """
     sums: dict[str, dict[str, str]] = {}
     for folder in datasets:
-        verify(folder)
-        record = dataset_record(folder)
+        cache.verify(folder)
+        record = cache.read_record(folder)
         sums[record.name] = {"train": record.train.sha256, "test": record.test.sha256}
     for file in sorted(weights.glob("*.json")):
-        expected = weights_record(weights, file.stem).sha256
+        expected = read_record(weights, file.stem).sha256
         sums[file.stem] = {"weights": check_sum(file.with_suffix(".safetensors"), expected)}
     write_json(out, sums)
     print(f"{len(sums)} datasets and networks are what they should be")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from PIL import Image
 
 from workflows import cli
 from workflows.config.plan import PlannedEvaluation
-from workflows.data import SMALL, load_test, verify
+from workflows.data.cache import SMALL, load_test, verify
 from workflows.data.metric_networks import Networks, load_networks
 from workflows.errors import BenchmarkError
-from workflows.evaluation.protocol import NotFinite, load_protocol, rgb
+from workflows.evaluation.protocol import NotFinite, load_protocol
 from workflows.evaluation.reconstructions import BATCH, BLOCK, COLUMNS, Measurement, code_rows
-from workflows.evaluation.records import read_reference, say_not_measured, write_evaluation
-from workflows.files import write_atomically, write_text
+from workflows.evaluation.records import (
+    read_reference,
+    say_not_measured,
+    write_evaluation,
+    write_picture,
+    write_table,
+)
 from workflows.training import devices
 from workflows.training.spaces import Trained, load_trained
 
@@ -33,7 +35,7 @@ def reconstruct(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reconstructions of uint8 (N, C, H, W), clipped to [0, 1], and how often each code was hit.
 
-    codes: the codebook size, 0 for a model without a codebook.
+    codes: the codebook size, 0 for a model without one.
     """
     made, counts = [], np.zeros(codes, dtype=np.int64)
     for start in range(0, len(images), BATCH):
@@ -46,13 +48,6 @@ def reconstruct(
     return np.concatenate(made), counts
 
 
-def grid(images: np.ndarray, reconstructions: np.ndarray) -> Image.Image:
-    """The first eight images, uint8, above their reconstructions in [0, 1]."""
-    restored = np.rint(reconstructions[:SHOWN] * 255).astype(np.uint8)
-    rows = [np.concatenate(list(rgb(x)), axis=2) for x in (images[:SHOWN], restored)]
-    return Image.fromarray(np.concatenate(rows, axis=1).transpose(1, 2, 0).copy())
-
-
 def look(
     cell: Path,
     trained: Trained,
@@ -62,27 +57,25 @@ def look(
 ) -> tuple[np.ndarray, str]:
     """Reconstruct all test images, uint8 (N, C, H, W), and hand them to the measurements.
 
-    Writes reconstructions.png and codes.csv. Returns how often each code was hit, (K,), and which
-    values were not finite, or "". A model whose values are not finite is not measured, but its
-    codes are counted all the same.
+    Writes reconstructions.png and codes.csv. Returns how often each code was hit, (K,), also of a
+    model whose values are not finite and which is not measured; and which values were not, or "".
     """
-    model = trained.model.to(device)
-    codes = trained.codes or 0
+    model, codes = trained.model.to(device), trained.codes or 0
     counts, message = np.zeros(codes, dtype=np.int64), ""
     for first in range(0, len(test), BLOCK):
         images = np.asarray(test[first : first + BLOCK])
         made, hit = reconstruct(model, images, codes, device)
         counts += hit
         if first == 0:
-            save = functools.partial(grid(images, np.nan_to_num(made)).save, format="PNG")
-            write_atomically(cell / "reconstructions.png", save)
+            restored = np.rint(np.nan_to_num(made[:SHOWN]) * 255).astype(np.uint8)
+            pairs = np.concatenate([images[:SHOWN], restored])
+            write_picture(cell / "reconstructions.png", pairs, len(restored))
         try:
             for measurement in measurements if not message else []:
                 measurement.add(images, made)
         except NotFinite as error:
             message = str(error)
-    table = pd.DataFrame({"code": np.arange(codes), "count": counts})
-    write_text(cell / "codes.csv", table.to_csv(index=False))
+    write_table(cell / "codes.csv", [*enumerate(counts)], ["code", "count"])
     return counts, message
 
 
@@ -99,9 +92,8 @@ def prepare(
     """
     limits = (evaluation.fid_images or None, evaluation.lpips_images or None)
     found = []
-    needed = len(test[: limits[0]])
     for name, file in zip(evaluation.protocols, reference, strict=True):
-        protocol = load_protocol(name)
+        protocol, needed = load_protocol(name), len(test[: limits[0]])
         features = read_reference(file, name, sha256, networks.features["inception"])
         if len(features) < needed:
             raise BenchmarkError(f"{file}: {len(features)} images' features, {needed} are needed")
@@ -115,7 +107,7 @@ def run(
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell.
 
     reference: files of features. The state of a finished training is removed: whoever runs a
-    finished cell again wants it trained again, not read back.
+    finished cell again wants it trained again.
     """
     device = devices.prepare()
     verify(data, ("test",), SMALL)
@@ -123,10 +115,12 @@ def run(
     trained = load_trained(cell)
     name, finished = trained.record.cell, trained.record.status == "finished"
     # Everything is read before the work starts, so that a bad file is refused at once.
-    networks = load_networks(weights, device) if finished else None
-    measurements = []
-    if networks:
+    measurements: list[Measurement] = []
+    digests: dict[str, str] = {}
+    if finished:
+        networks = load_networks(weights, device)
         measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
+        digests = networks.digests
     start = time.perf_counter()
     counts, message = look(cell, trained, test, measurements, device)
     rows = []
@@ -138,7 +132,7 @@ def run(
             rows += code_rows(counts, measurement.protocol, len(test))
     say_not_measured(name, dataset.name, not_measured)
     print(f"[{name}] evaluated in {time.perf_counter() - start:.1f} s  {message}", flush=True)
-    write_text(cell / "metrics.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
+    write_table(cell / "metrics.csv", rows, COLUMNS)
     about = {
         "status": "diverged" if message else "finished",
         "message": message,
@@ -147,7 +141,7 @@ def run(
         "protocols": evaluation.protocols,
         "fid_images": evaluation.fid_images,
         "lpips_images": evaluation.lpips_images,
-        "features": networks.digests if networks else {},
+        "features": digests,
         "not_measured": not_measured,
     }
     if finished:

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 
 from workflows import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.records import SamplingRecord, TrainRecord, read
-from workflows.data import load_train
+from workflows.data.cache import load_train
 from workflows.data.metric_networks import read_network
 from workflows.errors import BenchmarkError
-from workflows.evaluation.protocol import load_protocol, rgb
+from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import COLUMNS, inception_features
-from workflows.evaluation.records import read_reference, say_not_measured, write_evaluation
-from workflows.files import write_atomically, write_text
+from workflows.evaluation.records import (
+    read_reference,
+    say_not_measured,
+    write_evaluation,
+    write_picture,
+    write_table,
+)
 from workflows.metrics import OF_SAMPLES, not_measurable
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import load_inception
@@ -27,6 +30,7 @@ from workflows.metrics.manifold import coverage, nearest
 from workflows.training import devices
 
 PROTOCOL = "samples"
+PROGRESS = ["epoch", "images", "FID"]
 SHOWN = 8
 FILES = ["train.json", "sampling.json", "progress.csv", "metrics.csv"]
 # Nearest training images below each sample.
@@ -43,18 +47,15 @@ def run(
     and below each the training images whose features are nearest.
     """
     device = devices.prepare()
-    about: dict[str, Any] = {
-        "versions": evaluation.versions,
-        "protocols": [PROTOCOL],
-        "features": {},
-    }
+    about: dict[str, Any] = {"versions": evaluation.versions, "protocols": [PROTOCOL]}
     # What the sample step says: whether there are samples, and why not.
     sampling = read(cell / "sampling.json", SamplingRecord)
     if sampling.status != "finished":
         for name in ("samples.png", "neighbours.png"):
-            _picture(cell / name, np.zeros((3, 8, 8), np.uint8))
-        _write_rows(cell, [], [])
-        about |= {"status": sampling.status, "message": sampling.message}
+            write_picture(cell / name, np.zeros((1, 3, 8, 8), np.uint8), 1)
+        write_table(cell / "progress.csv", [], PROGRESS)
+        write_table(cell / "metrics.csv", [], COLUMNS)
+        about |= {"status": sampling.status, "message": sampling.message, "features": {}}
         write_evaluation(cell, device, about, FILES)
         return
     loaded = load_train(data)
@@ -82,11 +83,12 @@ def run(
     for epoch, images in [(0, np.load(cell / "noise.npy")), *kept]:
         distance = frechet_distance(real, inception_features(images, protocol, inception))
         progress.append((epoch, len(images), distance))
-    _picture(cell / "samples.png", _rows(samples[: SHOWN * SHOWN], SHOWN))
+    write_picture(cell / "samples.png", samples[: SHOWN * SHOWN], SHOWN)
     closest = nearest(found[:SHOWN], real, min(LOOKALIKES, len(real)))
     lines = [samples[:SHOWN], *(loaded.train[rows] for rows in closest.T)]
-    _picture(cell / "neighbours.png", _rows(np.concatenate(lines), SHOWN))
-    _write_rows(cell, rows, progress)
+    write_picture(cell / "neighbours.png", np.concatenate(lines), SHOWN)
+    write_table(cell / "progress.csv", progress, PROGRESS)
+    write_table(cell / "metrics.csv", rows, COLUMNS)
     about |= {
         "status": "finished",
         "message": "",
@@ -98,27 +100,6 @@ def run(
     # A sampling that was killed at its end leaves the state, from which nothing is to be read back.
     shutil.rmtree(cell / "state", ignore_errors=True)
     write_evaluation(cell, device, about, FILES)
-
-
-def _rows(images: np.ndarray, across: int) -> np.ndarray:
-    """uint8 (n, c, h, w), n a multiple of `across` or cut to one, to one picture (3, H, W)."""
-    whole = rgb(images[: len(images) // across * across])
-    lines = whole.reshape(-1, across, *whole.shape[1:])
-    return np.concatenate([np.concatenate(list(line), axis=2) for line in lines], axis=1)
-
-
-def _picture(file: Path, pixels: np.ndarray) -> None:
-    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    write_atomically(file, lambda path: picture.save(path, "PNG"))
-
-
-def _write_rows(cell: Path, rows: list[Any], progress: list[Any]) -> None:
-    """Write metrics.csv and progress.csv."""
-    for name, columns, lines in (
-        ("progress.csv", ["epoch", "images", "FID"], progress),
-        ("metrics.csv", COLUMNS, rows),
-    ):
-        write_text(cell / name, pd.DataFrame(lines, columns=columns).to_csv(index=False))
 
 
 if __name__ == "__main__":

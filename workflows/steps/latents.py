@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workflows import cli
-from workflows.data import load_train
+from workflows.data.cache import load_train
 from workflows.files import digest
 from workflows.training import devices
 from workflows.training.spaces import first_stage, write_latents

@@ -6,22 +6,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflows import cli, data
+from workflows import cli
 from workflows.config.datasets import read_dataset
+from workflows.data import cache
+from workflows.data.sources import Unavailable
 
 
 def main(dataset: str, out: Path, note_missing: bool) -> None:
     """Prepare the dataset and say so in one line."""
     try:
-        data.prepare(read_dataset(dataset), out)
-    except data.Unavailable as error:
+        cache.prepare(read_dataset(dataset), out)
+    except Unavailable as error:
         if not note_missing:
             raise
-        data.note_missing(dataset, out, str(error))
+        cache.note_missing(dataset, out, str(error))
         print(f"prepare: {error}", file=sys.stderr)
         print("The run goes on without this dataset, and its rows say why.")
         return
-    loaded = data.load_train(out)
+    loaded = cache.load_train(out)
     print(
         f"{dataset}: {len(loaded.train)} training, {len(loaded.validation)} validation and "
         f"{loaded.record.test.images} test images from {loaded.record.source} -> {out}"

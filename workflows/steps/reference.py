@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from workflows import cli
-from workflows.data import load_test, load_train
+from workflows.data.cache import load_test, load_train
 from workflows.data.metric_networks import read_network
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import BLOCK, inception_features

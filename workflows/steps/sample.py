@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import shutil
 import time
@@ -20,7 +21,7 @@ from workflows.config.provenance import origin
 from workflows.config.records import SamplingRecord, TrainRecord, read, write
 from workflows.data.cache import new_file
 from workflows.evaluation.protocol import NotFinite, check_finite, load_protocol
-from workflows.files import digest, write_atomically, write_json
+from workflows.files import digest, write_atomically, write_bytes, write_json
 from workflows.knobs import Diffusion
 from workflows.registry import build_backbone, parse_knobs
 from workflows.training import devices
@@ -41,10 +42,9 @@ def run(
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
     stage1, latents: folder of the first stage and the file of its latents, None for pixels.
-    progress.npy has the samples along the training, (moments, n, c, h, w). noise.npy has as many
-    images decoded from noise, for comparison. A model that diverged, or whose samples are not
-    finite, has none of these images, and sampling.json says why. The samples also stay in the
-    cell's state until they are measured.
+    progress.npy has the samples along the training, (moments, n, c, h, w), and noise.npy as many
+    images decoded from noise. A model that diverged, or whose samples are not finite, has none of
+    these, and sampling.json says why. The samples stay in the cell's state until they are measured.
     """
     device = devices.prepare()
     record = read(cell / "train.json", TrainRecord)
@@ -88,6 +88,11 @@ class Sampler:
     backbone: torch.nn.Module
     space: torch.nn.Module
     device: torch.device
+
+    def sample(self, numbers: range) -> np.ndarray:
+        """The images of these numbers, uint8 (n, c, h, w). Raises NotFinite."""
+        about = (self.knobs, self.shape, self.classes)
+        return self.images(sample_points(self.backbone, *about, numbers, self.device))
 
     def images(self, points: torch.Tensor) -> np.ndarray:
         """Points (n, d, h, w) to images, uint8 (n, c, h, w), rounded as the protocol of samples
@@ -139,15 +144,7 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> tuple[Path, float]
     while done < count:
         numbers = range(done, min(done + PART, count))
         start = time.perf_counter()
-        points = sample_points(
-            sampler.backbone,
-            sampler.knobs,
-            sampler.shape,
-            sampler.classes,
-            numbers,
-            sampler.device,
-        )
-        images = sampler.images(points)
+        images = sampler.sample(numbers)
         folder.mkdir(parents=True, exist_ok=True)
         if done:
             samples = np.load(file, mmap_mode="r+")
@@ -178,18 +175,15 @@ def _compare(sampler: Sampler, cell: Path) -> list[int]:
 
 def _write_nothing(cell: Path, about: dict[str, Any]) -> None:
     """Write the files of a model that has no samples. about: the content of sampling.json."""
-    for name in ("samples.npy", "noise.npy"):
-        _write(cell / name, np.empty((0, 1, 1, 1), np.uint8))
-    _write(cell / "progress.npy", np.empty((0, 0, 1, 1, 1), np.uint8))
+    for name in ("samples.npy", "progress.npy", "noise.npy"):
+        _write(cell / name, np.empty(0, np.uint8))
     write(cell / "sampling.json", SamplingRecord.model_validate(about))
 
 
 def _write(file: Path, array: np.ndarray) -> None:
-    def write(path: Path) -> None:
-        with path.open("wb") as handle:
-            np.save(handle, array, allow_pickle=False)
-
-    write_atomically(file, write)
+    content = io.BytesIO()
+    np.save(content, array)
+    write_bytes(file, content.getvalue())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from torch import nn
 
 from workflows import cli
 from workflows.config.plan import Spec
-from workflows.data import SMALL, hold, load_train, verify
+from workflows.data.cache import SMALL, load_train, verify
+from workflows.data.memory import hold
 from workflows.data.metric_networks import read_network
 from workflows.data.records import DatasetRecord
 from workflows.errors import ConfigError
@@ -36,8 +37,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     a filmed cell film.safetensors.
 
     data, weights: folders of the prepared dataset and of the metric networks. The state stays until
-    the cell is evaluated, because Snakemake removes the outputs if it is killed before it takes
-    them for good.
+    the cell is evaluated, because Snakemake removes the outputs of a run that was killed.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
@@ -53,7 +53,9 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     film = Film(images.validation, moments(steps)) if spec.filmed else None
     learner = build_learner(knobs, loaded.record, steps, perceptual, device, film)
     if perceptual is not None:
-        share_work(learner)
+        shared = [learner.model.get_submodule(name) for name in ("encoder", "decoder")]
+        whole = [learner.model.get_submodule("quantiser"), learner.losses.adversary]
+        processes.divide([*shared, perceptual], whole, learner.model)
     source = {"dataset": loaded.record.train.sha256, "filmed": spec.filmed}
     session = Session(spec, out, learner, source, images.train.shape)
     outcome = session.run(
@@ -64,13 +66,8 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     if film:
         film.cut(outcome.steps)
         save_tensors(out / "film.safetensors", film.pack(), {"cell": spec.cell})
-    about = {
-        "channels": loaded.record.channels,
-        "dataset_sha256": loaded.record.train.sha256,
-        # Metric networks that were part of what was minimised.
-        "features": features,
-    }
-    session.write(outcome, LOG_COLUMNS, about)
+    about = {"channels": loaded.record.channels, "dataset_sha256": loaded.record.train.sha256}
+    session.write(outcome, LOG_COLUMNS, {**about, "features": features})
 
 
 def read_perceptual(
@@ -117,13 +114,6 @@ def build_learner(
         perceptual,
     )
     return Learner(model, build_optimiser(knobs, model), losses, film)
-
-
-def share_work(learner: Learner) -> None:
-    """Divide encoder, decoder and perceptual distance over the processes, if there are several."""
-    model, losses = learner.model, learner.losses
-    shared = [model.get_submodule("encoder"), model.get_submodule("decoder"), losses.perceptual]
-    processes.divide(shared, [model.get_submodule("quantiser"), losses.adversary], model)
 
 
 def main(

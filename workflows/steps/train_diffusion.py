@@ -9,7 +9,8 @@ from diffusers.training_utils import EMAModel
 
 from workflows import cli
 from workflows.config.plan import Spec
-from workflows.data import SMALL, TrainData, hold, load_labels, load_train, verify
+from workflows.data.cache import SMALL, TrainData, load_labels, load_train, verify
+from workflows.data.memory import hold
 from workflows.errors import ConfigError
 from workflows.knobs import Diffusion
 from workflows.registry import DIFFUSIONS, build_backbone

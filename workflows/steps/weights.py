@@ -19,13 +19,7 @@ def main(out: Path) -> None:
         tensors, file = load_weights(network), out / f"{network}.safetensors"
         save_tensors(file, tensors, {"network": network})
         record = WeightsRecord(
-            network=network,
-            route=source.route,
-            key=source.key,
-            files=[{"name": source.name, "sha256": source.sha256}],
-            features=f"{source.title} ({source.route}, fp32)",
-            sha256=digest(file),
-            parameters=sum(value.numel() for value in tensors.values()),
+            network=network, key=source.key, features=source.features, sha256=digest(file)
         )
         write_json(out / f"{network}.json", record.model_dump(mode="json"))
         print(f"{network}: {record.features} -> {file}")
