@@ -1,4 +1,4 @@
-"""Index backpropagation quantisation (IBQ, Shi et al. 2024), as the authors' code weighs its losses."""
+"""Index backpropagation quantisation (IBQ, Shi et al. 2024), weighed as in the authors' code."""
 
 from __future__ import annotations
 
