@@ -12,6 +12,7 @@ from workflows.config.names import (
     DIFFERENT,
     RECONSTRUCTION_METRICS,
     ROLES,
+    RUN_METRICS,
     SAMPLE_METRICS,
     Line,
     MetricName,
@@ -96,7 +97,7 @@ class Experiment(Closed):
         return self
 
     def _problems(self) -> Iterator[str]:
-        metrics = RECONSTRUCTION_METRICS if self.stage == 1 else SAMPLE_METRICS
+        metrics = {1: RECONSTRUCTION_METRICS, 2: SAMPLE_METRICS}[self.stage] | RUN_METRICS
         for name in self.metrics:
             if name not in metrics:
                 allowed = ", ".join(metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflows.config.names import METRICS
+from workflows.config.names import METRICS, RUN_METRICS
 from workflows.records.intervals import interval
 from workflows.render.captions import short
 from workflows.render.numbers import DIGITS, PROTOCOLS, few, heading, shown
@@ -39,7 +39,7 @@ def cell_page(gallery: Gallery, cell: str) -> Shown:
 def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Shown]:
     """A protocol's numbers: those of the first cell, those of other seeds, the mean over all."""
     found = []
-    for metric in DIGITS:
+    for metric in (name for name in DIGITS if name not in RUN_METRICS):
         runs = [gallery.values(cell, protocol).get(metric) for cell in cells]
         values = [run["value"] for run in runs if run]
         if runs[0] is None or len(values) < len(runs):
