@@ -39,6 +39,7 @@ def test_published_numbers_are_complete_and_of_known_rows() -> None:
         "generation_lsun": 14,
         "methods": 19,
         "reference_generation_and_first_stage": 45,
+        "reference_others": 56,
         "reference_third_party_online_vq": 95,
         "reinitialisation": 21,
     }

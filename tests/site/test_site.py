@@ -282,9 +282,19 @@ def test_a_method_has_its_equation_settings_rows_and_curves(gallery: Path, page:
 
 
 def test_the_code_that_methods_name_exists() -> None:
-    assert set(captions.METHODS) == {*METHODS, *DIFFUSIONS}
+    assert set(captions.METHODS) <= {*METHODS, *DIFFUSIONS}
     for about in captions.METHODS.values():
         assert (ROOM.parent / about["code"]).is_file()
+
+
+def test_what_others_report_has_a_page_with_the_digits_of_the_source(
+    gallery: Path, page: Page
+) -> None:
+    opened(page, gallery / "others.html")
+    section = page.locator("section").filter(has_text="VQ-WAE paper").filter(has_text="CIFAR-10")
+    cells = section.locator("tr").filter(has_text="VQ-WAE").locator("td").all_text_contents()
+    assert cells == ["0.80", "25.93", "0.23", "54.9", "505.0"]
+    assert "other networks" in (section.text_content() or "")
 
 
 def test_quality_names_what_is_missing_diverged_and_measured_on_too_little(

@@ -23,7 +23,7 @@ from workflows.config.planning import make_plan
 from workflows.config.records import TrainRecord
 from workflows.files import write_bytes, write_json, write_text
 from workflows.records.collect import collect, of_table
-from workflows.records.published import read_published
+from workflows.records.published import read_others, read_published
 from workflows.records.state import State, Today, states
 from workflows.records.verdicts import verdicts
 from workflows.render.blocks import blocks
@@ -125,7 +125,8 @@ def draw_verdicts(budget: Budget) -> Gallery:
     }
     kept = {cell: records.find(file, TrainRecord) for cell, file in files.items()}
     frames = data.measured, data.curves, data.codes, published, found
-    return Gallery(data.plan, *frames, {cell: one for cell, one in kept.items() if one})
+    kept_records = {cell: one for cell, one in kept.items() if one}
+    return Gallery(data.plan, *frames, kept_records, read_others(PUBLISHED))
 
 
 def draw_site(gallery: Gallery, results: Path, figures: Path) -> Path:
