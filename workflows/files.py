@@ -12,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 
-class NotWritten(OSError):
-    """A file that could not be written; the message names the file and says what to do."""
-
-
 def digest(file: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError."""
     with file.open("rb") as handle:
@@ -25,7 +21,7 @@ def digest(file: Path) -> str:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a temporary path beside `path`, flush the file to disk and rename it.
 
-    Raises NotWritten where `write` or the disk raises OSError; the old file is then as it was.
+    Raises OSError that names the file and says what to do; the old file is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -36,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         reason = " ".join(str(error).split())
-        raise NotWritten(
+        raise OSError(
             f"{path}: could not be written ({reason}); nothing finished is lost, run again once "
             "there is room and leave to write"
         ) from error
@@ -62,7 +58,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def claim(file: Path) -> Iterator[None]:
-    """Hold a lock file, so that no other process works on the same cell.
+    """Hold a lock file, so that no other process works on the same cell or GPU.
 
     The system releases the lock when this process ends, however it ends. A file system without
     locks lets every process go on. Raises BlockingIOError, which names the other process.

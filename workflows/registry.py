@@ -10,7 +10,7 @@ alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from operator import attrgetter
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
-from workflows.errors import nearest
+from workflows import plugins
+from workflows.errors import ConfigError, nearest
 from workflows.knobs import (
     ArcMargin,
     Binary,
@@ -216,7 +217,7 @@ class Method:
     coordinates of a latent, D. fixed_losses: its losses that no `<loss>_weight` knob weighs; their
     weight is 1. objective: its reconstruction term in the small networks; beside VQGAN's terms it
     is a log-likelihood where it is one here. modulated: whether its decoder reads the codevectors
-    at every resolution.
+    at every resolution. plugin: digest of the file that it comes from, if a user plugged it in.
     """
 
     build: Callable[[Any, int], Any]
@@ -228,6 +229,7 @@ class Method:
     fixed_losses: tuple[str, ...] = ()
     objective: str = "mse_over_variance"
     modulated: bool = False
+    plugin: str = ""
 
 
 METHODS: dict[str, Method] = {
@@ -398,17 +400,28 @@ def objective_of(knobs: Training) -> str:
     return objective
 
 
-def training_versions(knobs: Training | Diffusion) -> dict[str, int]:
+def training_versions(knobs: Training | Diffusion) -> dict[str, int | str]:
     """Part of a training -> its version, for the cell's record; of either stage."""
     if isinstance(knobs, Diffusion):
         method = DIFFUSIONS[knobs.method]
         return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
+    plugin = METHODS[knobs.method].plugin
     return {
         "method": METHODS[knobs.method].version,
         "network": NETWORKS[knobs.network].version,
         "objective": OBJECTIVES[objective_of(knobs)],
         "training": TRAINING,
+        **({"plugin": plugin} if plugin else {}),
     }
+
+
+def refuse_edited_plugin(knobs: Training | Diffusion, versions: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a plug-in is still the one of these versions, as a record has them.
+
+    A run that goes on while a user edits the plug-in would mix two methods in one cell.
+    """
+    if versions.get("plugin") != training_versions(knobs).get("plugin"):
+        raise ConfigError(f"method '{knobs.method}': its plug-in was edited; start a new run")
 
 
 def build_autoencoder(knobs: Training, channels: int, steps: int) -> Autoencoder:
@@ -479,7 +492,23 @@ def build_optimiser(knobs: Training, model: Any) -> Any:
     return torch.optim.Adam(model.parameters(), knobs.learning_rate, betas, fused=True)
 
 
-def loss_weights(knobs: Training, values: int) -> dict[str, float]:
+class LossWeights(dict[str, float]):
+    """Loss -> its weight. A loss without one, as a new method may have, is refused by name."""
+
+    def __init__(self, method: str) -> None:
+        """method: its name."""
+        super().__init__()
+        self.method = method
+
+    def __missing__(self, loss: str) -> float:
+        """Raise ConfigError."""
+        raise ConfigError(
+            f"method '{self.method}': loss '{loss}' has no weight; allowed: a knob {loss}_weight, "
+            f"or fixed_losses=('{loss}',)"
+        )
+
+
+def loss_weights(knobs: Training, values: int) -> LossWeights:
     """The weight of each of the quantiser's losses. values: of one image, c h w.
 
     A knob `<loss>_weight` of the method weighs that loss. The fixed losses of SQ-VAE are of a whole
@@ -487,7 +516,8 @@ def loss_weights(knobs: Training, values: int) -> dict[str, float]:
     """
     method, suffix = METHODS[knobs.method], "_weight"
     share = 1 / values if knobs.network == "vqgan" else 1.0
-    weights = dict.fromkeys(method.fixed_losses, share)
+    weights = LossWeights(knobs.method)
+    weights.update(dict.fromkeys(method.fixed_losses, share))
     for name in method.knobs.model_fields:
         if name.endswith(suffix):
             weights[name.removesuffix(suffix)] = getattr(knobs, name)
@@ -592,3 +622,7 @@ def predict_noise(backbone: Any, points: Any, times: Any, labels: Any, guidance:
     from models.diffusion.backbone import with_guidance
 
     return with_guidance(backbone, points, times, labels, guidance)
+
+
+# Last, because a plug-in imports names of this module.
+METHODS.update(plugins.methods(Method, {*METHODS, *DIFFUSIONS}))

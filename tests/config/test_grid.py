@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.config.test_refused import DATASETS, room, spoil
-from tests.config.test_refused import GENERATION as GENERATION_OF_LITE
+from tests.config.test_refused import DATASETS, GENERATION, generation, room, spoil
 from workflows.config.grid import Grid, load_grid, read_budgets
 from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
@@ -99,10 +98,9 @@ def test_methods_without_a_codebook_size_say_their_own(lite: Grid) -> None:
 
 def test_guidance_is_of_models_that_know_classes(room: Path) -> None:
     """Whether an experiment or a row conditions them; the others do without."""
-    knobs = {**GENERATION_OF_LITE["knobs"], "guidance": 1.5, "label_dropout": 0.1}
+    knobs = {**GENERATION["knobs"], "guidance": 1.5, "label_dropout": 0.1}
     churches = {"churches": {"guidance": 1.0, "label_dropout": 0.0}}
-    generation = {**GENERATION_OF_LITE, "knobs": knobs, "role_knobs": churches}
-    spoil(room / "budgets/lite.yaml", {"generation": generation})
+    spoil(room / "budgets/lite.yaml", generation(knobs=knobs, role_knobs=churches))
     rows = [
         {"row": "a", "method": "ddpm", "conditional": True},
         {"row": "b", "method": "ddpm", "conditional": True, "guidance": 7.5},
@@ -161,12 +159,10 @@ def test_of_groups_of_settings_the_nearest_one_counts(room: Path, name: str, met
     of_role = {f"role_{name}": {"objects": {"epochs": 7}}}
     groups = {**of_role, f"method_{name}": {method: {"epochs": 8}}}
     both = {f"role_method_{name}": {"objects": {method: {"epochs": 9}}}}
-    plain = {
-        key: GENERATION_OF_LITE[key] for key in ("knobs", "reference_images", "progress_samples")
-    }
+    plain = {key: {} for key in GENERATION if key.startswith(("role_", "method_"))}
     plain["first_stage"] = {"code_dim": 4}
     for asked, epochs in ((of_role, 7), (groups, 8), (groups | both, 9)):
-        spoil(room / "budgets/lite.yaml", {"generation": {**plain, **asked}})
+        spoil(room / "budgets/lite.yaml", generation(**{**plain, **asked}))
         knobs = [cell.knobs for cell in load_grid("lite", DATASETS, room).cells.values()]
         of_method = [one for one in knobs if (one.dataset, one.method) == ("cifar10", method)]
         assert {one.epochs for one in of_method} == {epochs}

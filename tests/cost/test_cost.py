@@ -13,35 +13,35 @@ import pytest
 import torch
 
 from tests.knobs import DIFFUSION, LARGE, changed, small, typed
-from workflows import cost, registry
+from workflows import registry
+from workflows.config import cost
+from workflows.config.cost import Estimates, Step, Training
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
 from workflows.config.plan import Spec
-from workflows.cost import Step, Training
 from workflows.errors import ConfigError
 from workflows.records import cost as report
-from workflows.records.cost import Budget
 from workflows.training.session import Session
 
 KNOBS = small("vq_vae", batch_size=16)
 VQGAN = changed(KNOBS, **LARGE)
 UNET = typed({**DIFFUSION, "method": "ddpm", "unet_channels": 32, "unet_multipliers": [1, 2],
     "head_channels": 16, "batch_size": 16})  # fmt: skip
-LOWER = "batch_size"
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Budget:
+def embedded() -> Estimates:
     datasets = read_datasets()
-    return Budget(load_grid("embedded", datasets), datasets, "cpu", {})
+    return Estimates(load_grid("embedded", datasets), datasets, "cpu", {})
 
 
 def record(folder: Path, seed: int, seconds: float, **changes: Any) -> None:
     """Write train.json of a cell as the train step does, as far as estimates read it."""
     knobs = changed(KNOBS, dataset="cifar10").model_dump()
     content = {
-        "status": "finished", "knobs": knobs, "epochs": 2, "images": 12_000, "threads": 1,
-        "processes": 1, "device": "cpu (AVX512)", "seconds": seconds, **changes,
+        "status": "finished", "budget": "lite", "cell": "", "dataset_sha256": "", "knobs": knobs,
+        "epochs": 2, "images": 12_000, "steps": 1500, "threads": 1, "processes": 1,
+        "device": "cpu (AVX512)", "seconds": seconds, **changes,
     }  # fmt: skip
     file = folder / "lite/cells/cifar10/vq_vae/default" / f"seed{seed}" / "train.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -122,89 +122,77 @@ def test_memory_is_that_of_the_real_networks() -> None:
         "unet": (UNET, diffusion, lambda: diffusion(images, times, None).mean(), 5),
     }
     # The critic and the perceptual network are not among what is measured here.
-    besides = {"vqgan": 2 * 32**2 * cost.RATES["losses"]["bytes"]}
+    besides = {"vqgan": 2 * 32**2 * cost.RATES["losses"]["vgg"]["bytes"]}
     for name, (knobs, network, loss, copies) in measured.items():
         losses = besides.get(name, 0)
         size = sum(p.numel() for p in network.parameters())
-        assert cost.parameters(knobs) == pytest.approx(size, rel=0.35)
-        state = 4 * copies * cost.parameters(knobs)
         work = Training(changed(knobs, batch_size=2), 32, 100)
+        assert work.parameters == pytest.approx(size, rel=0.35)
+        state = 4 * copies * work.parameters
         assert work.memory() - state - losses == pytest.approx(kept([network], loss), rel=1 / 3)
         four = replace(work, knobs=changed(knobs, batch_size=8), parts=4)
         assert four.memory() == work.memory()
 
 
-def test_every_step_of_every_budget_has_an_estimate() -> None:
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_every_step_of_every_cell_has_an_estimate(device: str) -> None:
     datasets = read_datasets()
-    for name in ("smoke", "lite", "paper"):
-        grid = load_grid(name, datasets)
-        for device in ("cpu", "gpu"):
-            steps = report.needed(Budget(grid, datasets, device, {}), list(grid.cells))
-            assert len(steps) > 2 * len(grid.cells)
-            assert all(0 < step.seconds < math.inf for step in steps)
+    grid = load_grid("paper", datasets)
+    steps = report.needed(Estimates(grid, datasets, device, {}), list(grid.cells))
+    assert len(steps) > 2 * len(grid.cells)
+    assert all(0 < step.seconds < math.inf for step in steps)
 
 
-def test_hours_on_more_devices(embedded: Budget) -> None:
-    cells = list(embedded.grid.cells)
-    work = sum(step.seconds for step in report.needed(embedded, cells)) / 3600
-    assert report.hours(embedded, cells, 1) == pytest.approx(work)
-    assert work / 8 <= report.hours(embedded, cells, 8) < work
-    # A diffusion model waits for its first stage, and that for its images.
-    last = next(c for c in embedded.grid.cells.values() if c.first_stage)
-    assert last.first_stage is not None
-    chain = [*embedded.of_cell(last.first_stage)[:2], *embedded.of_cell(last.id)]
-    chain.append(embedded.step("prepare", last.dataset))
-    seconds = sum(step.seconds for step in chain)
-    assert report.hours(embedded, [last.first_stage, last.id], 10**6) == seconds / 3600
-    assert report.hours(embedded, [], 8) == 0
+def test_hours_on_more_devices() -> None:
+    steps = [Step("train", seconds) for seconds in (7200, 3600, 3600)]
+    assert [report.hours(steps, devices) for devices in (1, 2, 8)] == [4, 2, 2]
+    assert report.hours([], 8) == 0
 
 
-def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_leaves_finished_cells_out_of_the_last_column(
+    embedded: Estimates, capsys: pytest.CaptureFixture[str]
+) -> None:
     report.main("embedded", Path(".cache"))
     whole = capsys.readouterr().out
-    for word in ("On one H100", "On one core", "evaluate_samples", "64"):
-        assert word in whole
-
-
-def test_finished_cells_are_not_counted_as_work(embedded: Budget) -> None:
+    assert all(word in whole for word in ("On one H100", "On one core", "evaluate_samples", "64"))
     left = list(embedded.grid.cells)[:1]
     lines = report.report(embedded, left).splitlines()
     eight = next(line for line in lines if line.split()[:1] == ["8"])
     of_all, of_left = (float(hours.replace(",", "")) for hours in eight.split()[1:])
-    assert of_left == pytest.approx(report.hours(embedded, left, 8), abs=0.006)
+    steps = report.needed(embedded, left)
+    assert of_left == pytest.approx(report.hours(steps, 8), abs=0.006)
     assert of_left < of_all
 
 
 def test_requests_grow_with_every_attempt_and_stop_at_the_longest() -> None:
     step = Step("train", 3600, 10e9)
-    first, second = (report.minutes(step, attempt, 10_000) for attempt in (1, 2))
-    assert first == report.START_MINUTES + report.MARGIN * 60
+    first, second = (cost.minutes(step, attempt, 10_000) for attempt in (1, 2))
+    assert first == cost.START_MINUTES + cost.MARGIN * 60
     assert second == 2 * first
-    assert report.minutes(step, 3, 150) == 150
-    assert report.megabytes(step, 2, "cpu") == 2 * report.megabytes(step, 1, "cpu") == 2 * 14_500
+    assert cost.minutes(step, 3, 150) == 150
+    assert cost.megabytes(step, 2, "cpu") == 2 * cost.megabytes(step, 1, "cpu") == 2 * 14_500
     # A training on a GPU has its own memory; what measures it works in the machine's.
-    assert report.megabytes(step, 1, "gpu") < 6_000
-    assert report.megabytes(replace(step, kind="evaluate"), 1, "gpu") == 14_500
+    assert cost.megabytes(step, 1, "gpu") < 6_000
+    assert cost.megabytes(replace(step, kind="evaluate"), 1, "gpu") == 14_500
 
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(step: Step, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            cost.refuse_too_much(step, 9e9, "batch_size")
+
     monkeypatch.delenv("CODEBOOK_DAYS", raising=False)
-    fits, large = Step("train", 60, 11e9), Step("train", 60, 13e9)
+    fits, long = Step("train", 60, 11e9), Step("train", 200 * 86400)
     assert str(fits) == "about 1 minutes by shipped rates, 11.0 GB"
-    assert cost.too_much(fits, 9e9, LOWER) == ""
-    said = cost.too_much(large, 9e9, LOWER)
-    assert said == "needs about 13.0 GB, the device has 9.0 free; lower batch_size"
-    long = Step("train", 200 * 86400)
-    said = cost.too_much(long, 9e9, LOWER)
-    assert said.startswith(
-        "would take 200.0 days, more than CODEBOOK_DAYS=7; lower epochs or batch"
-    )
-    monkeypatch.setenv("CODEBOOK_DAYS", "300")
-    assert cost.too_much(long, 9e9, LOWER) == ""
+    cost.refuse_too_much(fits, 9e9, "batch_size")
+    refused(replace(fits, memory=13e9), "about 13.0 GB, the device has 9.0 free; lower batch_size$")
+    refused(long, "take 200.0 days, more than CODEBOOK_DAYS=7; lower epochs or batch_size, or set")
+    for given in ("300", "inf"):
+        monkeypatch.setenv("CODEBOOK_DAYS", given)
+        cost.refuse_too_much(long, 9e9, "batch_size")
     for given in ("soon", "0", "nan"):
         monkeypatch.setenv("CODEBOOK_DAYS", given)
-        with pytest.raises(ConfigError, match=f"CODEBOOK_DAYS: .* above 0, got '{given}'"):
-            cost.too_much(long, 9e9, LOWER)
+        refused(long, f"CODEBOOK_DAYS: .* above 0, got '{given}'")
 
 
 def test_a_training_that_would_take_too_long_is_refused_before_it_starts(

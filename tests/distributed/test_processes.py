@@ -56,32 +56,27 @@ def test_parts_are_the_batch() -> None:
         assert torch.cat(parts)[:images].tolist() == list(range(images))
 
 
-@pytest.mark.parametrize(
-    ("step", "spec", "wanted", "most"),
-    [
-        ("train", spec_of(), 2, 1),
-        ("train_diffusion", diffusion_spec(batch_size=7).model_dump_json(), 0, 7),
-        ("train_diffusion", diffusion_spec(batch_size=7).model_dump_json(), 8, 7),
-    ],
-)
 def test_numbers_of_processes_that_make_no_sense_are_refused(
-    tmp_path: Path, refused: Refused, step: str, spec: str, wanted: int, most: int
+    tmp_path: Path, refused: Refused
 ) -> None:
-    options = ["--spec", spec, "--data", tmp_path, "--out", tmp_path, "--processes", wanted]
-    expected = f"--processes: {wanted}; allowed: 1 to {most} for this model"
-    assert refused(step, *options) == f"{step}: {expected}"
+    diffusion = diffusion_spec(batch_size=7).model_dump_json()
+    for step, spec, wanted, most in (
+        ("train", spec_of(), 2, 1),
+        ("train_diffusion", diffusion, 0, 7),
+        ("train_diffusion", diffusion, 8, 7),
+    ):
+        options = ["--spec", spec, "--data", tmp_path, "--out", tmp_path, "--processes", wanted]
+        expected = f"{step}: --processes: {wanted}; allowed: 1 to {most} for this model"
+        assert refused(step, *options) == expected
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ConfigError, match="--processes: 3; this machine has 2 GPUs"):
-        processes.start(3, 8, "workflows.steps.train")
-
-
-def test_processes_that_are_started_already_are_not_started_again(
+def test_no_more_processes_are_started_than_there_are_gpus_and_none_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("started others"))
+    with pytest.raises(ConfigError, match="--processes: 3; this machine has 2 GPUs"):
+        processes.start(3, 8, "workflows.steps.train")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    processes.start(4, 8, "workflows.steps.train")
+    processes.start(2, 8, "workflows.steps.train")

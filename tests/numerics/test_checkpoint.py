@@ -8,15 +8,16 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from workflows.config.records import TrainRecord
-from workflows.files import NotWritten, digest, write_atomically
+from workflows.files import digest, write_atomically
 from workflows.training import tensor_files
-from workflows.training.checkpoint import load_model, resume
+from workflows.training.session import resume
+from workflows.training.spaces import load_model
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 SHARED = torch.arange(600.0).view(20, 30)
@@ -97,26 +98,21 @@ def test_a_state_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         resume(state, "this", take)
 
 
-@pytest.mark.parametrize("moment", ["writing", "flushing", "renaming"])
+@pytest.mark.parametrize(
+    ("place", "moment"), [(tensor_files, "save_file"), (os, "fsync"), (Path, "replace")]
+)
 def test_an_interruption_while_a_state_is_written_leaves_the_one_before(
-    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, place: Any, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = state_after(tmp_path, 1)
 
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    def half(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-        path.write_bytes(b"half")
+    def interrupt(*arguments: Any, **_: object) -> None:
+        if moment == "save_file":
+            arguments[1].write_bytes(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        if moment == "writing":
-            patched.setattr(tensor_files, "save_file", half)
-        elif moment == "flushing":
-            patched.setattr(os, "fsync", interrupt)
-        else:
-            patched.setattr(Path, "replace", interrupt)
+        patched.setattr(place, moment, interrupt)
         with pytest.raises(KeyboardInterrupt):
             state_after(tmp_path, 2)
     assert epochs_of(state) == [1]
@@ -148,7 +144,7 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
 
     (tmp_path / "file").write_text("whole")
     said = rf"{tmp_path}/file: could not be written \(.*No space left on device\); .* run again"
-    with pytest.raises(NotWritten, match=said):
+    with pytest.raises(OSError, match=said):
         write_atomically(tmp_path / "file", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "whole"

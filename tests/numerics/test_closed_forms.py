@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from models.convnet import decoder, encoder
 from models.quantiser import anchors
-from models.quantiser.blends import UsageDecay
+from models.quantiser.blends import ReplaceDead, UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import cosine
 from models.quantiser.interface import Assignment
 from models.quantiser.refresh import Refresh, every_step
+from tests.knobs import small
+from workflows.metrics.usage import perplexity, usage
+from workflows.registry import build_autoencoder
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,47 @@ def test_an_average_code_that_died_needs_687_steps() -> None:
         blend.observe(torch.ones(512, dtype=torch.long))
         steps += 1
     assert steps == 688  # 0.99^687 is the last power above 0.001
+
+
+def test_usage_is_a_running_average_from_zero() -> None:
+    blend = UsageDecay(2)
+    blend.observe(torch.tensor([0, 0, 1]))
+    assert blend.usage.tolist() == pytest.approx([0.02 / 3, 0.01 / 3])
+    blend.observe(torch.tensor([1]))
+    assert blend.usage.tolist() == pytest.approx([0.99 * 0.02 / 3, 0.99 * 0.01 / 3 + 0.01])
+
+
+def test_a_code_is_dead_below_one_latent_a_batch() -> None:
+    blend = ReplaceDead(3)
+    blend.observe(torch.tensor([0, 0, 1]))
+    # 0.99 + 0.01 times how often each was hit.
+    assert blend.count.tolist() == pytest.approx([1.01, 1.0, 0.99])
+    assert blend.weights()[[0, 2]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "value"),
+    [
+        # Entropy 1/2 log 2 + 2 (1/4 log 4) = 3/2 log 2.
+        ([2, 1, 1, 0], 0.75, 2**1.5),
+        ([3] * 16, 1.0, 16.0),
+        ([0, 7, 0, 0], 0.25, 1.0),
+        ([0, 0], 0.0, 0.0),
+    ],
+)
+def test_usage_and_perplexity(counts: list[int], share: float, value: float) -> None:
+    assert usage(np.array(counts)) == share
+    assert perplexity(np.array(counts)) == pytest.approx(value)
+
+
+def test_the_temperature_of_sq_vae_falls_from_one_to_its_last() -> None:
+    """tau_t = tau_T^(t / T) in step t of T, counted from 1."""
+    quantiser = build_autoencoder(small("sq_vae", sq_final_temperature=0.25), 1, 4).quantiser
+    temperatures = []
+    for _ in range(4):
+        temperatures.append(quantiser.temperature)
+        quantiser.adapt(quantiser(torch.zeros(1, 8, 1, 1)).assignment)
+    assert temperatures == pytest.approx([0.25**0.25, 0.5, 0.25**0.75, 0.25])
 
 
 def test_unique_anchors_are_distinct() -> None:

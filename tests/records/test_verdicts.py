@@ -11,7 +11,7 @@ import pytest
 from tests import plans
 from workflows.config.datasets import read_datasets
 from workflows.config.experiments import Claim
-from workflows.config.grid import Grid, load_grid
+from workflows.config.grid import load_grid
 from workflows.config.plan import Plan, PlannedClaim, PlannedDataset
 from workflows.config.planning import read_claims
 from workflows.records.verdicts import verdicts
@@ -161,20 +161,12 @@ def test_the_papers_protocol_comes_first() -> None:
     assert (found["protocol"], found["effect"]) == ("as_published", 8.0)
 
 
-# The claims that come with the project, against its grids.
-
-
-def grid_of(budget: str) -> Grid:
-    return load_grid(budget, DATASETS)
-
-
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
-def test_claims_fit_every_budget(budget: str) -> None:
-    by_id = {made.about.id: made for made in read_claims(grid_of(budget))}
+def test_the_projects_claims_fit_every_budget(budget: str) -> None:
+    by_id = {made.about.id: made for made in read_claims(load_grid(budget, DATASETS))}
     assert len(by_id["larger_codebooks_help_cvq"].of) >= 2
     assert by_id["half_used_at_8192"].of == ["CVQ-VAE, K = 8192"]
-    for made in by_id.values():
-        assert not set(made.of) & set(made.than)
+    assert not any(set(made.of) & set(made.than) for made in by_id.values())
 
 
 def test_what_the_paper_does_not_say_is_counted_apart() -> None:
@@ -185,7 +177,7 @@ def test_what_the_paper_does_not_say_is_counted_apart() -> None:
     assert list(counts.index) == ["stated", "control", "others"]
     assert counts["reproduced"].tolist() == [2, 2, 0]
     assert counts["undecided"].tolist() == [0, 0, 2]
-    real = [made.about for made in read_claims(grid_of("lite"))]
+    real = [made.about for made in read_claims(load_grid("lite", DATASETS))]
     standings = [made.standing for made in real if not made.headline]
     assert standings == sorted(standings, key=list(STANDINGS).index)
     assert {made.standing for made in real if made.headline} == {"stated"}

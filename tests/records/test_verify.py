@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from workflows.config.datasets import read_datasets
-from workflows.config.grid import Grid, load_grid
+from workflows.config.grid import load_grid
 from workflows.config.plan import Plan
 from workflows.config.planning import make_plan
 from workflows.config.provenance import lock
@@ -21,28 +22,23 @@ from workflows.records import collect as collecting
 from workflows.records import verify as command
 from workflows.records.state import Today, states
 from workflows.records.verify import Finding
-from workflows.records.verify import verify as verify_plan
 
 CELL = "mnist_5k/cvq_vae/default/seed0"
 FEATURES = "inception (route)"
 IMAGES = {"train": "da" * 32, "test": "7e" * 32, "labels": "1a" * 32}
 TODAY = Today({"mnist_5k": IMAGES}, frozenset({"fe" * 32}))
-DATASETS = read_datasets()
 
 
-@pytest.fixture(scope="module")
-def grid() -> Grid:
-    return load_grid("smoke", DATASETS)
-
-
-def plan_of(grid: Grid, results: Path) -> Plan:
+@cache
+def plan_of(results: Path) -> Plan:
     """The plan of the smoke budget. results: the folder of the budget's results."""
-    return make_plan(grid, DATASETS, {}, str(results.parent))
+    datasets = read_datasets()
+    return make_plan(load_grid("smoke", datasets), datasets, {}, str(results.parent))
 
 
-def verify(grid: Grid, results: Path, today: Today) -> list[Finding]:
+def verify(results: Path, today: Today = TODAY) -> list[Finding]:
     """The findings of the smoke budget."""
-    return verify_plan(grid, plan_of(grid, results), today)
+    return command.verify(plan_of(results), states(plan_of(results), today))
 
 
 def change(file: Path, **values: Any) -> None:
@@ -59,52 +55,37 @@ def sign(folder: Path) -> None:
 
 
 @pytest.fixture
-def results(tmp_path: Path, grid: Grid) -> Path:
+def results(tmp_path: Path) -> Path:
     """A folder with the records of one cell, and what is collected of it."""
-    folder = tmp_path / "smoke" / "cells" / CELL
+    results = tmp_path / "smoke"
+    folder = results / "cells" / CELL
     folder.mkdir(parents=True)
     header = "epoch,step,loss,reconstruction,usage,perplexity,images_per_second,seconds\n"
     (folder / "log.csv").write_text(f"{header}1,2,0.5,0.5,0.1,3,100,2.5\n")
     (folder / "codes.csv").write_text("code,count\n0,4\n")
     (folder / "model.safetensors").write_bytes(b"weights")
-    for name in ("reconstructions.png", "samples.png", "neighbours.png"):
-        (folder / name).touch()
+    (folder / "reconstructions.png").touch()
     (folder / "metrics.csv").write_text(
         f"protocol,metric,value,images,features\nexact,l1,0.0625,10,\nexact,rFID,9.5,10,{FEATURES}\n"
     )
-    wanted = plan_of(grid, tmp_path / "smoke").cells[CELL]
+    wanted = plan_of(results).cells[CELL]
     maker = {"commit": "abc", "dirty": False, "lock_sha256": lock(), "device": "cpu", "threads": 1}
     record = {
-        **{"status": "finished", "budget": "smoke", "cell": CELL, "epochs": 1},
-        **{"message": "", "steps": 2, "seconds": 2.5},
-        "knobs": wanted.knobs.model_dump(),
-        "versions": wanted.versions,
-        "images": wanted.images,
-        "dataset_sha256": IMAGES["train"],
+        **{"status": "finished", "budget": "smoke", "cell": CELL, "epochs": 1, **maker},
+        **{"message": "", "steps": 2, "seconds": 2.5, "dataset_sha256": IMAGES["train"]},
+        **wanted.model_dump(include={"knobs", "versions", "images"}),
         "model_sha256": digest(folder / "model.safetensors"),
-        **maker,
     }
     write_json(folder / "train.json", record)
-    about = {
-        **maker,
-        **wanted.evaluation.model_dump(),
-        "dataset_sha256": IMAGES["test"],
-        "features": {FEATURES: "fe" * 32},
-    }
-    write_json(folder / "evaluation.json", about)
+    about = {"dataset_sha256": IMAGES["test"], "features": {FEATURES: "fe" * 32}}
+    write_json(folder / "evaluation.json", {**maker, **wanted.evaluation.model_dump(), **about})
     sign(folder)
-    gather(grid, tmp_path / "smoke")
-    return tmp_path / "smoke"
+    collecting.collect(plan_of(results), states(plan_of(results), TODAY), results)
+    return results
 
 
-def gather(grid: Grid, results: Path) -> None:
-    plan = plan_of(grid, results)
-    measured = collecting.gather(plan, states(plan, TODAY))["measured"]
-    measured.to_csv(results / "measured.csv", index=False)
-
-
-def test_what_was_just_made_is_ok(results: Path, grid: Grid) -> None:
-    assert verify(grid, results, TODAY) == [(CELL, "ok", "")]
+def test_what_was_just_made_is_ok(results: Path) -> None:
+    assert verify(results) == [(CELL, "ok", "")]
     measured = pd.read_csv(results / "measured.csv", keep_default_na=False)
     assert set(measured["lock_digest"]) == {lock()[:12]}
     assert set(measured["dataset_digest"]) == {"da" * 6}
@@ -112,7 +93,7 @@ def test_what_was_just_made_is_ok(results: Path, grid: Grid) -> None:
     assert of_metric.to_dict() == {"l1": "", "rFID": "fe" * 6}
     # What published records lack, in a clone without caches.
     (results / "cells" / CELL / "model.safetensors").unlink()
-    assert verify(grid, results, Today()) == [(CELL, "ok", "")]
+    assert verify(results, Today()) == [(CELL, "ok", "")]
 
 
 def edited(file: str) -> Callable[[Path], None]:
@@ -143,32 +124,32 @@ def retrained(**values: Any) -> Callable[[Path], None]:
     ],
 )
 def test_what_differs_is_named(
-    results: Path, grid: Grid, make: Callable[[Path], None], state: str, why: str
+    results: Path, make: Callable[[Path], None], state: str, why: str
 ) -> None:
     make(results / "cells" / CELL)
     # As if it had been collected since: measured.csv is held against metrics.csv elsewhere.
     (results / "measured.csv").unlink()
-    (finding,) = verify(grid, results, TODAY)
+    (finding,) = verify(results)
     assert finding.state == state
     assert why in finding.why
 
 
-def test_a_number_changed_in_measured_csv_is_altered(results: Path, grid: Grid) -> None:
+def test_a_number_changed_in_measured_csv_is_altered(results: Path) -> None:
     file = results / "measured.csv"
     measured = pd.read_csv(file, keep_default_na=False)
     for column, value in (("value", 9.25), ("commit", "other")):
         changed = measured.astype({column: object})
         changed.loc[changed.index[-1], column] = value
         changed.to_csv(file, index=False)
-        (finding,) = verify(grid, results, TODAY)
+        (finding,) = verify(results)
         assert finding.state == "altered"
         assert finding.why == "measured.csv: its rows are not those of its records"
     measured[measured["table"] != "anchors"].to_csv(file, index=False)
-    (finding,) = verify(grid, results, TODAY)
+    (finding,) = verify(results)
     assert finding.state == "altered"
 
 
-def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:
+def test_what_no_table_asks_for_is_foreign(results: Path) -> None:
     stranger = results / "cells" / "mnist_5k/cvq_vae/K3/seed0"
     stranger.mkdir(parents=True)
     (stranger / "train.json").write_text("{}")
@@ -176,17 +157,16 @@ def test_what_no_table_asks_for_is_foreign(results: Path, grid: Grid) -> None:
     measured = pd.read_csv(file, keep_default_na=False)
     another = measured.iloc[:1].assign(cell="mnist_5k/vq_vae/default/seed0")
     pd.concat([measured, another]).to_csv(file, index=False)
-    states = {finding.why: finding.state for finding in verify(grid, results, TODAY)}
+    states = {finding.why: finding.state for finding in verify(results)}
     assert states["budget smoke has no such cell"] == "foreign"
     assert states["measured.csv has its numbers, but there is no record"] == "foreign"
 
 
-def test_the_command_fails_unless_all_is_ok(results: Path, tmp_path: Path) -> None:
+def test_the_command_fails_unless_something_is_there_and_all_is_ok(
+    results: Path, tmp_path: Path
+) -> None:
     assert command.main("smoke", tmp_path, tmp_path / "none") == 0
     edited("metrics.csv")(results / "cells" / CELL)
     assert command.main("smoke", tmp_path, tmp_path / "none") == 1
-
-
-def test_an_empty_folder_is_not_ok(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="nothing has been measured"):
-        command.main("smoke", tmp_path, tmp_path)
+        command.main("smoke", tmp_path / "empty", tmp_path)

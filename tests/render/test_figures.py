@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -21,10 +22,13 @@ from tests import plans
 from tests.render.made import BAD, METHODS, SIZE, collected
 from workflows.config.experiments import Experiment
 from workflows.config.grid import ROOM
+from workflows.config.lines import Codes, Curve, Measured
 from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
 from workflows.render.figures import DRAWN, OF_ALL, cells
+from workflows.render.figures.images import neighbours, samples
 from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
+from workflows.render.figures.lines import progress
 
 ROOT = Path(__file__).parents[2]
 SWEPT_BY = ("dimensionality", "codebook_size")
@@ -82,7 +86,7 @@ def test_words_are_legible_and_say_budget_and_datasets(name: str, tmp_path: Path
     assert caption
     assert "\n" not in caption
     if name in LINES:
-        assert caption == "Budget made_up; mean of 3 seeds, band: lowest to highest; ×: no numbers."
+        assert caption == "Budget made_up; mean of 3 seeds, band: lowest to highest; ×: diverged."
     assert len(drawing.numbers)
     assert drawing.numbers["dataset"].isin(["digits", "patches"]).all()
 
@@ -150,6 +154,17 @@ def test_a_row_that_failed_keeps_its_name_with_a_cross(name: str, tmp_path: Path
     assert expected in [text.get_text() for text in legend.get_texts()]
 
 
+def test_a_run_of_other_settings_leaves_no_cross(tmp_path: Path) -> None:
+    data = collected(tmp_path, bad=("digits/sq_vae",))
+    old = data.measured.replace({"status": {"diverged": "outdated"}})
+    curves = data.curves[~data.curves["cell"].str.startswith("digits/sq_vae")]
+    data = replace(data, measured=old, curves=curves)
+    for name in LINES:
+        figure = draw(name, data).figure
+        assert [crosses(ax) for ax in figure.axes] == [[]] * len(figure.axes)
+        assert "diverged" not in figure.get_supxlabel()
+
+
 def test_a_sweep_has_ticks_at_the_tested_values_and_areas_in_proportion(tmp_path: Path) -> None:
     ax = draw("dimensionality", collected(tmp_path, bad=())).figure.axes[0]
     assert ax.get_ylabel() == "rFID (N = 64)"
@@ -166,8 +181,8 @@ def test_a_sweep_of_seeds_shows_mean_lowest_and_highest(tmp_path: Path) -> None:
     np.testing.assert_allclose(line(ax, "CVQ-VAE").get_ydata(), 330)
     band = ax.collections[0].get_datalim(ax.transData)
     np.testing.assert_allclose([band.y0, band.y1], [300, 360])
-    numbers = drawing.numbers[drawing.numbers["quantity"] == "rFID"]
-    np.testing.assert_allclose(numbers[["mean", "low", "high"]].iloc[0], [330, 300, 360])
+    numbers = drawing.numbers.query("quantity == 'rFID'")[["mean", "low", "high"]]
+    np.testing.assert_allclose(numbers.iloc[0], [330, 300, 360])
 
 
 def test_curves_are_the_mean_of_the_seeds_that_finished(tmp_path: Path) -> None:
@@ -257,3 +272,41 @@ def test_methods_differ_in_colour_and_in_a_second_cue() -> None:
         if table in ("methods", "reinitialisation"):
             assert len({look.colour for look in looks}) == len(names)
             assert len({look.marker for look in looks}) == len(names)
+
+
+# Of diffusion models.
+
+
+def generated(distances: list[float]) -> Collected:
+    """Of one run, whose distance was looked at once an epoch."""
+    cell = "digits/ldm/vq_vae/seed0"
+    plan = plans.plan(
+        {cell: plans.cell(cell, method="ldm", batch_size=64)},
+        [("generation", "LDM", cell)],
+        tables={"generation": plans.table(["LDM"], stage=2)},
+        progress_samples=1024,
+    )
+    values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": cell}
+    measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
+    curves = [{"cell": cell, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
+    lines = ([measured] if curves else [], Measured), (curves, Curve), ([], Codes)
+    return Collected(
+        plan, *(pd.DataFrame(of, columns=list(kind.model_fields)) for of, kind in lines)
+    )
+
+
+def test_the_distance_is_drawn_from_noise_on_and_not_dwarfed_by_noise() -> None:
+    (ax,) = progress(generated([470.0, 120.0, 90.0]), "generation").figure.axes
+    drawn = line(ax, "LDM")
+    assert list(drawn.get_xdata()) == [0, 1, 2]
+    assert list(drawn.get_ydata()) == [470, 120, 90]
+    assert (ax.get_ylabel(), ax.get_yscale()) == ("FID (N = 1,024)", "log")
+    low, high = ax.get_ylim()
+    assert low < 90 < 470 < high
+    shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
+    assert shown == [100, 150, 200, 300, 500]
+
+
+def test_a_figure_of_nothing_has_no_numbers() -> None:
+    for drawn in (samples, neighbours, progress):
+        assert drawn(generated([]), "generation").numbers.empty

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from workflows.config.lines import Measured, Published
 from workflows.config.plan import Absent, Plan, PlannedDataset
 from workflows.config.planning import make_plan
 from workflows.knobs import Training
-from workflows.registry import parse_knobs
 from workflows.render import captions
 from workflows.render.blocks import Block, blocks
 from workflows.render.numbers import ENOUGH, shown
@@ -36,35 +34,20 @@ def plan_of(
     names = {
         (row, seed): f"{dataset}/m/{row[:4]}/seed{seed}" for row in ROWS for seed in range(seeds)
     }
-    cells = {
-        name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64)
-        for (_, seed), name in names.items()
-    }
+    about = {"title": f"<{dataset}>", "stand_in_for": stand_in_for, "images": 3600}
     return plans.plan(
-        cells,
+        {
+            name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64)
+            for (_, seed), name in names.items()
+        },
         [("anchors", row, name) for (row, _), name in names.items()],
         **{
             "title": "made_up: 100% invented",
             "tables": {"anchors": plans.table(ROWS, title="Anchors", stage=stage)},
-            "datasets": {
-                dataset: PlannedDataset(
-                    title=f"<{dataset}>", stand_in_for=stand_in_for, images=3600
-                )
-            },
+            "datasets": {dataset: PlannedDataset(**about)},
             **changes,
         },
     )
-
-
-def with_knobs(plan: Plan, names: Iterable[str], **knobs: Any) -> Plan:
-    """The plan with other knobs of some of its cells."""
-    changed = {
-        name: plan.cells[name].model_copy(
-            update={"knobs": parse_knobs(plans.knobs(**{**plan.knobs(name).model_dump(), **knobs}))}
-        )
-        for name in names
-    }
-    return plan.model_copy(update={"cells": {**plan.cells, **changed}})
 
 
 def measured_of(
@@ -176,11 +159,9 @@ def test_a_row_without_numbers_stays_and_says_why() -> None:
     frame = words(found[0])
     assert frame["row"] == [f"{ROWS[0]}<sup>a</sup>", "*published*", ROWS[1]]
     assert frame["rFID (N = 5,000)"] == ["", "2.50", "2.00"]
-    text = markdown(found, plan)
-    assert f"<sup>a</sup> diverged: {changes['note']}" in text
+    assert f"<sup>a</sup> diverged: {changes['note']}" in markdown(found, plan)
     assert list(tidy(found)["status"]) == ["diverged", "ok"] * 2
-    measured = measured_of(plan)
-    found = render(plan, measured[measured["row"] != ROWS[1]])
+    found = render(plan, measured_of(plan).query("row != @ROWS[1]"))
     assert found[0].notes == {"not measured": [ROWS[1]]}
     gone = {"status": "dataset_missing", "note": "put it there"}
     (block,) = render(plan, measured_of(plan, zeta=gone, alpha=gone))
@@ -296,7 +277,8 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
     (first,), (second,) = plan.rows_of("anchors", "mnist").values()
     same = "8 epochs over 3,600 images at batch 64"
     assert captions.described(plan, first) == same
-    plan = with_knobs(plan, [second], **VQGAN, perceptual_network="alex", batch_size=8)
+    about = {"dataset": "mnist", "epochs": 8, "batch_size": 8, "perceptual_network": "alex"}
+    plan.cells[second] = plans.cell(**about, **VQGAN)
     assert captions.training(plan, "anchors", {"mnist": ROWS}) == (
         f"<mnist>: {same} ({ROWS[0]}); 8 epochs over 3,600 images at batch 8, VQGAN of 32 "
         f"channels, f = 4, with AlexNet's LPIPS and a critic from step 2 ({ROWS[1]})."
@@ -308,13 +290,10 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
             lambda knobs, steps: None, Training, codes=lambda _, n=codes: n, dim=lambda _: 4
         )
         monkeypatch.setitem(registry.METHODS, "toy", method)
-        toy = with_knobs(plan_of("mnist"), [], epochs=8)
-        knobs = toy.knobs(first).model_dump(include=set(Training.model_fields))
-        about = toy.cells[first].model_copy(
-            update={"knobs": Training.model_validate(knobs | {"method": "toy"})}
-        )
-        toy = toy.model_copy(update={"cells": {**toy.cells, first: about}})
-        assert captions.described(toy, first) == f"{same}, {words} 4 dimensions"
+        knobs = plan.knobs(first).model_dump(include=set(Training.model_fields))
+        toy = Training.model_validate(knobs | {"method": "toy"})
+        plan.cells[first] = plan.cells[first].model_copy(update={"knobs": toy})
+        assert captions.described(plan, first) == f"{same}, {words} 4 dimensions"
 
 
 def test_training_is_described_with_its_first_stage() -> None:

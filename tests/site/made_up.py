@@ -86,7 +86,7 @@ def site(
     trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
     records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
     gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
-    return showing.draw_site(gallery, folder, figures).parent
+    return showing.draw_site(gallery, figures).parent
 
 
 def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:

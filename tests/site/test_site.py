@@ -8,12 +8,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
+from tests import plans
 from tests.site import made_up
 from workflows.config.grid import ROOM
 from workflows.config.plan import Plan
@@ -58,41 +60,36 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_up.site(tmp_path_factory.mktemp("made up"), "lite")
 
 
-class Found(HTMLParser):
-    """The addresses a page refers to, and the anchors it has."""
+def read(file: Path) -> tuple[list[str], set[str]]:
+    """The addresses that a page refers to, and its anchors."""
+    targets: list[str] = []
+    anchors: set[str] = set()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.targets: list[str] = []
-        self.anchors: set[str] = set()
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            targets.extend(value or "" for name, value in attrs if name in ("href", "src"))
+            anchors.update(value or "" for name, value in attrs if name == "id")
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name in ("href", "src"):
-                self.targets.append(value or "")
-            elif name == "id":
-                self.anchors.add(value or "")
+    Reader().feed(file.read_text(encoding="utf-8"))
+    return targets, anchors
 
 
-def read(file: Path) -> Found:
-    """What a page refers to."""
-    found = Found()
-    found.feed(file.read_text(encoding="utf-8"))
-    return found
-
-
-def opened(page: Page, file: Path, anchor: str = "") -> Page:
-    """The page with its scripts done."""
-    page.goto(file.as_uri() + anchor)
+def ready(page: Page) -> None:
+    """Wait until the scripts of a page are done."""
     page.wait_for_selector("html[data-ready]", state="attached")
-    return page
+
+
+def opened(page: Page, file: Path, anchor: str = "") -> None:
+    """Open a page with its scripts done."""
+    page.goto(file.as_uri() + anchor)
+    ready(page)
 
 
 def check_links(gallery: Path) -> int:
     """That every link leads to a file and an anchor of the site; the number of its pages."""
     every = {file: read(file) for file in gallery.rglob("*.html")}
-    for file, found in every.items():
-        for target in found.targets:
+    for file, (targets, _) in every.items():
+        for target in targets:
             parts = urlsplit(target)
             if parts.scheme == "data":
                 continue
@@ -100,8 +97,9 @@ def check_links(gallery: Path) -> int:
             to = Path(os.path.normpath(file.parent / unquote(parts.path))) if parts.path else file
             assert to.is_relative_to(gallery), f"{file}: {target}"
             assert to.is_file(), f"{file}: {target}"
-            if parts.fragment:
-                assert unquote(parts.fragment) in every[to].anchors, f"{file}: {target}"
+            assert not parts.fragment or unquote(parts.fragment) in every[to][1], (
+                f"{file}: {target}"
+            )
     return len(every)
 
 
@@ -116,8 +114,10 @@ def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(gallery: Path) -> 
         ({"natural": "my_images"}, ["large_codebooks"]),
         # Figures are of these tables, headlines are of the second.
         ({"digits": "mnist_5k"}, ["codebook_size", "methods", "two_dimensions"]),
+        # Diffusion models have first stages that no table shows.
+        ({}, ["first_stages", "code_dimension"]),
     ],
-    ids=["own images", "one role"],
+    ids=["own images", "one role", "first stages"],
 )
 def test_a_budget_of_ones_own_has_a_site(
     roles: dict[str, str], without: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -127,11 +127,13 @@ def test_a_budget_of_ones_own_has_a_site(
     shutil.copytree(ROOM, room, ignore=hidden)
     write_yaml(room / "datasets" / "my_images.yaml", MY_IMAGES)
     budget = yaml.safe_load((room / "budgets" / "smoke.yaml").read_text(encoding="utf-8"))
-    others = budget["roles"] if "natural" in roles else dict.fromkeys(budget["roles"])
+    others = dict.fromkeys(budget["roles"]) if "digits" in roles else budget["roles"]
     write_yaml(
         room / "budgets" / "mine.yaml",
         budget | {"roles": others | roles, "without": without, "role_knobs": {}},
     )
+    # Curves are drawn of first stages alone.
+    monkeypatch.setattr(made_up, "DRAWN", "D4")
     # What a file manager leaves in a folder is no template.
     templates = tmp_path / "templates"
     shutil.copytree(pages.TEMPLATES, templates)
@@ -221,7 +223,7 @@ def test_a_number_has_the_published_one_below_and_leads_to_its_run(
     assert "few" in (fid.get_attribute("class") or "")
     assert fid.locator("small").count() == 0
     psnr.locator("a").click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    ready(page)
     assert page.url.endswith("cells/mnist/cvq_vae/contrastive/seed0.html#as_published-PSNR")
     numbers = page.locator("tr:target td.num").all_text_contents()
     seeds = [float(text) for text in numbers[:3]]
@@ -244,7 +246,7 @@ def test_the_first_page_answers_and_leads_to_the_evidence(gallery: Path, page: P
     # One run of SQ-VAE has an infinite PSNR, which decides nothing.
     assert squares == ["A4/5", "A5/5"]
     line.locator("a.square").nth(1).click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    ready(page)
     assert page.url.endswith("claims.html#cvq_better_than_sq-cifar10")
     target = page.locator("tr:target")
     assert (target.locator("td").first.text_content() or "").strip() == "CIFAR-10"
@@ -260,15 +262,20 @@ def test_the_first_page_answers_and_leads_to_the_evidence(gallery: Path, page: P
 def test_figures_follow_each_other_by_keys(gallery: Path, page: Page) -> None:
     opened(page, gallery / "figures.html")
     page.locator(".tiles a").first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    ready(page)
     first = page.url
     page.keyboard.press("ArrowRight")
     page.wait_for_url(lambda url: url != first)
-    page.wait_for_selector("html[data-ready]", state="attached")
+    ready(page)
     for kind in ("SVG", "PNG", "CSV of what is drawn"):
         assert page.get_by_role("link", name=kind).count() == 1
     page.keyboard.press("ArrowLeft")
     page.wait_for_url(first)
+
+
+def test_every_method_is_told_with_code_that_exists() -> None:
+    assert set(captions.METHODS) <= {*METHODS, *DIFFUSIONS}
+    assert all((ROOM.parent / about["code"]).is_file() for about in captions.METHODS.values())
 
 
 def test_a_method_has_its_equation_settings_rows_and_curves(gallery: Path, page: Page) -> None:
@@ -279,12 +286,6 @@ def test_a_method_has_its_equation_settings_rows_and_curves(gallery: Path, page:
     assert "probability" in (page.text_content("dl.facts") or "")
     assert page.locator("tbody tr", has_text="Components").count() > 0
     assert page.locator("img[src*='curves.svg']").count() > 0
-
-
-def test_the_code_that_methods_name_exists() -> None:
-    assert set(captions.METHODS) <= {*METHODS, *DIFFUSIONS}
-    for about in captions.METHODS.values():
-        assert (ROOM.parent / about["code"]).is_file()
 
 
 def test_what_others_report_has_a_page_with_the_digits_of_the_source(
@@ -306,6 +307,11 @@ def test_quality_names_what_is_missing_diverged_and_measured_on_too_little(
     assert made_up.DIVERGED in found["Diverged"]
     assert made_up.MISSING in found["Without their dataset on the machine that rendered this"]
     assert "rFID (N = 64)" in next(text for text in checks if "Fréchet" in text)
+    # The pages of such runs say why, too.
+    opened(page, gallery / f"cells/{made_up.DIVERGED}.html")
+    assert f"diverged: lost {made_up.SCRIPT}" in (page.text_content("p.trouble") or "")
+    opened(page, gallery / f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html")
+    assert "put the faces there" in (page.text_content("p.trouble") or "")
 
 
 def test_an_infinite_number_decides_nothing(gallery: Path, page: Page) -> None:
@@ -332,13 +338,6 @@ def test_the_cells_are_filtered_as_one_types(gallery: Path, page: Page) -> None:
     assert page.locator("tbody th").count() == 0
 
 
-def test_a_run_without_numbers_says_why(gallery: Path, page: Page) -> None:
-    opened(page, gallery / f"cells/{made_up.DIVERGED}.html")
-    assert f"diverged: lost {made_up.SCRIPT}" in (page.text_content("p.trouble") or "")
-    opened(page, gallery / f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html")
-    assert "put the faces there" in (page.text_content("p.trouble") or "")
-
-
 def test_the_site_follows_the_system_into_the_dark(gallery: Path, page: Page) -> None:
     backgrounds = []
     for scheme in ("light", "dark"):
@@ -356,7 +355,8 @@ def test_an_error_leaves_the_site_as_it_was(
     (tmp_path / "site" / "index.html").write_text("old")
     made = [("index.html", "new"), ("measured.csv", tmp_path / "missing.csv")]
     monkeypatch.setattr(showing, "contents", lambda *_: iter(made))
+    gallery = SimpleNamespace(plan=plans.plan({}, [], results=str(tmp_path)))
     with pytest.raises(FileNotFoundError):
-        showing.draw_site(None, tmp_path, tmp_path)  # type: ignore[arg-type]
+        showing.draw_site(gallery, tmp_path)  # type: ignore[arg-type]
     assert (tmp_path / "site" / "index.html").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["site"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from tests.reliability import killing
-from tests.steps.conftest import Command, spec_of
+from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
 from workflows.data import prepare
@@ -29,21 +31,31 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def run(digits: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """Train a cell in this process as the command does; returns what it prints."""
+
+    def trained(out: Path, filmed: bool = True) -> str:
+        spec = Spec.model_validate_json(spec_of(**PLANE, filmed=filmed))
+        train.main(spec, digits, out, None, threads=1, processes_=1)
+        return capsys.readouterr().out
+
+    yield trained
+    torch.set_flush_denormal(False)
+
+
 def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
-    digits: Path, command: Command, tmp_path: Path
+    digits: Path, run: Callable[..., str], tmp_path: Path
 ) -> None:
     whole, killed, plain = (tmp_path / name for name in ("whole", "killed", "plain"))
-    places = ["--data", digits, "--threads", 1]
-    options = ["--spec", spec_of(**PLANE), *places]
-    filmed = ["--spec", spec_of(**PLANE, filmed=True), *places]
-    command("train", *filmed, "--out", whole)
-    command("train", *options, "--out", plain)
-    call = killing.command("train", *filmed, "--out", killed)
+    run(whole)
+    run(plain, filmed=False)
+    options = ["--spec", spec_of(**PLANE, filmed=True), "--data", digits, "--threads", 1]
+    call = killing.command("train", *options, "--out", killed)
     assert killing.exit_status(call, DEATH) in killing.DEATHS
     kept = load_file(killed / "state" / "last.safetensors")
     assert kept["film.step"].tolist() == [0, 1, 2]
-    done = command("train", *filmed, "--out", killed)
-    assert "epoch 1/2" not in done.stdout
+    assert "epoch 1/2" not in run(killed)
 
     film = load_file(whole / "film.safetensors")
     assert {name: (value.shape, str(value.dtype)) for name, value in film.items()} == {
@@ -61,7 +73,7 @@ def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
     assert len(models) == 1
     assert not (plain / "film.safetensors").exists()
     # A state without a film is not gone on from.
-    assert "starting anew" in command("train", *filmed, "--out", plain).stdout
+    assert "starting anew" in run(plain)
     assert (plain / "film.safetensors").read_bytes() == one
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,9 @@ from tests.workflow.tiny import (
     CELLS,
     DATASET,
     EXPERIMENT,
+    ROOT,
     SETTINGS,
+    TARGETS,
     Tiny,
     copied,
     draw,
@@ -22,6 +26,7 @@ from tests.workflow.tiny import (
     with_own_data,
 )
 
+LANGUAGES = ("python", "yaml")
 # Loaded by every Python that has it on its path: nobody has an entry in the password file.
 NOBODY = """
 import pwd
@@ -191,3 +196,48 @@ def test_versions_make_again_what_uses_them(tiny: Tiny) -> None:
     for cell in CELLS:
         assert tiny.record(cell, "evaluation.json")["versions"]["exact"] == 2
     tiny.settled()
+
+
+def test_a_plug_in_trains_its_cell_and_no_other(tiny: Tiny, tmp_path: Path) -> None:
+    """The README's example, from a folder outside the repository."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Compare your own")[1]
+    (module,), (table,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.S) for kind in LANGUAGES)
+    scratch, before = tmp_path / "scratch", tiny.models()
+    (scratch / "my_rows").mkdir(parents=True)
+    (scratch / "my_module.py").write_text(module, encoding="utf-8")
+    (scratch / "my_rows/my_table.yaml").write_text(table, encoding="utf-8")
+    place = ("--snakefile", str(tiny.root / "Snakefile"), "--directory", str(tiny.root))
+    config = ("plugins=my_module", "experiments=my_rows")
+    targets = (*TARGETS, "results/tiny/tables/my_table.md")
+
+    def run(*options: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, *snakemake(*place, *options, targets=targets, config=config)],
+            cwd=scratch,
+            env={**tiny.environment(), "PWD": str(scratch)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, done.stdout
+
+    code, said = run()
+    assert code == 0, said[-3000:]
+    mine = "own/my_fsq/default/seed0"
+    after = tiny.models()
+    assert {name: after[name] for name in CELLS} == before
+    assert set(after) == {*CELLS, mine}
+    versions = tiny.record(mine)["versions"]
+    assert versions["plugin"] == hashlib.sha256(module.encode()).hexdigest()[:12]
+    drawn = (tiny.root / "results/tiny/tables/my_table.md").read_text(encoding="utf-8")
+    assert re.search(r"\| My FSQ +\| +[0-9.]+ \|", drawn), drawn
+
+    (scratch / "my_module.py").write_text(f"{module}# edited\n", encoding="utf-8")
+    code, said = run("--dry-run")
+    assert code == 0, said
+    assert re.findall("Train (.*)", said) == [mine]
+    (scratch / "my_module.py").write_text(module.replace("METHODS", "METHOD"), encoding="utf-8")
+    code, said = run()
+    assert code != 0
+    assert f"{scratch}/my_module.py: METHODS: missing or empty; allowed: a mapping" in said
+    assert "Traceback" not in said

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from workflows.config.names import Line, Name, one_of
 from workflows.config.reading import read_yaml, yaml_files
@@ -88,39 +88,26 @@ class Download(Closed):
         return self.url.rpartition("/")[2]
 
 
-def _inside(file: str) -> str:
-    if ".." in file.split("/"):
-        raise ValueError(f"'{file}' leaves its folder")
-    return file
+# Kind of a source on this machine -> its files. local: below the folder that CODEBOOK_DATA names.
+# package: that a Python package ships, as package/path. system: such as a Debian package's.
+PATHS = {"local": "[^/].*", "package": "[A-Za-z_][A-Za-z0-9_]*/.+", "system": "/.*"}
 
 
-# A path below a folder: neither absolute nor above it.
-Below = Annotated[str, Field(pattern=r"^[^/\n][^\n]*$"), AfterValidator(_inside)]
+class FileSource(Closed):
+    """Files on this machine. install: how to get them, if they are of a package."""
 
+    kind: Literal["local", "package", "system"]
+    files: Annotated[list[str], Field(min_length=1)]
+    install: str | None = None
 
-class LocalSource(Closed):
-    """Files below the folder that CODEBOOK_DATA names."""
-
-    kind: Literal["local"]
-    files: Annotated[list[Below], Field(min_length=1)]
-
-
-class PackageSource(Closed):
-    """Files that a Python package ships, as package/path. install: how to get it."""
-
-    kind: Literal["package"]
-    files: Annotated[
-        list[Annotated[Below, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*/.")]], Field(min_length=1)
-    ]
-    install: str
-
-
-class SystemSource(Closed):
-    """Files at absolute paths, such as a Debian package's. install: how to get them."""
-
-    kind: Literal["system"]
-    files: Annotated[list[Annotated[str, Field(pattern="^/")]], Field(min_length=1)]
-    install: str
+    @model_validator(mode="after")
+    def _fits_together(self) -> FileSource:
+        for file in self.files:
+            if not re.fullmatch(PATHS[self.kind], file) or ".." in file.split("/"):
+                raise ValueError(f"files: '{file}' is no path that kind '{self.kind}' can have")
+        if (self.kind == "local") != (self.install is None):
+            raise ValueError("install: goes with kind package or system, which need it")
+        return self
 
 
 class UrlSource(Closed):
@@ -130,9 +117,7 @@ class UrlSource(Closed):
     files: Annotated[list[Download], Field(min_length=1)]
 
 
-Source = Annotated[
-    LocalSource | PackageSource | SystemSource | UrlSource, Field(discriminator="kind")
-]
+Source = Annotated[FileSource | UrlSource, Field(discriminator="kind")]
 
 
 class Pixels(Closed):

@@ -25,9 +25,8 @@ dependencies:
 def locked(lock: str) -> dict[str, list[str]]:
     """Package name -> its pins in the lock, with environment markers."""
     pins: dict[str, list[str]] = {}
-    pattern = re.compile(r"^([\w.-]+)==([^ ]+)( ; .*?)? \\$", re.MULTILINE)
-    for name, version, marker in pattern.findall(lock):
-        pins.setdefault(name, []).append(f"{name}=={version}{marker}")
+    for pin, name in re.findall(r"^(([\w.-]+)==[^ ]+(?: ; .*?)?) \\$", lock, re.MULTILINE):
+        pins.setdefault(name, []).append(pin)
     return pins
 
 
@@ -41,9 +40,8 @@ def direct(pyproject: str) -> list[str]:
 def render(pyproject: str, lock: str) -> str:
     """The text of environment.yml."""
     pins = locked(lock)
-    return HEADER + "".join(
-        f"      - {json.dumps(pin)}\n" for name in direct(pyproject) for pin in pins[name]
-    )
+    lines = [f"      - {json.dumps(pin)}\n" for name in direct(pyproject) for pin in pins[name]]
+    return HEADER + "".join(lines)
 
 
 if __name__ == "__main__":

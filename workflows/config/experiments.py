@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel, ValidationError, model_validator
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from workflows.config.names import (
     DIFFERENT,
@@ -19,14 +20,7 @@ from workflows.config.names import (
     Name,
     RoleName,
 )
-from workflows.config.reading import explain
-from workflows.config.settings import (
-    AUTOENCODER,
-    DIFFUSION,
-    MethodName,
-    NetworkName,
-    Sweeps,
-)
+from workflows.config.settings import MethodName, NetworkName, Sweeps
 from workflows.errors import nearest
 from workflows.knobs import Closed
 from workflows.registry import DIFFUSIONS, METHODS
@@ -53,27 +47,13 @@ class ExperimentRow(Closed):
         return dict(self.model_extra or {})
 
 
-class Sweep(Sweeps):
-    """Every row is repeated for each value of one knob."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Sweep:
-        if (self.codebook_size is None) == (self.code_dim is None):
-            raise ValueError("one of codebook_size and code_dim must be swept")
-        return self
-
-    @property
-    def knob(self) -> str:
-        """The name of the knob that is swept."""
-        return "code_dim" if self.codebook_size is None else "codebook_size"
-
-
 class Experiment(Closed):
     """experiments/<table>.yaml: one table of the paper, or the sweep behind a plot.
 
     stage: 1, rows are autoencoders; 2, rows are diffusion models. first_stages: rows are
-    autoencoders with the budget's settings for first stages. networks: role -> network, where that
-    is not the small one. conditional: roles whose models are asked for a class.
+    autoencoders with the budget's settings for first stages. sweep: every row is repeated for each
+    value of one knob. networks: role -> network, where that is not the small one. conditional:
+    roles whose models are asked for a class.
     """
 
     title: Annotated[Line, Field(max_length=120)]
@@ -81,7 +61,7 @@ class Experiment(Closed):
     roles: Annotated[list[RoleName], Field(min_length=1), DIFFERENT]
     metrics: Annotated[list[MetricName], Field(min_length=1), DIFFERENT]
     stage: Literal[1, 2] = 1
-    sweep: Sweep | None = None
+    sweep: Annotated[Sweeps, Field(min_length=1, max_length=1)] | None = None
     first_stages: bool = False
     networks: dict[RoleName, NetworkName] = {}
     conditional: list[RoleName] = []
@@ -98,17 +78,15 @@ class Experiment(Closed):
 
     def _problems(self) -> Iterator[str]:
         metrics = {1: RECONSTRUCTION_METRICS, 2: SAMPLE_METRICS}[self.stage] | RUN_METRICS
-        for name in self.metrics:
-            if name not in metrics:
-                allowed = ", ".join(metrics)
-                yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"
+        for name in [name for name in self.metrics if name not in metrics]:
+            allowed = ", ".join(metrics)
+            yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"
         if self.stage == 1 and self.conditional:
             yield "conditional: goes with stage 2"
         if self.stage == 2:
             generated = [role for role, about in ROLES.items() if about.generated]
-            for role in self.roles:
-                if role not in generated:
-                    yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
+            for role in [role for role in self.roles if role not in generated]:
+                yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
             for key in ("sweep", "first_stages", "networks"):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"
@@ -130,10 +108,6 @@ class Experiment(Closed):
         latent = self.stage == 2 and DIFFUSIONS[row.method].latent
         if latent != (row.first_stage is not None):
             yield f"first_stage: method '{row.method}' {'needs one' if latent else 'takes none'}"
-        try:
-            (AUTOENCODER if self.stage == 1 else DIFFUSION).model_validate(row.knobs)
-        except ValidationError as error:
-            yield from explain(error)
 
     def expanded(self, sweeps: Sweeps) -> Iterator[tuple[str, ExperimentRow]]:
         """Every row with its label, repeated for each value of the sweep.
@@ -143,11 +117,15 @@ class Experiment(Closed):
         if self.sweep is None:
             yield from ((row.row, row) for row in self.rows)
             return
-        knob = self.sweep.knob
-        for row in self.rows:
-            for value in getattr(sweeps, knob) or getattr(self.sweep, knob):
-                label = f"{row.row}, {SYMBOLS[knob]} = {value}"
-                yield label, row.model_copy(update={knob: value})
+        ((knob, values),) = self.sweep.items()
+        for row, value in product(self.rows, sweeps.get(knob, values)):
+            yield f"{row.row}, {SYMBOLS[knob]} = {value}", row.model_copy(update={knob: value})
+
+
+class MoreRows(Closed):
+    """A file of a user that adds rows to a table of the repository."""
+
+    rows: list[dict[str, Any]]
 
 
 class Figure(Closed):
@@ -168,6 +146,7 @@ class Figures(RootModel[dict[Name, Figure]]):
 # Kinds of claims that judge one pair of rows, or one row.
 HEADLINES = ("better", "at_least", "at_most")
 Kind = Literal["better", "at_least", "at_most", "steadier", "rises", "does_not_rise"]
+Standing = Literal["stated", "inferred", "control", "others"]
 
 
 class Claim(Closed):
@@ -182,7 +161,7 @@ class Claim(Closed):
 
     id: Name
     claim: Line
-    standing: Literal["stated", "inferred", "control", "others"]
+    standing: Standing
     source: Line
     caveat: Line | None = None
     headline: bool = False

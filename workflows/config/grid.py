@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from workflows import plugins
 from workflows.config.datasets import ROOM, Dataset
-from workflows.config.experiments import Experiment, ExperimentRow
+from workflows.config.experiments import Experiment, ExperimentRow, MoreRows
 from workflows.config.names import SAMPLES
 from workflows.config.plan import PlannedRow
-from workflows.config.reading import explain, read_yaml, yaml_files
-from workflows.config.settings import Budget, Defaults, Sweeps
+from workflows.config.reading import explain, parse, read_yaml, yaml_files
+from workflows.config.settings import Budget, Defaults
 from workflows.errors import ConfigError, known
 from workflows.knobs import Diffusion, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
@@ -68,12 +70,12 @@ class Grid:
         return sorted(wanted, key=lambda name: (name == "as_published", name))
 
     def protocols(self, cell_id: str) -> list[str]:
-        """The protocols that an autoencoder is measured in: those of the tables that show it, and
-        the budget's for a first stage that no table shows.
+        """The protocols that a cell is measured in: those of the tables that show the cell, and the
+        budget's for a first stage that no table shows.
         """
-        tables = [self.protocols_of(row.table) for row in self.rows if row.cell == cell_id]
-        shown = {name for names in tables for name in names}
-        return sorted(shown or self.budget.evaluation.protocols)
+        shown = {row.table for row in self.rows if row.cell == cell_id}
+        names = {name for table in shown for name in self.protocols_of(table)}
+        return sorted(names or self.budget.evaluation.protocols)
 
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
@@ -81,7 +83,7 @@ class Grid:
         every: also those that the budget leaves out, as for a table that the budget leaves out.
         """
         if every or table in self.budget.without:
-            return [label for label, _ in self.tables[table].expanded(Sweeps())]
+            return [label for label, _ in self.tables[table].expanded({})]
         return [label for label, _ in shown_rows(table, self.tables[table], self.budget)]
 
 
@@ -108,10 +110,14 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     file = files[known(budget, files, "config: budget")]
     settings = read_yaml(file, Budget)
     defaults = read_yaml(room / "defaults.yaml", Defaults)
-    experiments = yaml_files(room / "experiments").items()
-    tables = {name: read_yaml(path, Experiment) for name, path in experiments}
+    experiments = yaml_files(room / "experiments")
+    tables = {name: read_yaml(path, Experiment) for name, path in experiments.items()}
+    own = _own_experiments()
+    for name, path in own.items():
+        there = tables.get(name)
+        tables[name] = _with_rows(there, path) if there else read_yaml(path, Experiment)
     _check_budget(settings, file, tables, datasets)
-    maker = _Maker(settings, defaults, datasets, file, room)
+    maker = _Maker(settings, defaults, datasets, file, {**experiments, **own}, room)
     rows: list[PlannedRow] = []
     cells: dict[str, Cell] = {}
     for row, made in maker.rows(tables):
@@ -125,14 +131,35 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     return Grid(budget, settings, tables, tuple(rows), cells)
 
 
+def _own_experiments() -> dict[str, Path]:
+    """The files of the user's folder, if there is one."""
+    folder = plugins.experiments()
+    if folder is None:
+        return {}
+    files = yaml_files(folder)
+    if not files:
+        raise ConfigError(f"{folder}: experiments: no file *.yaml in this folder")
+    return files
+
+
+def _with_rows(table: Experiment, path: Path) -> Experiment:
+    """A table with the rows that a user's file of the same name adds."""
+    content = table.model_dump(exclude_unset=True)
+    rows = [*content["rows"], *read_yaml(path, MoreRows).rows]
+    return parse({**content, "rows": rows}, Experiment, str(path))
+
+
 @dataclass(frozen=True)
 class _Maker:
-    """Makes the cells of rows. file: the budget's. room: the folder of all configuration."""
+    """Makes the cells of rows. file: the budget's. files: table -> its file, the user's if rows
+    were added. room: the folder of all configuration.
+    """
 
     budget: Budget
     defaults: Defaults
     datasets: Mapping[str, Dataset]
     file: Path
+    files: Mapping[str, Path]
     room: Path
 
     def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[PlannedRow, list[Cell]]]:
@@ -143,7 +170,7 @@ class _Maker:
                 if row.method is None or table in self.budget.without:
                     continue
                 make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
-                where = f"{self.room / 'experiments' / table}.yaml: row '{label}' ({row.method})"
+                where = f"{self.files[table]}: row '{label}' ({row.method})"
                 for seed in self.budget.seeds_of(table, role):
                     try:
                         cells = make(experiment, role, row, seed)
@@ -161,7 +188,7 @@ class _Maker:
         if role in experiment.networks:
             asked["network"] = experiment.networks[role]
         if experiment.first_stages:
-            asked |= self.budget.generation.of_first_stage(role, method)
+            asked |= self.budget.generation.of("first_stage", role, method)
         return [self._autoencoder(method, role, asked, seed)]
 
     def _of_stage_2(
@@ -172,7 +199,7 @@ class _Maker:
         if role in experiment.conditional:
             asked["conditional"] = True
         lacking = self.defaults.of_diffusion(method)
-        start = {**lacking, **self.budget.generation.of_diffusion(role, method)}
+        start = {**lacking, **self.budget.generation.of("knobs", role, method)}
         if not {**start, **asked}["conditional"]:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
@@ -184,7 +211,7 @@ class _Maker:
             )
         first = []
         if row.first_stage is not None:
-            below = self.budget.generation.of_first_stage(role, row.first_stage)
+            below = self.budget.generation.of("first_stage", role, row.first_stage)
             first = [self._autoencoder(row.first_stage, role, below, seed)]
         name = variant({**start, **asked}, start)
         name = _behind(first[0], name) if first else name
@@ -229,15 +256,9 @@ def _check_budget(
     budget: Budget, file: Path, tables: Mapping[str, Experiment], datasets: Mapping[str, Dataset]
 ) -> None:
     """Refuse names of tables and datasets that there are not, and a dataset twice in a table."""
-    groups = {
-        "without": budget.without,
-        "table_rows": budget.table_rows,
-        "table_seeds": budget.table_seeds,
-        "table_role_seeds": budget.table_role_seeds,
-        "evaluation.table_protocols": budget.evaluation.table_protocols,
-    }
-    for key, named in groups.items():
-        for table in named:
+    keys = ("without", "table_rows", "table_seeds", "table_role_seeds")
+    for key in (*keys, "evaluation.table_protocols"):
+        for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")
     for table, only in budget.table_rows.items():
         labels = [label for label, _ in tables[table].expanded(budget.sweeps)]

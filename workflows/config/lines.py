@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pandas as pd
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from workflows.config.names import MetricName, Name, Protocol
 from workflows.config.reading import explain, read_text
@@ -19,14 +21,15 @@ CellId = Annotated[str, Field(pattern=r"^[^/ ]+/[^/ ]+/[^/ ]+/seed[0-9]+$")]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]*$")]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Label = Annotated[Text, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=10**18)]
+Many = Annotated[int, Field(ge=1, lt=10**18)]
 Positive = Annotated[float, Field(ge=0)]
-# The PSNR of equal images is infinite.
-Value = Annotated[float, Field(allow_inf_nan=True)]
+# The PSNR of equal images is infinite; no bound holds for nan.
+Value = Annotated[float, Field(allow_inf_nan=True, ge=-math.inf)]
 
 
 class CsvLine(Closed):
-    """A line of a CSV file, whose columns are the fields. An empty cell is None.
+    """A line of a CSV file, whose columns are the fields. An empty cell of numbers is None.
 
     KEY: the columns in which no two lines of a file are alike.
     """
@@ -51,7 +54,7 @@ class Measured(CsvLine):
     protocol: Protocol | Literal["samples", "all"]
     metric: MetricName | Literal["all"]
     value: Value | None
-    images: Annotated[int, Field(ge=1)] | None
+    images: Many | None
     status: Literal["ok", "diverged", "dataset_missing", "outdated"]
     cell: CellId
     seed: Count
@@ -61,7 +64,7 @@ class Measured(CsvLine):
     commit: Text
     device: Text
     seconds: Positive | None
-    threads: Annotated[int, Field(ge=1)] | None
+    threads: Many | None
     dataset_digest: Digest
     features_digest: Digest
     lock_digest: Digest
@@ -76,7 +79,7 @@ class Metric(CsvLine):
     protocol: Protocol | Literal["samples"]
     metric: MetricName
     value: Value
-    images: Annotated[int, Field(ge=1)]
+    images: Many
     features: Text
 
 
@@ -108,7 +111,7 @@ class Progress(CsvLine):
     KEY = ("epoch",)
 
     epoch: Positive
-    images: Annotated[int, Field(ge=1)]
+    images: Many
     FID: float
 
 
@@ -144,57 +147,32 @@ def read_csv(path: Path, kind: type[CsvLine]) -> pd.DataFrame:
     Columns of text keep the digits of the source; an empty cell is an empty string in a column of
     text and NaN in a column of numbers. Raises ConfigError naming the file and the line.
     """
-    texts = {name for name, field in kind.model_fields.items() if _is_text(field.annotation)}
-    found: dict[tuple[str | None, ...], int] = {}
-    for number, line in enumerate(_split(path, kind), 2):
-        where = f"{path}: line {number}"
-        try:
-            kind.model_validate({k: v or (v if k in texts else None) for k, v in line.items()})
-        except ValidationError as error:
-            raise ConfigError(explain(error, where)[0]) from None
-        first = found.setdefault(tuple(line.get(name) for name in kind.KEY), number)
-        if first != number:
-            raise ConfigError(f"{where}: repeats line {first}; {', '.join(kind.KEY)} must differ")
-    frame = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(texts, str),
-        keep_default_na=False,
-        na_values={name: [""] for name in kind.model_fields if name not in texts},
-    )
-    # Python takes more for numbers than pandas, such as 1_000, nan or integers of any size.
-    for name in frame.columns.difference([*texts]):
-        column = frame[name].dropna()
-        if len(column) and not pd.api.types.is_numeric_dtype(column):
-            strange = column[pd.to_numeric(column, errors="coerce").isna()]
-            value = [*strange, *column][0]
-            raise ConfigError(f"{path}: {name}: '{value}' is no number of 64 bits")
-    return frame
-
-
-def _is_text(annotation: Any) -> bool:
-    """Whether a column is of text: its values are no numbers."""
-    try:
-        TypeAdapter(annotation).validate_python(1, strict=True)
-    except ValidationError:
-        return True
-    return False
-
-
-def _split(path: Path, kind: type[CsvLine]) -> list[dict[str, str]]:
-    """The values of every line by column. A file that was cut short has no end of its last line."""
     text = read_text(path).removeprefix("\ufeff")
     if not text.endswith("\n"):
         raise ConfigError(f"{path}: empty or cut short: the last line has no end")
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        named, lines = [*(reader.fieldnames or ())], [*reader]
+        named, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     except csv.Error as error:
         raise ConfigError(f"{path}: not a CSV ({error})") from None
     fields = kind.model_fields.items()
     columns = [name for name, field in fields if field.is_required() or name in named]
     if named != columns:
         raise ConfigError(f"{path}: columns are {', '.join(named)}; expected {', '.join(columns)}")
-    for number, line in enumerate(lines, 2):
-        if None in line or None in line.values():
-            raise ConfigError(f"{path}: line {number}: must have {len(columns)} values")
-    return lines
+    optional = {name for name, field in fields if NoneType in get_args(field.annotation)}
+    lines: list[dict[str, Any]] = []
+    found: dict[tuple[Any, ...], int] = {}
+    for number, row in enumerate(rows, 2):
+        where = f"{path}: line {number}"
+        if len(row) != len(columns):
+            raise ConfigError(f"{where}: must have {len(columns)} values")
+        pairs = zip(columns, row, strict=True)
+        line = {name: value if value or name not in optional else None for name, value in pairs}
+        try:
+            lines.append(dict(kind.model_validate(line)))
+        except ValidationError as error:
+            raise ConfigError(explain(error, where)[0]) from None
+        first = found.setdefault(tuple(lines[-1][name] for name in kind.KEY), number)
+        if first != number:
+            raise ConfigError(f"{where}: repeats line {first}; {', '.join(kind.KEY)} must differ")
+    frame = pd.DataFrame(lines, columns=columns)
+    return frame.astype({name: float for name in columns if lines and frame[name].isna().all()})

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from workflows.config.experiments import Claim, Figure
-from workflows.config.reading import read_json
-from workflows.errors import ConfigError, known
+from workflows.config.records import find
+from workflows.errors import known
 from workflows.knobs import Closed, Diffusion, HasKnobs, Training
 from workflows.registry import parse_knobs
 
@@ -40,7 +40,7 @@ class Spec(Closed):
     budget: str
     cell: str
     knobs: Knobs
-    versions: dict[str, int]
+    versions: dict[str, int | str]
     filmed: bool = False
 
 
@@ -73,7 +73,7 @@ class PlannedCell(HasKnobs, Closed):
     knobs: Knobs
     defaults: dict[str, Any]
     missing: str | None
-    versions: dict[str, int]
+    versions: dict[str, int | str]
     images: int
     filmed: bool
     evaluation: PlannedEvaluation
@@ -164,13 +164,8 @@ class Plan(Closed):
     def spec(self, cell: str) -> Spec:
         """What the training step of a cell is told."""
         about = self.cells[cell]
-        return Spec(
-            budget=self.budget,
-            cell=cell,
-            knobs=about.knobs,
-            versions=about.versions,
-            filmed=about.filmed,
-        )
+        told = {name: getattr(about, name) for name in ("knobs", "versions", "filmed")}
+        return Spec(budget=self.budget, cell=cell, **told)
 
     def lines_of(self, table: str) -> list[PlannedRow]:
         """The rows of a table. Raises ConfigError for an unknown table."""
@@ -231,7 +226,4 @@ class Plan(Closed):
 
 def find_plan(file: Path) -> Plan | None:
     """The plan that a run wrote; None if there is none, or one of another release."""
-    try:
-        return read_json(file, Plan)
-    except ConfigError:
-        return None
+    return find(file, Plan)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 from workflows.config.datasets import ROOM, Dataset, read_protocol
-from workflows.config.experiments import HEADLINES, Claims, Figures
+from workflows.config.experiments import HEADLINES, Claims, Figures, Standing
 from workflows.config.grid import Cell, Grid, read_budgets
-from workflows.config.names import ROLES, SAMPLES
+from workflows.config.names import ROLES
 from workflows.config.plan import (
     Absent,
     Plan,
@@ -25,8 +25,6 @@ from workflows.errors import ConfigError, known, nearest
 from workflows.knobs import Sampling
 from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, OF_SAMPLES
 from workflows.registry import SAMPLING, training_versions
-
-STANDINGS = ("stated", "inferred", "control", "others")
 
 
 def make_plan(
@@ -73,11 +71,7 @@ def _dataset(dataset: Dataset) -> PlannedDataset:
         title=dataset.title,
         stand_in_for=dataset.stand_in_for,
         images=dataset.trained,
-        too_small_for={
-            metric: pixels
-            for metric, pixels in FEWEST_PIXELS.items()
-            if dataset.image_size < pixels
-        },
+        too_small_for={m: n for m, n in FEWEST_PIXELS.items() if dataset.image_size < n},
     )
 
 
@@ -105,21 +99,23 @@ def _cell(
 
 def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     settings, generation = grid.budget.evaluation, grid.budget.generation
-    names = grid.protocols(cell.id) if cell.stage == 1 else [SAMPLES]
-    versions = {**(OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES)}
-    versions |= {name: read_protocol(name).version for name in names}
-    about: dict[str, Any] = {
-        "fid_images": settings.fid_images or 0,
-        "lpips_images": settings.lpips_images or 0,
-    }
-    if cell.stage == 2:
-        about = {
-            "reference_images": min(generation.reference_images or images, images),
-            "progress_samples": generation.progress_samples,
-            "sampling": {name: getattr(cell.knobs, name) for name in Sampling.model_fields},
-            "sampling_versions": {"sampling": SAMPLING},
-        }
-    return PlannedEvaluation(protocols=names, versions=versions, **about)
+    names = grid.protocols(cell.id)
+    protocols = {name: read_protocol(name).version for name in names}
+    if cell.stage == 1:
+        return PlannedEvaluation(
+            protocols=names,
+            versions=OF_RECONSTRUCTIONS | protocols,
+            fid_images=settings.fid_images or 0,
+            lpips_images=settings.lpips_images or 0,
+        )
+    return PlannedEvaluation(
+        protocols=names,
+        versions=OF_SAMPLES | protocols,
+        reference_images=min(generation.reference_images or images, images),
+        progress_samples=generation.progress_samples,
+        sampling=cell.knobs.model_dump(include=set(Sampling.model_fields)),
+        sampling_versions={"sampling": SAMPLING},
+    )
 
 
 def _table(grid: Grid, name: str) -> PlannedTable:
@@ -169,25 +165,26 @@ def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
             if claim.id in found:
                 raise ConfigError(f"{where}: there are two of that id")
             for key in ("roles", "metrics"):
-                allowed = getattr(experiment, key)
                 for name in getattr(claim, key):
-                    known(name, allowed, f"{where}: {key}:")
-            of = _rows(claim.of, grid, content.table, f"{where}: of")
-            than = _rows(claim.than, grid, content.table, f"{where}: than")
-            # A sweep named by its row has many rows, of which a comparison would take the first.
-            for key, rows in (("of", of), ("than", than)):
-                if claim.kind in HEADLINES and len(rows) > 1:
+                    known(name, getattr(experiment, key), f"{where}: {key}:")
+            rows = {}
+            for key in ("of", "than"):
+                rows[key] = _rows(getattr(claim, key), grid, content.table, f"{where}: {key}")
+                # A sweep's name stands for many rows, of which a comparison would take the first.
+                if claim.kind in HEADLINES and len(rows[key]) > 1:
+                    count = len(rows[key])
                     raise ConfigError(
-                        f"{where}: {key}: {len(rows)} rows have that name, {claim.kind} needs one"
+                        f"{where}: {key}: {count} rows have that name, {claim.kind} needs one"
                     )
-            if claim.kind in ("rises", "does_not_rise") and of == claim.of:
+            if claim.kind in ("rises", "does_not_rise") and rows["of"] == claim.of:
                 raise ConfigError(
-                    f"{where}: of: '{of[0]}' is no row of a sweep; {claim.kind} needs one"
+                    f"{where}: of: '{claim.of[0]}' is no row of a sweep; {claim.kind} needs one"
                 )
-            found[claim.id] = PlannedClaim(about=claim, table=content.table, of=of, than=than)
+            found[claim.id] = PlannedClaim(about=claim, table=content.table, **rows)
+    standings = get_args(Standing)
     return sorted(
         found.values(),
-        key=lambda one: (not one.about.headline, STANDINGS.index(one.about.standing)),
+        key=lambda one: (not one.about.headline, standings.index(one.about.standing)),
     )
 
 

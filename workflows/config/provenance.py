@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from workflows.files import digest
 
 ROOT = Path(__file__).parents[2]
 # What numbers follow from, as git's pathspecs.
@@ -53,7 +54,7 @@ def made_by(commits: Iterable[str]) -> str:
 
 def lock() -> str:
     """The SHA-256 of the file that pins every package, 64 hexadecimal digits."""
-    return hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    return digest(ROOT / "requirements.lock")
 
 
 def origin(device: str, threads: int) -> dict[str, Any]:

@@ -73,19 +73,11 @@ def _problem(wrong: Any) -> str:
 
 # Folder of configuration -> what its files may be called; results, logs and pages bear these names.
 NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
-# Folder of configuration -> names that would collide with what a run writes or reads elsewhere.
+# Folder of configuration -> names that would collide with what a run writes to results, logs and
+# .cache/due.
 RESERVED = {
-    "budgets": {
-        "published": "results/published",
-        "prepare": "logs/prepare",
-        "reference": "logs/reference",
-        "datasets": ".cache/due/datasets",
-        "weights": ".cache/due/weights",
-    },
-    "datasets": {
-        "plan": ".cache/due/<budget>/plan",
-        "collected": ".cache/due/<budget>/collected",
-    },
+    "budgets": ("published", "prepare", "reference", "datasets", "weights"),
+    "datasets": ("plan", "collected"),
 }
 
 
@@ -94,13 +86,15 @@ def yaml_files(folder: Path) -> dict[str, Path]:
 
     Raises ConfigError for a name that cannot be part of a path, or that is taken.
     """
-    pattern, taken = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, {})
+    pattern, taken = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, ())
     files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.name[0] != "."}
     for name, path in files.items():
         if not re.fullmatch(pattern, name):
             raise ConfigError(f"{path}: name: '{name}' is not allowed; allowed: {pattern}")
         if name in taken:
-            raise ConfigError(f"{path}: name: '{name}' is taken by {taken[name]}; rename the file")
+            raise ConfigError(
+                f"{path}: name: '{name}' is taken by what runs write; rename the file"
+            )
     return files
 
 

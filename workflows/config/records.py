@@ -6,13 +6,13 @@ written before a field existed has the field's default.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from workflows.config.reading import read_json
+from workflows.errors import ConfigError
 from workflows.files import write_json
 
 
@@ -48,10 +48,11 @@ class TrainRecord(Record):
     epochs: int
     images: int
     steps: int
+    processes: int = 1
     planned_steps: int = 0
     channels: int = 3
     dataset_sha256: str
-    versions: dict[str, int] = {}
+    versions: dict[str, int | str] = {}
     features: dict[str, str] = {}
     shape: list[int] | None = None
     classes: int | None = None
@@ -109,8 +110,8 @@ Kind = TypeVar("Kind", bound=BaseModel)
 def find(file: Path, kind: type[Kind]) -> Kind | None:
     """The record in a file; None if there is none that can be read."""
     try:
-        return kind.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return read_json(file, kind)
+    except ConfigError:
         return None
 
 

@@ -29,32 +29,22 @@ Seed = Annotated[int, Field(ge=0, le=1_000_000)]
 Seeds = Annotated[list[Seed], Field(min_length=1), DIFFERENT]
 
 
-def _some_of(name: str, kinds: Iterable[type[Closed]]) -> type[Closed]:
-    """A type that takes any of the knobs of these types, and needs none."""
+def _some_of(name: str, kinds: Iterable[type[Closed]]) -> GetPydanticSchema:
+    """A mapping with any of the knobs of these types, each checked as its type does."""
     fields: dict[str, Any] = {}
     for kind in kinds:
         for knob, field in kind.model_fields.items():
-            fields[knob] = (Annotated[field.annotation, Field(), *field.metadata], None)
+            # Of two types of a knob the first counts: no plug-in changes what other methods take.
+            fields.setdefault(knob, (Annotated[field.annotation, Field(), *field.metadata], None))
     wanted = {knob: field for knob, field in fields.items() if knob not in IDENTITY}
-    return create_model(name, __base__=Closed, **wanted)
+    checked = AfterValidator(lambda knobs: knobs.model_dump(exclude_unset=True))
+    model = create_model(name, __base__=Closed, **wanted)
+    return GetPydanticSchema(lambda _, handler: handler(Annotated[model, checked]))
 
 
-def given(knobs: Closed) -> dict[str, Any]:
-    """The knobs that were given."""
-    return {name: value for name, value in knobs if name in knobs.model_fields_set}
-
-
-def _as_mapping(kind: type[Closed]) -> GetPydanticSchema:
-    return GetPydanticSchema(lambda _, handler: handler(Annotated[kind, AfterValidator(given)]))
-
-
-AUTOENCODER = _some_of(
-    "Autoencoder",
-    [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks],
-)
-DIFFUSION = _some_of("Diffusion", [Diffusion])
-Knobs = Annotated[dict[str, Any], _as_mapping(AUTOENCODER)]
-DiffusionKnobs = Annotated[dict[str, Any], _as_mapping(DIFFUSION)]
+_AUTOENCODERS = [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks]
+Knobs = Annotated[dict[str, Any], _some_of("Autoencoder", _AUTOENCODERS)]
+DiffusionKnobs = Annotated[dict[str, Any], _some_of("Diffusion", [Diffusion])]
 
 
 class GenerationDefaults(Closed):
@@ -87,17 +77,9 @@ class Defaults(Closed):
         return {**self.generation.knobs, **self.generation.methods.get(method, {})}
 
 
-class Sweeps(Closed):
-    """The values of knobs through which every row of a table is repeated."""
-
-    codebook_size: (
-        Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), DIFFERENT] | None
-    ) = None
-    code_dim: (
-        Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT] | None
-    ) = None
-
-
+Values = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT]
+# The values of knobs through which every row of a table is repeated.
+Sweeps = dict[Literal["codebook_size", "code_dim"], Values]
 Protocols = Annotated[list[Protocol], Field(min_length=1), DIFFERENT]
 
 
@@ -133,18 +115,15 @@ class Generation(Closed):
     reference_images: Annotated[int, Field(ge=FEWEST_IMAGES["recall"])] | None
     progress_samples: Annotated[int, Field(ge=FEWEST_IMAGES["FID"])]
 
-    def of_first_stage(self, role: str, method: str) -> dict[str, Any]:
-        """What the first stages of a method set differently on a role's dataset."""
-        return self.first_stage | self._of("first_stage", role, method)
+    def of(self, group: str, role: str, method: str) -> dict[str, Any]:
+        """What a method sets differently on a role's dataset.
 
-    def of_diffusion(self, role: str, method: str) -> dict[str, Any]:
-        """What the diffusion models of a method set differently on a role's dataset."""
-        return self.knobs | self._of("knobs", role, method)
-
-    def _of(self, group: str, role: str, method: str) -> dict[str, Any]:
+        group: "knobs" of diffusion models, or "first_stage".
+        """
         both = getattr(self, f"role_method_{group}").get(role, {})
         of_role, of_method = (getattr(self, f"{key}_{group}") for key in ("role", "method"))
-        return {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
+        found = {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
+        return getattr(self, group) | found
 
 
 class Budget(Closed):
@@ -166,7 +145,7 @@ class Budget(Closed):
     knobs: Knobs
     role_knobs: dict[RoleName, Knobs] = {}
     network_knobs: dict[NetworkName, Knobs] = {}
-    sweeps: Sweeps = Sweeps()
+    sweeps: Sweeps = {}
     evaluation: Evaluation
     generation: Generation
 
@@ -198,10 +177,13 @@ class RunConfig(Closed):
     retrain: True trains every cell again, False none that is finished; a cell's name trains that
     cell again. gpu: whether a job asks a cluster for a GPU. cells_per_gpu: how many jobs of this
     machine share a GPU at the same time. threads: of a job that trains or measures, which its
-    record names. hours: the most that a job asks a cluster for, as a partition allows.
+    record names. hours: the most that a job asks a cluster for, as a partition allows. plugins,
+    experiments: see workflows/plugins.py.
     """
 
     budget: str = "embedded"
+    plugins: str = ""
+    experiments: str = ""
     retrain: Annotated[bool | str, BeforeValidator(_all_or_a_cell)] = False
     gpu: Literal[0, 1] = 0
     cells_per_gpu: Annotated[int, Field(ge=1, le=1000)] = 1

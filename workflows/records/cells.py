@@ -11,12 +11,10 @@ from typing import Any
 import pandas as pd
 
 from workflows import cli
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import Grid, load_grid
-from workflows.config.plan import Plan, PlannedCell, find_plan
-from workflows.config.planning import make_plan
+from workflows.config.grid import Grid
+from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import Record, find
-from workflows.records.state import State, Today, states
+from workflows.records.state import State, read_results
 
 FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
 RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured", "not started"
@@ -36,11 +34,12 @@ class Progress(Record):
 
 def listing(grid: Grid, plan: Plan) -> pd.DataFrame:
     """cell, and the tables and figures that it feeds; one row a cell."""
-    rows = []
-    for name in grid.cells:
-        tables = grid.tables_of(name)
-        figures = [figure for figure, about in plan.figures.items() if about.table in tables]
-        rows.append((name, ", ".join(tables), ", ".join(figures)))
+    tables = {name: grid.tables_of(name) for name in grid.cells}
+    figures = {
+        name: [figure for figure, about in plan.figures.items() if about.table in of]
+        for name, of in tables.items()
+    }
+    rows = [(name, ", ".join(of), ", ".join(figures[name])) for name, of in tables.items()]
     return pd.DataFrame(rows, columns=["cell", "tables", "figures"])
 
 
@@ -71,22 +70,20 @@ def _progress(cell: PlannedCell, found: State) -> tuple[str, str]:
 
 
 def status(lines: pd.DataFrame) -> str:
-    """How many cells are in each state, and what matters of them."""
+    """How many cells are in each state, and what matters of them. lines: of `progress`."""
     parts = []
     for state in (FINISHED, OUTDATED, MISSING, RUNNING, TRAINED, WAITING):
         part = lines[lines["state"] == state]
         if part.empty:
             continue
-        parts.append(f"{len(part):5} {state}")
+        noted = part[part["note"] != ""]
+        notes = [f"{count:4} {note}" for note, count in noted["note"].value_counts().items()]
         if state == RUNNING:
-            notes = [f"{line.cell}: {line.note}" for line in part.itertuples()]
-        else:
-            counted = part.loc[part["note"] != "", "note"].value_counts()
-            notes = [f"{count:4} {note}" for note, count in counted.items()]
-        parts += [f"{'':10}{note}" for note in notes[:SHOWN]]
+            notes = list(noted["cell"] + ": " + noted["note"])
         if len(notes) > SHOWN:
-            more = len(notes) - SHOWN
-            parts.append(f"{'':10}and {more} more (make status ALL=1 shows every cell)")
+            more = f"and {len(notes) - SHOWN} more (make status ALL=1 shows every cell)"
+            notes = [*notes[:SHOWN], more]
+        parts += [f"{len(part):5} {state}", *(f"{'':10}{note}" for note in notes)]
     return "\n".join([*parts, "", "make cost says how long the unfinished cells take."])
 
 
@@ -102,16 +99,13 @@ def lock(folder: Path = LOCKS) -> str:
 
 def main(what: str, budget: str, every: bool) -> None:
     """Print the cells of a budget. Raises ConfigError."""
-    datasets = read_datasets()
-    grid = load_grid(budget, datasets)
-    before = find_plan(Path("results", budget, "plan.json"))
-    plan = make_plan(grid, datasets, before.missing if before else {})
+    results = read_results(budget)
     table: dict[str, Any] = {"index": False, "tablefmt": "simple", "disable_numparse": True}
     if what == "list":
-        print(listing(grid, plan).to_markdown(**table))
+        print(listing(results.grid, results.plan).to_markdown(**table))
     else:
-        lines = progress(plan, states(plan, Today.look(Path(".cache"))))
-        print(f"Budget {plan.title}\n")
+        lines = progress(results.plan, results.states)
+        print(f"Budget {results.plan.title}\n")
         if every:
             print(lines.to_markdown(**table), end="\n\n")
         print(status(lines))
@@ -119,7 +113,7 @@ def main(what: str, budget: str, every: bool) -> None:
             print(f"\n{said}")
     print(
         "\nTrain a cell again and renew the tables and figures it feeds:\n"
-        f"  make cell BUDGET={budget} CELL={next(iter(grid.cells))}"
+        f"  make cell BUDGET={budget} CELL={next(iter(results.grid.cells))}"
     )
 
 

@@ -114,15 +114,19 @@ def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
     ]
 
 
-def gather(plan: Plan, found: Mapping[str, State]) -> dict[str, pd.DataFrame]:
+def gather(
+    plan: Plan, found: Mapping[str, State], table: str | None = None
+) -> dict[str, pd.DataFrame]:
     """Data frames `measured`, `curves` and `codes`, whose lines are Measured, Curve and Codes.
 
-    found: the states of the plan's cells. Lines follow the plan's order, which is that of the
-    experiment files; a table has the numbers of its own protocols.
+    found: the states of the plan's cells. table: whose cells alone are read. Lines follow the
+    plan's order, which is that of the experiment files; a table has the numbers of its own
+    protocols. Raises ConfigError and OSError.
     """
-    cells = plan.cells
+    shown = {row.cell for row in plan.lines_of(table)} if table else plan.cells
+    cells = {name: cell for name, cell in plan.cells.items() if name in shown}
     lines = {name: measurements(name, cells[name], plan.budget, found[name]) for name in cells}
-    measured = in_tables(plan, lines)
+    measured = [line for line in in_tables(plan, lines) if table in (None, line["table"])]
     finished = [name for name in sorted(cells) if found[name].finished]
     curves = {name: curves_of(cells[name]) for name in finished}
     codes = {
@@ -157,14 +161,6 @@ def curves_of(cell: PlannedCell) -> pd.DataFrame:
     start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
     whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)
     return whole.merge(progress, on="epoch", how="left")
-
-
-def of_table(plan: Plan, table: str) -> Plan:
-    """The part of a plan that one table shows. Raises ConfigError for an unknown table."""
-    rows = plan.lines_of(table)
-    shown = {row.cell for row in rows}
-    cells = {name: cell for name, cell in plan.cells.items() if name in shown}
-    return plan.model_copy(update={"rows": rows, "cells": cells})
 
 
 def collect(plan: Plan, found: Mapping[str, State], out: Path) -> dict[str, pd.DataFrame]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over `seeds` values; low and high are NaN for fewer than two."""
+class Interval(NamedTuple):
+    """A mean over `seeds` values, NaN for none; low and high are NaN for fewer than two."""
 
     mean: float
     low: float
@@ -22,15 +22,10 @@ class Interval:
     seeds: int
 
 
-def interval(values: Sequence[float] | np.ndarray) -> Interval:
-    """Of the mean of one value a seed. Equal values have an interval of no width.
-
-    Raises ValueError for no values.
-    """
+def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
+    """The interval of the mean of one value a seed; equal values have one of no width."""
     array = np.asarray(values, dtype=float)
-    if not array.size:
-        raise ValueError("no values, so no mean")
-    mean = float(array.mean())
+    mean = float(array.mean()) if array.size else math.nan
     if len(array) < 2 or not np.isfinite(array).all():
         return Interval(mean, math.nan, math.nan, len(array))
     if np.ptp(array) == 0:

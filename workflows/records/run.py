@@ -33,6 +33,7 @@ CACHE = Path(".cache")
 DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
 PUBLISHED = Path("results/published")
 RECORDS = ("metrics.csv", "train.json", "evaluation.json")
+FILM = "film.safetensors"
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
@@ -49,7 +50,9 @@ class Run:
         """said: Snakemake's `--config`. Raises ConfigError."""
         said = {**said, "budget": str(said.get("budget", "embedded"))}
         self.config = parse(said, RunConfig, "config")
-        if not any(PUBLISHED.glob("*.csv")):
+        # Not those that editors and file managers hide.
+        self.published = sorted(str(file) for file in PUBLISHED.glob("[!.]*.csv"))
+        if not self.published:
             raise ConfigError(
                 f"{PUBLISHED.absolute()}: no published numbers; run Snakemake in its clone: "
                 f"cd {shlex.quote(str(ROOT))}"
@@ -60,8 +63,8 @@ class Run:
         cells = self.grid.cells
         used = {cell.dataset for cell in cells.values()}
         ready = {name for name in used if is_prepared(DATA / name)}
-        advice = {name: absence(self.datasets[name]) for name in sorted(used - ready)}
-        self.absent = {name: text for name, text in advice.items() if text}
+        lacking = sorted(used - ready)
+        self.absent = {name: why for name in lacking if (why := absence(self.datasets[name]))}
         if isinstance(self.config.retrain, str):
             dataset = self.cell(self.config.retrain).dataset
             if dataset in self.absent:
@@ -95,8 +98,8 @@ class Run:
 
     def gone(self) -> dict[str, str]:
         """Dataset -> why it cannot be had, also after a download that failed in this run."""
-        noted = {name: missing(DATA / name) for name in self.prepared_now}
-        return {**self.absent, **{name: why for name, why in noted.items() if why}}
+        tried = {name: why for name in self.prepared_now if (why := missing(DATA / name))}
+        return self.absent | tried
 
     def needed_now(self) -> ToMake:
         """What is to be made by the records and the prepared files as they are now."""
@@ -133,20 +136,15 @@ class Run:
     def refusal(self, file: str) -> str:
         """Why no rule makes a file that `refused` matches. Raises ConfigError."""
         _, budget, *parts = file.split("/")
-        cell = "/".join(parts[1:-1]) if parts[0] == "cells" else None
         if budget != self.grid.name:
             return (
                 f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
                 f"snakemake --cores 8 --config budget={budget} -- {file}"
             )
-        assert cell is not None, "of this budget only files of cells are refused"
+        # Of this budget only files of cells are refused.
+        cell = "/".join(parts[1:-1])
         dataset = self.cell(cell).dataset
         return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
-
-    def cells_of(self, table: str | None = None) -> list[str]:
-        """Ids of all cells, or of those that a table shows."""
-        shown = {row.cell for row in self.grid.rows if table in (None, row.table)}
-        return [name for name in self.grid.cells if name in shown]
 
     def files_of(self, cells: Iterable[str], names: Iterable[str]) -> list[str]:
         """Files of those of these cells that are finished or can be made.
@@ -162,38 +160,33 @@ class Run:
         return files + [f"{self.results}/cells/{cell}/{name}" for cell in made for name in names]
 
     def records_of(self, table: str | None = None) -> list[str]:
-        """What is collected of all cells, or of those that a table shows."""
-        return self.files_of(self.cells_of(table), RECORDS)
-
-    def films_of(self, table: str) -> list[str]:
-        """The films of a table's cells, of those that have one."""
-        cells = [name for name in self.cells_of(table) if self.plan.cells[name].filmed]
-        return self.files_of(cells, ["film.safetensors"])
+        """What is shown of all cells, or of those of a table: their records, and films."""
+        shown = {row.cell for row in self.grid.rows if table in (None, row.table)}
+        cells = [name for name in self.grid.cells if name in shown]
+        filmed = [name for name in cells if self.plan.cells[name].filmed]
+        return self.files_of(cells, RECORDS) + self.files_of(filmed, [FILM])
 
     def figures_of(self, table: str) -> list[str]:
         """The figures that show a table's runs."""
         return [name for name, figure in self.plan.figures.items() if figure.table == table]
-
-    def published(self) -> list[str]:
-        """The files of published numbers; not those that editors and file managers hide."""
-        return sorted(str(file) for file in PUBLISHED.glob("[!.]*.csv"))
 
     def to_train_on(self) -> list[str]:
         """Names of the datasets of the cells that this run makes."""
         names = {self.grid.cells[name].dataset for name in self.needed.evaluate}
         return sorted(names - {*self.gone()})
 
-    def lacks(self) -> bool:
-        """Whether the collected numbers lack a finished cell.
-
-        A record that was copied here may be older than what was collected without it.
+    def plan_is_due(self) -> bool:
+        """Whether the plan that is written down is not today's, or numbers were collected without
+        a finished cell: a record that was copied here may be older than they are.
         """
+        if find_plan(Path(self.results, "plan.json")) != self.plan:
+            return True
         try:
             with Path(self.results, "measured.csv").open(encoding="utf-8", newline="") as lines:
                 known = {line["cell"] for line in csv.DictReader(lines)}
         except (OSError, ValueError, KeyError):
             return False
-        return any(self.found[name].finished for name in {*self.cells_of()} - known)
+        return any(self.found[row.cell].finished for row in self.grid.rows if row.cell not in known)
 
     def references_of(self, cell: str) -> list[str]:
         """Features that a cell is compared with, a file for each of its protocols.
@@ -212,10 +205,6 @@ class Run:
             f"{folder}/{split}-{name}-v{version}.{metric}-{images or 0}.safetensors"
             for name, version in versions
         ]
-
-    def plan_changed(self) -> bool:
-        """Whether the plan that is written down is another than today's."""
-        return find_plan(Path(self.results, "plan.json")) != self.plan
 
     def said_first(self) -> str:
         """How many of the budget's cells come from records and how many are made, in a line."""

@@ -13,16 +13,22 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from workflows.config.plan import Plan, PlannedCell
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import Grid, load_grid
+from workflows.config.plan import Plan, PlannedCell, find_plan
+from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
 from workflows.data.records import DatasetRecord, WeightsRecord
 from workflows.files import digest
 from workflows.knobs import Diffusion
 
 MODEL = "model.safetensors"
-# What sampling a diffusion model reads, and what it leaves.
-MODELS = (MODEL, "progress.safetensors")
+# Stage -> the models that sampling and measuring read.
+MODELS = {1: (MODEL,), 2: (MODEL, "progress.safetensors")}
+# What sampling a diffusion model leaves.
 SAMPLES = ("samples.npy", "progress.npy", "noise.npy")
+# How many images an evaluation measures or compares.
+COUNTS = {"fid_images", "lpips_images", "reference_images"}
 # Stage -> the pictures that an evaluation leaves.
 PICTURES = {1: ("reconstructions.png",), 2: ("samples.png", "neighbours.png")}
 
@@ -70,6 +76,26 @@ class State:
     def outdated(self) -> str:
         """Why the numbers that a cell has are not today's; empty if they are, or it has none."""
         return "; ".join((*self.untrained, *self.unmeasured)) if self.recorded else ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A budget as its records are now: its grid, its plan and the states of the plan's cells."""
+
+    grid: Grid
+    plan: Plan
+    states: Mapping[str, State]
+
+
+def read_results(
+    budget: str, results: Path = Path("results"), cache: Path = Path(".cache")
+) -> Results:
+    """What a budget has. The last run said which datasets are missing. Raises ConfigError."""
+    datasets = read_datasets()
+    grid = load_grid(budget, datasets)
+    before = find_plan(results / budget / "plan.json")
+    plan = make_plan(grid, datasets, before.missing if before else {}, str(results))
+    return Results(grid, plan, states(plan, Today.look(cache)))
 
 
 def states(plan: Plan, today: Today) -> dict[str, State]:
@@ -120,18 +146,16 @@ def _training(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[s
     knobs, sampling = cell.knobs, cell.evaluation.sampling
     wanted = {k: v for k, v in knobs.model_dump().items() if k not in sampling}
     yield from _differences(wanted, {**cell.defaults, **train.knobs})
-    yield from _versions(cell.versions, train.versions)
-    if train.images != cell.images:
-        # Which of the array's images are for validation is the dataset's description to say.
-        yield f"trained on {train.images} images, is {cell.images}"
+    yield from _differences(cell.versions, train.versions, "version of ")
+    # Which of the array's images are for validation is the dataset's description to say.
+    counts = {"images": cell.images, "progress_samples": cell.evaluation.progress_samples}
+    yield from _differences(counts, train.model_dump())
     images = today.datasets.get(knobs.dataset, {})
     if images.get("train", train.dataset_sha256) != train.dataset_sha256:
         yield "trained on other images"
     labels = images.get("labels") if isinstance(knobs, Diffusion) and knobs.conditional else None
     if labels not in (None, train.labels_sha256):
         yield "trained with other labels"
-    if train.progress_samples != cell.evaluation.progress_samples:
-        yield f"looked at {train.progress_samples} samples along the training"
     yield from _networks(train.features, today, "trained")
     if cell.filmed and not _has(cell, "film.safetensors"):
         yield "its film is missing"
@@ -148,14 +172,13 @@ def _evaluation(
     # A model that diverged while it was trained has not been sampled.
     if sampled is not None and (sampled.status == "finished" or sampled.versions):
         yield from _sampling(cell, sampled)
-    yield from _versions(wanted.versions, found.versions)
+    yield from _differences(wanted.versions, found.versions, "version of ")
     missing = set(wanted.protocols) - set(found.protocols)
     if missing:
         yield f"not measured {', '.join(sorted(missing))}"
-    for key in ("fid_images", "lpips_images", "reference_images"):
-        asked, had = getattr(wanted, key), getattr(found, key)
-        if None not in (asked, had) and asked != had:
-            yield f"{key} was {had}, is {asked}"
+    # What one of them does not say counts as the same.
+    had = found.model_dump(include=COUNTS, exclude_none=True)
+    yield from _differences(wanted.model_dump(include=set(had), exclude_none=True), had)
     split = "test" if cell.stage == 1 else "train"
     known = today.datasets.get(cell.knobs.dataset, {}).get(split)
     if known is not None and found.dataset_sha256 not in (None, known):
@@ -166,19 +189,15 @@ def _evaluation(
 def _sampling(cell: PlannedCell, sampled: SamplingRecord) -> Iterator[str]:
     wanted = cell.evaluation
     yield from _differences(wanted.sampling, {**cell.defaults, **sampled.knobs})
-    yield from _versions(wanted.sampling_versions, sampled.versions)
+    yield from _differences(wanted.sampling_versions, sampled.versions, "version of ")
 
 
-def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+def _differences(
+    wanted: Mapping[str, Any], found: Mapping[str, Any], what: str = ""
+) -> Iterator[str]:
     for key, value in sorted(wanted.items()):
         if value != found.get(key):
-            yield f"{key} was {found.get(key)}, is {value}"
-
-
-def _versions(wanted: Mapping[str, int], found: Mapping[str, int]) -> Iterator[str]:
-    for part, version in sorted(wanted.items()):
-        if found.get(part) != version:
-            yield f"version of {part} was {found.get(part)}, is {version}"
+            yield f"{what}{key} was {found.get(key)}, is {value}"
 
 
 def _networks(used: Mapping[str, str], today: Today, did: str) -> Iterator[str]:
@@ -199,8 +218,7 @@ class ToMake:
 
     def __or__(self, other: ToMake) -> ToMake:
         """What either has."""
-        both = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
-        return ToMake(*(mine | theirs for mine, theirs in both))
+        return ToMake(*(getattr(self, one.name) | getattr(other, one.name) for one in fields(self)))
 
 
 def to_make(
@@ -217,7 +235,7 @@ def to_make(
     here = [name for name in cells if not cells[name].missing]
     train = {name for name in here if again(name) or found[name].untrained}
     evaluate = train | {name for name in here if not found[name].finished}
-    train |= {name for name in evaluate if not _has(cells[name], *_models(cells[name]))}
+    train |= {name for name in evaluate if not _has(cells[name], *MODELS[cells[name].stage])}
     first_stages = set()
     for name in here:
         below = cells[name].first_stage
@@ -232,10 +250,6 @@ def to_make(
     sample = {n for n in diffusion if n in train or not _sampled(cells[n], found[n].train)}
     latents = {n for n in first_stages if n in train or not _encoded(cells[n], found[n].train)}
     return ToMake(*map(frozenset, (train, sample, evaluate, latents)))
-
-
-def _models(cell: PlannedCell) -> tuple[str, ...]:
-    return MODELS if cell.stage == 2 else (MODEL,)
 
 
 def _sampled(cell: PlannedCell, train: TrainRecord | None) -> bool:

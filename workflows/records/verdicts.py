@@ -1,14 +1,13 @@
 """Which claims of the paper hold in what was measured, by how much, and with what confidence.
 
-A claim (workflows/claims/*.yaml) speaks of rows of one table and of metrics; every dataset and
-metric of it gets a verdict. What is judged is an effect per seed, in the metric's unit and positive
-where the claim is right. Rows are compared within seeds, because rows of the same seed share the
-order of the data and the initial encoder.
+Each dataset and metric of a claim gets a verdict on an effect per seed, in the metric's unit and
+positive where the claim is right. Rows of a seed share the order of the data and the initial
+encoder, so they are compared within seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,17 +25,14 @@ UNDECIDED, UNTESTED = "undecided", "not tested at this budget"
 PROTOCOLS = ("as_published", "samples", "exact")
 COLUMNS = ["claim", "standing", "dataset", "protocol", "metric", "verdict", "effect", "low", "high"]
 COLUMNS += ["seeds", "diverged", "published"]
-# Row -> seed -> value.
-Values = Mapping[str, Mapping[int, float]]
 
 
 def verdicts(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """What Measured and Published lines say of each claim of the plan, by dataset and metric; what
     is not known is NaN.
 
-    effect, low, high: in the metric's unit, positive where the claim is right, with the 95 %
-    interval over seeds. diverged: seeds that are not judged, since a row of theirs diverged.
-    published: the effect that the published numbers have.
+    low, high: the 95 % interval of the effect. diverged: seeds that are not judged, since a row of
+    theirs diverged. published: the effect that the published numbers have.
     """
     lines = [
         line
@@ -56,12 +52,12 @@ def _of_dataset(
     ours = ours[ours["status"] == "ok"]
     real = plan.published_dataset(dataset, claim.table)
     theirs = published[(published["table"] == claim.table) & (published["dataset"] == real)]
+    # What is printed counts as one seed.
+    theirs = theirs.assign(seed=0, value=theirs["value"].map(as_number).astype(float))
     protocol = next((p for p in PROTOCOLS if (ours["protocol"] == p).any()), "")
+    ours = ours[ours["protocol"] == protocol]
     for metric in claim.about.metrics:
-        kept = ours[(ours["protocol"] == protocol) & (ours["metric"] == metric)]
-        ours_by_seed = list(effects(claim, metric, _by_seed(kept)))
-        said = list(effects(claim, metric, _printed(theirs, metric)))
-        found = interval(ours_by_seed) if ours_by_seed else None
+        found = interval(effects(claim, metric, ours))
         yield {
             "claim": claim.about.id,
             "standing": claim.about.standing,
@@ -69,47 +65,47 @@ def _of_dataset(
             "protocol": protocol,
             "metric": metric,
             "verdict": judge(found),
-            "effect": found.mean if found else np.nan,
-            "low": found.low if found else np.nan,
-            "high": found.high if found else np.nan,
-            "seeds": found.seeds if found else 0,
+            "effect": found.mean,
+            "low": found.low,
+            "high": found.high,
+            "seeds": found.seeds,
             "diverged": failed["seed"].nunique(),
-            "published": said[0] if said else np.nan,
+            "published": interval(effects(claim, metric, theirs)).mean,
         }
 
 
-def judge(found: Interval | None) -> str:
+def judge(found: Interval) -> str:
     """What an effect's interval says of the claim; one seed decides nothing."""
-    if found is None:
+    if not found.seeds:
         return UNTESTED
     if found.low > 0:
         return REPRODUCED
     return CONTRADICTED if found.high < 0 else UNDECIDED
 
 
-def effects(claim: PlannedClaim, metric: str, values: Values) -> Iterator[float]:
+def effects(claim: PlannedClaim, metric: str, lines: pd.DataFrame) -> list[float]:
     """The effect of every seed that all rows of the claim have; positive where the claim is right.
 
     better: by how much `of` is better. at_least, at_most: the distance from `value` on the right
     side. steadier: the range over the rows `than` less the range over the rows `of`. rises,
     does_not_rise: the mean gain, or loss, from one value of a sweep to the next (least squares over
-    their ranks); none where the budget has one value of it.
+    their ranks); none where the budget has one value of it. lines: of one dataset and protocol,
+    with columns `metric, row, seed, value`.
     """
     if claim.about.kind in ("rises", "does_not_rise") and len(claim.of) < 2:
-        return
-    sign = 1 if METRICS[metric] else -1
-    shared = set.intersection(*(set(values.get(row, {})) for row in (*claim.of, *claim.than)))
-    for seed in sorted(shared):
-        of, than = (
-            np.array([values[row][seed] for row in rows]) for rows in (claim.of, claim.than)
-        )
-        # The PSNR of equal images is infinite, and the difference of two such numbers is none.
-        with np.errstate(invalid="ignore"):
-            yield float(_effect(claim, sign, of, than))
+        return []
+    wide = lines[lines["metric"] == metric].pivot_table("value", "seed", "row")
+    whole = wide.reindex(columns=[*claim.of, *claim.than]).dropna()
+    # The PSNR of equal images is infinite, and the difference of two such numbers is none.
+    with np.errstate(invalid="ignore"):
+        return [
+            float(_effect(claim, metric, seed[claim.of].to_numpy(), seed[claim.than].to_numpy()))
+            for _, seed in whole.iterrows()
+        ]
 
 
-def _effect(claim: PlannedClaim, sign: int, of: np.ndarray, than: np.ndarray) -> float:
-    bound = claim.about.value
+def _effect(claim: PlannedClaim, metric: str, of: np.ndarray, than: np.ndarray) -> float:
+    sign, bound = 1 if METRICS[metric] else -1, claim.about.value
     match claim.about.kind:
         case "better":
             return sign * (of[0] - than[0])
@@ -123,16 +119,3 @@ def _effect(claim: PlannedClaim, sign: int, of: np.ndarray, than: np.ndarray) ->
             return sign * stats.linregress(np.arange(len(of)), of).slope
         case "does_not_rise":
             return -sign * stats.linregress(np.arange(len(of)), of).slope
-
-
-def _by_seed(measured: pd.DataFrame) -> Values:
-    return {
-        str(row): dict(zip(lines["seed"], lines["value"], strict=True))
-        for row, lines in measured.groupby("row")
-    }
-
-
-def _printed(published: pd.DataFrame, metric: str) -> Values:
-    lines = published[published["metric"] == metric]
-    rows = zip(lines["row"], lines["value"], strict=True)
-    return {row: {0: as_number(value)} for row, value in rows}

@@ -18,16 +18,13 @@ import pandas as pd
 from tabulate import tabulate
 
 from workflows import cli
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import Grid, load_grid
 from workflows.config.lines import Measured, read_csv
 from workflows.config.plan import Plan
-from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find, read
 from workflows.errors import BenchmarkError
 from workflows.files import digest
 from workflows.records.collect import in_tables, measurements
-from workflows.records.state import State, Today, states
+from workflows.records.state import State, read_results
 
 # From the worst to the best; a cell is in the worst state that applies.
 STATES = {
@@ -44,80 +41,78 @@ class Finding(NamedTuple):
 
     cell: str
     state: str
-    why: str
+    why: str = ""
 
 
-def verify(grid: Grid, plan: Plan, today: Today) -> list[Finding]:
+def verify(plan: Plan, found: Mapping[str, State]) -> list[Finding]:
     """A finding for every cell that was measured, and for every folder that is none's.
 
-    Raises ConfigError if measured.csv is not one.
+    found: the cells' states. Raises ConfigError if measured.csv is not one.
     """
-    results = Path(plan.results)
-    cells, file = results / "cells", results / "measured.csv"
+    cells, file = Path(plan.results, "cells"), Path(plan.results, "measured.csv")
     measured = read_csv(file, Measured) if file.exists() else None
-    found = states(plan, today)
-    recorded = {
-        record.parent.relative_to(cells).as_posix() for record in cells.glob("*/*/*/*/train.json")
-    }
-    findings = []
-    for name in filter(recorded.__contains__, plan.cells):
-        rows = None if measured is None else measured[measured["cell"] == name]
-        worst = min(
-            _of_cell(name, found[name], rows, plan),
-            key=lambda one: list(STATES).index(one[0]),
-            default=("ok", ""),
+    folders = [record.parent for record in cells.glob("*/*/*/*/train.json")]
+    recorded = {folder.relative_to(cells).as_posix() for folder in folders}
+    findings = [
+        min(
+            _of_cell(name, found[name], measured, plan),
+            key=lambda one: list(STATES).index(one.state),
+            default=Finding(name, "ok"),
         )
-        findings.append(Finding(name, *worst))
-    shown = set() if measured is None else {*measured["cell"]}
-    findings += [
-        Finding(name, "foreign", f"budget {grid.name} has no such cell")
-        for name in sorted((recorded | shown) - {*grid.cells})
+        for name in plan.cells
+        if name in recorded
     ]
-    if measured is not None:
-        numbers = {*measured.loc[measured["status"] == "ok", "cell"]} & {*grid.cells}
-        why = "measured.csv has its numbers, but there is no record"
-        findings += [Finding(name, "foreign", why) for name in sorted(numbers - recorded)]
+    lines = pd.DataFrame(columns=["cell", "status"]) if measured is None else measured
+    unknown = {*recorded, *lines["cell"]} - plan.cells.keys()
+    unproven = {*lines.loc[lines["status"] == "ok", "cell"]} - recorded - unknown
+    for names, why in (
+        (unknown, f"budget {plan.budget} has no such cell"),
+        (unproven, "measured.csv has its numbers, but there is no record"),
+    ):
+        findings += [Finding(name, "foreign", why) for name in sorted(names)]
     return findings
 
 
 def _of_cell(
-    name: str, found: State, rows: pd.DataFrame | None, plan: Plan
-) -> Iterator[tuple[str, str]]:
+    name: str, found: State, measured: pd.DataFrame | None, plan: Plan
+) -> Iterator[Finding]:
     """Everything about a cell that is not "ok"."""
-    cell = plan.cells[name]
-    folder = Path(cell.folder)
+    folder = Path(plan.cells[name].folder)
     try:
         record = read(folder / "train.json", TrainRecord)
         evaluation = find(folder / "evaluation.json", EvaluationRecord)
         sampled = find(folder / "sampling.json", SamplingRecord)
-        yield from _altered(record, evaluation, folder)
+        for why in _altered(record, evaluation, folder):
+            yield Finding(name, "altered", why)
         for source in (record, sampled, evaluation):
             if source is not None and source.dirty:
-                yield "unproven", f"commit {source.commit} had uncommitted changes"
+                why = f"commit {source.commit} had uncommitted changes"
+                yield Finding(name, "unproven", why)
         if not found.finished:
-            yield "outdated", found.outdated or "; ".join(found.unmeasured)
-        elif rows is not None:
-            every = in_tables(plan, {name: measurements(name, cell, plan.budget, found)})
-            said = rows.to_dict("records")
-            if [*map(_comparable, said)] != [*map(_comparable, every)]:
-                yield "altered", "measured.csv: its rows are not those of its records"
+            yield Finding(name, "outdated", found.outdated or "; ".join(found.unmeasured))
+        elif measured is not None:
+            lines = measurements(name, plan.cells[name], plan.budget, found)
+            said = measured[measured["cell"] == name].to_dict("records")
+            if [*map(_comparable, said)] != [*map(_comparable, in_tables(plan, {name: lines}))]:
+                why = "measured.csv: its rows are not those of its records"
+                yield Finding(name, "altered", why)
     except (BenchmarkError, OSError) as error:
-        yield "altered", f"its records cannot be read ({error})"
+        yield Finding(name, "altered", f"its records cannot be read ({error})")
 
 
 def _altered(
     record: TrainRecord, evaluation: EvaluationRecord | None, folder: Path
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[str]:
     known = {"model.safetensors": record.model_sha256, "log.csv": record.log_sha256}
     known |= evaluation.files if evaluation is not None else {}
     for name, expected in known.items():
         file = folder / name
         # Records from before there were versions may have no digests; they are outdated anyhow.
         if expected is not None and file.exists() and digest(file) != expected:
-            yield "altered", f"{name} is not the file that was recorded"
+            yield f"{name} is not the file that was recorded"
         # Models are not published with the records.
         elif expected is not None and not file.exists() and name != "model.safetensors":
-            yield "altered", f"{name} is missing"
+            yield f"{name} is missing"
 
 
 def _comparable(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -139,14 +134,12 @@ def report(findings: list[Finding]) -> str:
 
 def main(budget: str, results: Path, cache: Path) -> int:
     """Print the findings; 1 if a cell is in a state other than ok."""
-    datasets = read_datasets()
-    grid = load_grid(budget, datasets)
-    plan = make_plan(grid, datasets, {}, str(results))
-    findings = verify(grid, plan, Today.look(cache))
+    now = read_results(budget, results, cache)
+    findings = verify(now.plan, now.states)
     if not findings:
-        raise BenchmarkError(f"{plan.results}: nothing has been measured")
+        raise BenchmarkError(f"{now.plan.results}: nothing has been measured")
     print(report(findings))
-    return 1 if {found.state for found in findings} - {"ok"} else 0
+    return int(any(found.state != "ok" for found in findings))
 
 
 if __name__ == "__main__":

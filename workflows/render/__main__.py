@@ -7,41 +7,32 @@ measured, and records of other settings or versions as outdated. The rules call 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from pathlib import Path
 
 from workflows import cli
 from workflows.errors import known
-from workflows.records.state import State
+from workflows.records.cells import progress, status
 from workflows.render.showing import draw_site, draw_table, draw_verdicts, read
-
-
-def summary(found: Mapping[str, State]) -> str:
-    """How many cells there are of each kind, and the first that are outdated, with the reason."""
-    finished = sum(state.finished for state in found.values())
-    outdated = {name: state.outdated for name, state in found.items() if state.outdated}
-    lines = [f"{finished} of {len(found)} cells are finished, {len(outdated)} outdated"]
-    lines += [f"  outdated: {name}: {why}" for name, why in list(outdated.items())[:5]]
-    return "\n".join(lines)
 
 
 def main(budget: str, table: str | None, cell: str | None, site: bool) -> None:
     """Draw a table, what shows a cell, the site, or all. Raises ConfigError and OSError."""
-    what = read(budget)
-    tables = list(what.grid.tables)
+    results = read(budget)
+    tables = list(results.grid.tables)
     if table:
         tables = [known(table, tables, "table")]
     elif cell:
-        tables = what.grid.tables_of(what.grid.cell(cell).id)
+        tables = results.grid.tables_of(results.grid.cell(cell).id)
     elif site:
         tables = []
     if not table:
-        print(summary(what.found))
+        print(status(progress(results.plan, results.states)))
     for name in tables:
-        draw_table(what, name)
+        draw_table(results, name)
     if not table:
-        gallery = draw_verdicts(what)
+        gallery = draw_verdicts(results)
         if not cell:
-            print(f"Open {draw_site(gallery, what.results, what.figures)}")
+            print(f"Open {draw_site(gallery, Path('figures', budget))}")
 
 
 if __name__ == "__main__":

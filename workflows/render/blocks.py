@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from workflows.config.names import METRICS
 from workflows.config.plan import Plan
-from workflows.records.intervals import Interval, interval
+from workflows.records.intervals import interval
 from workflows.render.numbers import ABSENT, PROTOCOLS, few, heading, shown
-
-NAN = float("nan")
-NOTHING = Interval(NAN, NAN, NAN, 0)
 
 
 @dataclass(frozen=True)
 class Block:
     """One dataset's rows by one protocol.
 
-    lines: one line per (metric, row), columns `metric, row, mean, low, high, seeds, best, images,
-    published`; low and high bound the mean's 95 % interval over seeds, published is text with the
-    source's digits or empty. best: whether the row is better than each other one beyond the
-    interval of their difference within seeds. rows: columns `row, status, seeds, epochs, note`.
-    features: columns `metric, features`, the networks that the numbers rest on. evidence: how the
-    published numbers are known.
+    lines: one line per (metric, row): mean, low, high and seeds of its interval; best: better than
+    each other row beyond the interval of their difference; images; published, with the digits of
+    the source. As they are printed: text, half (of the interval), beside (the published number, if
+    it may stand beside ours). rows: columns `row, status, seeds, epochs, note`. features: `metric,
+    features`, the networks behind the numbers. images: metric -> its numbers of test images.
+    evidence: how the published numbers are known.
     """
 
     table: str
@@ -37,24 +35,16 @@ class Block:
     lines: pd.DataFrame
     rows: pd.DataFrame
     features: pd.DataFrame
+    images: Mapping[str, set[int]]
     evidence: tuple[str, ...]
-
-    @cached_property
-    def _images(self) -> dict[Hashable, set[int]]:
-        of = self.lines.dropna(subset=["images"]).groupby("metric")["images"]
-        return {metric: set(images.astype(int)) for metric, images in of}
-
-    def images(self, metric: str) -> set[int]:
-        """The different numbers of test images that a metric's values rest on."""
-        return self._images.get(metric, set())
 
     def few(self, metric: str) -> bool:
         """Whether a metric's values rest on too few images to stand beside published ones."""
-        return few(metric, self.images(metric))
+        return few(metric, self.images.get(metric, ()))
 
     def heading(self, metric: str) -> str:
         """The metric with its unit and its number of images."""
-        return heading(metric, self.images(metric))
+        return heading(metric, self.images.get(metric, ()))
 
     @cached_property
     def measured(self) -> set[str]:
@@ -62,22 +52,26 @@ class Block:
         return set(self.rows.loc[self.rows["epochs"].notna(), "row"])
 
     @cached_property
-    def entries(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Metric -> row -> a line of `lines`, and as text the number, half of its interval and the
-        published number that may stand beside it. Metrics without any value are left out.
+    def entries(self) -> dict[str, dict[str, dict[Any, Any]]]:
+        """Metric -> row -> a line of `lines`. Metrics without any value are left out."""
+        return {
+            str(metric): {line["row"]: line for line in lines.to_dict("records")}
+            for metric, lines in self.lines.groupby("metric", sort=False)
+            if (lines["text"] + lines["beside"]).any()
+        }
+
+    @cached_property
+    def shades(self) -> dict[str, dict[str, int]]:
+        """Metric -> row -> how good its number is in the column: 100 for the best, 0 for the worst
+        and for none.
         """
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        for key, lines in self.lines.groupby("metric", sort=False):
-            metric = str(key)
-            of_metric: dict[str, dict[str, Any]] = {}
-            for line in lines.to_dict("records"):
-                text = shown(metric, line["mean"]).replace(ABSENT, "")
-                half = shown(metric, (line["high"] - line["low"]) / 2).replace(ABSENT, "")
-                beside = "" if text and self.few(metric) else line["published"]
-                more = {"text": text, "half": half, "beside": beside}
-                of_metric[line["row"]] = {str(name): line[name] for name in line} | more
-            if any(entry["text"] or entry["beside"] for entry in of_metric.values()):
-                found[metric] = of_metric
+        found = {}
+        for metric, entries in self.entries.items():
+            means = pd.Series({row: entry["mean"] for row, entry in entries.items()})
+            finite = means[np.isfinite(means)]
+            gains = finite - finite.min() if METRICS[metric] else finite.max() - finite
+            shades = (100 * gains / gains.max()).fillna(50).round()
+            found[metric] = shades.reindex(means.index, fill_value=0).astype(int).to_dict()
         return found
 
     @cached_property
@@ -93,10 +87,7 @@ class Block:
 
 def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str) -> list[Block]:
     """The blocks of a table: its datasets in order, for each the protocols that were measured, then
-    the datasets that this budget has none for.
-
-    measured, published: lines that are Measured and Published. Raises ConfigError for an unknown
-    table.
+    the datasets that this budget has none for. Raises ConfigError for an unknown table.
     """
     found = []
     theirs = published[published["table"] == table]
@@ -104,6 +95,7 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
     unmeasured = "samples" if plan.tables[table].stage == 2 else "as_published"
     for dataset in plan.datasets_of(table):
         ours = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
+        planned = plan.rows_of(table, dataset)
         protocols = [p for p in PROTOCOLS if (ours["protocol"] == p).any()] or [unmeasured]
         real = plan.published_dataset(dataset, table)
         for protocol in protocols:
@@ -111,65 +103,71 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
             beside = theirs[(theirs["dataset"] == real) & (protocol == protocols[0])]
             good = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
             rows = [
-                {"row": row, **_state(plan.rows_of(table, dataset).get(row), row, ours, good)}
+                {"row": row, **_state(planned.get(row), row, ours, good)}
                 for row in plan.tables[table].order
-                if row in plan.rows_of(table, dataset) or row in set(beside["row"])
+                if row in planned or row in set(beside["row"])
             ]
-            lines = _lines(plan.tables[table].metrics, rows, good, beside)
-            about = (table, dataset, protocol, real)
-            found.append(Block(*about, *lines, tuple(beside["evidence"].unique())))
+            found.append(_block(plan, (table, dataset, protocol, real), rows, good, beside))
     for entry in plan.absent:
         if entry.table == table:
             state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None, "note": entry.note}
             rows = [{"row": row, **state} for row in entry.rows]
             beside = theirs[theirs["dataset"] == entry.dataset]
-            lines = _lines(plan.tables[table].metrics, rows, measured.iloc[:0], beside)
             about = (table, entry.dataset, unmeasured, entry.dataset)
-            found.append(Block(*about, *lines, tuple(beside["evidence"].unique())))
+            found.append(_block(plan, about, rows, measured.iloc[:0], beside))
     return found
 
 
-def _lines(
-    metrics: list[str], rows: list[dict[str, Any]], good: pd.DataFrame, beside: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The lines, rows and features of a block.
+def _block(
+    plan: Plan,
+    about: tuple[str, str, str, str],
+    rows: list[dict[str, Any]],
+    good: pd.DataFrame,
+    beside: pd.DataFrame,
+) -> Block:
+    """A block of these rows. about: its table, dataset, protocol and dataset of published numbers.
 
     good, beside: the lines of Measured and of Published that the block shows.
     """
+    metrics = plan.tables[about[0]].metrics
+    good = good[good["metric"].isin(metrics)]
+    counted = good.dropna(subset=["images"]).astype({"images": int})
+    images = {str(metric): set(of["images"]) for metric, of in counted.groupby("metric")}
     printed = beside.set_index(["row", "metric"])["value"]
-    lines = []
+    lines: list[dict[str, Any]] = []
     for metric in metrics:
         of_metric = good[good["metric"] == metric]
         best = best_row(of_metric)
         for row in (state["row"] for state in rows):
             of_row = of_metric[of_metric["row"] == row]
-            found = interval(of_row["value"].to_numpy()) if len(of_row) else NOTHING
-            lines.append(
-                {"metric": metric, "row": row, "mean": found.mean, "low": found.low}
-                | {"high": found.high, "seeds": found.seeds, "best": row == best}
-                | {"images": of_row["images"].max(), "published": printed.get((row, metric), "")}
+            over = interval(of_row["value"])
+            text, half = (
+                shown(metric, value).replace(ABSENT, "")
+                for value in (over.mean, (over.high - over.low) / 2)
             )
-    networks = good.loc[good["features"] != "", ["metric", "features"]]
-    shows = networks[networks["metric"].isin(metrics)].drop_duplicates()
-    return pd.DataFrame(lines), pd.DataFrame(rows), shows
+            theirs = printed.get((row, metric), "")
+            lines.append(
+                {"metric": metric, "row": row, **over._asdict(), "best": row == best}
+                | {"images": of_row["images"].max(), "published": theirs, "text": text}
+                | {"half": half, "beside": "" if text and few(metric, images[metric]) else theirs}
+            )
+    networks = good.loc[good["features"] != "", ["metric", "features"]].drop_duplicates()
+    frames = pd.DataFrame(lines), pd.DataFrame(rows), networks
+    return Block(*about, *frames, images, tuple(beside["evidence"].unique()))
 
 
 def best_row(lines: pd.DataFrame) -> str | None:
     """The row that is better than every other in a metric, beyond what seeds explain, if one is.
 
-    lines: of Measured, of that metric. Rows are compared within seeds. A difference that its
-    interval does not support is none.
+    lines: of Measured, of that metric. Rows are compared within seeds.
     """
     wide = lines.pivot_table(index="seed", columns="row", values="value")
     if wide.shape[1] < 2:
         return None
     gains = wide if METRICS[lines["metric"].iloc[0]] else -wide
     first = str(gains.mean().idxmax())
-    for other in gains.columns.drop(first):
-        gain = (gains[first] - gains[other]).dropna().to_numpy()
-        if not len(gain) or not interval(gain).low > 0:
-            return None
-    return first
+    others = (gains[first] - gains[other] for other in gains.columns.drop(first))
+    return first if all(interval(gain.dropna()).low > 0 for gain in others) else None
 
 
 def _state(
@@ -180,9 +178,9 @@ def _state(
     planned: its cells, None for a row of published numbers alone. ours: the dataset's lines of
     Measured. good: those with numbers by the block's protocol.
     """
+    nothing = {"seeds": 0, "epochs": None}
     if planned is None:
-        nothing = {"status": "published_only", "seeds": 0, "epochs": None}
-        return nothing | {"note": "published number only"}
+        return {"status": "published_only", **nothing, "note": "published number only"}
     numbers = good[good["row"] == row]
     bad = ours[(ours["row"] == row) & (ours["status"] != "ok")]
     seeds = numbers["cell"].nunique()
@@ -194,9 +192,6 @@ def _state(
     elif seeds < len(planned):
         status = "not_measured"
         note = f"{seeds} of {len(planned)} seeds measured" if seeds else "not measured"
-    return {
-        "status": "ok" if seeds else status,
-        "seeds": seeds,
-        "epochs": int(numbers["epochs"].min()) if seeds else None,
-        "note": note,
-    }
+    if not seeds:
+        return {"status": status, **nothing, "note": note}
+    return {"status": "ok", "seeds": seeds, "epochs": int(numbers["epochs"].min()), "note": note}

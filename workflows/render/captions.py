@@ -11,6 +11,7 @@ import yaml
 from workflows.config.plan import TITLES, Plan
 from workflows.knobs import Diffusion
 from workflows.registry import code_dim, codebook_size
+from workflows.render.numbers import span
 
 METHODS: dict[str, dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("methods.yaml").read_text(encoding="utf-8")
@@ -34,13 +35,11 @@ def trained(plan: Plan, cells: Iterable[str]) -> str:
     """How long cells are trained: "2 to 4 epochs over 12,000 images at batch 16 or 64"."""
     cells = list(cells)
     epochs = {plan.knobs(cell).epochs for cell in cells}
-    first, last = min(epochs), max(epochs)
-    span = f"{first:,}" if first == last else f"{first:,} to {last:,}"
     batches: dict[int, list[str]] = {}
     for images, batch in sorted({plan.size(cell) for cell in cells}):
         batches.setdefault(images, []).append(f"{batch:,}")
     over = " or ".join(f"{of:,} images at batch {' or '.join(batches[of])}" for of in batches)
-    return f"{span} {'epoch' if last == 1 else 'epochs'} over {over}"
+    return f"{span(epochs)} {'epoch' if epochs == {1} else 'epochs'} over {over}"
 
 
 def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:

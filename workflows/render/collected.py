@@ -37,6 +37,11 @@ class Collected:
         states = zip(bad["cell"], bad["status"], bad["note"], strict=True)
         return {cell: f"{status.replace('_', ' ')}: {note}" for cell, status, note in states}
 
+    @cached_property
+    def diverged(self) -> frozenset[str]:
+        """Cells that have no numbers because their training or evaluation diverged."""
+        return frozenset(self.measured.loc[self.measured["status"] == "diverged", "cell"])
+
     def numbers(self, table: str | None = None) -> pd.DataFrame:
         """The measured lines of a table of autoencoders, or of all of them.
 
@@ -69,5 +74,4 @@ class Collected:
         A training that diverged leaves pictures, too.
         """
         path = Path(self.plan.cells[cell].folder, name)
-        diverged = self.failed.get(cell, "").startswith("diverged")
-        return path if (cell in self.finished or diverged) and path.is_file() else None
+        return path if cell in self.finished | self.diverged and path.is_file() else None

@@ -53,15 +53,25 @@ def shown(metric: str, value: float | None, sign: bool = False) -> str:
     return f"{0:.{digits}f}" if float(text) == 0 else text
 
 
+def ranged(metric: str, mean: float, low: float, high: float, sign: bool = False) -> str:
+    """A mean, and behind it its interval if there is one."""
+    text, *bounds = (shown(metric, value, sign) for value in (mean, low, high))
+    return text if low != low else f"{text} [{', '.join(bounds)}]"
+
+
 def few(metric: str, images: Collection[int]) -> bool:
     """Whether it is a Fréchet distance over too few images to stand beside a published one."""
     return metric in FRECHET and bool(images) and min(images) < ENOUGH
+
+
+def span(counts: Collection[int]) -> str:
+    """The least and the most of some counts: "2 to 4", or "2" where they are the same."""
+    return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
 def heading(metric: str, images: Collection[int] = ()) -> str:
     """The metric, its unit, and the number of images N it rests on, where that matters."""
     parts = [UNITS[metric]] if metric in UNITS else []
     if images and metric in ON_FEATURES:
-        low, high = min(images), max(images)
-        parts.append(f"N = {low:,}" if low == high else f"N = {low:,} to {high:,}")
+        parts.append(f"N = {span(images)}")
     return f"{metric} ({', '.join(parts)})" if parts else metric

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,46 +15,36 @@ from workflows.errors import BenchmarkError
 from workflows.files import write_text
 from workflows.records.collect import gather
 from workflows.records.published import read_published
+from workflows.records.state import read_results
 from workflows.records.verdicts import verdicts
 from workflows.render import captions
 from workflows.render.blocks import blocks
-from workflows.render.numbers import ABSENT, VERDICTS, heading, shown
-from workflows.render.showing import PUBLISHED, read
+from workflows.render.numbers import ABSENT, VERDICTS, heading, span
+from workflows.render.showing import PUBLISHED
 from workflows.render.verdicts import STANDINGS, summary
 
 ROOT = Path(__file__).parents[2]
 BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"
 DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR10"}
-METRICS = ["PSNR", "rFID", "usage", "perplexity"]
+# Metric -> whether the published number stands beside ours.
+METRICS = {"PSNR": True, "rFID": True, "usage": False, "perplexity": False}
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
 def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
     """The lines between the README's marks. measured, published: of Measured and Published."""
-    kept = {
-        block.dataset: block
-        for block in blocks(plan, measured, published, TABLE)
-        if block.protocol == PROTOCOL and block.dataset in DATASETS
-    }
+    every = blocks(plan, measured, published, TABLE)
+    kept = {block.dataset: block for block in every if block.protocol == PROTOCOL}
     wide: dict[str, list[str]] = {}
     for dataset, name in DATASETS.items():
         wide.setdefault("method", kept[dataset].rows["row"].to_list())
-        for metric in METRICS:
-            texts = []
-            for line in kept[dataset].lines.query("metric == @metric").to_dict("records"):
-                ours = shown(metric, line["mean"])
-                if line["seeds"] > 1:
-                    ours += f" ± {shown(metric, (line['high'] - line['low']) / 2)}"
-                beside = f" / {line['published'] or ABSENT}" if metric in ("PSNR", "rFID") else ""
-                texts.append(ours + beside)
-            wide[f"{name} {heading(metric)}"] = texts
-    body = pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True)
-    images = sorted(set.union(*(block.images("rFID") for block in kept.values())))
-    count = " or ".join(f"{number:,}" for number in images) or "no"
-    every = [seeds for block in kept.values() for seeds in block.rows["seeds"]]
-    fewest, most = min(every), max(every)
-    seeds = f"{fewest} {'seed' if most == 1 else 'seeds'}"
-    seeds = seeds if fewest == most else f"{fewest} to {most} seeds"
+        for metric, lines in kept[dataset].lines.groupby("metric", sort=False):
+            if metric in METRICS:
+                column = f"{name} {heading(str(metric))}"
+                wide[column] = [_entry(line) for line in lines.to_dict("records")]
+    shown = [kept[dataset] for dataset in DATASETS]
+    images = sorted({count for block in shown for count in block.images.get("rFID", ())})
+    seeds = {count for block in shown for count in block.rows["seeds"]}
     trained = " and ".join(
         f"{captions.trained(plan, plan.cells_of(TABLE, name))} of {title}"
         for name, title in DATASETS.items()
@@ -68,14 +60,20 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
             f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one a dataset and metric: "
             f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
             f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
-            f"1,024, {seeds}, "
+            f"1,024, {span(seeds)} {'seed' if seeds == {1} else 'seeds'}, "
             "as published with JPEG files; ours (mean ± half of its 95 % interval) / published; "
-            f"rFID over {count} images. Published: {evidence} "
-            "([all evidence](results/published/README.md)).",
-            body,
+            f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. "
+            f"Published: {evidence} ([all evidence](results/published/README.md)).",
+            pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True),
             f"![Usage and perplexity during training](figures/{BUDGET}/training_curves.png)",
         ]
     )
+
+
+def _entry(line: Mapping[Hashable, Any]) -> str:
+    """The number of a block's line, and of metrics that the paper has the published one."""
+    ours = " ± ".join(filter(None, (line["text"] or ABSENT, line["half"])))
+    return f"{ours} / {line['published'] or ABSENT}" if METRICS[line["metric"]] else ours
 
 
 def main(check: bool) -> None:
@@ -84,9 +82,9 @@ def main(check: bool) -> None:
     old = file.read_text(encoding="utf-8")
     if START not in old or END not in old:
         raise BenchmarkError(f"{file.name}: needs the marks {START} and {END}")
-    budget = read(BUDGET)
-    measured = gather(budget.plan, budget.found)["measured"]
-    inner = excerpt(budget.plan, measured, read_published(PUBLISHED, budget.plan))
+    results = read_results(BUDGET)
+    measured = gather(results.plan, results.states)["measured"]
+    inner = excerpt(results.plan, measured, read_published(PUBLISHED, results.plan))
     text = f"{old.partition(START)[0]}{START}\n{inner}\n{END}{old.partition(END)[2]}"
     if check and old != text:
         raise BenchmarkError("README.md differs; run python -m workflows.render.readme")

@@ -39,25 +39,20 @@ LATEX = Format(
 def tidy(blocks: list[Block]) -> pd.DataFrame:
     """One line per dataset, protocol and row; unrounded, in the experiment's order.
 
-    Columns: `table, dataset, protocol, row, status, seeds, epochs`, then per metric M `M` (mean
-    over seeds), `M low` and `M high` (its 95 % interval), `M images`, `M published` (text), and
-    last `note`. Columns of metrics without any value are left out.
+    Per metric M: `M` (mean over seeds), `M low` and `M high` (its 95 % interval), `M images` and `M
+    published` (text). Columns of metrics without any value are left out.
     """
-    parts = []
+    parts = {}
     for block in blocks:
-        wide = block.rows.set_index("row")
+        wide = block.rows.astype({"epochs": "Int64"}).set_index("row")
         for metric, lines in block.lines.groupby("metric", sort=False):
             lines = lines.set_index("row").astype({"images": "Int64"})
             wide[metric] = lines["mean"]
             for name in ("low", "high", "images", "published"):
                 wide[f"{metric} {name}"] = lines[name]
         wide["note"] = wide.pop("note")
-        wide["epochs"] = wide["epochs"].astype("Int64")
-        wide = wide.reset_index()
-        for place, column in enumerate(("table", "dataset", "protocol")):
-            wide.insert(place, column, getattr(block, column))
-        parts.append(wide)
-    whole = pd.concat(parts, ignore_index=True)
+        parts[block.table, block.dataset, block.protocol] = wide
+    whole = pd.concat(parts, names=["table", "dataset", "protocol"]).reset_index()
     known = whole.replace("", None).notna().any() | whole.columns.isin(["epochs", "note"])
     return whole.loc[:, known]
 
@@ -65,8 +60,7 @@ def tidy(blocks: list[Block]) -> pd.DataFrame:
 def printed(block: Block, form: Format) -> pd.DataFrame:
     """The block as text: a line for each row, and below it one of its published numbers, if any.
 
-    Bold is the best value of a metric, if seeds support that there is one; grey is a Fréchet
-    distance over few images. Letters behind a row lead to its notes.
+    Bold is what seeds support as best, grey a Fréchet distance over few images.
     """
     entries, lines = block.entries, []
     for row in block.rows["row"]:

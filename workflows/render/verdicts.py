@@ -10,7 +10,7 @@ import pandas as pd
 from workflows.config.plan import Plan, PlannedClaim
 from workflows.render import escape
 from workflows.render.captions import short, training
-from workflows.render.numbers import ABSENT, VERDICTS, shown
+from workflows.render.numbers import VERDICTS, ranged, shown
 
 # Who says what is judged -> in words; of the first kind are the paper's claims.
 STANDINGS = {
@@ -41,8 +41,6 @@ KINDS = {
 def summary(found: pd.DataFrame) -> pd.DataFrame:
     """How many verdicts there are: a row for each of STANDINGS that occurs, a column for each of
     VERDICTS.
-
-    A claim has one for each of its datasets and metrics.
     """
     counts = pd.crosstab(found["standing"], found["verdict"])
     present = [standing for standing in STANDINGS if standing in counts.index]
@@ -57,7 +55,10 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
             "dataset": [short(plan, name, table) for name in found["dataset"]],
             "metric": found["metric"],
             "verdict": [VERDICTS[verdict][0] for verdict in found["verdict"]],
-            "effect": [_effect(line) for line in lines],
+            "effect": [
+                ranged(line["metric"], line["effect"], line["low"], line["high"], sign=True)
+                for line in lines
+            ],
             "published": [shown(line["metric"], line["published"], sign=True) for line in lines],
             "seeds": [seeds(line) for line in lines],
         }
@@ -75,16 +76,6 @@ def trained(found: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
     here = [name for name in plan.datasets_of(claim.table) if name in tested]
     meant = {name: [*claim.of, *claim.than] for name in here}
     return f"Trained: {training(plan, claim.table, meant)}" if here else ""
-
-
-def _effect(line: Mapping[Any, Any]) -> str:
-    """An effect and its interval as text. line: of verdicts.csv."""
-    if line["effect"] != line["effect"]:
-        return ABSENT
-    mean, low, high = (
-        shown(line["metric"], line[key], sign=True) for key in ("effect", "low", "high")
-    )
-    return mean if line["low"] != line["low"] else f"{mean} [{low}, {high}]"
 
 
 def markdown(found: pd.DataFrame, plan: Plan) -> str:

@@ -1,4 +1,5 @@
 import functools
+import importlib
 import json
 import os
 import sys
@@ -8,12 +9,8 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.exceptions import WorkflowError
 
-from workflows.config import machine
-from workflows.cost import read_records
-from workflows.data.weight_sources import NETWORKS
+from workflows import plugins
 from workflows.errors import BenchmarkError, known
-from workflows.records import cost
-from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
 
 
 def or_refuse(function):
@@ -28,6 +25,16 @@ def or_refuse(function):
 
     return called
 
+
+if workflow.is_main_process:
+    # Jobs have these from the main process, which knows where the user's shell is.
+    os.environ.update(or_refuse(plugins.variables)(config, os.environ))
+# Everything below imports the registry, which imports the user's plug-ins.
+or_refuse(importlib.import_module)("workflows.registry")
+
+from workflows.config import cost, machine
+from workflows.data.weight_sources import NETWORKS
+from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
 
 os.environ.update(
     or_refuse(machine.environment_of_jobs)(
@@ -49,7 +56,7 @@ if LOCAL and workflow.is_main_process:
     there = {"cpu": os.cpu_count(), "gpu": GPUS_HERE * RUN.config.cells_per_gpu}
     for name in SHARED.keys() - workflow.global_resources:
         workflow.register_resource(name, there[name])
-ESTIMATES = cost.Budget(GRID, RUN.datasets, DEVICE, read_records())
+ESTIMATES = cost.Estimates(GRID, RUN.datasets, DEVICE, cost.read_records())
 
 
 PREPARED = ("dataset.json", "train.npy", "test.npy", "labels.npy")
@@ -85,7 +92,7 @@ def data_of(wildcards):
 
 
 def estimated(kind, wildcards):
-    """The estimate of a job on a cell or a dataset. kind: as workflows/cost.py calls the step."""
+    """The estimate of a job on a cell or a dataset. kind: as workflows/config/cost.py calls the step."""
     named = cell_of(wildcards).id if hasattr(wildcards, "cell") else wildcards.dataset
     return ESTIMATES.step(kind, named)
 

@@ -1,6 +1,6 @@
 rule plan:
     input:
-        due(f"{BUDGET}/.plan", RUN.plan_changed() or RUN.lacks()),
+        due(f"{BUDGET}/.plan", RUN.plan_is_due()),
         lambda wildcards: RUN.files_of(GRID.cells, []),
     output:
         f"{RESULTS}/plan.json",
@@ -28,12 +28,9 @@ for TABLE in GRID.tables:
         name:
             f"table_{TABLE}"
         input:
-            lambda wildcards, table=TABLE: [
-                *RUN.records_of(table),
-                *RUN.films_of(table),
-            ],
+            lambda wildcards, table=TABLE: RUN.records_of(table),
             plan=rules.plan.output,
-            published=RUN.published(),
+            published=RUN.published,
         output:
             update(
                 expand(
@@ -48,10 +45,6 @@ for TABLE in GRID.tables:
                         )
                     ],
                 )
-            ),
-            expand(
-                f"{RESULTS}/collected/{TABLE}/{{kind}}.csv",
-                kind=["measured", "curves", "codes"],
             ),
             report(
                 update(
@@ -93,7 +86,7 @@ rule site:
     input:
         lambda wildcards: RUN.records_of(),
         plan=rules.plan.output,
-        published=RUN.published(),
+        published=RUN.published,
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=GRID.tables),
     output:
         update(f"{RESULTS}/curves.csv"),

@@ -22,7 +22,7 @@ from workflows.evaluation.reconstructions import BATCH, BLOCK, COLUMNS, Measurem
 from workflows.evaluation.records import read_reference, say_not_measured, write_evaluation
 from workflows.files import write_atomically, write_text
 from workflows.training import devices
-from workflows.training.checkpoint import Trained, load_trained
+from workflows.training.spaces import Trained, load_trained
 
 SHOWN = 8
 

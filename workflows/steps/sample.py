@@ -24,9 +24,8 @@ from workflows.files import digest, write_atomically, write_json
 from workflows.knobs import Diffusion
 from workflows.registry import build_backbone, parse_knobs
 from workflows.training import devices
-from workflows.training.checkpoint import load_model
 from workflows.training.sampling import sample_points, to_images
-from workflows.training.spaces import space_of
+from workflows.training.spaces import load_model, space_of
 from workflows.training.tensor_files import CheckpointError, read_tensors
 
 # Samples that are kept together while sampling goes on; what an interruption costs at most.

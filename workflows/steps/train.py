@@ -21,6 +21,7 @@ from workflows.registry import (
     build_objective,
     build_optimiser,
     loss_weights,
+    refuse_edited_plugin,
 )
 from workflows.training import devices, processes
 from workflows.training.film import Film, moments
@@ -40,6 +41,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     """
     knobs = spec.knobs
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
+    refuse_edited_plugin(knobs, spec.versions)
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)

@@ -36,7 +36,7 @@ def run(spec: Spec, data: Path, out: Path, latents: Path | None, progress_sample
     learner = build_learner(knobs, points, progress_samples, device)
     processes.divide([learner.model], [], learner.model)
     told = {**source, "progress_samples": progress_samples}
-    session = Session(spec, out, learner, told, points.points.shape, progress_samples)
+    session = Session(spec, out, learner, told, points.points.shape)
     outcome = session.run(
         lambda history, observers: train(learner, points, knobs, history, observers)
     )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from workflows.config.machine import CELLS_PER_GPU
 from workflows.data.memory import available
 from workflows.errors import BenchmarkError, ConfigError
+from workflows.files import claim
 
-# Lock files of this process. The system releases the locks when the process ends, however it ends.
-_HELD: list[IO[str]] = []
+# Lock files of this process, which are held until it ends.
+_HELD = ExitStack()
 
 
 def choose(folder: Path | None = None) -> torch.device:
@@ -60,17 +60,11 @@ def lease(numbers: Sequence[int], folder: Path) -> int:
     There is one lock file for each GPU and place: the first places of all GPUs are taken before the
     second place of any.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for place in itertools.count():
         for number in numbers:
-            file = (folder / f"{number}.{place}").open("w", encoding="utf-8")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                continue
-            _HELD.append(file)
-            return number
+            with suppress(BlockingIOError):
+                _HELD.enter_context(claim(folder / f"{number}.{place}"))
+                return number
     raise AssertionError("there is always another place")
 
 

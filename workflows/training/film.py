@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflows.training.checkpoint import with_prefix
-from workflows.training.loop import quantised
+from workflows.training.loop import quantised, with_prefix
 
 FRAMES = 32  # of a film, or a few less
 LATENTS = 1500  # of a frame: more would hide the codevectors that lie among them

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from workflows.knobs import Diffusion, Training
 
 # A run has about as many records, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
@@ -33,6 +35,63 @@ class Observers:
 
     after_record: Callable[[Record], None]
     after_epoch: Callable[[History], None]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What every training changes. Each stage adds its own."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def pack(self) -> dict[str, Tensor]:
+        """The state of the training as named tensors."""
+        return pack_training(self.model, self.optimiser)
+
+    def unpack(self, packed: Mapping[str, Tensor]) -> None:
+        """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
+        unpack_training(packed, self.model, self.optimiser)
+
+
+def pack_training(
+    model: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = ""
+) -> dict[str, Tensor]:
+    """A model and its optimiser as named tensors. prefix: of the names."""
+    packed = {f"{prefix}model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        packed |= {f"{prefix}optimiser.{index}.{name}": value for name, value in state.items()}
+    return packed
+
+
+def unpack_training(
+    packed: Mapping[str, Tensor],
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    prefix: str = "",
+) -> None:
+    """Load what `pack_training` gave. Raises RuntimeError or KeyError if it is of another model."""
+    model.load_state_dict(with_prefix(packed, f"{prefix}model."))
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in with_prefix(packed, f"{prefix}optimiser.").items():
+        index, key = name.split(".")
+        like = parameters[int(index)]
+        if value.shape == like.shape and value.ndim:
+            # Moments must have their parameter's memory layout: files hold contiguous tensors, and
+            # the fused Adam walks both in memory order without looking at strides.
+            value = torch.empty_like(like).copy_(value).detach()
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def with_prefix(packed: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, named without it."""
+    return {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}
 
 
 def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
@@ -104,22 +163,23 @@ def train_batches(
 
 def train_epochs(
     train_epoch: Callable[[int], Iterator[Record]],
-    steps: int,
-    epochs: int,
+    images: int,
+    knobs: Training | Diffusion,
     history: History,
     observers: Observers,
     look: Callable[[], Record] = dict,
 ) -> None:
     """Train from where `history` ends, the end of an epoch, to the last epoch.
 
-    train_epoch: trains for the epoch of that number, from 0, as `train_batches` does. steps: of an
+    train_epoch: trains for the epoch of that number, from 0, as `train_batches` does. images: of an
     epoch. look: measures the model, for each record. Records of an epoch are appended once the
     epoch is over, so that the history of a run that diverges ends with a whole epoch. Raises
     Diverged when a mean loss is not finite.
     """
+    steps = steps_per_epoch(images, knobs.batch_size)
     before = history[-1]["seconds"] if history else 0.0
     start = time.perf_counter()
-    for epoch in range(epochs_done(history, steps), epochs):
+    for epoch in range(epochs_done(history, steps), knobs.epochs):
         fresh = []
         for found in train_epoch(epoch):
             if not math.isfinite(found["loss"]):

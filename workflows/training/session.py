@@ -9,31 +9,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from workflows import cost
+from workflows.config import cost
 from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
-from workflows.errors import ConfigError
 from workflows.files import claim, digest, write_json, write_text
-from workflows.knobs import Diffusion, Sampling, Training
+from workflows.knobs import Sampling
 from workflows.training import devices, processes
-from workflows.training.checkpoint import resume
 from workflows.training.loop import (
     Diverged,
     History,
+    Learner,
     Observers,
     Record,
     epochs_done,
     steps_per_epoch,
 )
-from workflows.training.tensor_files import read_tensors, save_tensors
-
-if TYPE_CHECKING:
-    from workflows.training import stage1, stage2
+from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -55,31 +52,20 @@ class Session:
     """One training.
 
     out: the cell's folder. source: digests of what is trained on; a state of another spec or source
-    is ignored. shape: (n, c, h, w) of what is trained on. samples: how many a diffusion model keeps
-    at a time. Of several processes only the main one writes and prints.
+    is ignored. shape: (n, c, h, w) of what is trained on. Of several processes only the main one
+    writes and prints.
     """
 
     spec: Spec
     out: Path
-    learner: stage1.Learner | stage2.Learner
+    learner: Learner
     source: Mapping[str, Any]
     shape: tuple[int, ...]
-    samples: int = 0
-
-    @property
-    def knobs(self) -> Training | Diffusion:
-        """The cell's."""
-        return self.spec.knobs
 
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return steps_per_epoch(self.shape[0], self.knobs.batch_size)
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the model has."""
-        return sum(p.numel() for p in self.learner.model.parameters())
+        return steps_per_epoch(self.shape[0], self.spec.knobs.batch_size)
 
     def run(self, train: Callable[[History, Observers], None]) -> Outcome:
         """Run `train` from where an interrupted run ended, saving a state after each epoch.
@@ -115,22 +101,17 @@ class Session:
 
     def _refuse_too_much(self) -> None:
         """Print what this training will take. Raises ConfigError if that is too much."""
-        sizes = "network_channels or network_blocks"
-        if isinstance(self.knobs, Diffusion):
-            sizes = "unet_channels or unet_multipliers"
-        n, _, _, side = self.shape
-        work = cost.Training(self.knobs, side, n, self.samples, processes.count())
-        step = cost.estimate(work, self.learner.device.type, cost.read_records())
+        knobs, device = self.spec.knobs, self.learner.device
+        work = cost.Training(knobs, self.shape[-1], self.shape[0], processes.count())
+        step = cost.estimate(work, device.type, cost.read_records())
         processes.say(f"[{self.spec.cell}] {step}")
-        against = cost.too_much(
-            step, devices.free_memory(self.learner.device), f"batch_size, {sizes}"
-        )
-        if against:
-            raise ConfigError(against)
+        network = "network" if knobs.stage == 1 else "unet"
+        lower = f"batch_size, {network}_channels or {network}_blocks"
+        cost.refuse_too_much(step, devices.free_memory(device), lower)
 
     def _report(self, record: Record, resumed: Record) -> None:
         """Write progress.json and print a line. resumed: the record that this run began from."""
-        epochs = self.knobs.epochs
+        epochs = self.spec.knobs.epochs
         pace = (record["seconds"] - resumed["seconds"]) / (record["step"] - resumed["step"])
         left = pace * (self.steps * epochs - record["step"])
         progress = {**record, "epochs": epochs, "seconds_left": left}
@@ -163,22 +144,45 @@ class Session:
             "epochs": epochs_done(outcome.history, self.steps),
             "images": self.shape[0],
             "steps": outcome.steps,
-            "planned_steps": self.steps * self.knobs.epochs,
+            "planned_steps": self.steps * self.spec.knobs.epochs,
             "seconds": outcome.history[-1]["seconds"] if outcome.history else 0.0,
             **origin(devices.name(self.learner.device), torch.get_num_threads()),
             "processes": processes.count(),
             "log_sha256": digest(self.out / "log.csv"),
             "model_sha256": digest(self.out / "model.safetensors"),
-            "parameters": self.parameters,
+            "parameters": sum(p.numel() for p in self.learner.model.parameters()),
             **about,
         }
         write(self.out / "train.json", TrainRecord.model_validate(record))
 
     def _told(self) -> dict[str, Any]:
         """The part of the spec that decides what is trained: not how the model is sampled later."""
-        knobs = self.knobs.model_dump(exclude=set(Sampling.model_fields))
+        knobs = self.spec.knobs.model_dump(exclude=set(Sampling.model_fields))
         told = self.spec.model_dump(include={"budget", "cell", "versions"})
         return {**told, "knobs": knobs}
+
+
+def resume(
+    state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], None]
+) -> list[dict[str, float]]:
+    """Give the tensors of an interrupted training to `unpack` and return its history.
+
+    identity: of settings, data and versions; the state of another run is ignored, and the history
+    is then empty. Raises CheckpointError for a state that is damaged or that `unpack` cannot use.
+    """
+    if not state.exists():
+        return []
+    try:
+        tensors, metadata = read_tensors(state)
+        if metadata["identity"] != identity:
+            print(f"{state}: of other settings, data or versions; starting anew", flush=True)
+            return []
+        unpack(tensors)
+    except Exception as error:
+        raise CheckpointError(
+            f"{state}: no training can go on from this file ({error}); delete it to start anew"
+        ) from error
+    return json.loads(metadata["history"])
 
 
 def log_text(history: History, columns: list[str]) -> str:

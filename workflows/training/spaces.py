@@ -1,4 +1,4 @@
-"""First stages on disk: their models, and the latents of the training images."""
+"""Trained models on disk, and the latents of the training images in first stages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,66 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
+from workflows.config.records import TrainRecord, read
 from workflows.files import digest
-from workflows.knobs import Diffusion
-from workflows.registry import build_space, latent_space
-from workflows.training.checkpoint import Trained, load_trained
-from workflows.training.tensor_files import CheckpointError, open_rows, write_rows
+from workflows.knobs import Diffusion, Training
+from workflows.registry import (
+    build_autoencoder,
+    build_space,
+    codebook_size,
+    latent_space,
+    parse_knobs,
+    refuse_edited_plugin,
+)
+from workflows.training.tensor_files import CheckpointError, open_rows, read_tensors, write_rows
 
 BATCH = 64
+
+
+@dataclass(frozen=True)
+class Trained:
+    """model: in evaluation mode. knobs: the settings of its training. record: its train.json."""
+
+    model: nn.Module
+    knobs: Training
+    record: TrainRecord
+
+    @property
+    def codes(self) -> int | None:
+        """The codebook size K; None for a model without a codebook."""
+        return codebook_size(self.knobs)
+
+
+def load_trained(folder: Path) -> Trained:
+    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded, and
+    ConfigError if its plug-in was edited.
+    """
+    record = read(folder / "train.json", TrainRecord)
+    knobs = parse_knobs(record.knobs)
+    assert isinstance(knobs, Training), "the knobs of an autoencoder"
+    refuse_edited_plugin(knobs, record.versions)
+    model = build_autoencoder(knobs, record.channels, record.planned_steps)
+    load_model(folder / "model.safetensors", record, model)
+    return Trained(model.eval(), knobs, record)
+
+
+def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
+    """Load the weights that a training wrote. record: its train.json.
+
+    Raises CheckpointError for a file that is damaged or of another model. Records of the first
+    release have no digest; their models have a checksum of their own.
+    """
+    try:
+        if record.model_sha256 not in (None, digest(file)):
+            raise CheckpointError("damaged, its SHA-256 is not the one in train.json")
+        model.load_state_dict(read_tensors(file)[0])
+    except Exception as error:
+        raise CheckpointError(
+            f"{file}: not this cell's model ({error}); train this cell again with "
+            f"--config retrain={record.cell}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -78,7 +130,7 @@ def write_latents(
 
 
 @torch.inference_mode()
-def _encoded(space: torch.nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+def _encoded(space: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
     batch = torch.tensor(images, device=device).float().div_(127.5).sub_(1)
     return space.encode(batch).cpu().numpy()  # type: ignore[operator]
 
@@ -100,7 +152,7 @@ def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
     return Latents(points, float(metadata["scale"]), metadata.get("model", ""))
 
 
-def space_of(knobs: Diffusion, stage1: Path | None, latents: Path | None) -> torch.nn.Module:
+def space_of(knobs: Diffusion, stage1: Path | None, latents: Path | None) -> nn.Module:
     """The space of a diffusion model. stage1, latents: the first stage's; None for pixels.
 
     Raises CheckpointError if the latents are of another first stage.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from workflows.data.memory import SHARE, gather
 from workflows.knobs import Training
 from workflows.metrics.usage import perplexity, usage
 from workflows.registry import codebook_size
-from workflows.training.checkpoint import pack_training, unpack_training
+from workflows.training import loop
 from workflows.training.devices import free_memory
 from workflows.training.film import Film
 from workflows.training.loop import (
@@ -23,25 +24,19 @@ from workflows.training.loop import (
     Observers,
     Record,
     normalise,
+    pack_training,
     quantised,
     record_marks,
     steps_per_epoch,
     train_batches,
     train_epochs,
+    unpack_training,
 )
 
 # Usage and perplexity of a record are counted over so many validation images: some 30,000 latents.
 WATCHED = 500
-LOG_COLUMNS = [
-    "epoch",
-    "step",
-    "loss",
-    "reconstruction",
-    "usage",
-    "perplexity",
-    "images_per_second",
-    "seconds",
-]
+LOG_COLUMNS = ["epoch", "step", "loss", "reconstruction", "usage", "perplexity"]
+LOG_COLUMNS += ["images_per_second", "seconds"]
 # Prefixes of names in a state.
 CRITIC, FILM = "critic.", "film."
 
@@ -71,30 +66,22 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Learner:
+class Learner(loop.Learner):
     """All that training changes. film: None for a cell that is not filmed."""
 
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
     losses: Losses
     film: Film | None = None
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
-
     def pack(self) -> dict[str, Tensor]:
         """The state of the training as named tensors."""
-        packed = pack_training(self.model, self.optimiser)
-        critic = self.losses.adversary
+        packed, critic = super().pack(), self.losses.adversary
         if critic is not None:
             packed |= pack_training(critic, critic.optimiser, CRITIC)
         return packed | (self.film.pack(FILM) if self.film else {})
 
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
         """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
-        unpack_training(packed, self.model, self.optimiser)
+        super().unpack(packed)
         critic = self.losses.adversary
         if critic is not None:
             unpack_training(packed, critic, critic.optimiser, CRITIC)
@@ -120,8 +107,7 @@ def batches(
     if isinstance(images, Tensor):
         yield from (images[rows] for rows in order.to(images.device).split(batch_size))
         return
-    for rows in order.split(batch_size):
-        yield torch.from_numpy(gather(images, rows.numpy()))
+    yield from (torch.from_numpy(gather(images, rows.numpy())) for rows in order.split(batch_size))
 
 
 def train_epoch(
@@ -192,11 +178,5 @@ def train(
         counts = count_codes(learner.model, images.validation[:WATCHED], codes)
         return {"usage": usage(counts), "perplexity": perplexity(counts)}
 
-    train_epochs(
-        lambda epoch: train_epoch(learner, resident, knobs, epoch),
-        steps_per_epoch(len(images.train), knobs.batch_size),
-        knobs.epochs,
-        history,
-        observers,
-        look,
-    )
+    of_epoch = functools.partial(train_epoch, learner, resident, knobs)
+    train_epochs(of_epoch, len(images.train), knobs, history, observers, look)

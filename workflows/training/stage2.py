@@ -6,6 +6,7 @@ ends as if it had not been.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,22 +14,22 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.streams import Purpose, generator
 from workflows.data.memory import gather
 from workflows.knobs import Diffusion
 from workflows.registry import build_noise
-from workflows.training.checkpoint import pack_training, unpack_training, with_prefix
+from workflows.training import loop
 from workflows.training.loop import (
     History,
     Observers,
     Record,
     record_marks,
-    steps_per_epoch,
     train_batches,
     train_epochs,
+    with_prefix,
 )
 from workflows.training.sampling import sample_points
 
@@ -68,36 +69,30 @@ class Points:
         return torch.from_numpy(self.labels[rows.numpy()]).masked_fill(hidden, self.classes)
 
 
-@dataclass
-class Learner:
+@dataclass(frozen=True)
+class Learner(loop.Learner):
     """All that training changes. kept: `samples` samples of each of the `moments`, by epoch."""
 
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
     ema: EMAModel
     samples: int = 2
     kept: dict[int, Tensor] = field(default_factory=dict)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.model.parameters()).device
-
     def pack(self) -> dict[str, Tensor]:
         """The state of the training as named tensors."""
         average = self.ema.state_dict()
-        packed = pack_training(self.model, self.optimiser)
+        packed = super().pack()
         packed |= {f"{EMA}{i}": value for i, value in enumerate(average["shadow_params"])}
         packed[f"{EMA}step"] = torch.tensor(average["optimization_step"])
         return packed | {f"{KEPT}{epoch}": samples for epoch, samples in self.kept.items()}
 
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
         """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
-        unpack_training(packed, self.model, self.optimiser)
+        super().unpack(packed)
         for index, shadow in enumerate(self.ema.shadow_params):
             shadow.copy_(packed[f"{EMA}{index}"])
         self.ema.optimization_step = int(packed[f"{EMA}step"])
-        self.kept = {int(epoch): value for epoch, value in with_prefix(packed, KEPT).items()}
+        self.kept.clear()
+        self.kept.update((int(n), value) for n, value in with_prefix(packed, KEPT).items())
 
 
 def moments(epochs: int) -> list[int]:
@@ -120,13 +115,8 @@ def train(
 ) -> None:
     """Train from where `history` ends to the last epoch, see `train_epochs`."""
     learner.ema.to(learner.device)
-    train_epochs(
-        lambda epoch: train_epoch(learner, data, knobs, epoch),
-        steps_per_epoch(len(data.points), knobs.batch_size),
-        knobs.epochs,
-        history,
-        observers,
-    )
+    of_epoch = functools.partial(train_epoch, learner, data, knobs)
+    train_epochs(of_epoch, len(data.points), knobs, history, observers)
 
 
 def train_epoch(learner: Learner, data: Points, knobs: Diffusion, epoch: int) -> Iterator[Record]:

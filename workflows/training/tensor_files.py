@@ -1,7 +1,5 @@
-"""safetensors files.
-
-`save_tensors` and `read_tensors` are for tensors that fit in memory. `write_rows` and `open_rows`
-are for one large array, which is memory-mapped while parts of it are written or read.
+"""safetensors files: `save_tensors` and `read_tensors` for tensors that fit in memory, `write_rows`
+and `open_rows` for one large array, which is memory-mapped while parts of it are written or read.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from workflows.errors import BenchmarkError
@@ -63,8 +61,8 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and metadata that `save_tensors` wrote. Raises CheckpointError."""
     try:
         with safe_open(file, "pt") as opened:
-            metadata = json.loads((opened.metadata() or {})[ABOUT])
-        tensors = load_file(file)
+            metadata = json.loads(opened.metadata()[ABOUT])
+            tensors = {name: opened.get_tensor(name) for name in opened.offset_keys()}
     except Exception as error:
         raise CheckpointError(f"{file}: damaged ({error})") from error
     expected = metadata.pop(CHECKSUM, None)
@@ -100,8 +98,7 @@ def open_rows(
 ) -> tuple[np.ndarray, dict[str, str]]:
     """The only tensor of a file, float32, memory-mapped and read only; and the file's metadata.
 
-    wanted: metadata that the file must have. Raises CheckpointError for a file that is damaged, cut
-    short, has no such tensor or other metadata.
+    wanted: metadata that the file must have. Raises CheckpointError for any other file.
     """
     try:
         # The library checks header and length.

@@ -34,19 +34,23 @@ DRAWN: dict[str, Callable[[Collected], Drawing]] = {
 for _table in ("lsun", "ffhq_imagenet"):
     for _draw in (samples, progress, neighbours):
         DRAWN[f"{_draw.__name__}_{_table}"] = partial(_draw, table=f"generation_{_table}")
-# Figures of all cells, whatever table shows them: the site draws these. Name -> title, caption.
-OF_ALL: dict[str, tuple[Callable[[Collected], Drawing], str, str]] = {
+# Figures of all cells, whatever table shows them, with title and caption: the site draws these.
+OF_ALL: dict[str, tuple[Callable[[Collected], Drawing], dict[str, str]]] = {
     "usage_quality": (
         usage_quality,
-        "Usage and quality",
-        "rFID against the share of codes in use, a point for each trained autoencoder; lower is "
-        "better. A full codebook alone does not make a low rFID.",
+        {
+            "title": "Usage and quality",
+            "caption": "rFID against the share of codes in use, a point for each trained "
+            "autoencoder; lower is better. A full codebook alone does not make a low rFID.",
+        },
     ),
     "seconds_quality": (
         seconds_quality,
-        "Time and quality",
-        "PSNR against the minutes of training, a point for each trained autoencoder; higher is "
-        "better. Minutes depend on the machine and on what else ran on it.",
+        {
+            "title": "Time and quality",
+            "caption": "PSNR against the minutes of training, a point for each trained "
+            "autoencoder; higher is better. Minutes depend on the machine and on what else ran.",
+        },
     ),
 }
 
@@ -65,11 +69,8 @@ def files(data: Collected, name: str, described: Described) -> dict[str, bytes]:
 def three_files(name: str, drawing: Drawing) -> dict[str, bytes]:
     """A figure as SVG and as PNG, and what it shows as CSV."""
     table = drawing.numbers.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    return {
-        f"{name}.svg": image(drawing.figure, "svg"),
-        f"{name}.png": image(drawing.figure, "png"),
-        f"{name}.csv": table.encode(),
-    }
+    pictures = {f"{name}.{kind}": image(drawing.figure, kind) for kind in ("svg", "png")}
+    return {**pictures, f"{name}.csv": table.encode()}
 
 
 def image(figure: Figure, kind: str) -> bytes:

@@ -30,11 +30,10 @@ def _page(left: float) -> Figure:
 
 
 def curves(data: Collected, cell: str, others: Sequence[str], row: str) -> Figure:
-    """The records of a run over its steps, a panel for each of its stage's CURVES, but none about
-    codes for a model without a codebook.
+    """The records of a run over its steps, a panel for each of CURVES, none about codes for a model
+    without a codebook.
 
-    others: the runs of other seeds, drawn in grey behind. row: the name that a table gives the run,
-    which decides its colour.
+    others: the runs of other seeds, drawn in grey behind. row: whose colour the run has.
     """
     figure = _page(0.06)
     about = data.plan.cells[cell]

@@ -1,8 +1,7 @@
 """Codevectors among latents in the course of a training, as a figure and as an animation.
 
-They are drawn in a disc in which angles are true and the radius is a distance on a logarithmic
-scale, because in the course of a training latents outgrow the codebook's first values ten thousand
-times. The centre, within the first codebook, is linear.
+Angles are true in a disc, and the radius is a distance on a logarithmic scale, because latents
+outgrow the codebook's first values ten thousand times. Within the first codebook it is linear.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ MARKS = (
 class Film:
     """Codevectors among latents: F frames, K codes, M latents.
 
-    step (F,), codebook (F, K, 2), latents (F, M, 2); counts (F, K): hits, of all
-    latents.
+    step (F,), codebook (F, K, 2), latents (F, M, 2); counts (F, K): hits, of all latents.
     """
 
     step: np.ndarray
@@ -66,13 +64,9 @@ class Film:
     counts: np.ndarray
 
     @property
-    def codes(self) -> int:
-        """K."""
-        return self.counts.shape[1]
-
-    def frame(self, step: int) -> int:
-        """The index of the last frame that is not later than a step."""
-        return max(int(np.searchsorted(self.step, step, side="right")) - 1, 0)
+    def used(self) -> np.ndarray:
+        """How many codes are in use, (F,)."""
+        return (self.counts > 0).sum(axis=1)
 
 
 def read(path: Path) -> Film:
@@ -111,31 +105,38 @@ def scale_of(films: Iterable[Film]) -> Scale:
     """One for all frames of all films, so that sizes can be compared from frame to frame."""
     units, reaches = [1e-9], [1e-9]
     for film in films:
-        units.append(1 / film.codes)  # codebooks start within this distance of 0
+        units.append(1 / film.counts.shape[1])  # codebooks start within this distance of 0
         distances = np.hypot(film.latents[..., 0], film.latents[..., 1])
-        reaches.append(float(np.quantile(distances[np.isfinite(distances)], KEPT)))
-        reaches.append(units[-1] * 10)
+        reaches += [float(np.quantile(distances[np.isfinite(distances)], KEPT)), units[-1] * 10]
     return Scale(max(units), max(reaches))
 
 
 def codevectors(data: Collected) -> Drawing:
     """A line of discs for each method, the moments of a training from left to right."""
-    datasets = data.plan.datasets_of(TABLE)
-    lines = {name: _lines(data, name) for name in datasets}
-    heights = [len(of) for of in lines.values()]
-    figure = page(DOUBLE, 1.5 * sum(heights) + 0.3 * len(lines) + 0.15, MARKS)
-    parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=heights)
-    for part, (name, of) in zip(parts[:, 0], lines.items(), strict=True):
+    every = {name: _lines(data, name) for name in data.plan.datasets_of(TABLE)}
+    heights = [len(lines) for lines in every.values()]
+    figure = page(DOUBLE, 1.5 * sum(heights) + 0.3 * len(every) + 0.15, MARKS)
+    parts = figure.subfigures(len(every), 1, squeeze=False, height_ratios=heights)
+    used = []
+    for part, (name, lines) in zip(parts[:, 0], every.items(), strict=True):
         part.suptitle(short(data.plan, name), x=0.01, ha="left", size=TITLE)
-        discs = part.subplots(len(of), len(MOMENTS), squeeze=False, subplot_kw=POLAR)
-        _discs(discs, of)
-    used = [
-        (name, row, int(step), int((film.counts[n] > 0).sum()), film.codes)
-        for name, of in lines.items()
-        for row, film in of.items()
-        if isinstance(film, Film)
-        for n, step in enumerate(film.step)
-    ]
+        discs = part.subplots(len(lines), len(MOMENTS), squeeze=False, subplot_kw=POLAR)
+        steps, scale = _steps(_films(lines)), scale_of(_films(lines))
+        for first, (axes, (row, film)) in enumerate(zip(discs, lines.items(), strict=True)):
+            for ax in axes:
+                bare(ax)
+            axes[0].set_ylabel(row, rotation=0, ha="right", va="center")
+            if isinstance(film, str):
+                words(axes[0], film)
+                continue
+            for ax, step in zip(axes, steps, strict=False):
+                _draw(ax, film, step, scale, row, 1.7)
+                if first or ax is not axes[0]:
+                    ax.set_yticklabels([])
+                if not first:
+                    ax.set_title(f"step {step:,}" if step else "before training")
+            codes = film.counts.shape[1]
+            used += [(name, row, *of, codes) for of in zip(film.step, film.used, strict=True)]
     return Drawing(figure, pd.DataFrame(used, columns=["dataset", "row", "step", "used", "codes"]))
 
 
@@ -150,30 +151,10 @@ def _films(lines: Lines) -> list[Film]:
 
 def _steps(films: list[Film]) -> list[int]:
     """The steps of the columns: those that every film has, close to the moments."""
-    common = np.array(sorted(set.intersection(*(set(film.step.tolist()) for film in films))))
-    wanted = [common[common <= moment * common[-1]][-1] for moment in MOMENTS]
-    return sorted(set(map(int, wanted)))
-
-
-def _discs(axes: np.ndarray, lines: Lines) -> None:
-    """The discs of one dataset, or in their place why there is no film."""
-    films = _films(lines)
-    columns = _steps(films) if films else []
-    scale = scale_of(films)
-    for ax in axes.flat:
-        bare(ax)
-    for line, (row, film) in enumerate(lines.items()):
-        axes[line, 0].set_ylabel(row, rotation=0, ha="right", va="center")
-        if isinstance(film, str):
-            words(axes[line, 0], film)
-            continue
-        for column, step in enumerate(columns):
-            ax = axes[line, column]
-            _draw(ax, film, step, scale, row, 1.7)
-            if line or column:
-                ax.set_yticklabels([])
-            if line == 0:
-                ax.set_title(f"step {step:,}" if step else "before training")
+    shared = sorted(set.intersection(*({*film.step.tolist()} for film in films))) if films else []
+    common = np.array(shared)
+    wanted = [common[common <= moment * common[-1]][-1] for moment in MOMENTS if shared]
+    return sorted({int(step) for step in wanted})
 
 
 def _draw(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: float) -> None:
@@ -181,7 +162,9 @@ def _draw(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: fl
 
     size: points of a codevector in use.
     """
-    frame, colour = film.frame(step), style(row).colour
+    # The last frame that is not later.
+    frame = max(int(np.searchsorted(film.step, step, side="right")) - 1, 0)
+    colour = style(row).colour
     used = film.counts[frame] > 0
     ax.set_rscale("asinh", linear_width=scale.unit)
     ax.set_rlim(0, scale.far)
@@ -212,16 +195,13 @@ def animation(data: Collected) -> Iterator[Figure]:
 
     Shows the table's first dataset that has a film. Raises ConfigError for a damaged film.
     """
-    found = {name: _lines(data, name) for name in data.plan.datasets_of(TABLE)}
-    with_films = [name for name, lines in found.items() if _films(lines)]
-    name = next(iter([*with_films, *found]))
-    films = _films(found[name])
-    about = (
-        f"{short(data.plan, name)}, validation images. Dots: in use; crosses: not; grey: latents"
-    )
+    every = {name: _lines(data, name) for name in data.plan.datasets_of(TABLE)}
+    name = next((name for name, lines in every.items() if _films(lines)), next(iter(every)))
+    films, title = _films(every[name]), short(data.plan, name)
+    about = f"{title}, validation images. Dots: in use; crosses: not; grey: latents"
     scale = scale_of(films)
     for step in sorted({int(step) for film in films for step in film.step}) or [0]:
-        yield _frame(found[name], scale, step, about)
+        yield _frame(every[name], scale, step, about)
 
 
 def _frame(lines: Lines, scale: Scale, step: int, about: str) -> Figure:
@@ -246,18 +226,15 @@ def _usage(ax: Axes, lines: Lines, step: int) -> None:
     films = _films(lines)
     for row, film in lines.items():
         if isinstance(film, Film):
-            kept = film.step <= step
-            steps, used = film.step[kept], (film.counts[kept] > 0).sum(1)
-            colour = style(row).colour
-            ax.plot(steps, used, color=colour, lw=1.2)
-            ax.plot(steps[-1:], used[-1:], "o", color=colour, ms=3.5)
+            kept, colour = film.step <= step, style(row).colour
+            ax.plot(film.step[kept], film.used[kept], color=colour, lw=1.2)
+            ax.plot(film.step[kept][-1:], film.used[kept][-1:], "o", color=colour, ms=3.5)
     last = max(int(film.step[-1]) for film in films)
-    codes = max(film.codes for film in films)
+    codes = max(film.counts.shape[1] for film in films)
     # Linear up to the first step, so that 0 has a place.
     ax.set_xscale("symlog", linthresh=1, linscale=0.5)
     ax.set_xlim(-0.1, last * 1.15)
-    ticks = [0, *(10**power for power in range(int(np.log10(max(last, 1))) + 1))]
-    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.minorticks_off()
     ax.set_ylim(0, codes * 1.06)
     ax.set_yticks([0, codes])
@@ -275,13 +252,9 @@ def gif(figures: Iterable[Figure]) -> bytes:
     pictures = [_pixels(figure) for figure in figures]
     few = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
     together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in few]))
-    palette = together.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
+    # Its colours are colours of the pictures; those of other methods are means, and white is grey.
+    palette = together.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
     flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    # The paper's colour, that of a corner, became the mean of a box of colours: almost white.
-    paper = int(flat[0].getpixel((0, 0)))  # type: ignore[arg-type]
-    for picture in flat:
-        values = picture.getpalette() or []
-        picture.putpalette([*values[: 3 * paper], 255, 255, 255, *values[3 * paper + 3 :]])
     stream = BytesIO()
     flat[0].save(
         stream,

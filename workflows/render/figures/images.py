@@ -27,13 +27,14 @@ Strips = dict[str, list[np.ndarray | str]]
 def reconstructions(data: Collected) -> Drawing:
     """The originals on top, then for each method a line of its pictures and one of its errors."""
     table = "methods"
+    stored = _stored(data, table, "reconstructions.png", 2)
     strips: dict[str, Strips] = {}
-    for dataset in data.plan.datasets_of(table):
+    for dataset, rows in stored.items():
         of = strips[dataset] = {ORIGINAL: [data.reason(table, dataset)]}
-        for row, file in data.first_files(table, dataset, "reconstructions.png").items():
-            of[row] = [str(file)]
-            if isinstance(file, Path):
-                images, made = np.split(np.asarray(Image.open(file).convert("RGB")), 2)
+        for row, parts in rows.items():
+            of[row] = parts
+            if not isinstance(parts[0], str):
+                images, made = (np.asarray(part) for part in parts)
                 of[ORIGINAL] = [images]
                 of[row] = [made, np.abs(images.astype(float) - made).mean(axis=2)]
     return _plate(data, table, strips, "error", "the first test images")
@@ -41,27 +42,28 @@ def reconstructions(data: Collected) -> Drawing:
 
 def samples(data: Collected, table: str) -> Drawing:
     """A line of samples for each row that was run, the first of its first seed."""
-    return _plate(data, table, _sampled(data, table, "samples.png", 1), "", "the first samples")
+    return _plate(data, table, _stored(data, table, "samples.png", 1), "", "the first samples")
 
 
 def neighbours(data: Collected, table: str) -> Drawing:
     """Below each sample the training image whose Inception features are nearest to it."""
-    strips = _sampled(data, table, "neighbours.png", 2)
+    strips = _stored(data, table, "neighbours.png", 2)
     return _plate(data, table, strips, "nearest", "samples above the nearest training images")
 
 
-def _sampled(data: Collected, table: str, name: str, count: int) -> dict[str, Strips]:
-    """The first strips of the pictures of that name."""
-    strips: dict[str, Strips] = {}
-    for dataset in data.plan.datasets_of(table):
-        of = strips[dataset] = {}
-        for row, file in data.first_files(table, dataset, name).items():
-            of[row] = [str(file)]
-            if isinstance(file, Path):
-                pixels = np.asarray(Image.open(file).convert("RGB"))
-                side = pixels.shape[1] // ACROSS
-                of[row] = [pixels[n * side : (n + 1) * side] for n in range(count)]
-    return strips
+def _stored(data: Collected, table: str, name: str, count: int) -> dict[str, Strips]:
+    """The first strips of the pictures of that name, by dataset."""
+
+    def strips(file: Path | str) -> list[np.ndarray | str]:
+        if isinstance(file, str):
+            return [file]
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        return list(np.split(pixels, len(pixels) * ACROSS // pixels.shape[1])[:count])
+
+    return {
+        dataset: {row: strips(file) for row, file in data.first_files(table, dataset, name).items()}
+        for dataset in data.plan.datasets_of(table)
+    }
 
 
 def _plate(

@@ -1,8 +1,6 @@
-"""What all figures share: their size, their fonts, their one line of caption, and how a method
-looks.
+"""What all figures share: their size, fonts and line of caption, and how a method looks.
 
-A method has a colour that the colour-blind can tell from the others, and a line and a marker beside
-it.
+A method has a colour that the colour-blind can tell from the others, a line and a marker.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -13,15 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from workflows import registry
 from workflows.render.captions import method_title, short
 from workflows.render.collected import Collected
-from workflows.render.figures.layout import (
-    DOUBLE,
-    GREY,
-    SINGLE,
-    Drawing,
-    page,
-    style,
-    words,
-)
+from workflows.render.figures.layout import DOUBLE, GREY, SINGLE, Drawing, page, style, words
 from workflows.render.numbers import heading
 
 METHODS = "methods"
@@ -44,25 +37,25 @@ def training_curves(data: Collected) -> Drawing:
     x = "epoch" if curves.groupby("dataset")["epoch"].max().min() >= 2 else "step"
     scaled = {name: curves[name] * factor for name, (_, factor) in USAGE.items()}
     curves = curves.assign(x=curves[x], **scaled)
-    lines = curves.melt(["dataset", "row", "failed", "x"], list(USAGE), "quantity")
+    lines = curves.melt(["dataset", "row", "diverged", "x"], list(USAGE), "quantity")
     # A training that diverged has a cross where it broke off.
     cells["x"] = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
     labels = {name: label for name, (label, _) in USAGE.items()}
-    drawing, panels = _sheet(data, METHODS, _shared(lines), cells, labels)
+    label = "training step" if x == "step" else x
+    drawing, panels = _sheet(data, METHODS, _shared(lines), cells, labels, label)
     for ax in panels.values():
         ax.set_ylim(bottom=0)
         _counted(ax)
-    _name_below(panels, {"step": "training step"}.get(x, x))
     return drawing
 
 
 def progress(data: Collected, table: str) -> Drawing:
     """The Fréchet distance of a few samples in the course of training, from decoded noise on."""
-    cells = cells_of(data, table).assign(x=0)
-    curves = cells.drop(columns="x").merge(data.curves, on="cell")
+    cells = cells_of(data, table)
+    curves = cells.merge(data.curves, on="cell")
     lines = curves.assign(quantity="FID", x=curves["epoch"], value=curves["FID"])
-    label = {"FID": f"FID (N = {data.plan.progress_samples:,})"}
-    drawing, panels = _sheet(data, table, _shared(lines), cells, label)
+    labels = {"FID": f"FID (N = {data.plan.progress_samples:,})"}
+    drawing, panels = _sheet(data, table, _shared(lines), cells.assign(x=0), labels, "epoch")
     for ax in panels.values():
         # Noise is so far off that what models differ by would be within the width of a line.
         ax.set_yscale("log")
@@ -70,7 +63,6 @@ def progress(data: Collected, table: str) -> Drawing:
         ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.minorticks_off()
         _counted(ax)
-    _name_below(panels, "epoch")
     return drawing
 
 
@@ -79,52 +71,48 @@ def code_histograms(data: Collected) -> Drawing:
     cells = cells_of(data, METHODS)
     models = [data.plan.knobs(cell) for cell in cells["cell"]]
     size = max(registry.codebook_size(knobs) or 1 for knobs in models)  # type: ignore[arg-type]
-    counted = cells[~cells["failed"]].merge(ranked(data.codes), on="cell")
-    found = _summary(counted.assign(quantity="frequency"))
-    found = found[found["mean"] > 0]
-    label = {"frequency": "frequency"}
-    drawing, panels = _sheet(data, METHODS, found, cells.assign(x=size), label)
-    ticks = sorted({size // 8**n for n in range(4)} - {0} | {1})
+    counted = cells[~cells["diverged"]].merge(ranked(data.codes), on="cell")
+    found = _summary(counted.assign(quantity="frequency")).query("mean > 0")
+    labels, label = {"frequency": "frequency"}, "code, most frequent first"
+    drawing, panels = _sheet(data, METHODS, found, cells.assign(x=size), labels, label)
     for ax in panels.values():
         ax.axhline(1 / size, color=GREY, ls=(0, (6, 3)), lw=0.7)
         ax.text(1, 1 / size, f"uniform: 1/{size}", color=GREY, va="bottom")
-        _doubling(ax, ticks)
+        _doubling(ax, {size // 8**n for n in range(4)} - {0} | {1})
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.minorticks_off()
-    _name_below(panels, "code, most frequent first")
     return drawing
 
 
 def dimensionality(data: Collected) -> Drawing:
     """rFID against the code dimension; a mark's area is proportional to the dimension."""
-    drawing, panels = _sweep(data, "code_dimension", "code_dim", ["rFID"])
-    for (dataset, _), ax in panels.items():
-        here = drawing.numbers[drawing.numbers["dataset"] == dataset]
-        for row, line in here.groupby("row", sort=False):
-            areas = LARGEST**2 * line["x"] / drawing.numbers["x"].max()
-            colour = style(str(row)).colour
-            ax.scatter(line["x"], line["mean"], areas, colour, alpha=0.55, lw=0.4, ec="white")
-    _name_below(panels, "code dimension D (a mark's area grows with D)")
+    label = "code dimension D (a mark's area grows with D)"
+    drawing, panels = _sweep(data, "code_dimension", "code_dim", ["rFID"], label)
+    for (dataset, row), line in drawing.numbers.groupby(["dataset", "row"], sort=False):
+        areas = LARGEST**2 * line["x"] / drawing.numbers["x"].max()
+        ax, colour = panels[str(dataset), "rFID"], style(str(row)).colour
+        ax.scatter(line["x"], line["mean"], areas, colour, alpha=0.55, lw=0.4, ec="white")
     return drawing
 
 
 def codebook_size(data: Collected) -> Drawing:
-    """rFID and usage against the number of codevectors."""
-    drawing, panels = _sweep(data, "codebook_size", "codebook_size", ["rFID", "usage"])
+    """rFID and usage of the codebook against its size K."""
+    metrics = ["rFID", "usage"]
+    drawing, panels = _sweep(data, "codebook_size", "codebook_size", metrics, "codebook size K")
     for (_, metric), ax in panels.items():
         if metric == "usage":
             ax.set_ylim(bottom=0)
-    _name_below(panels, "codebook size K")
     return drawing
 
 
 def _sweep(
-    data: Collected, table: str, knob: str, metrics: Iterable[str]
+    data: Collected, table: str, knob: str, metrics: Iterable[str], label: str
 ) -> tuple[Drawing, Panels]:
     """Metrics against a knob, by the protocol of the published numbers if it was measured.
 
-    The row of a sweep, such as `VQ-VAE, D = 4`, begins with the method that a line is of.
+    The row of a sweep, such as `VQ-VAE, D = 4`, begins with the method that a line is of. label: of
+    the knob's axis.
     """
     cells = cells_of(data, table)
     cells["x"] = [getattr(data.plan.knobs(cell), knob) for cell in cells["cell"]]
@@ -137,34 +125,43 @@ def _sweep(
         # What has no number is NaN, where a line breaks.
         parts.append(cells.assign(quantity=metric, value=cells["cell"].map(known)))
         labels[metric] = heading(metric, set(values["images"].dropna().astype(int)))
-    drawing, panels = _sheet(data, table, _summary(pd.concat(parts)), cells, labels)
+    drawing, panels = _sheet(data, table, _summary(pd.concat(parts)), cells, labels, label)
     for ax in panels.values():
-        _doubling(ax, sorted(set(cells["x"])))
+        _doubling(ax, cells["x"])
         ax.margins(0.12)
     return drawing, panels
 
 
 def usage_quality(data: Collected) -> Drawing:
     """rFID against usage, a point for each autoencoder of the budget."""
-    return _points(data, "usage", "rFID")
+    return _points(data, "usage", "rFID", "usage (%)")
 
 
 def seconds_quality(data: Collected) -> Drawing:
     """PSNR against the minutes of training, a point for each autoencoder of the budget."""
-    return _points(data, "minutes", "PSNR")
+    drawing = _points(data, "minutes", "PSNR", "minutes of training")
+    for ax in drawing.figure.axes if len(drawing.numbers) else ():
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+    return drawing
 
 
-def _points(data: Collected, x: str, y: str) -> Drawing:
-    """A panel for each dataset, a point for each cell, a colour for each method."""
+def _points(data: Collected, x: str, y: str, label: str) -> Drawing:
+    """A panel for each dataset, a point for each cell, a colour for each method.
+
+    x: "usage" or "minutes". y: a metric. label: of the horizontal axis.
+    """
     measured = data.numbers().drop_duplicates(["cell", "metric"])
-    wide = measured.pivot_table(index=["dataset", "cell"], columns="metric", values="value")
-    seconds = measured.drop_duplicates("cell").set_index("cell")["seconds"]
-    wide = wide.reindex(columns=["usage", "rFID", "PSNR"]).reset_index()
-    wide["usage"] *= 100
-    wide["minutes"] = wide["cell"].map(seconds) / 60
-    wide["method"] = wide["cell"].str.split("/").str[1]
-    points = wide[["dataset", "method", "cell", x, y]].dropna()
-    points = points[np.isfinite(points[y])].reset_index(drop=True)
+    usage = measured[measured["metric"] == "usage"].set_index("cell")["value"]
+    points = measured[measured["metric"] == y].assign(
+        **{y: lambda lines: lines["value"].astype(float)},
+        method=lambda lines: lines["cell"].str.split("/").str[1],
+        usage=lambda lines: 100 * lines["cell"].map(usage),
+        minutes=lambda lines: lines["seconds"] / 60,
+    )
+    points = points[np.isfinite(points[y]) & points[x].notna()]
     datasets = dict.fromkeys(cell.dataset for cell in data.plan.cells.values())
     names = [name for name in datasets if (points["dataset"] == name).any()]
     # The legend beside the panels has a line for each method.
@@ -174,32 +171,26 @@ def _points(data: Collected, x: str, y: str) -> Drawing:
     if not names:
         words(axes[0], "nothing is measured")
     for ax, name in zip(axes, names, strict=False):
-        ax.set_title(short(data.plan, name), loc="left")
-        for method, of in points[points["dataset"] == name].groupby("method"):
-            label = method_title(str(method))
-            colour, _, marker = style(label)
-            ax.plot(of[x], of[y], marker, color=colour, ms=3.5, alpha=0.75, label=label)
-        images = measured[(measured["metric"] == y) & (measured["dataset"] == name)]["images"]
-        ax.set_ylabel(heading(y, set(images.dropna().astype(int))))
-        ax.set_xlabel("usage (%)")
-        if x == "minutes":
-            ax.set_xlabel("minutes of training")
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.xaxis.set_major_formatter("{x:g}")
-            ax.minorticks_off()
+        here = points[points["dataset"] == name]
+        # There may be so many panels that a name is wider than its own.
+        ax.set_title(short(data.plan, name).replace(" stand-in", "\nstand-in"), loc="left")
+        for method, of in here.groupby("method"):
+            title = method_title(str(method))
+            colour, _, marker = style(title)
+            ax.plot(of[x], of[y], marker, color=colour, ms=3.5, alpha=0.75, label=title)
+        ax.set(xlabel=label, ylabel=heading(y, set(here["images"].dropna().astype(int))))
         ax.grid()
     _legend(figure)
-    return Drawing(figure, points)
+    return Drawing(figure, points[["dataset", "method", "cell", x, y]])
 
 
 def cells_of(data: Collected, table: str) -> pd.DataFrame:
-    """dataset, row, cell, failed of a table's cells; a line each."""
+    """dataset, row, cell, diverged of a table's cells; a line each."""
     lines = [
-        (data.plan.cells[line.cell].dataset, line.row, line.cell, line.cell in data.failed)
+        (data.plan.cells[line.cell].dataset, line.row, line.cell, line.cell in data.diverged)
         for line in data.plan.lines_of(table)
     ]
-    return pd.DataFrame(lines, columns=["dataset", "row", "cell", "failed"])
+    return pd.DataFrame(lines, columns=["dataset", "row", "cell", "diverged"])
 
 
 def ranked(codes: pd.DataFrame) -> pd.DataFrame:
@@ -213,10 +204,10 @@ def ranked(codes: pd.DataFrame) -> pd.DataFrame:
 def _summary(lines: pd.DataFrame) -> pd.DataFrame:
     """Mean, lowest and highest over seeds at each x, and how many there are.
 
-    Curves of failed runs are shown where a row has no others.
+    Curves of runs that diverged are shown where a row has no others.
     """
-    others = ~lines.groupby(LINE)["failed"].transform("all")
-    kept = lines[~(lines["failed"] & others & lines["value"].notna())]
+    others = ~lines.groupby(LINE)["diverged"].transform("all")
+    kept = lines[~(lines["diverged"] & others & lines["value"].notna())]
     values = kept.groupby([*LINE, "x"], sort=False)["value"]
     return values.agg(mean="mean", low="min", high="max", seeds="count").reset_index()
 
@@ -224,8 +215,7 @@ def _summary(lines: pd.DataFrame) -> pd.DataFrame:
 def _shared(lines: pd.DataFrame) -> pd.DataFrame:
     """The summary at the points of a training that every seed has recorded."""
     found = _summary(lines.dropna(subset=["value"]))
-    most = found.groupby(LINE)["seeds"].transform("max")
-    return found[found["seeds"] == most]
+    return found[found["seeds"] == found.groupby(LINE)["seeds"].transform("max")]
 
 
 def _sheet(
@@ -234,16 +224,17 @@ def _sheet(
     found: pd.DataFrame,
     cells: pd.DataFrame,
     labels: Mapping[str, str],
+    label: str,
 ) -> tuple[Drawing, Panels]:
     """A column of panels for each dataset, one for each quantity.
 
-    found: of `_summary`. cells: of `cells_of`, and in `x` where the cross of a failed run goes.
-    labels: quantity -> what its axis says.
+    found: of `_summary`. cells: of `cells_of`, and in `x` where a run that diverged has its cross.
+    labels: quantity -> what its axis says. label: what the horizontal axis says.
     """
-    datasets, failed = data.plan.datasets_of(table), cells[cells["failed"]]
+    datasets, diverged = data.plan.datasets_of(table), cells[cells["diverged"]]
     seeds = int(found["seeds"].max()) if len(found) else 0
     over = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
-    crosses = "; ×: no numbers" if len(failed) else ""
+    crosses = "; ×: diverged" if len(diverged) else ""
     caption = f"Budget {data.plan.budget}; {over if seeds else 'nothing is measured'}{crosses}."
     wide, tall = SINGLE if len(datasets) == 1 else DOUBLE, 1.9 if len(labels) == 1 else 2.6
     figure = page(wide, tall + 0.7, caption)
@@ -258,13 +249,14 @@ def _sheet(
             words(column[0], data.reason(table, dataset), 0.9)
             continue
         marked = here.groupby(["row", "quantity"]).size().max() <= MARKED
-        for ax, (quantity, label) in zip(column, labels.items(), strict=True):
+        for ax, (quantity, title) in zip(column, labels.items(), strict=True):
             panels[dataset, quantity] = ax
             ax.grid(axis="y")
-            ax.set_ylabel(label)
+            ax.set_ylabel(title)
             for row, line in here[here["quantity"] == quantity].groupby("row", sort=False):
                 _draw(ax, str(row), line.sort_values("x"), marked)
-            _crosses(ax, failed[failed["dataset"] == dataset])
+            _crosses(ax, diverged[diverged["dataset"] == dataset])
+        column[-1].set_xlabel(label)
     figure.align_ylabels(axes)
     _legend(figure)
     numbers = found.drop(columns="quantity") if len(labels) == 1 else found
@@ -281,10 +273,10 @@ def _draw(ax: Axes, row: str, line: pd.DataFrame, marked: bool) -> None:
         ax.fill_between(line["x"], line["low"], line["high"], color=look.colour, alpha=0.18, lw=0)
 
 
-def _crosses(ax: Axes, failed: pd.DataFrame) -> None:
-    """A cross at the foot of a panel for each row and place where runs failed."""
-    places = failed[["row", "x"]].drop_duplicates()
-    for number, (row, x) in enumerate(zip(places["row"], places["x"], strict=True)):
+def _crosses(ax: Axes, diverged: pd.DataFrame) -> None:
+    """A cross at the foot of a panel for each row and place where runs diverged."""
+    places = diverged[["row", "x"]].drop_duplicates()
+    for number, (row, x) in enumerate(places.itertuples(index=False)):
         high = 0.04 + 0.08 * (number % 5)
         (drawn,) = ax.plot([x], [high], "x", color=style(row).colour, label=f"× {row}")
         drawn.set(transform=ax.get_xaxis_transform(), clip_on=False, zorder=5)
@@ -293,21 +285,16 @@ def _crosses(ax: Axes, failed: pd.DataFrame) -> None:
 
 def _legend(figure: Figure) -> None:
     """The names of all lines of a figure, once, beside its panels."""
-    pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
-    every = {label: line for pair in pairs for line, label in pair}
-    # A row with a line needs no other entry for the cross of its failed runs.
-    named = [label for label in every if label[:2] != "× " or label[2:] not in every]
-    lines = [every[label] for label in named]
+    every: dict[str, Artist] = {}
+    for ax in figure.axes:
+        lines, names = ax.get_legend_handles_labels()
+        every |= dict(zip(names, lines, strict=True))
+    # A row with a line needs no other entry for the cross of its runs that diverged.
+    named = {name: every[name] for name in every if name not in {f"× {row}" for row in every}}
     if named and figure.get_figwidth() == DOUBLE:
-        figure.legend(lines, named, loc="outside right upper")
+        figure.legend(list(named.values()), list(named), loc="outside right upper")
     elif named:
-        figure.legend(lines, named, loc="outside upper left", ncols=2)
-
-
-def _name_below(panels: Panels, label: str) -> None:
-    """Name the horizontal axis of the lowest panel of each dataset."""
-    for ax in {dataset: ax for (dataset, _), ax in panels.items()}.values():
-        ax.set_xlabel(label)
+        figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=2)
 
 
 def _counted(ax: Axes) -> None:
@@ -318,8 +305,8 @@ def _counted(ax: Axes) -> None:
     ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _doubling(ax: Axes, ticks: list[int]) -> None:
+def _doubling(ax: Axes, ticks: Iterable[int]) -> None:
     """A horizontal axis on which doubling is a step, with these ticks alone."""
     ax.set_xscale("log", base=2)
-    ax.set_xticks(ticks, list(map(str, ticks)))
+    ax.set_xticks(sorted(set(ticks)), [str(tick) for tick in sorted(set(ticks))])
     ax.xaxis.minorticks_off()

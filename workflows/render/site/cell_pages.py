@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from workflows.config.names import METRICS, RUN_METRICS
 from workflows.records.intervals import interval
 from workflows.render.captions import short
-from workflows.render.numbers import DIGITS, PROTOCOLS, few, heading, shown
+from workflows.render.numbers import DIGITS, PROTOCOLS, few, heading, ranged, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import Gallery, Shown
 
@@ -39,23 +39,21 @@ def cell_page(gallery: Gallery, cell: str) -> Shown:
 def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Shown]:
     """A protocol's numbers: those of the first cell, those of other seeds, the mean over all."""
     found = []
+    measured = [gallery.values(cell, protocol) for cell in cells]
     for metric in (name for name in DIGITS if name not in RUN_METRICS):
-        runs = [gallery.values(cell, protocol).get(metric) for cell in cells]
-        values = [run["value"] for run in runs if run]
-        if runs[0] is None or len(values) < len(runs):
+        if not all(metric in values for values in measured):
             continue
-        over = interval(values)
-        mean, low, high = (shown(metric, part) for part in (over.mean, over.low, over.high))
+        values, first = [of[metric]["value"] for of in measured], measured[0][metric]
         found.append(
             {
                 "anchor": links.anchor(protocol, metric),
                 "metric": heading(metric),
                 "better": "higher" if METRICS[metric] else "lower",
                 "values": [shown(metric, value) for value in values],
-                "mean": f"{mean} [{low}, {high}]",
-                "images": f"{int(runs[0]['images']):,}",
-                "few": few(metric, [runs[0]["images"]]),
-                "features": runs[0]["features"],
+                "mean": ranged(metric, *interval(values)[:3]),
+                "images": f"{int(first['images']):,}",
+                "few": few(metric, [first["images"]]),
+                "features": first["features"],
             }
         )
     return found

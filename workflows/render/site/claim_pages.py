@@ -12,7 +12,7 @@ from workflows.render.captions import short
 from workflows.render.numbers import ABSENT, VERDICTS, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import NO_NUMBER, Gallery, Shown
-from workflows.render.verdicts import KINDS, READING, STANDINGS, printed, summary, trained
+from workflows.render.verdicts import printed, summary, trained
 
 AGREES, DISAGREES, UNDECIDED, UNTESTED = VERDICTS
 
@@ -22,12 +22,9 @@ def overview(gallery: Gallery) -> Shown:
     plan, found = gallery.plan, gallery.verdicts
     first = sorted(plan.claims, key=lambda claim: not claim.about.headline)
     # A cell to name in a command: of the first headline if there is one.
-    examples = [
-        cell
-        for claim in first
-        for dataset in plan.datasets_of(claim.table)
-        for cell in plan.rows_of(claim.table, dataset).get(claim.of[0], [])
-    ]
+    wanted = [(claim.table, claim.of[0]) for claim in first]
+    shown = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
+    examples = [shown[place] for place in wanted if place in shown]
     datasets = list(dict.fromkeys(found["dataset"]))
     return {
         "title": "Results",
@@ -36,7 +33,7 @@ def overview(gallery: Gallery) -> Shown:
         "grid": [
             (claim, [_square(found, claim.about.id, name) for name in datasets]) for claim in first
         ],
-        "counts": _counts(found),
+        "counts": summary(found),
         "commits": sorted({links.code(record) for record in gallery.records.values()}),
         "devices": sorted({record.device for record in gallery.records.values()}),
         "example": next(iter([*examples, *plan.cells])),
@@ -94,23 +91,8 @@ def _square(found: pd.DataFrame, claim: str, dataset: str) -> Shown | None:
 
 def claims_page(gallery: Gallery) -> Shown:
     """What the template `claims.html` shows."""
-    claims = gallery.plan.claims
-    return {
-        "title": "Claims",
-        "reading": READING,
-        "counts": _counts(gallery.verdicts),
-        "claims": [_claim(gallery, claim) for claim in claims],
-        "kinds": {kind: KINDS[kind] for kind in dict.fromkeys(one.about.kind for one in claims)},
-    }
-
-
-def _counts(found: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
-    """Whose claims -> (verdict in words, how often), without those that there are none of."""
-    counted = summary(found)
-    return {
-        STANDINGS[str(standing)]: [(VERDICTS[str(v)][0], int(n)) for v, n in line.items() if n]
-        for standing, line in counted.iterrows()
-    }
+    claims = [_claim(gallery, claim) for claim in gallery.plan.claims]
+    return {"title": "Claims", "counts": summary(gallery.verdicts), "claims": claims}
 
 
 def _claim(gallery: Gallery, claim: PlannedClaim) -> Shown:

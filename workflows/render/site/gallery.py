@@ -43,8 +43,7 @@ class Gallery(Collected):
         """Every figure's title, caption, table if it is of one, and files beside the usual."""
         of_tables = {name: one.model_dump() for name, one in self.plan.figures.items()}
         return of_tables | {
-            name: {"title": title, "caption": caption, "table": None, "more": []}
-            for name, (_, title, caption) in OF_ALL.items()
+            name: {**said, "table": None, "more": []} for name, (_, said) in OF_ALL.items()
         }
 
     def block(self, table: str, dataset: str) -> Block | None:
@@ -71,13 +70,13 @@ class Gallery(Collected):
         return links.table(table, links.anchor(block.dataset, block.protocol) if block else "")
 
     @cached_property
-    def _values(self) -> dict[tuple[str, str], dict[str, Shown]]:
-        measured = self.measured
-        found: dict[tuple[str, str], dict[str, Shown]] = {}
-        for line in measured[measured["status"] == "ok"].to_dict("records"):
-            number = {key: line[key] for key in ("value", "images", "features")}
-            found.setdefault((line["cell"], line["protocol"]), {})[line["metric"]] = number
-        return found
+    def _values(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
+        good = self.measured[self.measured["status"] == "ok"]
+        once = good.drop_duplicates(["cell", "protocol", "metric"])
+        return {
+            key: lines.set_index("metric")[["value", "images", "features"]].to_dict("index")
+            for key, lines in once.groupby(["cell", "protocol"])
+        }
 
     def values(self, cell: str, protocol: str) -> Mapping[str, Shown]:
         """Metric -> `value`, `images`, `features` of a run; nothing if it was not measured."""
@@ -100,10 +99,13 @@ class Gallery(Collected):
         return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
+        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`, or for a first
+        stage that is there for others alone `in no table`.
+        """
         if cell in self.finished:
             return "measured"
-        return self.failed.get(cell, "not measured").partition(":")[0]
+        state = "not measured" if self.places(cell) else "in no table"
+        return self.failed.get(cell, state).partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """The cells of a table's row, one a seed, that have numbers."""
@@ -112,10 +114,8 @@ class Gallery(Collected):
 
     def others(self, cell: str) -> list[str]:
         """The cells of the same settings and other seeds."""
-        settings = cell.rpartition("/")[0]
-        return [
-            name for name in self.plan.cells if name != cell and name.rpartition("/")[0] == settings
-        ]
+        start = cell.rpartition("/")[0] + "/"
+        return [name for name in self.plan.cells if name.startswith(start) and name != cell]
 
     def places(self, cell: str) -> list[tuple[str, str]]:
         """The (table, row) pairs that show a cell."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-
-from workflows.config.names import METRICS
 from workflows.knobs import Training
 from workflows.render.blocks import Block
 from workflows.render.captions import method_title, short
@@ -38,39 +34,13 @@ def table_page(gallery: Gallery, table: str) -> Shown:
             {
                 "short": short(plan, name, table),
                 "long": plan.dataset_title(name, table),
-                "blocks": [(block, _columns(gallery, block)) for block in of],
+                "blocks": of,
             }
             for name, of in datasets.items()
         ],
         "foot": foot(sheets, plan),
         "claims": [claim.about for claim in plan.claims if claim.table == table],
     }
-
-
-def _columns(gallery: Gallery, block: Block) -> dict[str, dict[str, Shown]]:
-    """Metric -> row -> its entry, with the run behind it and its shade: from 0 for the worst of the
-    column to 100 for the best.
-    """
-    found: dict[str, dict[str, Shown]] = {}
-    for metric, entries in block.entries.items():
-        of = found[metric] = {row: gallery.number(block, metric, row) for row in entries}
-        means = pd.Series({row: entry["mean"] for row, entry in of.items()})
-        means = means[np.isfinite(means)]
-        gains = means - means.min() if METRICS[metric] else means.max() - means
-        shades = (100 * gains / gains.max()).fillna(50).round()
-        for row, entry in of.items():
-            entry["shade"] = int(shades.get(row, 0))
-    return found
-
-
-def thumbnails(gallery: Gallery) -> dict[str, list[list[int]]]:
-    """Table -> the shades of its first block, a list for each row that has numbers."""
-    found: dict[str, list[list[int]]] = {}
-    for table, (block, *_) in gallery.sheets.items():
-        columns = _columns(gallery, block).values()
-        rows = [row for row in block.rows["row"] if row in block.measured]
-        found[table] = [[entries[row]["shade"] for entries in columns] for row in rows]
-    return found
 
 
 def method_page(gallery: Gallery, method: str) -> Shown:
@@ -97,15 +67,7 @@ def method_page(gallery: Gallery, method: str) -> Shown:
         "title": method_title(method),
         "method": method,
         "settings": {knob: ", ".join(of) for knob, of in values.items()},
-        "rows": [
-            (
-                table,
-                dataset,
-                row,
-                [gallery.number(gallery.block(table, dataset), m, row) for m in kept],
-            )
-            for table, dataset, row in rows
-        ],
+        "rows": rows,
         "metrics": kept,
         "curves": [(short(plan, dataset), cell) for dataset, cell in curves.items()],
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from workflows.render import captions, numbers
+from workflows.render import captions, numbers, verdicts
 from workflows.render.figures import OF_ALL, cells, image, three_files
 from workflows.render.site import links
 from workflows.render.site.cell_pages import cell_page, cells_page, pictures
@@ -20,7 +20,6 @@ from workflows.render.site.other_pages import (
     others_page,
     quality_page,
     table_page,
-    thumbnails,
 )
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -29,9 +28,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 def contents(
     gallery: Gallery, results: Path, figures: Path
 ) -> Iterator[tuple[str, str | bytes | Path]]:
-    """(path below the root, what is there) of every file: its content, or a file to copy.
-
-    results, figures: the folders of the budget's tables and figures.
+    """(path below the root, what is there) of every file: its content, or a file to copy from the
+    folders of the budget's tables and figures.
     """
     yield from _assets()
     yield from _pages(gallery)
@@ -44,7 +42,7 @@ def contents(
     for name, figure in gallery.plan.figures.items():
         for file in (f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more):
             yield f"figures/{file}", figures / file
-    for name, (draw, _, _) in OF_ALL.items():
+    for name, (draw, _) in OF_ALL.items():
         for file, content in three_files(name, draw(gallery)).items():
             yield f"figures/{file}", content
     for cell in gallery.plan.cells:
@@ -60,7 +58,7 @@ def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]
         ("codes.svg", gallery.counted, cells.codes),
     ):
         if cell in known:
-            _, row = gallery.places(cell)[0]
+            row = next((row for _, row in gallery.places(cell)), "")
             behind = [name for name in gallery.others(cell) if name in known]
             yield links.picture(cell, kind), image(draw(gallery, cell, behind, row), "svg")
 
@@ -80,6 +78,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     tables = {name: plan.tables[name] for name in sorted(plan.tables, key=lambda n: n not in first)}
     methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
     environment.globals |= {"captions": captions, "links": links, "numbers": numbers}
+    environment.globals |= {"words": verdicts}
     environment.globals |= {"gallery": gallery, "plan": plan, "figures": gallery.figures}
     environment.globals |= {"tables": tables, "methods": methods}
 
@@ -89,8 +88,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
 
         return path, environment.get_template(template).render(values, path=path, url=url)
 
-    first_page = overview(gallery) | {"thumbnails": thumbnails(gallery)}
-    yield page(links.INDEX, "index.html", first_page)
+    yield page(links.INDEX, "index.html", overview(gallery))
     yield page(links.CLAIMS, "claims.html", claims_page(gallery))
     yield page(links.FIGURES, "figures.html", {"title": "Figures"})
     yield page(links.CELLS, "cells.html", cells_page(gallery))
@@ -110,8 +108,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
 def _assets() -> Iterator[tuple[str, str]]:
     """(path below the root, content) of the style sheets and scripts; nothing from another host.
 
-    DataTables comes from the package itables as a module, which a browser does not load from a file
-    next to a page, but does from a data address in a script.
+    DataTables is a module, which a browser loads from a data address but not from a file.
     """
     for name in ("site.css", "site.js"):
         yield f"assets/{name}", (TEMPLATES / name).read_text(encoding="utf-8")

@@ -1,0 +1,274 @@
+"""The conformance kit: what it says of quantisers whose faults are known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from vector_quantize_pytorch import VectorQuantize
+
+from models.quantiser import anchors as samplers
+from models.quantiser.blends import UsageDecay
+from models.quantiser.clustered import ClusteredQuantiser
+from models.quantiser.distances import cosine, squared_euclidean
+from models.quantiser.refresh import Refresh, every_step, first_batch
+from tests.conformance import ports
+from workflows.config.datasets import ROOM
+from workflows.config.reading import read_yaml
+from workflows.config.settings import Defaults
+from workflows.conformance import __main__ as kit
+from workflows.conformance.adapters import BETA
+from workflows.conformance.properties import PROPERTIES, ask
+from workflows.conformance.subject import Subject
+from workflows.errors import ConfigError
+
+
+def ours(
+    codebook_size: int,
+    code_dim: int,
+    anchors: str = "closest",
+    offline: bool = False,
+    contrastive: bool = False,
+) -> ClusteredQuantiser:
+    schedule = first_batch if offline else every_step
+    refresh = Refresh(getattr(samplers, anchors), UsageDecay(codebook_size), schedule)
+    return ClusteredQuantiser(codebook_size, code_dim, cosine, refresh, contrastive)
+
+
+def ours_l2(codebook_size: int, code_dim: int, anchors: str = "closest") -> ClusteredQuantiser:
+    quantiser = ours(codebook_size, code_dim, anchors)
+    quantiser.similarity = squared_euclidean
+    return quantiser
+
+
+def of_package(codebook_size: int, code_dim: int) -> VectorQuantize:
+    return VectorQuantize(
+        **{"dim": code_dim, "codebook_size": codebook_size, "accept_image_fmap": True},
+        **{"ema_update": False, "learnable_codebook": True, "rotation_trick": False},
+        **{"commitment_weight": 1.0, "commitment_use_cross_entropy_loss": False},
+    )
+
+
+def departures(build: Callable[..., Any], anchors: str = "closest") -> set[str]:
+    found = ask(Subject(build, anchors))
+    return {name for name, finding in found.items() if finding.holds is False}
+
+
+def test_ours_has_every_property() -> None:
+    found = ask(Subject(ours))
+    assert {name: one.numbers for name, one in found.items() if one.holds is not True} == {}
+    assert departures(ours_l2) == set()
+
+
+def test_a_plain_vq_has_no_refresh_to_ask_about() -> None:
+    found = ask(Subject(lambda k, d: ClusteredQuantiser(k, d, squared_euclidean)))
+    assert {name for name, one in found.items() if one.holds is False} == set()
+    assert "does not move" in found["blend weight"].numbers
+    assert found["nearest code"].numbers.startswith("27.1%")
+    assert "100.0% of codes nearest by l2" in found["nearest code"].numbers
+    assert found["usage and its decay"].holds is None
+
+
+# What the official code does and the paper does not say: its forward pass moves the codebook, hence
+# before backward and also of a model that is evaluated in training mode. N_k of no latents is NaN.
+OFFICIAL = {"forward changes no state", "gradient of forward's codebook", "empty batch"}
+
+
+@pytest.mark.parametrize(
+    ("build", "departs"),
+    [
+        (ports.Published, OFFICIAL),
+        (ports.FarthestPort, OFFICIAL - {"gradient of forward's codebook"} | {"anchors: closest"}),
+        (
+            ports.SoftmaxPort,
+            OFFICIAL - {"gradient of forward's codebook"} | {"anchors: probability"},
+        ),
+        (ports.RandomCodes, {"nearest code", "loss weights"}),
+    ],
+)
+def test_ports(build: Callable[..., Any], departs: set[str]) -> None:
+    assert departures(build) == departs
+
+
+def test_a_module_of_the_package_is_asked_by_its_own_signature() -> None:
+    found = ask(Subject(of_package, "none"))
+    assert found["straight-through gradient"].holds
+    assert found["nearest code"].holds
+    assert found["loss weights"].numbers.startswith("commitment 1.000, codebook 1.000")
+    assert found["blend weight"].numbers == "a plain VQ has no refresh (--anchors none)"
+
+
+class Fast(ports.Published):
+    """The running average forgets ten times as fast."""
+
+    def refresh(self, z: Tensor, d: Tensor, share: Tensor) -> None:
+        self.usage.mul_(0.9 / 0.99)
+        super().refresh(z, d, share)
+
+
+class Slight(ports.Published):
+    """Equation 2 without its epsilon, by codes that move on a little."""
+
+    def refresh(self, z: Tensor, d: Tensor, share: Tensor) -> None:
+        before = self.embedding.data
+        super().refresh(z, d, share)
+        self.embedding.data = before + (self.embedding.data - before) * 1.001
+
+
+class Unit(ports.Published):
+    """Vectors on the unit sphere."""
+
+    def forward(self, latents: Tensor) -> tuple[Any, ...]:
+        vectors, *others = super().forward(latents)
+        unit = nn.functional.normalize(vectors.detach(), dim=1)
+        return latents + (unit - latents).detach(), *others
+
+
+class Cut(ports.Published):
+    """No gradient to the encoder but that of the losses."""
+
+    def forward(self, latents: Tensor) -> tuple[Any, ...]:
+        vectors, *others = super().forward(latents)
+        return vectors.detach(), *others
+
+
+class Legacy(ports.Published):
+    """beta on the other term."""
+
+    def forward(self, latents: Tensor) -> tuple[Any, ...]:
+        vectors, _, (perplexity, one_hot, codes) = super().forward(latents)
+        z, e = latents.permute(0, 2, 3, 1).flatten(0, 2), self.embedding[codes]
+        loss = (e.detach() - z).square().mean() + 0.25 * (e - z.detach()).square().mean()
+        return vectors, loss, (perplexity, one_hot, codes)
+
+
+class AlwaysTraining(ports.Published):
+    """It refreshes in evaluation too."""
+
+    def train(self, mode: bool = True) -> AlwaysTraining:
+        return super().train(True)
+
+
+class First(ports.Published):
+    """`random` takes the latents in their order."""
+
+    def chosen(self, d: Tensor) -> Tensor:
+        return torch.arange(d.shape[1]) if self.anchors == "random" else super().chosen(d)
+
+
+class Uniform(ports.Published):
+    """`probability` draws without regard to similarity."""
+
+    def chosen(self, d: Tensor) -> Tensor:
+        return torch.randint(len(d), (d.shape[1],)) if self.anchors != "closest" else d.argmax(0)
+
+
+class Online(ports.Published):
+    """`offline` is not heeded."""
+
+    def refresh(self, z: Tensor, d: Tensor, share: Tensor) -> None:
+        self.refreshed = False
+        super().refresh(z, d, share)
+
+
+class Forgetful(ports.Published):
+    """Usage is no part of the state."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        usage = self.usage
+        del self.usage
+        self.register_buffer("usage", usage, persistent=False)
+
+
+class Broken(ports.Published):
+    """An error in the pass of training mode."""
+
+    def refresh(self, z: Tensor, d: Tensor, share: Tensor) -> None:
+        raise AttributeError("no pool")
+
+
+class Silent(ports.Published):
+    """NaN is taken for zero."""
+
+    def forward(self, latents: Tensor) -> tuple[Any, ...]:
+        return super().forward(latents.nan_to_num())
+
+
+@pytest.mark.parametrize(
+    ("build", "departs"),
+    [
+        (Fast, {"usage and its decay", "blend weight"}),
+        (Slight, {"blend weight"}),
+        (Unit, {"vectors are codevectors"}),
+        (Cut, {"straight-through gradient"}),
+        (Legacy, {"loss weights"}),
+        (AlwaysTraining, {"evaluation changes no state"}),
+        (First, {"anchors: random"}),
+        (Uniform, {"anchors: probability"}),
+        (Online, {"offline refreshes once"}),
+        (Forgetful, {"state survives save and load"}),
+        (Silent, {"NaN"}),
+    ],
+)
+def test_each_property_finds_its_fault(build: type[ports.Published], departs: set[str]) -> None:
+    def made(
+        codebook_size: int, code_dim: int, anchors: str = "closest", offline: bool = False
+    ) -> ports.Published:
+        return build(codebook_size, code_dim, anchors=anchors, offline=offline)
+
+    subject = Subject(made)
+    assert {name for name in departs if PROPERTIES[name][0](subject).holds is False} == departs
+
+
+def test_an_error_is_a_departure_in_its_own_words() -> None:
+    found = ask(Subject(Broken))
+    assert found["blend weight"].holds is False
+    assert found["blend weight"].numbers == "AttributeError: no pool"
+    assert found["nearest code"].holds
+
+
+def test_beta_is_the_published_one() -> None:
+    assert read_yaml(ROOM / "defaults.yaml", Defaults).knobs["commitment_weight"] == BETA
+
+
+def test_the_command_says_what_is_required_and_departs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        "from baselines.rq_vae import ResidualQuantiser\n"
+        "from tests.conformance.ports import FarthestPort as build, Published\n"
+        "nothing = 1\n"
+        "def residual(k, d): return ResidualQuantiser(k, d, 4, 0)\n"
+    )
+    (tmp_path / "a_port.py").write_text(text, encoding="utf-8")
+    (tmp_path / "a_slip.py").write_text("import nothing_at_all\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setattr(kit, "ask", lambda subject: ask_some(subject))
+
+    def ask_some(subject: Subject) -> Any:
+        return {name: PROPERTIES[name][0](subject) for name in ("nearest code", "anchors: closest")}
+
+    assert kit.main("a_port:build", "closest") == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].split()[:3] == ["anchors:", "closest", "departs"]
+    assert said[1].endswith("median rank 2048 of 2048")
+    assert said[2] == "Required, and departs: anchors: closest"
+    assert kit.main("a_port:Published", "closest") == 0
+    for wrong, message in (
+        ("a_port:buidl", "no such function; allowed: my_module:build"),
+        ("a_port:nothing", "no such function"),
+        ("no_module:build", "ModuleNotFoundError"),
+        ("a_slip:build", "a_slip:build: ModuleNotFoundError: No module named 'nothing_at_all'"),
+        ("torch.nn:Identity", r"returns Tensor; allowed: a quantiser of ours, \(vectors"),
+        ("torch.nn:ReLU", r"called as build\(codebook_size=512, code_dim=8\): TypeError"),
+        ("a_port:residual", "gives a latent 4 codes; allowed: 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            kit.main(wrong, "closest")
