@@ -5,6 +5,7 @@ A cell's name holds the value of every knob that differs from what its row start
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from workflows.errors import nearest
 UNKNOWN_KEY = "unknown_key"
 Weight = Annotated[float, Field(ge=0)]
 Dimension = Annotated[int, Field(ge=1, le=4096)]
+MOST_CODES = 1_048_576
 
 
 class Closed(BaseModel):
@@ -74,7 +76,7 @@ class Continuous(Training):
 class Codebook(Training):
     """A codebook of K = codebook_size codevectors of D = code_dim coordinates."""
 
-    codebook_size: Annotated[int, Field(ge=2, le=1_048_576)]
+    codebook_size: Annotated[int, Field(ge=2, le=MOST_CODES)]
     code_dim: Dimension
 
 
@@ -138,6 +140,68 @@ class Multichannel(Nearest):
                 f"{self.channel_groups}"
             )
         return self
+
+
+class Finite(Training):
+    """FSQ: one coordinate for each number of levels; K is their product."""
+
+    levels: Annotated[list[Annotated[int, Field(ge=3, le=256)]], Field(min_length=1, max_length=16)]
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Finite:
+        if math.prod(self.levels) > MOST_CODES:
+            raise ValueError(f"levels: their product is above {MOST_CODES:,}")
+        return self
+
+
+class Binary(Training):
+    """LFQ and BSQ: code_bits coordinates, one bit each; K = 2^code_bits."""
+
+    code_bits: Annotated[int, Field(ge=1, le=20)]
+    commitment_weight: Weight
+    entropy_weight: Weight
+    entropy_temperature: Annotated[float, Field(gt=0)]
+
+
+class Expiring(Codebook):
+    """VQ-VAE by moving averages; a code with a count below `expiry` expires, at 0 none does."""
+
+    decay: Annotated[float, Field(ge=0, lt=1)]
+    expiry: Annotated[float, Field(ge=0)]
+    commitment_weight: Weight
+
+
+class Trained(Codebook):
+    """A codebook trained by the codebook loss, searched as the method says."""
+
+    commitment_weight: Weight
+    codebook_weight: Weight
+
+
+class IndexPropagated(Trained):
+    """IBQ, with its entropies."""
+
+    entropy_weight: Weight
+    entropy_temperature: Annotated[float, Field(gt=0)]
+
+
+class Transported(Codebook):
+    """VQ-WAE: the weights of transport and of the divergence of codes' weights from uniform."""
+
+    transport_weight: Weight
+    weights_kl_weight: Weight
+
+
+class GaussianMatched(Trained):
+    """Wasserstein VQ."""
+
+    wasserstein_weight: Weight
+
+
+class ArcMargin(Trained):
+    """ArcVQ-VAE."""
+
+    arc_weight: Weight
 
 
 class Vqgan(Closed):

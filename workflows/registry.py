@@ -21,18 +21,26 @@ from pydantic import create_model
 from workflows import plugins
 from workflows.errors import ConfigError, nearest
 from workflows.knobs import (
+    ArcMargin,
+    Binary,
     Closed,
     Clustered,
     Continuous,
     Contrastive,
     Diffusion,
+    Expiring,
+    Finite,
+    GaussianMatched,
+    IndexPropagated,
     MovingAverage,
     Multichannel,
     Nearest,
     Refreshed,
     Residual,
     Stochastic,
+    Trained,
     Training,
+    Transported,
     Vqgan,
 )
 from workflows.metrics import FEWEST_PIXELS
@@ -144,6 +152,61 @@ def _official_order(knobs: Contrastive, steps: int) -> Any:
     return OfficialOrder(*sizes, _similarity(knobs), _refresh(knobs))
 
 
+def _fsq(knobs: Finite, steps: int) -> Any:
+    from baselines.fsq import FiniteScalarQuantiser
+
+    return FiniteScalarQuantiser(knobs.levels)
+
+
+def _binary(knobs: Binary, steps: int, spherical: bool = False) -> Any:
+    from baselines.lfq import LookupFreeQuantiser
+
+    return LookupFreeQuantiser(knobs.code_bits, knobs.entropy_temperature, spherical)
+
+
+def _simvq(knobs: Trained, steps: int) -> Any:
+    from baselines.simvq import SimQuantiser
+
+    return SimQuantiser(knobs.codebook_size, knobs.code_dim)
+
+
+def _vq_vae_expiry(knobs: Expiring, steps: int) -> Any:
+    from baselines.expiry import ExpiringQuantiser
+
+    sizes = (knobs.codebook_size, knobs.code_dim)
+    return ExpiringQuantiser(*sizes, knobs.decay, knobs.expiry, knobs.seed)
+
+
+def _rotated(inner: Callable[[Any, int], Any], knobs: Training, steps: int) -> Any:
+    from baselines.rotation_trick import RotatedQuantiser
+
+    return RotatedQuantiser(inner(knobs, steps))
+
+
+def _ibq(knobs: IndexPropagated, steps: int) -> Any:
+    from baselines.ibq import IndexQuantiser
+
+    return IndexQuantiser(knobs.codebook_size, knobs.code_dim, knobs.entropy_temperature)
+
+
+def _vq_wae(knobs: Transported, steps: int) -> Any:
+    from baselines.vq_wae import TransportQuantiser
+
+    return TransportQuantiser(knobs.codebook_size, knobs.code_dim)
+
+
+def _wasserstein_vq(knobs: GaussianMatched, steps: int) -> Any:
+    from baselines.wasserstein_vq import GaussianMatchedQuantiser
+
+    return GaussianMatchedQuantiser(knobs.codebook_size, knobs.code_dim)
+
+
+def _arcvq_vae(knobs: ArcMargin, steps: int) -> Any:
+    from baselines.arcvq_vae import ArcMarginQuantiser
+
+    return ArcMarginQuantiser(knobs.codebook_size, knobs.code_dim)
+
+
 @dataclass(frozen=True)
 class Method:
     """A quantiser, and what it has.
@@ -180,6 +243,30 @@ METHODS: dict[str, Method] = {
     "hard_features": Method(_hard_features, Nearest),
     "rq_vae": Method(_rq_vae, Residual),
     "movq": Method(_movq, Multichannel, networks=("vqgan",), modulated=True),
+    # Siblings and successors of CVQ-VAE.
+    "fsq": Method(
+        _fsq,
+        Finite,
+        codes=lambda knobs: math.prod(knobs.levels),
+        dim=lambda knobs: len(knobs.levels),
+    ),
+    "lfq": Method(
+        _binary, Binary, codes=lambda knobs: 2**knobs.code_bits, dim=attrgetter("code_bits")
+    ),
+    "bsq": Method(
+        partial(_binary, spherical=True),
+        Binary,
+        codes=lambda knobs: 2**knobs.code_bits,
+        dim=attrgetter("code_bits"),
+    ),
+    "simvq": Method(_simvq, Trained),
+    "vq_vae_expiry": Method(_vq_vae_expiry, Expiring),
+    "vq_vae_rotation": Method(partial(_rotated, _vq_vae_expiry), Expiring),
+    "cvq_vae_rotation": Method(partial(_rotated, _cvq_vae), Clustered),
+    "ibq": Method(_ibq, IndexPropagated, fixed_losses=("index",)),
+    "vq_wae": Method(_vq_wae, Transported),
+    "wasserstein_vq": Method(_wasserstein_vq, GaussianMatched),
+    "arcvq_vae": Method(_arcvq_vae, ArcMargin, objective="mse_over_4_variances"),
     # Controls, see baselines/controls.py; the last is CVQ-VAE with another objective.
     "autoencoder": Method(_autoencoder, Continuous, codes=lambda knobs: None),
     "random_codebook": Method(_random_codebook, MovingAverage),

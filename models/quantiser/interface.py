@@ -72,7 +72,7 @@ class Quantiser(Protocol):
 
 
 def straight_through(
-    latents: Float[Tensor, "n d"], vectors: Float[Tensor, "n d"]
-) -> Float[Tensor, "n d"]:
+    latents: Float[Tensor, "*size"], vectors: Float[Tensor, "*size"]
+) -> Float[Tensor, "*size"]:
     """z + sg(e - z): forward the vectors e, bit for bit; backward the gradient to the latents z."""
     return vectors.detach() + (latents - latents.detach())

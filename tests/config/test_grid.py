@@ -9,9 +9,10 @@ import pytest
 
 from tests.config.test_refused import DATASETS, GENERATION, generation, room, spoil
 from workflows.config.grid import Grid, load_grid, read_budgets
+from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
 from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
-from workflows.registry import METHODS, build_sampler, knobs_type
+from workflows.registry import METHODS, build_sampler, code_dim, codebook_size, knobs_type
 
 __all__ = ["room"]
 
@@ -69,6 +70,30 @@ def test_a_diffusion_model_and_its_first_stage_share_a_seed(lite: Grid) -> None:
     for name, first in below.items():
         assert first in lite.cells
         assert first.rpartition("/")[2] == name.rpartition("/")[2]
+
+
+def test_a_budget_may_show_some_rows_of_a_table(room: Path) -> None:
+    rows = {"table_rows": {"anchors": ["random, online", "closest, online"]}}
+    spoil(room / "budgets/lite.yaml", rows)
+    grid = load_grid("lite", DATASETS, room)
+    assert grid.labels("anchors") == rows["table_rows"]["anchors"]
+    assert {row.row for row in grid.rows if row.table == "anchors"} == {*grid.labels("anchors")}
+    assert len(grid.labels("anchors", every=True)) == 8
+    # Claims about the rows that are left out stay, untested.
+    assert make_plan(grid, DATASETS, {}, room=room).claims
+
+
+def test_methods_without_a_codebook_size_say_their_own(lite: Grid) -> None:
+    """FSQ by its levels, LFQ and BSQ by their bits."""
+    sizes = {
+        "cifar10/fsq/default/seed0": (512, 3),
+        "cifar10/fsq/levels8.5.5.5/seed0": (1000, 4),
+        "cifar10/lfq/default/seed0": (512, 9),
+        "cifar10/bsq/code_bits12/seed0": (4096, 12),
+    }
+    for name, expected in sizes.items():
+        knobs: Any = lite.cells[name].knobs
+        assert (codebook_size(knobs), code_dim(knobs)) == expected
 
 
 def test_guidance_is_of_models_that_know_classes(room: Path) -> None:

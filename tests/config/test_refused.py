@@ -104,6 +104,11 @@ def rows(**row: Any) -> dict[str, Any]:
             {"images": {"train": 103, "test": 100}, "validation": 100},
             "images.train: 103 leaves 3 to train on, and the metrics of samples need 4 or more",
         ),
+        (
+            BUDGET,
+            {"table_rows": {"anchors": ["closest"]}},
+            r"table_rows\.anchors: row 'closest' is unknown",
+        ),
         # Images of a size that a network does not take.
         (MNIST, {"image_size": 50}, "image_size: 50 is not a multiple of 4, as network 'convnet'"),
         (

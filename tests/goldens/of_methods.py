@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from baselines.vq_vae import MovingAverageQuantiser
 from models.quantiser import anchors, refresh
-from tests.goldens.golden import TRAINED, Golden, Wrong
+from tests.goldens.golden import TRAINED, Golden, Wrong, made_with
 from tests.goldens.made import corners, first_stage, slope, summary, uniform
 from workflows.registry import build_autoencoder, loss_weights
 
@@ -78,13 +78,16 @@ def quantised(method: str, **changes: Any) -> dict[str, float]:
     return {**losses, **counts, **sums, **summary(codebook(quantiser), "codebook"), **temperature}
 
 
-def continuous() -> dict[str, float]:
-    """What passes a model without a codebook, and the slope that comes back."""
-    quantiser = build_autoencoder(first_stage("autoencoder"), 1, STEPS).quantiser
+def passed(method: str) -> dict[str, float]:
+    """What passes a model that nothing trains, its losses and the slope that comes back."""
+    knobs = first_stage(method)
+    quantiser = build_autoencoder(knobs, 1, STEPS).quantiser
     inputs = latents(0).requires_grad_()
-    vectors = quantiser(inputs).vectors
-    F.mse_loss(vectors, latents(1)).backward()
-    return {"slope": slope(inputs), **summary(vectors, "vectors")}
+    found, weights = quantiser(inputs), loss_weights(knobs, 1)
+    loss = F.mse_loss(found.vectors, latents(1))
+    (loss + sum(weights[name] * value for name, value in found.losses.items())).backward()
+    losses = {name: value.item() for name, value in found.losses.items()}
+    return {**losses, "slope": slope(inputs), **summary(found.vectors, "vectors")}
 
 
 def untrained(old: Any) -> Any:
@@ -144,6 +147,28 @@ ROUNDED = Wrong(
     "baselines.controls.NoQuantiser.forward",
     lambda old: lambda self, latents: old(self, latents.round()),
 )
+STILL = Wrong("the matrix has no gradient", "baselines.simvq.F.embedding", untrained)
+FOREVER = Wrong(
+    "no code expires", "baselines.expiry.VectorQuantize", made_with(threshold_ema_dead_code=0)
+)
+STRAIGHT = Wrong(
+    "gradients pass straight",
+    "baselines.rotation_trick.rotate_to",
+    lambda old: lambda latents, vectors: latents,
+)
+SOFT = Wrong("the chosen codevector has no gradient", "baselines.ibq.F.embedding", untrained)
+UNSOLVED = Wrong("transport is not solved", "baselines.vq_wae.ITERATIONS", lambda old: 0)
+FORGETS = Wrong("only the batch counts", "baselines.wasserstein_vq.QUEUE", lambda old: 1)
+NO_MARGIN = Wrong("angles have no margin", "baselines.arcvq_vae.MARGIN", lambda old: 0.0)
+STEEPER = Wrong(
+    "the bound is steeper",
+    "vector_quantize_pytorch.finite_scalar_quantization.tanh",
+    lambda old: lambda latents: old(2 * latents),
+)
+UNCOMMITTED = Wrong(
+    "there is no commitment", "baselines.lfq.LFQ", made_with(commitment_loss_weight=0.0)
+)
+CUBE = Wrong("codes are not on the sphere", "baselines.lfq.LFQ", made_with(spherical=False))
 COS: dict[str, Any] = {"distance": "cosine"}
 GOLDENS = [
     Golden("method", method, partial(quantised, method, **changes), wrong, variant, TRAINED)
@@ -164,9 +189,25 @@ GOLDENS = [
         ("hard_features", "", COS, NO_DEATH),
         ("rq_vae", "", {"codebook_size": 32}, OTHER_SEED),
         ("movq", "", {}, APART),
+        ("simvq", "", {}, STILL),
+        ("vq_vae_expiry", "", {}, FOREVER),
+        ("vq_vae_rotation", "", {"expiry": 0.0}, STRAIGHT),
+        ("cvq_vae_rotation", "", COS, STRAIGHT),
+        ("ibq", "", {}, SOFT),
+        ("vq_wae", "", {}, UNSOLVED),
+        ("wasserstein_vq", "", {}, FORGETS),
+        ("arcvq_vae", "", {}, NO_MARGIN),
         ("random_codebook", "", COS, MOVES),
         ("official_order", "", COS, AFTER),
         ("variance_times_4", "", {}, anchors_are("random", "probability")),
     )
 ]
-GOLDENS.append(Golden("method", "autoencoder", continuous, ROUNDED))
+GOLDENS += [
+    Golden("method", method, partial(passed, method), wrong)
+    for method, wrong in (
+        ("autoencoder", ROUNDED),
+        ("fsq", STEEPER),
+        ("lfq", UNCOMMITTED),
+        ("bsq", CUBE),
+    )
+]

@@ -46,6 +46,7 @@ def plan(tmp_path: Path) -> Plan:
         record = {
             **{"cell": name, "budget": "made_up", "knobs": {}, "images": 16, "seconds": 1.5},
             **{"device": "cpu", "commit": "abc", "threads": 2, "dataset_sha256": "da" * 32},
+            "parameters": 1234,
             "dirty": not finished,
         }
         if finished:
@@ -65,6 +66,16 @@ def plan(tmp_path: Path) -> Plan:
     tables = {name: plans.table(protocols=["as_published"]) for name in ("one", "two", "three")}
     rows = [(table, name, name) for table in ("one", "two") for name in cells]
     return plans.plan(cells, rows, tables=tables)
+
+
+def test_a_table_can_show_what_a_training_takes(plan: Plan, tmp_path: Path) -> None:
+    shows = plan.tables["two"].model_copy(update={"metrics": ["rFID", "parameters", "step"]})
+    tables = {**plan.tables, "two": shows}
+    measured = run(plan.model_copy(update={"tables": tables}), tmp_path)
+    lines = measured[measured["status"] == "ok"].set_index(["table", "metric"])["value"]
+    # 1.5 seconds for six steps.
+    expected = {("one", "rFID"): 2.5, ("two", "rFID"): 2.5}
+    assert lines.to_dict() == expected | {("two", "parameters"): 1234, ("two", "step"): 250}
 
 
 def test_every_row_is_kept_with_its_reason(plan: Plan, tmp_path: Path) -> None:

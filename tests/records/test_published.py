@@ -15,7 +15,7 @@ from workflows.config.lines import Published, read_csv
 from workflows.config.plan import Plan
 from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
-from workflows.records.published import as_number, read_published
+from workflows.records.published import as_number, read_others, read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 DATASETS = read_datasets()
@@ -30,6 +30,14 @@ def real_plan(budget: str) -> Plan:
 def test_a_value_keeps_its_digits_and_per_cent_are_a_share() -> None:
     assert as_number("100.0%") == 1
     assert as_number("0.0282") == 0.0282
+
+
+def test_what_others_report_is_complete() -> None:
+    assert read_others(PUBLISHED).groupby("table").size().to_dict() == {
+        "reference_generation_and_first_stage": 45,
+        "reference_others": 56,
+        "reference_third_party_online_vq": 95,
+    }
 
 
 def test_published_numbers_are_complete_and_of_known_rows() -> None:

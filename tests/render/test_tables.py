@@ -113,6 +113,17 @@ def test_published_numbers_stand_below_ours_of_their_protocol() -> None:
     assert list(tidy(found)["rFID published"]) == ["2.50", "", "", ""]
 
 
+def test_what_a_training_takes_rests_on_no_images() -> None:
+    shows = plans.table(ROWS, title="Anchors", metrics=["rFID", "step"])
+    plan = plan_of("mnist", tables={"anchors": shows})
+    measured = measured_of(plan, images=5000)
+    changes = {"metric": "step", "value": 59.4, "images": float("nan")}
+    taken = measured[measured["metric"] == "usage"].assign(**changes)
+    found = render(plan, pd.concat([measured, taken]))
+    assert words(found[0])["step (ms)"] == ["59", "", "59"]
+    assert list(tidy(found)["step"]) == [59.4] * 4
+
+
 def test_a_frechet_distance_of_few_images_is_grey_and_beside_no_published_one() -> None:
     plan = plan_of("mnist")
     block = render(plan, measured_of(plan))[0]

@@ -19,7 +19,7 @@ from workflows.config.planning import make_plan
 from workflows.config.reading import parse
 from workflows.config.records import TrainRecord, read
 from workflows.files import write_json, write_text
-from workflows.records.published import read_published
+from workflows.records.published import read_others, read_published
 from workflows.records.verdicts import verdicts
 from workflows.render import showing
 from workflows.render.collected import Collected
@@ -85,7 +85,7 @@ def site(
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
     records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
-    gallery = Gallery(known, *frames.values(), numbers, found, records)
+    gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
     return showing.draw_site(gallery, figures).parent
 
 

@@ -13,6 +13,7 @@ from workflows.config.names import (
     DIFFERENT,
     RECONSTRUCTION_METRICS,
     ROLES,
+    RUN_METRICS,
     SAMPLE_METRICS,
     Line,
     MetricName,
@@ -76,7 +77,7 @@ class Experiment(Closed):
         return self
 
     def _problems(self) -> Iterator[str]:
-        metrics = RECONSTRUCTION_METRICS if self.stage == 1 else SAMPLE_METRICS
+        metrics = {1: RECONSTRUCTION_METRICS, 2: SAMPLE_METRICS}[self.stage] | RUN_METRICS
         for name in [name for name in self.metrics if name not in metrics]:
             allowed = ", ".join(metrics)
             yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"

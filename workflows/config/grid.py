@@ -80,12 +80,20 @@ class Grid:
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
 
-        every: also those that the budget's shorter sweeps leave out, as for a table that the budget
-        leaves out.
+        every: also those that the budget leaves out, as for a table that the budget leaves out.
         """
-        whole = every or table in self.budget.without
-        expanded = self.tables[table].expanded({} if whole else self.budget.sweeps)
-        return [label for label, _ in expanded]
+        if every or table in self.budget.without:
+            return [label for label, _ in self.tables[table].expanded({})]
+        return [label for label, _ in shown_rows(table, self.tables[table], self.budget)]
+
+
+def shown_rows(
+    table: str, experiment: Experiment, budget: Budget
+) -> list[tuple[str, ExperimentRow]]:
+    """The rows of a table, with their labels, that a budget shows."""
+    only = budget.table_rows.get(table)
+    expanded = experiment.expanded(budget.sweeps)
+    return [(label, row) for label, row in expanded if only is None or label in only]
 
 
 def read_budgets(room: Path = ROOM) -> dict[str, Budget]:
@@ -158,8 +166,7 @@ class _Maker:
         """Every row on each of its datasets and seeds, with its cell and the cell's first stage."""
         for table, experiment in tables.items():
             roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
-            expanded = experiment.expanded(self.budget.sweeps)
-            for role, (label, row) in product(roles, expanded):
+            for role, (label, row) in product(roles, shown_rows(table, experiment, self.budget)):
                 if row.method is None or table in self.budget.without:
                     continue
                 make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
@@ -249,9 +256,14 @@ def _check_budget(
     budget: Budget, file: Path, tables: Mapping[str, Experiment], datasets: Mapping[str, Dataset]
 ) -> None:
     """Refuse names of tables and datasets that there are not, and a dataset twice in a table."""
-    for key in ("without", "table_seeds", "table_role_seeds", "evaluation.table_protocols"):
+    keys = ("without", "table_rows", "table_seeds", "table_role_seeds")
+    for key in (*keys, "evaluation.table_protocols"):
         for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")
+    for table, only in budget.table_rows.items():
+        labels = [label for label, _ in tables[table].expanded(budget.sweeps)]
+        for row in only:
+            known(row, labels, f"{file}: table_rows.{table}: row")
     for role, dataset in budget.roles.items():
         if dataset is not None:
             known(dataset, sorted(datasets), f"{file}: roles.{role}: dataset")

@@ -48,7 +48,9 @@ RECONSTRUCTION_METRICS = {
     "perplexity": True,
 }
 SAMPLE_METRICS = {"FID": False, "KID": False, "precision": True, "recall": True}
-METRICS = {**RECONSTRUCTION_METRICS, **SAMPLE_METRICS}
+# What a training says of itself: numbers that are trained, and milliseconds a step.
+RUN_METRICS = {"parameters": False, "step": False}
+METRICS = {**RECONSTRUCTION_METRICS, **SAMPLE_METRICS, **RUN_METRICS}
 # The protocols of reconstructions; samples have one of their own.
 Protocol = Literal["exact", "as_published"]
 SAMPLES = "samples"

@@ -130,14 +130,16 @@ class Budget(Closed):
     """budgets/<name>.yaml: how long, on how much, and how thoroughly measured.
 
     roles: role -> dataset, or None if the budget has none for it. without: tables that would take
-    too long; their rows are printed as not at this budget. table_seeds, table_role_seeds: the seeds
-    of a table, on all datasets or on a role's. sweeps: in place of the experiments' own.
+    too long; their rows are printed as not at this budget. table_rows: the only rows of a table.
+    table_seeds, table_role_seeds: the seeds of a table, on all datasets or on a role's. sweeps: in
+    place of the experiments' own.
     """
 
     title: Line
     roles: dict[RoleName, str | None]
     seeds: Seeds
     without: list[str] = []
+    table_rows: dict[str, Annotated[list[Line], Field(min_length=1), DIFFERENT]] = {}
     table_seeds: dict[str, Seeds] = {}
     table_role_seeds: dict[str, dict[RoleName, Seeds]] = {}
     knobs: Knobs

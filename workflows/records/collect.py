@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from workflows.config import records
 from workflows.config.lines import Codes, Curve, Measured, Metric, Progress, read_csv
+from workflows.config.names import RUN_METRICS
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import EvaluationRecord, TrainRecord
 from workflows.errors import ConfigError
@@ -59,6 +61,7 @@ def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> lis
     metrics = read_csv(folder / "metrics.csv", Metric).to_dict("records")
     if not metrics:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
+    metrics += _of_training(record, dict.fromkeys(metric["protocol"] for metric in metrics))
     digests = evaluation.features
     return [
         {
@@ -70,6 +73,15 @@ def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> lis
         }
         for metric in metrics
     ]
+
+
+def _of_training(record: TrainRecord, protocols: Iterable[str]) -> Iterator[Row]:
+    """What the training says of itself, in the form of metrics, beside those of each protocol."""
+    found = {"parameters": record.parameters, "step": 1000 * record.seconds / record.steps}
+    for protocol, (name, value) in product(protocols, found.items()):
+        if value is not None:
+            line = {"protocol": protocol, "metric": name, "value": float(value)}
+            yield line | {"images": None, "features": ""}
 
 
 def _evaluation(folder: Path) -> EvaluationRecord:
@@ -86,12 +98,19 @@ def _evaluation(folder: Path) -> EvaluationRecord:
 
 
 def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
-    """The lines of measured.csv, in the order of the plan's rows. lines: cell -> measurements."""
+    """The lines of measured.csv, in the order of the plan's rows. lines: cell -> measurements.
+
+    What a training says of itself stands only in tables that show this.
+    """
     return [
         {"table": row.table, "row": row.row, **values}
         for row in plan.rows
         for values in lines.get(row.cell, [])
         if values["protocol"] in (*plan.tables[row.table].protocols, "all")
+        and (
+            values["metric"] not in RUN_METRICS
+            or values["metric"] in plan.tables[row.table].metrics
+        )
     ]
 
 

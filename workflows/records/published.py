@@ -42,6 +42,13 @@ def read_published(folder: Path, plan: Plan) -> pd.DataFrame:
     return published
 
 
+def read_others(folder: Path) -> pd.DataFrame:
+    """The numbers of files that begin with `reference_`, as lines of Published."""
+    found = [read_csv(file, Published) for file in sorted(folder.glob("reference_*.csv"))]
+    columns = list(Published.model_fields)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+
+
 def _check_place(number: Mapping[Hashable, Any], plan: Plan, where: str) -> None:
     table = known(number["table"], plan.tables, f"{where}: table")
     row = known(number["row"], plan.tables[table].published_rows, f"{where}: table {table}: row")

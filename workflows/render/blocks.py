@@ -149,7 +149,10 @@ def _block(
             lines.append(
                 {"metric": metric, "row": row, **over._asdict(), "best": row == best}
                 | {"images": of_row["images"].max(), "published": theirs, "text": text}
-                | {"half": half, "beside": "" if text and few(metric, images[metric]) else theirs}
+                | {
+                    "half": half,
+                    "beside": "" if text and few(metric, images.get(metric, ())) else theirs,
+                }
             )
     networks = good.loc[good["features"] != "", ["metric", "features"]].drop_duplicates()
     frames = pd.DataFrame(lines), pd.DataFrame(rows), networks

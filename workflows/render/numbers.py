@@ -18,8 +18,10 @@ DIGITS = {
     "recall": 3,
     "usage": 1,
     "perplexity": 1,
+    "parameters": 0,
+    "step": 0,
 }
-UNITS = {"PSNR": "dB", "usage": "%"}
+UNITS = {"PSNR": "dB", "usage": "%", "step": "ms"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 FRECHET = ("rFID", "FID")
 # Inception has as many features. A covariance of fewer images is singular, and the distance is

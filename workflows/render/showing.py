@@ -15,7 +15,7 @@ import pandas as pd
 from workflows.config.plan import find_plan
 from workflows.files import write_bytes, write_json, write_text
 from workflows.records.collect import collect, gather
-from workflows.records.published import read_published
+from workflows.records.published import read_others, read_published
 from workflows.records.state import Results, read_results
 from workflows.records.verdicts import verdicts
 from workflows.render.blocks import blocks
@@ -75,14 +75,21 @@ def draw_verdicts(results: Results) -> Gallery:
     """
     plan, folder = results.plan, Path(results.plan.results)
     frames = collect(plan, results.states, folder)
-    published = read_published(PUBLISHED, plan)
+    published, reported = read_published(PUBLISHED, plan), read_others(PUBLISHED)
     found = verdicts(plan, frames["measured"], published)
     document = verdicts_document(found, plan)
     write_text(folder / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "verdicts.md", document)
     tried = dict.fromkeys(frames["measured"]["cell"])
     records = {cell: record for cell in tried if (record := results.states[cell].train)}
-    return Gallery(plan, **frames, published=published, verdicts=found, records=records)
+    return Gallery(
+        plan,
+        **frames,
+        published=published,
+        verdicts=found,
+        records=records,
+        reported=reported,
+    )
 
 
 def draw_site(gallery: Gallery, figures: Path) -> Path:

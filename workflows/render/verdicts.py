@@ -17,7 +17,7 @@ STANDINGS = {
     "stated": "what the paper or its poster states",
     "inferred": "what we take the paper's unread tables to say",
     "control": "controls of this project",
-    "others": "what others say of CVQ-VAE",
+    "others": "what other publications say",
 }
 READING = (
     "A verdict speaks of this budget's data and length of training, not of the paper's. It agrees "

@@ -23,6 +23,7 @@ USAGE = {"usage": ("validation usage (%)", 100.0), "perplexity": ("validation pe
 LARGEST = 15.0  # points: the diameter of the largest mark of a sweep
 # Lines of at most so many values have a marker for each.
 MARKED = 8
+LEGEND_LINE = 0.14  # inches
 LINE = ["dataset", "row", "quantity"]
 # Dataset and quantity -> panel.
 Panels = Mapping[tuple[str, str], Axes]
@@ -163,7 +164,9 @@ def _points(data: Collected, x: str, y: str, label: str) -> Drawing:
     points = points[np.isfinite(points[y]) & points[x].notna()]
     datasets = dict.fromkeys(cell.dataset for cell in data.plan.cells.values())
     names = [name for name in datasets if (points["dataset"] == name).any()]
-    figure = page(DOUBLE, 2.3, f"Budget {data.plan.budget}; a point for each trained autoencoder.")
+    # The legend beside the panels has a line for each method.
+    tall = max(2.3, 0.3 + LEGEND_LINE * points["method"].nunique())
+    figure = page(DOUBLE, tall, f"Budget {data.plan.budget}; a point for each trained autoencoder.")
     axes = figure.subplots(1, max(len(names), 1), squeeze=False)[0]
     if not names:
         words(axes[0], "nothing is measured")

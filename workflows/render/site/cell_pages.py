@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflows.config.names import METRICS
+from workflows.config.names import METRICS, RUN_METRICS
 from workflows.records.intervals import interval
 from workflows.render.captions import short
 from workflows.render.numbers import DIGITS, PROTOCOLS, few, heading, ranged, shown
@@ -40,7 +40,7 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Show
     """A protocol's numbers: those of the first cell, those of other seeds, the mean over all."""
     found = []
     measured = [gallery.values(cell, protocol) for cell in cells]
-    for metric in DIGITS:
+    for metric in (name for name in DIGITS if name not in RUN_METRICS):
         if not all(metric in values for values in measured):
             continue
         values, first = [of[metric]["value"] for of in measured], measured[0][metric]

@@ -23,13 +23,14 @@ NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 class Gallery(Collected):
     """The collected numbers of a budget with what else the site shows.
 
-    published: lines of Published. verdicts: as workflows.records.verdicts gives them. records: cell
-    -> its train.json, for cells that have one.
+    published, reported: lines of Published, the paper's and others'. verdicts: as
+    workflows.records.verdicts gives them. records: cell -> its train.json, for cells that have one.
     """
 
     published: pd.DataFrame
     verdicts: pd.DataFrame
     records: Mapping[str, TrainRecord]
+    reported: pd.DataFrame
 
     @cached_property
     def sheets(self) -> dict[str, list[Block]]:

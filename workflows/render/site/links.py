@@ -8,7 +8,7 @@ from urllib.parse import quote
 from workflows.config.records import TrainRecord
 
 INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
-CELLS, QUALITY = "cells.html", "quality.html"
+CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
 
 
 def _page(folder: str, name: str, anchor: str = "") -> str:

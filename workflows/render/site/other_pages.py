@@ -97,3 +97,21 @@ def quality_page(gallery: Gallery) -> Shown:
                 said = f"{where}: {single} of {len(block.rows)} rows"
                 checks.setdefault(seeds, {}).setdefault("", []).append((said, anchor))
     return {"title": "Quality", "checks": checks, "cells": len(plan.cells)}
+
+
+def others_page(gallery: Gallery) -> Shown:
+    """What the template `others.html` shows: what other publications report, table by table."""
+    sections = []
+    tables = gallery.reported.groupby(["table", "source", "dataset"], sort=False)
+    for (_, source, dataset), lines in tables:
+        wide = lines.set_index(["row", "metric"])["value"].to_dict()
+        rows, metrics = (list(dict.fromkeys(lines[key])) for key in ("row", "metric"))
+        sections.append(
+            {
+                "title": f"{source}, {gallery.plan.title_of(str(dataset))}",
+                "metrics": metrics,
+                "rows": {row: [wide.get((row, metric), "") for metric in metrics] for row in rows},
+                "notes": [*dict.fromkeys(filter(None, [*lines["evidence"], *lines["note"]]))],
+            }
+        )
+    return {"title": "What others report", "sections": sections}

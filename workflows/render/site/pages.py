@@ -15,7 +15,12 @@ from workflows.render.site import links
 from workflows.render.site.cell_pages import cell_page, cells_page, pictures
 from workflows.render.site.claim_pages import claims_page, overview
 from workflows.render.site.gallery import Gallery, Shown
-from workflows.render.site.other_pages import method_page, quality_page, table_page
+from workflows.render.site.other_pages import (
+    method_page,
+    others_page,
+    quality_page,
+    table_page,
+)
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -88,6 +93,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     yield page(links.FIGURES, "figures.html", {"title": "Figures"})
     yield page(links.CELLS, "cells.html", cells_page(gallery))
     yield page(links.QUALITY, "quality.html", quality_page(gallery))
+    yield page(links.OTHERS, "others.html", others_page(gallery))
     for table in plan.tables:
         yield page(links.table(table), "table.html", table_page(gallery, table))
     for name, figure in gallery.figures.items():
