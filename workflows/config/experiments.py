@@ -30,7 +30,7 @@ from workflows.errors import nearest
 from workflows.knobs import Closed
 from workflows.registry import DIFFUSIONS, METHODS
 
-SYMBOLS = {"codebook_size": "K", "code_dim": "D"}
+SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
 
 
 class ExperimentRow(Closed):
@@ -57,14 +57,14 @@ class Sweep(Sweeps):
 
     @model_validator(mode="after")
     def _one(self) -> Sweep:
-        if (self.codebook_size is None) == (self.code_dim is None):
-            raise ValueError("one of codebook_size and code_dim must be swept")
+        if sum(value is not None for _, value in self) != 1:
+            raise ValueError(f"one of {', '.join(SYMBOLS)} must be swept")
         return self
 
     @property
     def knob(self) -> str:
         """The name of the knob that is swept."""
-        return "code_dim" if self.codebook_size is None else "codebook_size"
+        return next(name for name, value in self if value is not None)
 
 
 class Experiment(Closed):

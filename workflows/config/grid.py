@@ -15,7 +15,7 @@ from workflows.config.experiments import Experiment, ExperimentRow
 from workflows.config.names import SAMPLES
 from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, read_yaml, yaml_files
-from workflows.config.settings import Budget, Defaults, Sweeps
+from workflows.config.settings import Budget, Defaults, Sweeps, of_length
 from workflows.errors import ConfigError, known
 from workflows.knobs import Diffusion, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
@@ -189,9 +189,13 @@ class _Maker:
     def _autoencoder(self, method: str, role: str, asked: Mapping[str, Any], seed: int) -> Cell:
         dataset, file = self._dataset(role)
         own = {**self.defaults.methods.get(method, {}), **self.budget.of_role(role)}
+        asked = dict(asked)
+        length = asked.pop("length", 1)
         network = {**self.defaults.knobs, **own, **asked}["network"]
         lacking = self.defaults.of_autoencoder(method, network, dataset.channels)
         start = {**lacking, **self.budget.network_knobs.get(network, {}), **own}
+        if length != 1:
+            asked |= of_length(length, start, dataset.trained)
         # Of what is set for all methods a cell has what its method takes. What a row asks for
         # beside that is refused, because it would change nothing.
         takes = {*knobs_type(method, network).model_fields, *asked}

@@ -5,7 +5,9 @@ A value is checked where it is written, so that a message names that file and no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -87,8 +89,30 @@ class Defaults(Closed):
         return {**self.generation.knobs, **self.generation.methods.get(method, {})}
 
 
+# How many times the budget's own steps; as text a fraction, such as 1/16.
+Length = (
+    Annotated[int, Field(ge=1, le=1000)] | Annotated[str, Field(pattern="^1/[1-9][0-9]{0,3}$")]
+)
+
+
+def of_length(length: int | str, knobs: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """The knobs of a training that sees `length` times as many images as one with `knobs` does.
+
+    images: that the dataset has to train on. A part of an epoch is a whole one of fewer images.
+    """
+    images = min(knobs["train_images"] or images, images)
+    wanted = knobs["epochs"] * Fraction(length)
+    epochs = math.ceil(wanted)
+    if epochs == wanted:
+        return {"epochs": epochs}
+    return {"epochs": epochs, "train_images": round(images * wanted / epochs)}
+
+
 class Sweeps(Closed):
-    """The values of knobs through which every row of a table is repeated."""
+    """The values of knobs through which every row of a table is repeated.
+
+    length: in units of the budget's own training, see `of_length`.
+    """
 
     codebook_size: (
         Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1), DIFFERENT] | None
@@ -96,6 +120,7 @@ class Sweeps(Closed):
     code_dim: (
         Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT] | None
     ) = None
+    length: Annotated[list[Length], Field(min_length=1), DIFFERENT] | None = None
 
 
 Protocols = Annotated[list[Protocol], Field(min_length=1), DIFFERENT]
