@@ -10,6 +10,7 @@ import pytest
 from tests.config.test_refused import DATASETS, room, spoil
 from tests.config.test_refused import GENERATION as GENERATION_OF_LITE
 from workflows.config.grid import Grid, load_grid, read_budgets
+from workflows.config.settings import of_length
 from workflows.errors import ConfigError
 from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
 from workflows.registry import METHODS, build_sampler, knobs_type
@@ -175,3 +176,18 @@ def test_a_table_may_have_more_protocols_than_others(lite: Grid) -> None:
     # A cell is measured in the protocols of all tables that show it.
     assert lite.protocols("mnist/cvq_vae/default/seed0") == ["as_published", "exact"]
     assert lite.protocols("mnist/cvq_vae/random/seed0") == ["as_published"]
+
+
+def test_a_length_is_so_many_times_the_budgets_own_steps(lite: Grid) -> None:
+    """48,000 images in 8 epochs; the run of length 1 is that of the table of methods."""
+    lengths = {row.row: row.cell for row in lite.rows if row.table == "training_length"}
+    sizes = {
+        row.rpartition(" ")[2]: (lite.cells[cell].knobs.epochs, lite.cells[cell].knobs.train_images)
+        for row, cell in lengths.items()
+    }
+    assert sizes == {"1/16": (1, 24000), "1/4": (2, None), "1": (8, None), "4": (32, None)}
+    assert lengths["CVQ-VAE, length = 1"] == "cifar10/cvq_vae/default/seed0"
+    assert of_length("1/2", {"epochs": 3, "train_images": 100}, 90) == {
+        "epochs": 2,
+        "train_images": 68,
+    }

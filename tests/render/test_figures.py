@@ -28,7 +28,7 @@ from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
 
 ROOT = Path(__file__).parents[2]
 SWEPT_BY = ("dimensionality", "codebook_size")
-LINES = (*SWEPT_BY, "training_curves", "code_histograms")
+LINES = (*SWEPT_BY, "training_length", "training_curves", "code_histograms")
 NAMES = (*LINES, "reconstructions", "codevectors")
 
 
@@ -140,7 +140,7 @@ def test_a_failed_run_leaves_a_cross_at_its_place_and_a_gap(name: str, tmp_path:
         assert list(np.isnan(drawn)) == [False, index % 2 == 0, False]
 
 
-@pytest.mark.parametrize("name", LINES[2:])
+@pytest.mark.parametrize("name", LINES[3:])
 def test_a_row_that_failed_keeps_its_name_with_a_cross(name: str, tmp_path: Path) -> None:
     figure = draw(name, collected(tmp_path, bad=("digits/sq_vae", "patches/sq_vae"))).figure
     assert len(crosses(figure.axes[0])) == 1

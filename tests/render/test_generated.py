@@ -29,6 +29,7 @@ def collected(distances: list[float]) -> Collected:
         pd.DataFrame([measured] if curves else [], columns=list(Measured.model_fields)),
         pd.DataFrame(curves, columns=list(Curve.model_fields)),
         pd.DataFrame(columns=list(Codes.model_fields)),
+        pd.DataFrame(),
     )
 
 

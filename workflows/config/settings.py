@@ -90,9 +90,7 @@ class Defaults(Closed):
 
 
 # How many times the budget's own steps; as text a fraction, such as 1/16.
-Length = (
-    Annotated[int, Field(ge=1, le=1000)] | Annotated[str, Field(pattern="^1/[1-9][0-9]{0,3}$")]
-)
+Length = Annotated[int, Field(ge=1, le=1000)] | Annotated[str, Field(pattern="^1/[1-9][0-9]{0,3}$")]
 
 
 def of_length(length: int | str, knobs: Mapping[str, Any], images: int) -> dict[str, Any]:

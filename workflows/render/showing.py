@@ -62,7 +62,8 @@ class Budget:
         """
         folder = self.results / "collected" / table if table else self.results
         plan = of_table(self.plan, table) if table else self.plan
-        return Collected(self.plan, **collect(plan, self.found, folder))
+        published = read_published(PUBLISHED, self.plan)
+        return Collected(self.plan, **collect(plan, self.found, folder), published=published)
 
 
 def read(budget: str, cache: Path = Path(".cache")) -> Budget:
@@ -96,7 +97,7 @@ def draw_table(budget: Budget, table: str) -> None:
     Raises ConfigError and OSError.
     """
     data = budget.collected(table)
-    found = texts(data, read_published(PUBLISHED, data.plan), table)
+    found = texts(data, data.published, table)
     folder = budget.results / "tables"
     files = {folder / f"{table}.{kind}": text.encode() for kind, text in found.items()}
     for name, figure in data.plan.figures.items():
@@ -113,8 +114,7 @@ def draw_verdicts(budget: Budget) -> Gallery:
     Raises ConfigError and OSError.
     """
     data = budget.collected()
-    published = read_published(PUBLISHED, data.plan)
-    found = verdicts(data.plan, data.measured, published)
+    found = verdicts(data.plan, data.measured, data.published)
     document = verdicts_document(found, data.plan)
     verdicts_csv = found.to_csv(index=False, lineterminator="\n")
     write_text(budget.results / "verdicts.csv", verdicts_csv)
@@ -124,7 +124,7 @@ def draw_verdicts(budget: Budget) -> Gallery:
         for cell in dict.fromkeys(data.measured["cell"])
     }
     kept = {cell: records.find(file, TrainRecord) for cell, file in files.items()}
-    frames = data.measured, data.curves, data.codes, published, found
+    frames = data.measured, data.curves, data.codes, data.published, found
     return Gallery(data.plan, *frames, {cell: one for cell, one in kept.items() if one})
 
 

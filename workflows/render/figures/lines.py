@@ -51,7 +51,7 @@ def training_curves(data: Collected) -> Drawing:
     for ax in panels.values():
         ax.set_ylim(bottom=0)
         _counted(ax)
-    _name_below(panels, {"step": "training step"}.get(x, x))
+    name_below(panels, {"step": "training step"}.get(x, x))
     return drawing
 
 
@@ -69,7 +69,7 @@ def progress(data: Collected, table: str) -> Drawing:
         ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.minorticks_off()
         _counted(ax)
-    _name_below(panels, "epoch")
+    name_below(panels, "epoch")
     return drawing
 
 
@@ -91,43 +91,44 @@ def code_histograms(data: Collected) -> Drawing:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.minorticks_off()
-    _name_below(panels, "code, most frequent first")
+    name_below(panels, "code, most frequent first")
     return drawing
 
 
 def dimensionality(data: Collected) -> Drawing:
     """rFID against the code dimension; a mark's area is proportional to the dimension."""
-    drawing, panels = _sweep(data, "code_dimension", "code_dim", ["rFID"])
+    table = "code_dimension"
+    drawing, panels = sweep(data, table, swept(data, table, "code_dim"), ["rFID"])
     for (dataset, _), ax in panels.items():
         here = drawing.numbers[drawing.numbers["dataset"] == dataset]
         for row, line in here.groupby("row", sort=False):
             areas = LARGEST**2 * line["x"] / drawing.numbers["x"].max()
             colour = style(str(row)).colour
             ax.scatter(line["x"], line["mean"], areas, colour, alpha=0.55, lw=0.4, ec="white")
-    _name_below(panels, "code dimension D (a mark's area grows with D)")
+    name_below(panels, "code dimension D (a mark's area grows with D)")
     return drawing
 
 
 def codebook_size(data: Collected) -> Drawing:
     """rFID and usage against the number of codevectors."""
-    drawing, panels = _sweep(data, "codebook_size", "codebook_size", ["rFID", "usage"])
+    table = "codebook_size"
+    drawing, panels = sweep(data, table, swept(data, table, "codebook_size"), ["rFID", "usage"])
     for (_, metric), ax in panels.items():
         if metric == "usage":
             ax.set_ylim(bottom=0)
-    _name_below(panels, "codebook size K")
+    name_below(panels, "codebook size K")
     return drawing
 
 
-def _sweep(
-    data: Collected, table: str, knob: str, metrics: Iterable[str]
+def sweep(
+    data: Collected, table: str, cells: pd.DataFrame, metrics: Iterable[str]
 ) -> tuple[Drawing, Panels]:
-    """Metrics against a knob, by the protocol of the published numbers if it was measured.
+    """Metrics against `x`, by the protocol of the published numbers if it was measured.
 
-    The row of a sweep, such as `VQ-VAE, D = 4`, begins with the method that a line is of.
+    cells: of `cells_of`, with `x`. The row of a sweep, such as `VQ-VAE, D = 4`, begins with the
+    method that a line is of.
     """
-    cells = cells_of(data, table)
-    cells["x"] = [getattr(data.plan.knobs(cell), knob) for cell in cells["cell"]]
-    cells["row"] = cells["row"].str.split(",").str[0]
+    cells = cells.assign(row=cells["row"].str.split(",").str[0])
     measured = data.numbers(table)
     labels, parts = {}, []
     for metric in metrics:
@@ -141,6 +142,12 @@ def _sweep(
         _doubling(ax, sorted(set(cells["x"])))
         ax.margins(0.12)
     return drawing, panels
+
+
+def swept(data: Collected, table: str, knob: str) -> pd.DataFrame:
+    """The table's cells, as of `cells_of`, with a knob's value as `x`."""
+    cells = cells_of(data, table)
+    return cells.assign(x=[getattr(data.plan.knobs(cell), knob) for cell in cells["cell"]])
 
 
 def usage_quality(data: Collected) -> Drawing:
@@ -301,7 +308,7 @@ def _legend(figure: Figure) -> None:
         figure.legend(lines, named, loc="outside upper left", ncols=2)
 
 
-def _name_below(panels: Panels, label: str) -> None:
+def name_below(panels: Panels, label: str) -> None:
     """Name the horizontal axis of the lowest panel of each dataset."""
     for ax in {dataset: ax for (dataset, _), ax in panels.items()}.values():
         ax.set_xlabel(label)

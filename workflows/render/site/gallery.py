@@ -23,11 +23,10 @@ NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 class Gallery(Collected):
     """The collected numbers of a budget with what else the site shows.
 
-    published: lines of Published. verdicts: as workflows.records.verdicts gives them. records: cell
+    verdicts: as workflows.records.verdicts gives them. records: cell
     -> its train.json, for cells that have one.
     """
 
-    published: pd.DataFrame
     verdicts: pd.DataFrame
     records: Mapping[str, TrainRecord]
 

@@ -1,0 +1,45 @@
+"""Figures of the tables that go beyond the paper's."""
+
+from __future__ import annotations
+
+from workflows.records.published import as_number
+from workflows.render.collected import Collected
+from workflows.render.figures.layout import NOTE, Drawing, style
+from workflows.render.figures.lines import METHODS, Panels, cells_of, name_below, sweep
+from workflows.render.numbers import few
+
+# Published rows of the table of methods that bound the panels of `training_length`.
+PUBLISHED = ("VQ-VAE (l2)", "CVQ-VAE + contrastive")
+
+
+def training_length(data: Collected) -> Drawing:
+    """PSNR and rFID against the images that a training has seen, and the published numbers."""
+    table = "training_length"
+    cells = cells_of(data, table)
+    of = [data.plan.cells[cell] for cell in cells["cell"]]
+    seen = [cell.images * cell.knobs.epochs for cell in of]
+    drawing, panels = sweep(data, table, cells.assign(x=seen), ["PSNR", "rFID"])
+    for ax in panels.values():
+        ticks = sorted(set(seen))
+        ax.set_xticks(ticks, [f"{images:,}" for images in ticks])
+    _published(data, table, panels)
+    name_below(panels, "training images seen (published: 25 million)")
+    return drawing
+
+
+def _published(data: Collected, table: str, panels: Panels) -> None:
+    """A line across each panel for each published number that may stand beside ours."""
+    ours, known = data.numbers(table), data.published[data.published["table"] == METHODS]
+    for (dataset, metric), ax in panels.items():
+        rests_on = ours[(ours["dataset"] == dataset) & (ours["metric"] == metric)]["images"]
+        if few(metric, set(rests_on.dropna())):
+            continue
+        here = known[known["dataset"] == data.plan.published_dataset(dataset, table)]
+        values = here[here["metric"] == metric].set_index("row")["value"]
+        for row in PUBLISHED:
+            if row in values.index:
+                value, colour = as_number(values[row]), style(row).colour
+                ax.axhline(value, color=colour, lw=0.7, ls=(0, (1, 2)))
+                said = f"{row}, published: {values[row]}"
+                place = {"va": "bottom", "transform": ax.get_yaxis_transform()}
+                ax.text(0.01, value, said, color=colour, size=NOTE, **place)
