@@ -86,7 +86,7 @@ class Training:
 
 
 def network_of(knobs: Any) -> str:
-    """The network: "convnet", "vqgan" or "unet". Older records do not name the small network."""
+    """The network, or "unet". Older records do not name the small network."""
     return "unet" if hasattr(knobs, "unet_channels") else getattr(knobs, "network", "convnet")
 
 
@@ -102,11 +102,14 @@ def parameters(knobs: Any) -> float:
     return float(each * blocks * sum(width**2 for width in widths))
 
 
-def _widths(knobs: Any) -> tuple[int, list[int]]:
+def _widths(knobs: Any) -> tuple[int, list[float]]:
     """Blocks and channels of the levels, outermost first; 1 and [1] of the small network."""
     network = network_of(knobs)
     if network == "convnet":
         return 1, [1]
+    if network == "frozen":
+        # Each latent is compared with each codevector.
+        return 1, [math.sqrt(knobs.codebook_size)]
     if network == "unet":
         width, multiples, blocks = knobs.unet_channels, knobs.unet_multipliers, knobs.unet_blocks
     else:

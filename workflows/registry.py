@@ -25,6 +25,7 @@ from workflows.knobs import (
     Continuous,
     Contrastive,
     Diffusion,
+    Frozen,
     MovingAverage,
     Multichannel,
     Nearest,
@@ -167,15 +168,17 @@ class Method:
     modulated: bool = False
 
 
+# The networks of a quantiser that can also be trained alone, on latents that stay as they are.
+WITH_FROZEN = ("convnet", "vqgan", "frozen")
 METHODS: dict[str, Method] = {
-    "vq_vae": Method(_vq_vae, Nearest),
-    "vq_vae_ema": Method(_vq_vae_ema, MovingAverage),
+    "vq_vae": Method(_vq_vae, Nearest, networks=WITH_FROZEN),
+    "vq_vae_ema": Method(_vq_vae_ema, MovingAverage, networks=WITH_FROZEN),
     "sq_vae": Method(
         _sq_vae, Stochastic, fixed_losses=("discrete_kl", "continuous_kl"), objective="log_mse"
     ),
-    "cvq_vae": Method(_cvq_vae, Clustered),
-    "near_codevectors": Method(_near_codevectors, Nearest),
-    "hard_features": Method(_hard_features, Nearest),
+    "cvq_vae": Method(_cvq_vae, Clustered, networks=WITH_FROZEN),
+    "near_codevectors": Method(_near_codevectors, Nearest, networks=WITH_FROZEN),
+    "hard_features": Method(_hard_features, Nearest, networks=WITH_FROZEN),
     "rq_vae": Method(_rq_vae, Residual),
     "movq": Method(_movq, Multichannel, networks=("vqgan",), modulated=True),
     # Controls, see baselines/controls.py; the last is CVQ-VAE with another objective.
@@ -246,6 +249,8 @@ class Network:
 NETWORKS: dict[str, Network] = {
     "convnet": Network(_convnet, None, _multiple_of_four),
     "vqgan": Network(_vqgan, Vqgan, _fits_vqgan),
+    # The small networks of a trained autoencoder; the version is also that of this training.
+    "frozen": Network(_convnet, Frozen, _multiple_of_four),
 }
 # The version of the training loop of stage 1.
 TRAINING = 1
@@ -316,9 +321,13 @@ def training_versions(knobs: Training | Diffusion) -> dict[str, int]:
     if isinstance(knobs, Diffusion):
         method = DIFFUSIONS[knobs.method]
         return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
-    return {
+    versions = {
         "method": METHODS[knobs.method].version,
         "network": NETWORKS[knobs.network].version,
+    }
+    if isinstance(knobs, Frozen):
+        return versions
+    return versions | {
         "objective": OBJECTIVES[objective_of(knobs)],
         "training": TRAINING,
     }

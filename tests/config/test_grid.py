@@ -67,10 +67,30 @@ def test_a_run_has_the_knobs_that_it_takes_and_no_others(lite: Grid) -> None:
 
 def test_a_diffusion_model_and_its_first_stage_share_a_seed(lite: Grid) -> None:
     below = {name: cell.first_stage for name, cell in lite.cells.items() if cell.first_stage}
-    assert below
+    assert {lite.cells[name].stage for name in below} == {1, 2}
     for name, first in below.items():
         assert first in lite.cells
-        assert first.rpartition("/")[2] == name.rpartition("/")[2]
+        # Quantisers are trained alone on the same latents, whatever their seed.
+        seed = name.rpartition("/")[2] if lite.cells[name].stage == 2 else "seed0"
+        assert first.rpartition("/")[2] == seed
+
+
+def test_a_quantiser_alone_has_its_own_length_and_is_measured_by_its_table(lite: Grid) -> None:
+    """Large codebooks are trained for fewer steps and one seed."""
+    rows: dict[str, list[str]] = {}
+    for row in lite.rows:
+        if row.table == "frozen_latents" and row.row.startswith("CVQ-VAE closest (l2)"):
+            rows.setdefault(row.row.rpartition(" ")[2], []).append(row.cell)
+    assert {size: len(cells) for size, cells in rows.items()} == {
+        **{"512": 3, "1024": 3, "4096": 3},
+        **{"8192": 1, "16384": 1},
+    }
+    knobs: dict[str, Any] = {name: lite.cells[cells[0]].knobs for name, cells in rows.items()}
+    assert rows["512"][0] == "cifar10/cvq_vae/frozen-l2-closest/seed0"
+    assert (knobs["512"].epochs, knobs["512"].batch_size) == (11, 1024)
+    assert (knobs["8192"].epochs, knobs["8192"].codebook_size) == (4, 8192)
+    assert lite.metrics(rows["512"][0]) == ["PSNR", "error", "perplexity", "usage"]
+    assert lite.metrics("cifar10/cvq_vae/default/seed0") is None
 
 
 def test_guidance_is_of_models_that_know_classes(room: Path) -> None:

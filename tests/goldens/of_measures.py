@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.quantiser.interface import Assignment, Quantised
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures, summary, uniform
 from workflows.data.metric_networks import Networks
 from workflows.evaluation import protocol
 from workflows.evaluation import reconstructions as evaluation
+from workflows.evaluation.latents import LatentError
 from workflows.metrics import frechet, inception, manifold, perceptual
 
 EXACT = protocol.load_protocol("exact")
@@ -148,6 +150,19 @@ PADDED = Wrong(
 BETTER = Wrong(
     "quality is 90", f"{PROTOCOL}._through_jpeg", lambda old: lambda one, quality: old(one, 90)
 )
+
+
+def of_latents() -> Numbers:
+    """The error of codevectors beside latents whose mean is not nought."""
+    found = LatentError()
+    for seed in (2, 3):
+        latents = torch.from_numpy(uniform(seed, 3, 4, 2, 2)) + 1
+        rows = latents.permute(0, 2, 3, 1).reshape(-1, 4)
+        about = Assignment(rows, torch.zeros(len(rows), dtype=torch.long))
+        found.add(Quantised(latents * 0.9, torch.zeros(3, 2, 2, dtype=torch.long), {}, about))
+    return {"error": found.over_variance()}
+
+
 OF_RECONSTRUCTIONS = {
     "l1": Wrong("squares", f"{RECONSTRUCTIONS}.l1", lambda old: lambda a, b: old(a, b) ** 2),
     "PSNR": Wrong("of all images at once", f"{RECONSTRUCTIONS}.psnr", at_once),
@@ -182,6 +197,11 @@ PROTOCOLS = {
     ),
     "samples": Wrong("grey stays grey", f"{PROTOCOL}.rgb", lambda old: lambda pictures: pictures),
 }
+SECOND_MOMENT = Wrong(
+    "latents have no mean",
+    "workflows.evaluation.latents.torch.Tensor.square",
+    lambda old: lambda self: old(self) if self.ndim > 1 else old(0 * self),
+)
 GOLDENS = [
     Golden(kind, name, partial(numbers, name), wrong)
     for kind, numbers, wrongs in (
@@ -192,6 +212,7 @@ GOLDENS = [
     for name, wrong in wrongs.items()
 ]
 GOLDENS += [
+    Golden("metric of latents", "error", of_latents, SECOND_MOMENT),
     Golden("metric", "rFID", features, PADDED, "Inception"),
     # Builds of JPEG's encoder differ a little, by far less than a level in the mean.
     Golden("protocol", "as_published", through_jpeg, BETTER, "JPEG", (1e-2, 0.1)),

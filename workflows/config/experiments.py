@@ -25,6 +25,7 @@ from workflows.config.settings import (
     MethodName,
     NetworkName,
     Sweeps,
+    given,
 )
 from workflows.errors import nearest
 from workflows.knobs import Closed
@@ -37,7 +38,7 @@ class ExperimentRow(Closed):
     """One line of a table: its label, a method and the knobs that differ from the defaults.
 
     A row without a method has published numbers alone. first_stage: the method of the autoencoder
-    whose latents a diffusion model diffuses.
+    whose latents a diffusion model diffuses. seeds: at most so many of the budget's.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -45,6 +46,7 @@ class ExperimentRow(Closed):
     row: Annotated[Line, Field(max_length=80)]
     method: str | None = None
     first_stage: MethodName | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -67,12 +69,20 @@ class Sweep(Sweeps):
         return next(name for name, value in self if value is not None)
 
 
+class Beside(Closed):
+    """What the rows of one value of a sweep set beside it."""
+
+    epochs: int | None = None
+    seeds: int | None = None
+
+
 class Experiment(Closed):
     """experiments/<table>.yaml: one table of the paper, or the sweep behind a plot.
 
     stage: 1, rows are autoencoders; 2, rows are diffusion models. first_stages: rows are
     autoencoders with the budget's settings for first stages. networks: role -> network, where that
-    is not the small one. conditional: roles whose models are asked for a class.
+    is not the small one. at: value of the sweep -> what its rows set beside. conditional: roles
+    whose models are asked for a class.
     """
 
     title: Annotated[Line, Field(max_length=120)]
@@ -81,6 +91,7 @@ class Experiment(Closed):
     metrics: Annotated[list[MetricName], Field(min_length=1), DIFFERENT]
     stage: Literal[1, 2] = 1
     sweep: Sweep | None = None
+    at: dict[int, Beside] = {}
     first_stages: bool = False
     networks: dict[RoleName, NetworkName] = {}
     conditional: list[RoleName] = []
@@ -146,7 +157,8 @@ class Experiment(Closed):
         for row in self.rows:
             for value in getattr(sweeps, knob) or getattr(self.sweep, knob):
                 label = f"{row.row}, {SYMBOLS[knob]} = {value}"
-                yield label, row.model_copy(update={knob: value})
+                beside = given(self.at[value]) if value in self.at else {}
+                yield label, row.model_copy(update={knob: value, **beside})
 
 
 class Figure(Closed):

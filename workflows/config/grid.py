@@ -75,6 +75,18 @@ class Grid:
         shown = {name for names in tables for name in names}
         return sorted(shown or self.budget.evaluation.protocols)
 
+    def metrics(self, cell_id: str) -> list[str] | None:
+        """What is measured of a model with frozen networks: what its tables show; else None."""
+        if getattr(self.cells[cell_id].knobs, "network", None) != "frozen":
+            return None
+        shown = {
+            name
+            for row in self.rows
+            if row.cell == cell_id
+            for name in self.tables[row.table].metrics
+        }
+        return sorted(shown)
+
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
 
@@ -82,7 +94,7 @@ class Grid:
         leaves out.
         """
         whole = every or table in self.budget.without
-        expanded = self.tables[table].expanded(Sweeps() if whole else self.budget.sweeps)
+        expanded = self.tables[table].expanded(Sweeps() if whole else self.budget.sweeps_of(table))
         return [label for label, _ in expanded]
 
 
@@ -131,13 +143,13 @@ class _Maker:
         """Every row on each of its datasets and seeds, with its cell and the cell's first stage."""
         for table, experiment in tables.items():
             roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
-            expanded = experiment.expanded(self.budget.sweeps)
+            expanded = experiment.expanded(self.budget.sweeps_of(table))
             for role, (label, row) in product(roles, expanded):
                 if row.method is None or table in self.budget.without:
                     continue
                 make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
                 where = f"{self.room / 'experiments' / table}.yaml: row '{label}' ({row.method})"
-                for seed in self.budget.seeds_of(table, role):
+                for seed in self.budget.seeds_of(table, role)[: row.seeds]:
                     try:
                         cells = make(experiment, role, row, seed)
                     except ValidationError as error:
@@ -155,7 +167,11 @@ class _Maker:
             asked["network"] = experiment.networks[role]
         if experiment.first_stages:
             asked |= self.budget.generation.of_first_stage(role, method)
-        return [self._autoencoder(method, role, asked, seed)]
+        if asked.get("network") != "frozen":
+            return [self._autoencoder(method, role, asked, seed)]
+        # All seeds have the same latents: what differs is how the quantiser begins.
+        first = self._autoencoder("autoencoder", role, {"network": "convnet"}, self.budget.seeds[0])
+        return [self._autoencoder(method, role, {**asked, "first_stage": first.id}, seed), first]
 
     def _of_stage_2(
         self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
@@ -193,7 +209,11 @@ class _Maker:
         length = asked.pop("length", 1)
         network = {**self.defaults.knobs, **own, **asked}["network"]
         lacking = self.defaults.of_autoencoder(method, network, dataset.channels)
-        start = {**lacking, **self.budget.network_knobs.get(network, {}), **own}
+        of_network = self.budget.network_knobs.get(network, {})
+        start = {**lacking, **of_network, **own}
+        if network == "frozen":
+            # The budget's batch and epochs are those of whole autoencoders.
+            start |= of_network
         if length != 1:
             asked |= of_length(length, start, dataset.trained)
         # Of what is set for all methods a cell has what its method takes. What a row asks for
@@ -230,6 +250,7 @@ def _check_budget(
         "without": budget.without,
         "table_seeds": budget.table_seeds,
         "table_role_seeds": budget.table_role_seeds,
+        "table_sweeps": budget.table_sweeps,
         "evaluation.table_protocols": budget.evaluation.table_protocols,
     }
     for key, named in groups.items():

@@ -23,7 +23,7 @@ from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
 from workflows.errors import ConfigError, known, nearest
 from workflows.knobs import Sampling
-from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.metrics import FEWEST_PIXELS, OF_LATENTS, OF_RECONSTRUCTIONS, OF_SAMPLES
 from workflows.registry import SAMPLING, training_versions
 
 STANDINGS = ("stated", "inferred", "control", "others")
@@ -98,7 +98,9 @@ def _cell(
         # Never those for validation, whatever the array holds.
         images=min(cell.knobs.train_images or images, images),
         # Where its codevectors are points of the plane.
-        filmed=getattr(cell.knobs, "code_dim", None) == 2 and hasattr(cell.knobs, "codebook_size"),
+        filmed=getattr(cell.knobs, "code_dim", None) == 2
+        and hasattr(cell.knobs, "codebook_size")
+        and cell.first_stage is None,
         evaluation=_evaluation(grid, cell, images),
     )
 
@@ -106,9 +108,13 @@ def _cell(
 def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     settings, generation = grid.budget.evaluation, grid.budget.generation
     names = grid.protocols(cell.id) if cell.stage == 1 else [SAMPLES]
-    versions = {**(OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES)}
+    versions, metrics = {**(OF_RECONSTRUCTIONS if cell.stage == 1 else OF_SAMPLES)}, None
+    if cell.stage == 1 and (metrics := grid.metrics(cell.id)) is not None:
+        every = {**OF_RECONSTRUCTIONS, **OF_LATENTS}
+        versions = {name: every[name] for name in metrics}
     versions |= {name: read_protocol(name).version for name in names}
     about: dict[str, Any] = {
+        "metrics": metrics,
         "fid_images": settings.fid_images or 0,
         "lpips_images": settings.lpips_images or 0,
     }

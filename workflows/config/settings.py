@@ -175,7 +175,8 @@ class Budget(Closed):
 
     roles: role -> dataset, or None if the budget has none for it. without: tables that would take
     too long; their rows are printed as not at this budget. table_seeds, table_role_seeds: the seeds
-    of a table, on all datasets or on a role's. sweeps: in place of the experiments' own.
+    of a table, on all datasets or on a role's. sweeps: in place of the experiments' own;
+    table_sweeps: in place of either.
     """
 
     title: Line
@@ -188,6 +189,7 @@ class Budget(Closed):
     role_knobs: dict[RoleName, Knobs] = {}
     network_knobs: dict[NetworkName, Knobs] = {}
     sweeps: Sweeps = Sweeps()
+    table_sweeps: dict[str, Sweeps] = {}
     evaluation: Evaluation
     generation: Generation
 
@@ -201,6 +203,10 @@ class Budget(Closed):
     def of_role(self, role: str) -> dict[str, Any]:
         """What the budget sets on a role's dataset, whatever the network is."""
         return {**self.knobs, **self.role_knobs.get(role, {})}
+
+    def sweeps_of(self, table: str) -> Sweeps:
+        """The values that a table is repeated for, in place of its own."""
+        return self.table_sweeps.get(table, self.sweeps)
 
     def seeds_of(self, table: str, role: str) -> list[int]:
         """The seeds of a table's rows on a role's dataset."""

@@ -18,8 +18,9 @@ DIGITS = {
     "recall": 3,
     "usage": 1,
     "perplexity": 1,
+    "error": 4,
 }
-UNITS = {"PSNR": "dB", "usage": "%"}
+UNITS = {"PSNR": "dB", "usage": "%", "error": "MSE over variance"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 FRECHET = ("rFID", "FID")
 # Inception has as many features. A covariance of fewer images is singular, and the distance is

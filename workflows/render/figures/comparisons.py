@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from matplotlib.ticker import LogLocator
+
 from workflows.records.published import as_number
 from workflows.render.collected import Collected
-from workflows.render.figures.layout import NOTE, Drawing, style
-from workflows.render.figures.lines import METHODS, Panels, cells_of, name_below, sweep
+from workflows.render.figures.layout import GREY, NOTE, Drawing, style
+from workflows.render.figures.lines import (
+    METHODS,
+    Panels,
+    cells_of,
+    in_training,
+    name_below,
+    sweep,
+    swept,
+)
 from workflows.render.numbers import few
 
 # Published rows of the table of methods that bound the panels of `training_length`.
 PUBLISHED = ("VQ-VAE (l2)", "CVQ-VAE + contrastive")
+# Rows of the table of methods, of which the second has no bound on the scale of its codevectors.
+BY_DISTANCE = ("VQ-VAE (l2)", "VQ-VAE (cosine)", "CVQ-VAE")
 
 
 def training_length(data: Collected) -> Drawing:
@@ -27,6 +39,32 @@ def training_length(data: Collected) -> Drawing:
     return drawing
 
 
+def frozen_latents(data: Collected) -> Drawing:
+    """Usage and error against the number of codevectors, for quantisers that are trained alone."""
+    table = "frozen_latents"
+    drawing, panels = sweep(data, table, swept(data, table, "codebook_size"), ["usage", "error"])
+    for (_, metric), ax in panels.items():
+        ax.set_ylim(bottom=0)
+        if metric == "error":
+            ax.axhline(1, color=GREY, lw=0.7, ls=(0, (6, 3)))
+    name_below(panels, "codebook size K")
+    return drawing
+
+
+def cosine_loss(data: Collected) -> Drawing:
+    """The training loss of VQ-VAE by its distance, beside CVQ-VAE."""
+    cells = cells_of(data, METHODS)
+    shown = cells[cells["row"].isin(BY_DISTANCE)].reset_index(drop=True)
+    columns = {"loss": ("training loss", 1.0), "reconstruction": ("reconstruction term", 1.0)}
+    drawing, panels = in_training(data, shown, columns)
+    for ax in panels.values():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+    return drawing
+
+
 def _published(data: Collected, table: str, panels: Panels) -> None:
     """A line across each panel for each published number that may stand beside ours."""
     ours, known = data.numbers(table), data.published[data.published["table"] == METHODS]
@@ -41,5 +79,5 @@ def _published(data: Collected, table: str, panels: Panels) -> None:
                 value, colour = as_number(values[row]), style(row).colour
                 ax.axhline(value, color=colour, lw=0.7, ls=(0, (1, 2)))
                 said = f"{row}, published: {values[row]}"
-                place = {"va": "bottom", "transform": ax.get_yaxis_transform()}
-                ax.text(0.01, value, said, color=colour, size=NOTE, **place)
+                text = ax.text(0.01, value, said, color=colour, size=NOTE, va="bottom")
+                text.set_transform(ax.get_yaxis_transform())

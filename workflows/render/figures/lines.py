@@ -37,22 +37,32 @@ Panels = Mapping[tuple[str, str], Axes]
 
 def training_curves(data: Collected) -> Drawing:
     """Usage and perplexity of the validation images in the course of training."""
-    cells = cells_of(data, METHODS)
+    drawing, panels = in_training(data, cells_of(data, METHODS), USAGE)
+    for ax in panels.values():
+        ax.set_ylim(bottom=0)
+    return drawing
+
+
+def in_training(
+    data: Collected, cells: pd.DataFrame, columns: Mapping[str, tuple[str, float]]
+) -> tuple[Drawing, Panels]:
+    """Columns of curves.csv, as USAGE has them, in the course of the training of these cells of the
+    table of methods.
+    """
     curves = cells.merge(data.curves, on="cell")
     # Below two whole epochs, steps tell more.
     x = "epoch" if curves.groupby("dataset")["epoch"].max().min() >= 2 else "step"
-    scaled = {name: curves[name] * factor for name, (_, factor) in USAGE.items()}
+    scaled = {name: curves[name] * factor for name, (_, factor) in columns.items()}
     curves = curves.assign(x=curves[x], **scaled)
-    lines = curves.melt(["dataset", "row", "failed", "x"], list(USAGE), "quantity")
+    lines = curves.melt(["dataset", "row", "failed", "x"], list(columns), "quantity")
     # A training that diverged has a cross where it broke off.
-    cells["x"] = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
-    labels = {name: label for name, (label, _) in USAGE.items()}
-    drawing, panels = _sheet(data, METHODS, _shared(lines), cells, labels)
+    last = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
+    labels = {name: label for name, (label, _) in columns.items()}
+    drawing, panels = _sheet(data, METHODS, _shared(lines), cells.assign(x=last), labels)
     for ax in panels.values():
-        ax.set_ylim(bottom=0)
         _counted(ax)
     name_below(panels, {"step": "training step"}.get(x, x))
-    return drawing
+    return drawing, panels
 
 
 def progress(data: Collected, table: str) -> Drawing:
