@@ -29,7 +29,7 @@ from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
 ROOT = Path(__file__).parents[2]
 SWEPT_BY = ("dimensionality", "codebook_size")
 LINES = (*SWEPT_BY, "training_length", "training_curves", "code_histograms")
-NAMES = (*LINES, "reconstructions", "codevectors")
+NAMES = (*LINES, "cosine_loss", "reconstructions", "codevectors")
 
 
 def draw(name: str, data: Collected) -> Drawing:

@@ -20,7 +20,7 @@ DIGITS = {
     "perplexity": 1,
     "error": 4,
 }
-UNITS = {"PSNR": "dB", "usage": "%", "error": "MSE over variance"}
+UNITS = {"PSNR": "dB", "usage": "%", "error": "of variance"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 FRECHET = ("rFID", "FID")
 # Inception has as many features. A covariance of fewer images is singular, and the distance is

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
 from workflows.records.published import as_number
 from workflows.render.collected import Collected
-from workflows.render.figures.layout import GREY, NOTE, Drawing, style
+from workflows.render.figures.layout import DOUBLE, GREY, NOTE, Drawing, style
 from workflows.render.figures.lines import (
     METHODS,
     Panels,
@@ -43,10 +44,14 @@ def frozen_latents(data: Collected) -> Drawing:
     """Usage and error against the number of codevectors, for quantisers that are trained alone."""
     table = "frozen_latents"
     drawing, panels = sweep(data, table, swept(data, table, "codebook_size"), ["usage", "error"])
+    # The legend has a line for each of some sixteen rows.
+    drawing.figure.set_size_inches(DOUBLE, 4.6)
     for (_, metric), ax in panels.items():
-        ax.set_ylim(bottom=0)
         if metric == "error":
             ax.axhline(1, color=GREY, lw=0.7, ls=(0, (6, 3)))
+            _logarithmic(ax)
+        else:
+            ax.set_ylim(bottom=0)
     name_below(panels, "codebook size K")
     return drawing
 
@@ -58,11 +63,16 @@ def cosine_loss(data: Collected) -> Drawing:
     columns = {"loss": ("training loss", 1.0), "reconstruction": ("reconstruction term", 1.0)}
     drawing, panels = in_training(data, shown, columns)
     for ax in panels.values():
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.minorticks_off()
+        _logarithmic(ax)
     return drawing
+
+
+def _logarithmic(ax: Axes) -> None:
+    """A vertical axis on which doubling is a step."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
 
 
 def _published(data: Collected, table: str, panels: Panels) -> None:
