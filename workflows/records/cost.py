@@ -26,6 +26,7 @@ from workflows.cost import (
     read_records,
 )
 from workflows.knobs import Diffusion
+from workflows.metrics import needs_features
 from workflows.records.state import Today, states
 
 # What a job is given beside its estimate: for imports and a busy file system, and for the
@@ -71,6 +72,8 @@ class Budget:
         if isinstance(knobs, Diffusion):
             return self._of_diffusion(knobs, about)
         pixels, tests, fid = side**2, about.images.test, self._tests(about)
+        if not needs_features(self.grid.metrics(name)):
+            fid = 0
         forward = network_seconds(knobs, side) / 3
         networks = fid * (RATES["inception"] + pixels * RATES["lpips"]) / self._speed
         host = tests * pixels * RATES["picture"] + 2 * fid**2 * RATES["pair"]
