@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-
-from models.quantiser.interface import Quantised
 
 
 @dataclass
@@ -21,8 +20,8 @@ class LatentError:
     latents_squared: torch.Tensor | float = 0.0
     count: int = 0
 
-    def add(self, quantised: Quantised) -> None:
-        """Take in a batch."""
+    def add(self, quantised: Any) -> None:
+        """Take in a batch, a `Quantised`."""
         rows = quantised.assignment.latents.double()
         vectors = quantised.vectors.permute(0, 2, 3, 1).reshape(rows.shape).double()
         self.squares += float((vectors - rows).square().sum())
