@@ -155,7 +155,8 @@ def test_hours_on_more_devices(embedded: Budget) -> None:
     chain = [*embedded.of_cell(last.first_stage)[:2], *embedded.of_cell(last.id)]
     chain.append(embedded.step("prepare", last.dataset))
     seconds = sum(step.seconds for step in chain)
-    assert report.hours(embedded, [last.first_stage, last.id], 10**6) == seconds / 3600
+    waited = report.hours(embedded, [last.first_stage, last.id], 10**6)
+    assert waited == pytest.approx(seconds / 3600)
     assert report.hours(embedded, [], 8) == 0
 
 
