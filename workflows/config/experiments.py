@@ -72,8 +72,8 @@ class Sweep(Sweeps):
 class Beside(Closed):
     """What the rows of one value of a sweep set beside it."""
 
-    epochs: int | None = None
-    seeds: int | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
 
 
 class Experiment(Closed):
@@ -122,6 +122,11 @@ class Experiment(Closed):
             for key in ("sweep", "first_stages", "networks"):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"
+        if "error" in self.metrics and {*self.networks.values()} != {"frozen"}:
+            yield "metrics: error is measured of frozen networks alone"
+        swept = getattr(self.sweep, self.sweep.knob) if self.sweep else []
+        for value in {*self.at} - {*swept}:
+            yield f"at: {value} is no value of the sweep"
         for label, count in Counter(row.row for row in self.rows).items():
             if count > 1:
                 yield f"rows: there are two called '{label}'"
