@@ -63,7 +63,6 @@ class Training(Run):
     """What every training of an autoencoder takes (stage 1)."""
 
     stage: ClassVar[Literal[1, 2]] = 1
-    first_stage: ClassVar[str | None] = None
     network: str = "convnet"
 
 
@@ -218,6 +217,14 @@ class Vqgan(Closed):
     adversarial_start: Annotated[int, Field(ge=0)]
 
 
+class Frozen(Closed):
+    """Encoder and decoder of a trained autoencoder, which stay as they are while a quantiser is
+    trained on its latents. first_stage: id of that autoencoder's cell.
+    """
+
+    first_stage: str
+
+
 class Sampling(Closed):
     """What sampling a diffusion model reads and training does not. guidance: 1 is off; else the
     noise without the class plus so many times what the class adds.
@@ -302,8 +309,8 @@ class HasKnobs:
 
     @property
     def first_stage(self) -> str | None:
-        """Id of the cell whose latents a diffusion model diffuses; else None."""
-        return self.knobs.first_stage
+        """Id of the cell on whose latents this one is trained; None for a training on images."""
+        return getattr(self.knobs, "first_stage", None)
 
     @property
     def stage(self) -> int:

@@ -30,6 +30,7 @@ from workflows.knobs import (
     Diffusion,
     Expiring,
     Finite,
+    Frozen,
     GaussianMatched,
     IndexPropagated,
     MovingAverage,
@@ -232,15 +233,17 @@ class Method:
     plugin: str = ""
 
 
+# The networks of a quantiser that can also be trained alone, on latents that stay as they are.
+WITH_FROZEN = ("convnet", "vqgan", "frozen")
 METHODS: dict[str, Method] = {
-    "vq_vae": Method(_vq_vae, Nearest),
-    "vq_vae_ema": Method(_vq_vae_ema, MovingAverage),
+    "vq_vae": Method(_vq_vae, Nearest, networks=WITH_FROZEN),
+    "vq_vae_ema": Method(_vq_vae_ema, MovingAverage, networks=WITH_FROZEN),
     "sq_vae": Method(
         _sq_vae, Stochastic, fixed_losses=("discrete_kl", "continuous_kl"), objective="log_mse"
     ),
-    "cvq_vae": Method(_cvq_vae, Clustered),
-    "near_codevectors": Method(_near_codevectors, Nearest),
-    "hard_features": Method(_hard_features, Nearest),
+    "cvq_vae": Method(_cvq_vae, Clustered, networks=WITH_FROZEN),
+    "near_codevectors": Method(_near_codevectors, Nearest, networks=WITH_FROZEN),
+    "hard_features": Method(_hard_features, Nearest, networks=WITH_FROZEN),
     "rq_vae": Method(_rq_vae, Residual),
     "movq": Method(_movq, Multichannel, networks=("vqgan",), modulated=True),
     # Siblings and successors of CVQ-VAE.
@@ -260,7 +263,7 @@ METHODS: dict[str, Method] = {
         dim=attrgetter("code_bits"),
     ),
     "simvq": Method(_simvq, Trained),
-    "vq_vae_expiry": Method(_vq_vae_expiry, Expiring),
+    "vq_vae_expiry": Method(_vq_vae_expiry, Expiring, networks=WITH_FROZEN),
     "vq_vae_rotation": Method(partial(_rotated, _vq_vae_expiry), Expiring),
     "cvq_vae_rotation": Method(partial(_rotated, _cvq_vae), Clustered),
     "ibq": Method(_ibq, IndexPropagated, fixed_losses=("index",)),
@@ -335,6 +338,8 @@ class Network:
 NETWORKS: dict[str, Network] = {
     "convnet": Network(_convnet, None, _multiple_of_four),
     "vqgan": Network(_vqgan, Vqgan, _fits_vqgan),
+    # The small networks of a trained autoencoder; the version is also that of this training.
+    "frozen": Network(_convnet, Frozen, _multiple_of_four),
 }
 # The version of the training loop of stage 1.
 TRAINING = 1
@@ -406,13 +411,14 @@ def training_versions(knobs: Training | Diffusion) -> dict[str, int | str]:
         method = DIFFUSIONS[knobs.method]
         return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
     plugin = METHODS[knobs.method].plugin
-    return {
+    versions: dict[str, int | str] = {
         "method": METHODS[knobs.method].version,
         "network": NETWORKS[knobs.network].version,
-        "objective": OBJECTIVES[objective_of(knobs)],
-        "training": TRAINING,
         **({"plugin": plugin} if plugin else {}),
     }
+    if isinstance(knobs, Frozen):
+        return versions
+    return versions | {"objective": OBJECTIVES[objective_of(knobs)], "training": TRAINING}
 
 
 def refuse_edited_plugin(knobs: Training | Diffusion, versions: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.config.test_refused import DATASETS, GENERATION, generation, room, spoil
 from workflows.config.grid import Grid, load_grid, read_budgets
 from workflows.config.planning import make_plan
+from workflows.config.settings import of_length
 from workflows.errors import ConfigError
 from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
 from workflows.registry import METHODS, build_sampler, code_dim, codebook_size, knobs_type
@@ -66,10 +67,30 @@ def test_a_run_has_the_knobs_that_it_takes_and_no_others(lite: Grid) -> None:
 
 def test_a_diffusion_model_and_its_first_stage_share_a_seed(lite: Grid) -> None:
     below = {name: cell.first_stage for name, cell in lite.cells.items() if cell.first_stage}
-    assert below
+    assert {lite.cells[name].stage for name in below} == {1, 2}
     for name, first in below.items():
         assert first in lite.cells
-        assert first.rpartition("/")[2] == name.rpartition("/")[2]
+        # Quantisers are trained alone on the same latents, whatever their seed.
+        seed = name.rpartition("/")[2] if lite.cells[name].stage == 2 else "seed0"
+        assert first.rpartition("/")[2] == seed
+
+
+def test_a_quantiser_alone_has_its_own_length_and_is_measured_by_its_table(lite: Grid) -> None:
+    """Large codebooks are trained for fewer steps and one seed."""
+    rows: dict[str, list[str]] = {}
+    for row in lite.rows:
+        if row.table == "frozen_latents" and row.row.startswith("CVQ-VAE closest (l2)"):
+            rows.setdefault(row.row.rpartition(" ")[2], []).append(row.cell)
+    assert {size: len(cells) for size, cells in rows.items()} == {
+        **{"512": 3, "1024": 3, "4096": 3},
+        **{"8192": 1, "16384": 1},
+    }
+    knobs: dict[str, Any] = {name: lite.cells[cells[0]].knobs for name, cells in rows.items()}
+    assert rows["512"][0] == "cifar10/cvq_vae/frozen-l2-closest/seed0"
+    assert (knobs["512"].epochs, knobs["512"].batch_size) == (11, 1024)
+    assert (knobs["8192"].epochs, knobs["8192"].codebook_size) == (4, 8192)
+    assert lite.metrics(rows["512"][0]) == ["PSNR", "error", "perplexity", "usage"]
+    assert lite.metrics("cifar10/cvq_vae/default/seed0") is None
 
 
 def test_a_budget_may_show_some_rows_of_a_table(room: Path) -> None:
@@ -196,3 +217,18 @@ def test_a_table_may_have_more_protocols_than_others(lite: Grid) -> None:
     # A cell is measured in the protocols of all tables that show it.
     assert lite.protocols("mnist/cvq_vae/default/seed0") == ["as_published", "exact"]
     assert lite.protocols("mnist/cvq_vae/random/seed0") == ["as_published"]
+
+
+def test_a_length_is_so_many_times_the_budgets_own_steps(lite: Grid) -> None:
+    """48,000 images in 8 epochs; the run of length 1 is that of the table of methods."""
+    lengths = {row.row: row.cell for row in lite.rows if row.table == "training_length"}
+    sizes = {
+        row.rpartition(" ")[2]: (lite.cells[cell].knobs.epochs, lite.cells[cell].knobs.train_images)
+        for row, cell in lengths.items()
+    }
+    assert sizes == {"1/16": (1, 24000), "1/4": (2, None), "1": (8, None), "4": (32, None)}
+    assert lengths["CVQ-VAE, length = 1"] == "cifar10/cvq_vae/default/seed0"
+    assert of_length("1/2", {"epochs": 3, "train_images": 100}, 90) == {
+        "epochs": 2,
+        "train_images": 68,
+    }

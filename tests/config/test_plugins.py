@@ -30,7 +30,7 @@ METHODS = {"mine": Method(lambda knobs, steps: None, Continuous, codes=lambda kn
 """
 ROWS = [{"row": "Mine", "method": "vq_vae", "epochs": 3}]
 TABLE = {
-    **{"title": "Mine", "caption": "Mine", "roles": ["digits"], "metrics": ["PSNR"]},
+    **{"title": "Mine", "caption": "Mine", "roles": ["natural"], "metrics": ["PSNR"]},
     "rows": ROWS,
 }
 
@@ -166,7 +166,7 @@ def test_a_table_of_ones_own_and_rows_of_another_are_added(rows: Path) -> None:
     made = grid()
     assert made.tables["methods"].rows[:-1] == before.rows
     assert made.tables["methods"].rows[-1].row == "Mine"
-    cell = made.cell("mnist_5k/vq_vae/epochs3/seed0")
+    cell = made.cell("photo_patches/vq_vae/epochs3/seed0")
     assert made.tables_of(cell.id) == ["methods", "mine"]
 
 

@@ -71,6 +71,8 @@ def rows(**row: Any) -> dict[str, Any]:
         (BUDGET, {"table_seeds": {"method": [0]}}, "table 'method' is unknown; did you mean meth"),
         (ANCHORS, {"metrics": ["FID"]}, "metrics: FID is not measured at stage 1; allowed: l1"),
         (LSUN, {"roles": ["digits"]}, "roles: digits is not generated; allowed: churches"),
+        (ANCHORS, {"metrics": ["error"]}, "metrics: error is measured of frozen networks alone"),
+        (ANCHORS, {"at": {8: {"epochs": 1}}}, "at: 8 is no value of the sweep"),
         # Rows: two of one name, a knob of another method, what does not go together.
         (ANCHORS, {"rows": [{"row": "a", "method": "vq_vae"}] * 2}, "there are two called 'a'"),
         (ANCHORS, rows(method="cvq_vae", anchor="random"), "anchor: unknown key; did you mean an"),

@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "reader": ("workflows/config/datasets.py (READERS)", READERS),
     # If Inception's features move, so do all metrics that rest on them.
     "metric": ("workflows/metrics/__init__.py (rFID, KID, ...)", metrics.OF_RECONSTRUCTIONS),
+    "metric of latents": ("workflows/metrics/__init__.py (OF_LATENTS)", metrics.OF_LATENTS),
     "metric of samples": ("workflows/metrics/__init__.py (OF_SAMPLES)", metrics.OF_SAMPLES),
     "protocol": ("workflows/protocols", {name: load_protocol(name) for name in PROTOCOLS}),
 }

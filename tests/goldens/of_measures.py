@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.quantiser.interface import Assignment, Quantised
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures, summary, uniform
 from workflows.data.metric_networks import Networks
 from workflows.evaluation import protocol
 from workflows.evaluation import reconstructions as evaluation
+from workflows.evaluation.latents import LatentError
 from workflows.metrics import frechet, inception, manifold, perceptual
 
 EXACT = protocol.load_protocol("exact")
@@ -94,7 +95,7 @@ def of_samples(metric: str) -> Numbers:
 
 def steps(name: str) -> Numbers:
     """What a protocol makes of pictures, but for JPEG."""
-    found = replace(protocol.load_protocol(name), jpeg_quality=None)
+    found = protocol.load_protocol(name).model_copy(update={"jpeg_quality": None})
     stored = found.store(found.quantise(RESTORED[:, :1]))
     arrays = {"originals": found.originals(IMAGES), "stored": stored}
     arrays["for Inception"] = found.for_inception(stored[:2])
@@ -148,6 +149,19 @@ PADDED = Wrong(
 BETTER = Wrong(
     "quality is 90", f"{PROTOCOL}._through_jpeg", lambda old: lambda one, quality: old(one, 90)
 )
+
+
+def of_latents() -> Numbers:
+    """The error of codevectors beside latents whose mean is not nought."""
+    found = LatentError()
+    for seed in (2, 3):
+        latents = torch.from_numpy(uniform(seed, 3, 4, 2, 2)) + 1
+        rows = latents.permute(0, 2, 3, 1).reshape(-1, 4)
+        about = Assignment(rows, torch.zeros(len(rows), dtype=torch.long))
+        found.add(Quantised(latents * 0.9, torch.zeros(3, 2, 2, dtype=torch.long), {}, about))
+    return {"error": found.over_variance()}
+
+
 OF_RECONSTRUCTIONS = {
     "l1": Wrong("squares", f"{RECONSTRUCTIONS}.l1", lambda old: lambda a, b: old(a, b) ** 2),
     "PSNR": Wrong("of all images at once", f"{RECONSTRUCTIONS}.psnr", at_once),
@@ -182,6 +196,11 @@ PROTOCOLS = {
     ),
     "samples": Wrong("grey stays grey", f"{PROTOCOL}.rgb", lambda old: lambda pictures: pictures),
 }
+SECOND_MOMENT = Wrong(
+    "latents have no mean",
+    "workflows.evaluation.latents.torch.Tensor.square",
+    lambda old: lambda self: old(self) if self.ndim > 1 else old(0 * self),
+)
 GOLDENS = [
     Golden(kind, name, partial(numbers, name), wrong)
     for kind, numbers, wrongs in (
@@ -192,6 +211,7 @@ GOLDENS = [
     for name, wrong in wrongs.items()
 ]
 GOLDENS += [
+    Golden("metric of latents", "error", of_latents, SECOND_MOMENT),
     Golden("metric", "rFID", features, PADDED, "Inception"),
     # Builds of JPEG's encoder differ a little, by far less than a level in the mean.
     Golden("protocol", "as_published", through_jpeg, BETTER, "JPEG", (1e-2, 0.1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from models import convnet, vqgan
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong
-from tests.goldens.made import first_stage, inputs, pictures, slope, summary
+from tests.goldens.made import CPU, first_stage, inputs, pictures, slope, summary, uniform
 from workflows.registry import (
     build_adversary,
     build_autoencoder,
@@ -19,7 +20,9 @@ from workflows.registry import (
     build_optimiser,
     loss_weights,
 )
+from workflows.training import frozen
 from workflows.training import stage1 as training
+from workflows.training.spaces import Latents, Trained
 
 VARIANCE = 0.08
 # Adam's first steps follow the signs of gradients, also of those that are nearly nought, and what
@@ -81,6 +84,22 @@ def trained(count: int, side: int, method: str, network: str, **changes: Any) ->
             weights = torch.cat([weight.flatten() for weight in part.parameters()])
             numbers |= summary(weights, name)
     return numbers
+
+
+def trained_on_latents() -> Numbers:
+    """What a training of a quantiser between frozen networks records and leaves."""
+    below: Any = build_autoencoder(knobs_of("autoencoder", "convnet"), 1, 1)
+    record: Any = SimpleNamespace(channels=1)
+    knobs = knobs_of("cvq_vae", "frozen", first_stage="made_up/autoencoder/default/seed0")
+    points, images = uniform(5, 20, 4, 2, 2), pictures(4, 1, 8)
+    learner = frozen.build_learner(knobs, Trained(below, knobs, record), 1, CPU)
+    history: list[dict[str, float]] = []
+    observers = training.Observers(lambda record: None, lambda records: None)
+    frozen.train(learner, Latents(4 * points, 4.0), images, knobs, history, observers)
+    columns = ("step", "loss", "reconstruction")
+    codebook = learner.model.get_submodule("quantiser").codebook
+    numbers = {name: [record[name] for record in history] for name in columns}
+    return {**numbers, **summary(codebook, "codebook")}
 
 
 def carries_x(old: Any) -> Any:
@@ -155,4 +174,10 @@ for name, method in (("vqgan", "vq_vae"), ("vqgan_log_likelihood", "sq_vae")):
     taught = partial(trained, 7, 32, method, "vqgan", **SHORT)
     GOLDENS.append(Golden("objective", name, taught, CRITIC, "critic", TAUGHT))
 LOOPED = partial(trained, 20, 8, "cvq_vae", "convnet", anchors="random")
+UNSCALED = Wrong(
+    "latents have the variance of the file",
+    "workflows.training.frozen.train_step",
+    lambda old: lambda learner, latents: old(learner, 4 * latents),
+)
+GOLDENS += [Golden("network", "frozen", trained_on_latents, UNSCALED, tolerance=TRAINED)]
 GOLDENS += [Golden("loop", "training", LOOPED, LOOP, tolerance=TRAINED)]

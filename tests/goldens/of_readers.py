@@ -18,6 +18,9 @@ from PIL import Image
 from tests.data.made import changed, encoded
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures
+
+# Imported here, so that no mutation of another module is bound to their names.
+from workflows.data import databases, formats, images
 from workflows.data.cache import reader_of, variance
 from workflows.data.formats import in_memory
 
@@ -104,12 +107,10 @@ def golden(reader: str, write: Callable[[Path], Paths], wrong: Wrong, **changes:
 
 
 def in_their_order(module: str) -> Wrong:
-    return Wrong(
-        "images stay in order", f"workflows.data.{module}.permutation", lambda old: np.arange
-    )
+    return Wrong("images stay in order", f"{module}.permutation", lambda old: np.arange)
 
 
-IMAGES = "workflows.data.images"
+IMAGES, FORMATS = images.__name__, formats.__name__
 BICUBIC = Wrong(
     "Lanczos is bicubic", f"{IMAGES}.RESAMPLING", lambda old: {**old, "lanczos": old["bicubic"]}
 )
@@ -117,10 +118,10 @@ FEWER = Wrong("a patch has fewer scales", f"{IMAGES}.SCALES", lambda old: old[:-
 FOLDERS = {"resize": True, "shuffle": True, "labels": "folder"}
 COLOUR = {"channels": 3, "image_size": 32}
 GOLDENS = [
-    golden("mnist_csv", mnist_csv, in_their_order("formats")),
-    golden("idx", idx, in_their_order("formats")),
-    golden("cifar10", cifar10, in_their_order("formats"), **COLOUR),
+    golden("mnist_csv", mnist_csv, in_their_order(FORMATS)),
+    golden("idx", idx, in_their_order(FORMATS)),
+    golden("cifar10", cifar10, in_their_order(FORMATS), **COLOUR),
     golden("image_folder", image_folder, BICUBIC, **COLOUR, options=FOLDERS, classes=3),
-    golden("lmdb", lmdbs, in_their_order("databases"), **COLOUR),
+    golden("lmdb", lmdbs, in_their_order(databases.__name__), **COLOUR),
     golden("photo_patches", photographs, FEWER, **COLOUR),
 ]

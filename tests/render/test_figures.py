@@ -22,7 +22,7 @@ from tests import plans
 from tests.render.made import BAD, METHODS, SIZE, collected
 from workflows.config.experiments import Experiment
 from workflows.config.grid import ROOM
-from workflows.config.lines import Codes, Curve, Measured
+from workflows.config.lines import Codes, Curve, Measured, Published
 from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
 from workflows.render.figures import DRAWN, OF_ALL, cells
@@ -32,8 +32,8 @@ from workflows.render.figures.lines import progress
 
 ROOT = Path(__file__).parents[2]
 SWEPT_BY = ("dimensionality", "codebook_size")
-LINES = (*SWEPT_BY, "training_curves", "code_histograms")
-NAMES = (*LINES, "reconstructions", "codevectors")
+LINES = (*SWEPT_BY, "training_length", "training_curves", "code_histograms")
+NAMES = (*LINES, "cosine_loss", "reconstructions", "codevectors")
 
 
 def draw(name: str, data: Collected) -> Drawing:
@@ -144,7 +144,7 @@ def test_a_failed_run_leaves_a_cross_at_its_place_and_a_gap(name: str, tmp_path:
         assert list(np.isnan(drawn)) == [False, index % 2 == 0, False]
 
 
-@pytest.mark.parametrize("name", LINES[2:])
+@pytest.mark.parametrize("name", LINES[3:])
 def test_a_row_that_failed_keeps_its_name_with_a_cross(name: str, tmp_path: Path) -> None:
     figure = draw(name, collected(tmp_path, bad=("digits/sq_vae", "patches/sq_vae"))).figure
     assert len(crosses(figure.axes[0])) == 1
@@ -289,7 +289,7 @@ def generated(distances: list[float]) -> Collected:
     values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": cell}
     measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
     curves = [{"cell": cell, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
-    lines = ([measured] if curves else [], Measured), (curves, Curve), ([], Codes)
+    lines = ([measured] if curves else [], Measured), (curves, Curve), ([], Codes), ([], Published)
     return Collected(
         plan, *(pd.DataFrame(of, columns=list(kind.model_fields)) for of, kind in lines)
     )

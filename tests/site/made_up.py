@@ -67,8 +67,8 @@ def site(
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
     frames["measured"] = read_csv(folder / "measured.csv", Measured)
-    data = Collected(known, **frames)
     numbers = read_published(published, known)
+    data = Collected(known, **frames, published=numbers)
     for table in known.tables:
         for kind, text in showing.texts(data, numbers, table).items():
             write_text(folder / "tables" / f"{table}.{kind}", text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from workflows.config.grid import Grid
 from workflows.config.records import TrainRecord, find
 from workflows.errors import BenchmarkError, ConfigError
 from workflows.knobs import Diffusion
+from workflows.metrics import needs_features
 
 RATES = yaml.safe_load(Path(__file__).with_name("rates.yaml").read_text(encoding="utf-8"))
 GB, DAY = 1e9, 86400
@@ -107,11 +108,14 @@ class Training:
         each = RATES["networks"][self.network][rate] * size + loss[rate]
         return float(self.side**2 * each)
 
-    def _levels(self) -> tuple[int, list[int]]:
+    def _levels(self) -> tuple[int, list[float]]:
         """Blocks and channels of the levels, outermost first; 1 and [1] of the small network."""
         knobs = self.knobs
         if self.network == "convnet":
             return 1, [1]
+        if self.network == "frozen":
+            # Each latent is compared with each codevector.
+            return 1, [math.sqrt(knobs.codebook_size)]
         if self.network == "unet":
             widths = [knobs.unet_channels * factor for factor in knobs.unet_multipliers]
             return knobs.unet_blocks + 1, widths
@@ -222,7 +226,7 @@ class Estimates:
         cell = self.grid.cells[name]
         knobs, about = cell.knobs, self.datasets[cell.dataset]
         side, compared = about.image_size, self._compared(about, cell.stage)
-        if knobs.first_stage:
+        if isinstance(knobs, Diffusion) and knobs.first_stage:
             first = self.grid.cells[knobs.first_stage].knobs
             side = math.ceil(side / getattr(first, "downsampling", 4))
         work = Training(knobs, side, min(about.trained, knobs.train_images or about.trained))
@@ -235,6 +239,10 @@ class Estimates:
             compared += knobs.samples
             return [training, sampling, self._other("evaluate_samples", shown, about, compared)]
         latents = Step("latents", about.trained * forward / 2)
+        if not needs_features(self.grid.metrics(name)):
+            # No metric network is run, so reading the images takes longest.
+            evaluation = self._other("prepare", about.images.test, about, forward=forward)
+            return [training, latents, replace(evaluation, kind="evaluate")]
         measured = len(self.grid.protocols(name)) * compared
         return [training, latents, self._other("evaluate", measured, about, compared, forward)]
 

@@ -25,14 +25,14 @@ from workflows.errors import nearest
 from workflows.knobs import Closed
 from workflows.registry import DIFFUSIONS, METHODS
 
-SYMBOLS = {"codebook_size": "K", "code_dim": "D"}
+SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
 
 
 class ExperimentRow(Closed):
     """One line of a table: its label, a method and the knobs that differ from the defaults.
 
     A row without a method has published numbers alone. first_stage: the method of the autoencoder
-    whose latents a diffusion model diffuses.
+    whose latents a diffusion model diffuses. seeds: at most so many of the budget's.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -40,6 +40,7 @@ class ExperimentRow(Closed):
     row: Annotated[Line, Field(max_length=80)]
     method: str | None = None
     first_stage: MethodName | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -47,13 +48,20 @@ class ExperimentRow(Closed):
         return dict(self.model_extra or {})
 
 
+class Beside(Closed):
+    """What the rows of one value of a sweep set beside it."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
+
+
 class Experiment(Closed):
     """experiments/<table>.yaml: one table of the paper, or the sweep behind a plot.
 
     stage: 1, rows are autoencoders; 2, rows are diffusion models. first_stages: rows are
     autoencoders with the budget's settings for first stages. sweep: every row is repeated for each
-    value of one knob. networks: role -> network, where that is not the small one. conditional:
-    roles whose models are asked for a class.
+    value of one knob. at: value of the sweep -> what its rows set beside. networks: role ->
+    network, where that is not the small one. conditional: roles whose models are asked for a class.
     """
 
     title: Annotated[Line, Field(max_length=120)]
@@ -62,6 +70,7 @@ class Experiment(Closed):
     metrics: Annotated[list[MetricName], Field(min_length=1), DIFFERENT]
     stage: Literal[1, 2] = 1
     sweep: Annotated[Sweeps, Field(min_length=1, max_length=1)] | None = None
+    at: dict[int, Beside] = {}
     first_stages: bool = False
     networks: dict[RoleName, NetworkName] = {}
     conditional: list[RoleName] = []
@@ -90,6 +99,11 @@ class Experiment(Closed):
             for key in ("sweep", "first_stages", "networks"):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"
+        if "error" in self.metrics and {*self.networks.values()} != {"frozen"}:
+            yield "metrics: error is measured of frozen networks alone"
+        swept = [value for values in (self.sweep or {}).values() for value in values]
+        for value in {*self.at} - {*swept}:
+            yield f"at: {value} is no value of the sweep"
         for label, count in Counter(row.row for row in self.rows).items():
             if count > 1:
                 yield f"rows: there are two called '{label}'"
@@ -119,7 +133,9 @@ class Experiment(Closed):
             return
         ((knob, values),) = self.sweep.items()
         for row, value in product(self.rows, sweeps.get(knob, values)):
-            yield f"{row.row}, {SYMBOLS[knob]} = {value}", row.model_copy(update={knob: value})
+            beside = self.at[value].model_dump(exclude_unset=True) if value in self.at else {}
+            label = f"{row.row}, {SYMBOLS[knob]} = {value}"
+            yield label, row.model_copy(update={knob: value, **beside})
 
 
 class MoreRows(Closed):

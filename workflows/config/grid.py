@@ -17,7 +17,7 @@ from workflows.config.experiments import Experiment, ExperimentRow, MoreRows
 from workflows.config.names import SAMPLES
 from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, parse, read_yaml, yaml_files
-from workflows.config.settings import Budget, Defaults
+from workflows.config.settings import Budget, Defaults, of_length
 from workflows.errors import ConfigError, known
 from workflows.knobs import Diffusion, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
@@ -77,6 +77,18 @@ class Grid:
         names = {name for table in shown for name in self.protocols_of(table)}
         return sorted(names or self.budget.evaluation.protocols)
 
+    def metrics(self, cell_id: str) -> list[str] | None:
+        """What is measured of a model with frozen networks: what its tables show; else None."""
+        if getattr(self.cells[cell_id].knobs, "network", None) != "frozen":
+            return None
+        shown = {
+            name
+            for row in self.rows
+            if row.cell == cell_id
+            for name in self.tables[row.table].metrics
+        }
+        return sorted(shown)
+
     def labels(self, table: str, every: bool = False) -> list[str]:
         """The rows of a table in order, whether or not this budget has a dataset for them.
 
@@ -92,7 +104,7 @@ def shown_rows(
 ) -> list[tuple[str, ExperimentRow]]:
     """The rows of a table, with their labels, that a budget shows."""
     only = budget.table_rows.get(table)
-    expanded = experiment.expanded(budget.sweeps)
+    expanded = experiment.expanded(budget.sweeps_of(table))
     return [(label, row) for label, row in expanded if only is None or label in only]
 
 
@@ -171,7 +183,7 @@ class _Maker:
                     continue
                 make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
                 where = f"{self.files[table]}: row '{label}' ({row.method})"
-                for seed in self.budget.seeds_of(table, role):
+                for seed in self.budget.seeds_of(table, role)[: row.seeds]:
                     try:
                         cells = make(experiment, role, row, seed)
                     except ValidationError as error:
@@ -189,7 +201,11 @@ class _Maker:
             asked["network"] = experiment.networks[role]
         if experiment.first_stages:
             asked |= self.budget.generation.of("first_stage", role, method)
-        return [self._autoencoder(method, role, asked, seed)]
+        if asked.get("network") != "frozen":
+            return [self._autoencoder(method, role, asked, seed)]
+        # All seeds have the same latents: what differs is how the quantiser begins.
+        first = self._autoencoder("autoencoder", role, {"network": "convnet"}, self.budget.seeds[0])
+        return [self._autoencoder(method, role, {**asked, "first_stage": first.id}, seed), first]
 
     def _of_stage_2(
         self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
@@ -223,9 +239,17 @@ class _Maker:
     def _autoencoder(self, method: str, role: str, asked: Mapping[str, Any], seed: int) -> Cell:
         dataset, file = self._dataset(role)
         own = {**self.defaults.methods.get(method, {}), **self.budget.of_role(role)}
+        asked = dict(asked)
+        length = asked.pop("length", 1)
         network = {**self.defaults.knobs, **own, **asked}["network"]
         lacking = self.defaults.of_autoencoder(method, network, dataset.channels)
-        start = {**lacking, **self.budget.network_knobs.get(network, {}), **own}
+        of_network = self.budget.network_knobs.get(network, {})
+        start = {**lacking, **of_network, **own}
+        if network == "frozen":
+            # The budget's batch and epochs are those of whole autoencoders.
+            start |= of_network
+        if length != 1:
+            asked |= of_length(length, start, dataset.trained)
         # Of what is set for all methods a cell has what its method takes. What a row asks for
         # beside that is refused, because it would change nothing.
         takes = {*knobs_type(method, network).model_fields, *asked}
@@ -256,12 +280,12 @@ def _check_budget(
     budget: Budget, file: Path, tables: Mapping[str, Experiment], datasets: Mapping[str, Dataset]
 ) -> None:
     """Refuse names of tables and datasets that there are not, and a dataset twice in a table."""
-    keys = ("without", "table_rows", "table_seeds", "table_role_seeds")
+    keys = ("without", "table_rows", "table_sweeps", "table_seeds", "table_role_seeds")
     for key in (*keys, "evaluation.table_protocols"):
         for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")
     for table, only in budget.table_rows.items():
-        labels = [label for label, _ in tables[table].expanded(budget.sweeps)]
+        labels = [label for label, _ in tables[table].expanded(budget.sweeps_of(table))]
         for row in only:
             known(row, labels, f"{file}: table_rows.{table}: row")
     for role, dataset in budget.roles.items():

@@ -35,7 +35,8 @@ ROLES = {
     "portraits": Role("ffhq", generated=True),
     "objects": Role("imagenet", generated=True),
 }
-# Metrics of reconstructions, and of samples; True where a larger value is better.
+# Metrics of reconstructions, and of samples; True where a larger value is better. The error is that
+# of latents, which is measured where encoder and decoder are frozen.
 RECONSTRUCTION_METRICS = {
     "l1": False,
     "PSNR": True,
@@ -46,6 +47,7 @@ RECONSTRUCTION_METRICS = {
     "KID": False,
     "usage": True,
     "perplexity": True,
+    "error": False,
 }
 SAMPLE_METRICS = {"FID": False, "KID": False, "precision": True, "recall": True}
 # What a training says of itself: numbers that are trained, and milliseconds a step.

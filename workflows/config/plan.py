@@ -47,12 +47,14 @@ class Spec(Closed):
 class PlannedEvaluation(Closed):
     """What a cell's evaluation is to say of itself.
 
-    versions: part of the evaluation -> its version. The first two counts are of autoencoders, 0 for
-    all images; the others, and sampling, are of diffusion models.
+    versions: part of the evaluation -> its version. metrics: None for all but the error. The
+    first two counts are of autoencoders, 0 for all images; the others, and sampling, are of
+    diffusion models.
     """
 
     protocols: list[str]
     versions: dict[str, int]
+    metrics: list[str] | None = None
     fid_images: int | None = None
     lpips_images: int | None = None
     reference_images: int | None = None

@@ -23,7 +23,7 @@ from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
 from workflows.errors import ConfigError, known, nearest
 from workflows.knobs import Sampling
-from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.metrics import FEWEST_PIXELS, OF_LATENTS, OF_RECONSTRUCTIONS, OF_SAMPLES
 from workflows.registry import SAMPLING, training_versions
 
 
@@ -92,19 +92,25 @@ def _cell(
         # Never those for validation, whatever the array holds.
         images=min(cell.knobs.train_images or images, images),
         # Where its codevectors are points of the plane.
-        filmed=getattr(cell.knobs, "code_dim", None) == 2 and hasattr(cell.knobs, "codebook_size"),
+        filmed=getattr(cell.knobs, "code_dim", None) == 2
+        and hasattr(cell.knobs, "codebook_size")
+        and cell.first_stage is None,
         evaluation=_evaluation(grid, cell, images),
     )
 
 
 def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     settings, generation = grid.budget.evaluation, grid.budget.generation
-    names = grid.protocols(cell.id)
+    names, metrics = grid.protocols(cell.id), grid.metrics(cell.id)
     protocols = {name: read_protocol(name).version for name in names}
     if cell.stage == 1:
+        measured = OF_RECONSTRUCTIONS
+        if metrics is not None:
+            measured = {name: (OF_RECONSTRUCTIONS | OF_LATENTS)[name] for name in metrics}
         return PlannedEvaluation(
             protocols=names,
-            versions=OF_RECONSTRUCTIONS | protocols,
+            versions=measured | protocols,
+            metrics=metrics,
             fid_images=settings.fid_images or 0,
             lpips_images=settings.lpips_images or 0,
         )

@@ -5,7 +5,9 @@ A value is checked where it is written, so that a message names that file and no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -77,9 +79,28 @@ class Defaults(Closed):
         return {**self.generation.knobs, **self.generation.methods.get(method, {})}
 
 
-Values = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), DIFFERENT]
-# The values of knobs through which every row of a table is repeated.
-Sweeps = dict[Literal["codebook_size", "code_dim"], Values]
+# How many times the budget's own steps; as text a fraction, such as 1/16.
+Length = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern="^1/[1-9][0-9]{0,3}$")]
+# The values through which every row of a table is repeated: of a knob, or of `of_length`.
+Sweeps = dict[
+    Literal["codebook_size", "code_dim", "length"],
+    Annotated[list[Length], Field(min_length=1), DIFFERENT],
+]
+
+
+def of_length(length: int | str, knobs: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """The knobs of a training that sees `length` times as many images as one with `knobs` does.
+
+    images: that the dataset has to train on. A part of an epoch is a whole one of fewer images.
+    """
+    images = min(knobs["train_images"] or images, images)
+    wanted = knobs["epochs"] * Fraction(length)
+    epochs = math.ceil(wanted)
+    if epochs == wanted:
+        return {"epochs": epochs}
+    return {"epochs": epochs, "train_images": round(images * wanted / epochs)}
+
+
 Protocols = Annotated[list[Protocol], Field(min_length=1), DIFFERENT]
 
 
@@ -132,7 +153,7 @@ class Budget(Closed):
     roles: role -> dataset, or None if the budget has none for it. without: tables that would take
     too long; their rows are printed as not at this budget. table_rows: the only rows of a table.
     table_seeds, table_role_seeds: the seeds of a table, on all datasets or on a role's. sweeps: in
-    place of the experiments' own.
+    place of the experiments' own; table_sweeps: in place of either.
     """
 
     title: Line
@@ -146,6 +167,7 @@ class Budget(Closed):
     role_knobs: dict[RoleName, Knobs] = {}
     network_knobs: dict[NetworkName, Knobs] = {}
     sweeps: Sweeps = {}
+    table_sweeps: dict[str, Sweeps] = {}
     evaluation: Evaluation
     generation: Generation
 
@@ -159,6 +181,10 @@ class Budget(Closed):
     def of_role(self, role: str) -> dict[str, Any]:
         """What the budget sets on a role's dataset, whatever the network is."""
         return {**self.knobs, **self.role_knobs.get(role, {})}
+
+    def sweeps_of(self, table: str) -> Sweeps:
+        """The values that a table is repeated for, in place of its own."""
+        return self.table_sweeps.get(table, self.sweeps)
 
     def seeds_of(self, table: str, role: str) -> list[int]:
         """The seeds of a table's rows on a role's dataset."""

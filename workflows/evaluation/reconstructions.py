@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,13 @@ import torch
 
 from workflows.data.metric_networks import Networks
 from workflows.evaluation.protocol import Protocol, rgb
-from workflows.metrics import FEWEST_IMAGES, FEWEST_PIXELS, OF_RECONSTRUCTIONS, not_measurable
+from workflows.metrics import (
+    FEWEST_IMAGES,
+    FEWEST_PIXELS,
+    OF_RECONSTRUCTIONS,
+    needs_features,
+    not_measurable,
+)
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
 from workflows.metrics.perceptual import Perceptual
@@ -61,13 +68,15 @@ class Measurement:
 
     reference: the original images' Inception features, at least as many as are used. fid_images,
     lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all.
+    metrics: None for all of them. Networks and reference are None where no metric needs them.
     """
 
     protocol: Protocol
-    networks: Networks
-    reference: np.ndarray
+    networks: Networks | None
+    reference: np.ndarray | None
     fid_images: int | None = None
     lpips_images: int | None = None
+    metrics: Collection[str] | None = None
     seen: int = 0
     side: int = 0
     found: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -82,16 +91,16 @@ class Measurement:
         restored = protocol.store(protocol.quantise(reconstructions))
         pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
         for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-            if self.side >= FEWEST_PIXELS.get(metric, 1):
+            if self._wanted(metric) and self.side >= FEWEST_PIXELS.get(metric, 1):
                 self._keep(metric, distance(*pair))
         count = self._left(self.lpips_images, len(images))
         for metric, name in PERCEPTUAL.items():
-            if count and self.side >= FEWEST_PIXELS[metric]:
+            if count and self._wanted(metric) and self.side >= FEWEST_PIXELS[metric]:
                 network = getattr(self.networks, name)
                 distances = perceptual_distances(stored[:count], restored[:count], network)
                 self._keep(metric, distances)
         count = self._left(self.fid_images, len(images))
-        if count:
+        if count and self.networks is not None and needs_features(self.metrics):
             inception = self.networks.inception
             self._keep("features", inception_features(restored[:count], protocol, inception))
         self.seen += len(images)
@@ -102,17 +111,19 @@ class Measurement:
         Left out is what `not_measurable` names. PSNR, a mean over images, is infinite if one of
         them is restored exactly; CSV files and tables say "inf".
         """
-        labels, name = self.networks.features, self.protocol.name
-        rows = []
+        labels = self.networks.features if self.networks else {}
+        name, rows = self.protocol.name, []
         for metric in ("l1", "PSNR", "SSIM", *PERCEPTUAL):
             if metric in self.found:
                 values = np.concatenate(self.found[metric])
                 label = labels[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
                 rows.append(_row(name, metric, values.mean(), len(values), label))
+        if self.reference is None or "features" not in self.found:
+            return rows
         features = np.concatenate(self.found["features"])
         count = len(features)
         for metric, apart in (("rFID", frechet_distance), ("KID", kernel_distance)):
-            if count >= FEWEST_IMAGES[metric]:
+            if self._wanted(metric) and count >= FEWEST_IMAGES[metric]:
                 value = apart(self.reference[:count], features)
                 rows.append(_row(name, metric, value, count, labels["inception"]))
         return rows
@@ -120,7 +131,11 @@ class Measurement:
     def not_measured(self) -> dict[str, str]:
         """Metric -> why it is left out, for the images that were added."""
         count = self.seen if self.fid_images is None else min(self.seen, self.fid_images)
-        return not_measurable(OF_RECONSTRUCTIONS, self.side, count)
+        wanted = [metric for metric in OF_RECONSTRUCTIONS if self._wanted(metric)]
+        return not_measurable(wanted, self.side, count)
+
+    def _wanted(self, metric: str) -> bool:
+        return self.metrics is None or metric in self.metrics
 
     def _keep(self, name: str, values: np.ndarray) -> None:
         self.found.setdefault(name, []).append(values)
@@ -129,9 +144,15 @@ class Measurement:
         return images if limit is None else max(0, min(images, limit - self.seen))
 
 
-def code_rows(counts: np.ndarray, protocol: Protocol, images: int) -> list[Row]:
-    """Usage and perplexity, which no protocol changes, in the form of a measurement's rows."""
+def code_rows(
+    counts: np.ndarray, protocol: Protocol, images: int, error: float | None = None
+) -> list[Row]:
+    """Usage, perplexity and, if it is measured, the error of latents, in the form of a
+    measurement's rows; no protocol changes these.
+    """
     values = {"usage": usage(counts), "perplexity": perplexity(counts)}
+    if error is not None:
+        values["error"] = error
     return [_row(protocol.name, metric, value, images) for metric, value in values.items()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 # Metric -> its version, raised when its numbers change, so that cells are measured again.
 OF_RECONSTRUCTIONS = {
@@ -16,6 +16,8 @@ OF_RECONSTRUCTIONS = {
     "usage": 1,
     "perplexity": 1,
 }
+# What is measured beside where encoder and decoder are frozen.
+OF_LATENTS = {"error": 1}
 OF_SAMPLES = {"FID": 1, "KID": 1, "precision": 1, "recall": 1}
 # Pixels of SSIM's window.
 SSIM_WINDOW = 11
@@ -33,6 +35,11 @@ FEWEST_IMAGES = {
     "precision": NEIGHBOURS + 1,
     "recall": NEIGHBOURS + 1,
 }
+
+
+def needs_features(metrics: Collection[str] | None) -> bool:
+    """Whether a metric compares Inception features with those of the test images."""
+    return metrics is None or not {"rFID", "KID"}.isdisjoint(metrics)
 
 
 def not_measurable(metrics: Iterable[str], pixels: int, images: int) -> dict[str, str]:

@@ -26,7 +26,7 @@ from workflows.data.sources import absence
 from workflows.data.weight_sources import NETWORKS
 from workflows.data.weight_sources import changed as weights_changed
 from workflows.errors import ConfigError
-from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES, needs_features
 from workflows.records.state import State, Today, ToMake, states, to_make
 
 CACHE = Path(".cache")
@@ -115,14 +115,23 @@ class Run:
         named = {*named, *(name for name, cell in cells if cell.dataset in self.unsure)}
         return {name for name, cell in cells if name in named and cell.dataset not in self.absent}
 
-    def cells_to(self, kind: str, stage: int, filmed: bool = False) -> str:
-        """A pattern of the cells of a stage that rules can make; filmed: of the filmed ones.
+    def cells_to(
+        self, kind: str, stage: int, filmed: bool = False, on_latents: bool = False
+    ) -> str:
+        """A pattern of the cells of a stage that rules can make; filmed, on_latents: of those alone
+        that are filmed or trained on a first stage's latents.
 
         kind: "train" or "evaluate".
         """
-        cells = self.plan.cells
         names = self.makeable(getattr(self.needed, kind))
-        return pattern(n for n in names if cells[n].stage == stage and cells[n].filmed >= filmed)
+        cells = {name: self.plan.cells[name] for name in names}
+        return pattern(
+            name
+            for name, cell in cells.items()
+            if cell.stage == stage
+            and cell.filmed >= filmed
+            and (cell.first_stage is not None) >= on_latents
+        )
 
     def refused(self) -> str:
         """A pattern of files of other budgets, and of cells that are unknown or have no data."""
@@ -195,6 +204,8 @@ class Run:
         images are compared, 0 for all.
         """
         about, budget = self.plan.cells[cell], self.grid.budget
+        if not needs_features(about.evaluation.metrics):
+            return []
         split, metric, images = "test", OF_RECONSTRUCTIONS["rFID"], budget.evaluation.fid_images
         if about.stage == 2:
             split, metric = "train", OF_SAMPLES["FID"]

@@ -15,7 +15,8 @@ MISSING = "no measurements"
 
 @dataclass(frozen=True)
 class Collected:
-    """A plan and its collected numbers, whose lines are Measured, Curve and Codes.
+    """A plan, its collected numbers, whose lines are Measured, Curve and Codes, and the published
+    ones, whose lines are Published.
 
     Pictures and films are read from the folders of their cells.
     """
@@ -24,6 +25,7 @@ class Collected:
     measured: pd.DataFrame
     curves: pd.DataFrame
     codes: pd.DataFrame
+    published: pd.DataFrame
 
     @cached_property
     def finished(self) -> frozenset[str]:

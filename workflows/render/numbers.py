@@ -20,8 +20,9 @@ DIGITS = {
     "perplexity": 1,
     "parameters": 0,
     "step": 0,
+    "error": 4,
 }
-UNITS = {"PSNR": "dB", "usage": "%", "step": "ms"}
+UNITS = {"PSNR": "dB", "usage": "%", "step": "ms", "error": "of variance"}
 ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
 FRECHET = ("rFID", "FID")
 # Inception has as many features. A covariance of fewer images is singular, and the distance is

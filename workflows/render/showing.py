@@ -56,9 +56,9 @@ def draw_table(results: Results, table: str) -> None:
 
     Raises ConfigError and OSError.
     """
-    plan = results.plan
-    data = Collected(plan, **gather(plan, results.states, table))
-    found = texts(data, read_published(PUBLISHED, plan), table)
+    plan, published = results.plan, read_published(PUBLISHED, results.plan)
+    data = Collected(plan, **gather(plan, results.states, table), published=published)
+    found = texts(data, published, table)
     folder, figures = Path(plan.results, "tables"), Path("figures", plan.budget)
     files = {folder / f"{table}.{kind}": text.encode() for kind, text in found.items()}
     for name, figure in plan.figures.items():

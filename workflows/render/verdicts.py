@@ -78,6 +78,22 @@ def trained(found: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
     return f"Trained: {training(plan, claim.table, meant)}" if here else ""
 
 
+def at_other_lengths(found: pd.DataFrame, plan: Plan, table: str) -> list[str]:
+    """A sentence for each dataset and metric of a claim. found: its lines of `at_lengths`."""
+    said = []
+    for (dataset, metric), lines in found.groupby(["dataset", "metric"], sort=False):
+        held = "; ".join(
+            f"{line['length']}: {shown(str(metric), line['effect'], sign=True)}, "
+            f"{'held' if line['effect'] > 0 else 'did not hold'}"
+            for line in lines.to_dict("records")
+        )
+        seeds = sorted({int(count) for count in lines["seeds"]})
+        by = "one seed" if seeds == [1] else f"{seeds[0]} seeds or more"
+        where = f"{short(plan, str(dataset), table)}, {metric}"
+        said.append(f"{where}, by length of training (1 is this budget's; {by}): {held}.")
+    return said
+
+
 def markdown(found: pd.DataFrame, plan: Plan) -> str:
     """A document: the count, then every claim with its verdicts."""
     counted = summary(found)

@@ -43,7 +43,37 @@ use rule train as train_filmed with:
         cell=RUN.cells_to("train", stage=1, filmed=True),
 
 
-ruleorder: train_filmed > train
+rule train_quantiser:
+    input:
+        unpack(unless_finished(quantiser_files, "train")),
+    output:
+        f"{CELL}/model.safetensors",
+        f"{CELL}/log.csv",
+        f"{CELL}/train.json",
+    log:
+        f"logs/{BUDGET}/{{cell}}/train.log",
+    wildcard_constraints:
+        cell=RUN.cells_to("train", stage=1, on_latents=True),
+    conda:
+        "../../environment.yml"
+    threads: RUN.config.threads
+    resources:
+        **requests("train"),
+    params:
+        spec=spec_of,
+        data=data_of,
+        folder=CELL,
+        stage1=lambda wildcards: stage1_of(
+            wildcards, "--stage1 {0} --latents {0}/latents.safetensors"
+        ),
+    message:
+        "Train {wildcards.cell}"
+    shell:
+        "python -m workflows.steps.train_quantiser --spec {params.spec:q} --data {params.data}"
+        " {params.stage1} --out {params.folder} --threads {threads} 2>&1 | tee {log}"
+
+
+ruleorder: train_quantiser > train_filmed > train
 
 
 rule evaluate:

@@ -48,6 +48,16 @@ def training_files(cell):
     }
 
 
+def quantiser_files(cell):
+    """What trains a quantiser alone."""
+    stage1 = ["latents.safetensors", "train.json", "model.safetensors"]
+    return {
+        "data": prepared(cell.dataset),
+        "stage1": cell_files(cell.first_stage, *stage1),
+        "checked": rules.check.output,
+    }
+
+
 def evaluation_files(cell):
     """What measures an autoencoder."""
     return {

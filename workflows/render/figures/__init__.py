@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from workflows.config.experiments import Figure as Described
 from workflows.render.collected import Collected
 from workflows.render.figures.codevectors import animation, codevectors, gif
+from workflows.render.figures.comparisons import cosine_loss, frozen_latents, training_length
 from workflows.render.figures.images import neighbours, reconstructions, samples
 from workflows.render.figures.layout import DOUBLE, DPI, Drawing, page
 from workflows.render.figures.lines import (
@@ -30,6 +31,9 @@ DRAWN: dict[str, Callable[[Collected], Drawing]] = {
     "reconstructions": reconstructions,
     "code_histograms": code_histograms,
     "codevectors": codevectors,
+    "training_length": training_length,
+    "frozen_latents": frozen_latents,
+    "cosine_loss": cosine_loss,
 }
 for _table in ("lsun", "ffhq_imagenet"):
     for _draw in (samples, progress, neighbours):

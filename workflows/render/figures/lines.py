@@ -31,22 +31,32 @@ Panels = Mapping[tuple[str, str], Axes]
 
 def training_curves(data: Collected) -> Drawing:
     """Usage and perplexity of the validation images in the course of training."""
-    cells = cells_of(data, METHODS)
+    drawing, panels = in_training(data, cells_of(data, METHODS), USAGE)
+    for ax in panels.values():
+        ax.set_ylim(bottom=0)
+    return drawing
+
+
+def in_training(
+    data: Collected, cells: pd.DataFrame, columns: Mapping[str, tuple[str, float]]
+) -> tuple[Drawing, Panels]:
+    """Columns of curves.csv, as USAGE has them, in the course of the training of these cells of the
+    table of methods.
+    """
     curves = cells.merge(data.curves, on="cell")
     # Below two whole epochs, steps tell more.
     x = "epoch" if curves.groupby("dataset")["epoch"].max().min() >= 2 else "step"
-    scaled = {name: curves[name] * factor for name, (_, factor) in USAGE.items()}
+    scaled = {name: curves[name] * factor for name, (_, factor) in columns.items()}
     curves = curves.assign(x=curves[x], **scaled)
-    lines = curves.melt(["dataset", "row", "diverged", "x"], list(USAGE), "quantity")
+    lines = curves.melt(["dataset", "row", "diverged", "x"], list(columns), "quantity")
     # A training that diverged has a cross where it broke off.
-    cells["x"] = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
-    labels = {name: label for name, (label, _) in USAGE.items()}
+    last = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
+    labels = {name: label for name, (label, _) in columns.items()}
     label = "training step" if x == "step" else x
-    drawing, panels = _sheet(data, METHODS, _shared(lines), cells, labels, label)
+    drawing, panels = _sheet(data, METHODS, _shared(lines), cells.assign(x=last), labels, label)
     for ax in panels.values():
-        ax.set_ylim(bottom=0)
         _counted(ax)
-    return drawing
+    return drawing, panels
 
 
 def progress(data: Collected, table: str) -> Drawing:
@@ -87,8 +97,9 @@ def code_histograms(data: Collected) -> Drawing:
 
 def dimensionality(data: Collected) -> Drawing:
     """rFID against the code dimension; a mark's area is proportional to the dimension."""
-    label = "code dimension D (a mark's area grows with D)"
-    drawing, panels = _sweep(data, "code_dimension", "code_dim", ["rFID"], label)
+    table, label = "code_dimension", "code dimension D (a mark's area grows with D)"
+    cells = swept(data, table, "code_dim")
+    drawing, panels = sweep(data, table, cells, ["rFID"], label)
     for (dataset, row), line in drawing.numbers.groupby(["dataset", "row"], sort=False):
         areas = LARGEST**2 * line["x"] / drawing.numbers["x"].max()
         ax, colour = panels[str(dataset), "rFID"], style(str(row)).colour
@@ -98,25 +109,24 @@ def dimensionality(data: Collected) -> Drawing:
 
 def codebook_size(data: Collected) -> Drawing:
     """rFID and usage of the codebook against its size K."""
-    metrics = ["rFID", "usage"]
-    drawing, panels = _sweep(data, "codebook_size", "codebook_size", metrics, "codebook size K")
+    table = "codebook_size"
+    cells = swept(data, table, "codebook_size")
+    drawing, panels = sweep(data, table, cells, ["rFID", "usage"], "codebook size K")
     for (_, metric), ax in panels.items():
         if metric == "usage":
             ax.set_ylim(bottom=0)
     return drawing
 
 
-def _sweep(
-    data: Collected, table: str, knob: str, metrics: Iterable[str], label: str
+def sweep(
+    data: Collected, table: str, cells: pd.DataFrame, metrics: Iterable[str], label: str
 ) -> tuple[Drawing, Panels]:
-    """Metrics against a knob, by the protocol of the published numbers if it was measured.
+    """Metrics against `x`, by the protocol of the published numbers if it was measured.
 
-    The row of a sweep, such as `VQ-VAE, D = 4`, begins with the method that a line is of. label: of
-    the knob's axis.
+    cells: of `cells_of`, with `x`. The row of a sweep, such as `VQ-VAE, D = 4`, begins with the
+    method that a line is of. label: of the horizontal axis.
     """
-    cells = cells_of(data, table)
-    cells["x"] = [getattr(data.plan.knobs(cell), knob) for cell in cells["cell"]]
-    cells["row"] = cells["row"].str.split(",").str[0]
+    cells = cells.assign(row=cells["row"].str.split(",").str[0])
     measured = data.numbers(table)
     labels, parts = {}, []
     for metric in metrics:
@@ -130,6 +140,12 @@ def _sweep(
         _doubling(ax, cells["x"])
         ax.margins(0.12)
     return drawing, panels
+
+
+def swept(data: Collected, table: str, knob: str) -> pd.DataFrame:
+    """The table's cells, as of `cells_of`, with a knob's value as `x`."""
+    cells = cells_of(data, table)
+    return cells.assign(x=[getattr(data.plan.knobs(cell), knob) for cell in cells["cell"]])
 
 
 def usage_quality(data: Collected) -> Drawing:

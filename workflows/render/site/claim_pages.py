@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from workflows.config.plan import PlannedClaim
+from workflows.records.lengths import at_lengths
 from workflows.render.captions import short
 from workflows.render.numbers import ABSENT, VERDICTS, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import NO_NUMBER, Gallery, Shown
-from workflows.render.verdicts import printed, summary, trained
+from workflows.render.verdicts import at_other_lengths, printed, summary, trained
 
 AGREES, DISAGREES, UNDECIDED, UNTESTED = VERDICTS
 
@@ -123,5 +124,6 @@ def _claim(gallery: Gallery, claim: PlannedClaim) -> Shown:
         "rows": [*rows, *bound],
         "lines": lines,
         "trained": trained(found, plan, claim),
+        "lengths": at_other_lengths(at_lengths(claim, plan, gallery.measured), plan, table),
         "judged": [*claim.of, *claim.than],
     }

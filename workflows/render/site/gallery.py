@@ -23,11 +23,10 @@ NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
 class Gallery(Collected):
     """The collected numbers of a budget with what else the site shows.
 
-    published, reported: lines of Published, the paper's and others'. verdicts: as
-    workflows.records.verdicts gives them. records: cell -> its train.json, for cells that have one.
+    verdicts: as workflows.records.verdicts gives them. records: cell -> its train.json, for cells
+    that have one. reported: lines of Published that others report.
     """
 
-    published: pd.DataFrame
     verdicts: pd.DataFrame
     records: Mapping[str, TrainRecord]
     reported: pd.DataFrame
