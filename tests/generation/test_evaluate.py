@@ -181,7 +181,8 @@ def test_collected_curves_hold_loss_and_distance(chain: Chain) -> None:
     assert list(found.loc[found["FID"].notna(), "epoch"]) == [0, 1, 2, 3]
     assert found["loss"].notna().sum() == 12
     lines = measurements("mnist_5k/ldm/default/seed0", planned(chain.cell), "smoke", MEASURED)
-    assert [line["metric"] for line in lines] == ["FID", "KID", "precision", "recall"]
+    measured = ["FID", "KID", "precision", "recall"]
+    assert [line["metric"] for line in lines] == [*measured, "parameters", "step"]
 
 
 def test_other_features_and_missing_files_are_refused(

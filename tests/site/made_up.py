@@ -57,7 +57,7 @@ def site(
     folder, figures = out / budget, out / "figures"
     absent = {MISSING: f"put the faces there {SCRIPT}"}
     content = change(make_plan(grid, datasets, absent, str(out), room).model_dump(mode="json"))
-    first = content["roles"]["digits"]
+    first = next(name for name in content["roles"].values() if name in content["datasets"])
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
     figures.mkdir()

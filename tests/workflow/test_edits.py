@@ -184,8 +184,8 @@ def test_a_knob_and_a_role_at_once(tiny: Tiny) -> None:
 def test_versions_make_again_what_uses_them(tiny: Tiny) -> None:
     """One method's trains its cell again, and a protocol's measures every cell again."""
     before = tiny.models()
-    entry = '"vq_vae": Method(_vq_vae, Nearest'
-    tiny.edit("workflows/registry.py", f"{entry})", f"{entry}, version=2)")
+    entry = '"vq_vae": Method(_vq_vae, Nearest, '
+    tiny.edit("workflows/registry.py", entry, f"{entry}version=2, ")
     tiny.edit("workflows/protocols/exact.yaml", "version: 1", "version: 2")
     tiny.commit()
     tiny.run(targets=("all_cells",))

@@ -53,9 +53,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     film = Film(images.validation, moments(steps)) if spec.filmed else None
     learner = build_learner(knobs, loaded.record, steps, perceptual, device, film)
     if perceptual is not None:
-        shared = [learner.model.get_submodule(name) for name in ("encoder", "decoder")]
-        whole = [learner.model.get_submodule("quantiser"), learner.losses.adversary]
-        processes.divide([*shared, perceptual], whole, learner.model)
+        share_work(learner)
     source = {"dataset": loaded.record.train.sha256, "filmed": spec.filmed}
     session = Session(spec, out, learner, source, images.train.shape)
     outcome = session.run(
@@ -68,6 +66,15 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
         save_tensors(out / "film.safetensors", film.pack(), {"cell": spec.cell})
     about = {"channels": loaded.record.channels, "dataset_sha256": loaded.record.train.sha256}
     session.write(outcome, LOG_COLUMNS, {**about, "features": features})
+
+
+def share_work(learner: Learner) -> None:
+    """Divide each batch between processes: encoder, decoder and perceptual distance see a part of
+    it, quantiser and critic the whole.
+    """
+    parts = [learner.model.get_submodule(name) for name in ("encoder", "decoder")]
+    whole = [learner.model.get_submodule("quantiser"), learner.losses.adversary]
+    processes.divide([*parts, learner.losses.perceptual], whole, learner.model)
 
 
 def read_perceptual(

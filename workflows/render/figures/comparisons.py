@@ -44,8 +44,9 @@ def frozen_latents(data: Collected) -> Drawing:
     table = "frozen_latents"
     cells = swept(data, table, "codebook_size")
     drawing, panels = sweep(data, table, cells, ["usage", "error"], "codebook size K")
-    # The legend has a line for each of some sixteen rows.
-    drawing.figure.set_size_inches(DOUBLE, 4.6)
+    if panels:
+        # The legend has a line for each of some sixteen rows.
+        drawing.figure.set_size_inches(DOUBLE, 4.6)
     for (_, metric), ax in panels.items():
         if metric == "error":
             ax.axhline(1, color=GREY, lw=0.7, ls=(0, (6, 3)))
