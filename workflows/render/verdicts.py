@@ -126,9 +126,11 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
             escape.markdown(plan.dataset_title(name, claim.table)) for name in lines["dataset"]
         ]
         parts += [
-            f"## {about.id.replace('_', ' ')}",
-            escape.markdown(f"{about.claim} ({about.source}) {about.caveat or ''}".rstrip()),
-            body.to_markdown(index=False, disable_numparse=True),
+            f"## {escape.markdown(about.claim.rstrip('.'))}",
+            escape.markdown(f"Source: {about.source}. {about.caveat or ''}".rstrip()),
+            body.rename(
+                columns={"effect": "effect, positive where the claim is right"}
+            ).to_markdown(index=False, disable_numparse=True),
             escape.markdown(trained(lines, plan, claim)),
         ]
     kinds = dict.fromkeys(claim.about.kind for claim in plan.claims)
