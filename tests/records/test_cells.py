@@ -64,7 +64,7 @@ def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
     assert lines.loc[names, "note"].tolist() == [
         "epoch 0.5/1, loss 1.25, 1.5 minutes left, as of 0 minutes ago",
         "",
-        "made before there were versions",
+        "of an older release; make cell trains it again",
         "",
         f"{plan.cells[names[4]].knobs.dataset}: fetch it",
     ]

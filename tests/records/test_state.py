@@ -76,7 +76,10 @@ def plan_of(cells: dict[str, PlannedCell]) -> Plan:
         (lambda train, _: train.update(budget="paper"), f"its record is of {NAME} at paper"),
         (lambda train, _: train.update(cell="another"), "its record is of another at lite"),
         (lambda train, _: train["versions"].update(method=0), "version of method was 0, is 1"),
-        (lambda train, _: train.pop("versions"), "made before there were versions"),
+        (
+            lambda train, _: train.pop("versions"),
+            "of an older release; make cell trains it again",
+        ),
         (lambda train, _: train.update(dataset_sha256="ee"), "trained on other images"),
         (lambda train, _: train.update(images=18), "images was 18, is 16"),
         (

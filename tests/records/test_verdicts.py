@@ -192,7 +192,8 @@ def test_document_counts_and_shows_intervals() -> None:
     text = markdown(found, plan)
     assert "+3.00 [+0.52, +5.48]" in text
     assert "D (stand-in for MNIST)" in text
-    assert "So it is said. (nobody) But not at night." in text
+    assert "## So it is said\n\nSource: nobody. But not at night." in text
+    assert "effect, positive where the claim is right" in text
     assert "Trained: MNIST stand-in: 4 epochs over 1,200 images at batch 8." in text
     counts = summary(found).loc["stated"]
     assert counts["reproduced"] == counts["not tested at this budget"] == 1

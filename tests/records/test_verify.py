@@ -123,7 +123,11 @@ def retrained(**values: Any) -> Callable[[Path], None]:
             "outdated",
             "is of photo_patches/vq",
         ),
-        (retrained(versions=None), "outdated", "made before there were versions"),
+        (
+            retrained(versions=None),
+            "outdated",
+            "of an older release; make cell trains it again",
+        ),
         (retrained(dirty=True), "unproven", "commit abc had uncommitted changes"),
     ],
 )

@@ -43,6 +43,8 @@ def test_a_claim_says_at_which_lengths_it_held() -> None:
         "MNIST stand-in, PSNR, by length of training (1 is this budget's; one seed): "
         "1/4: -1.00, did not hold; 1: +0.50, held."
     ]
+    # A single length says no more than the verdict itself.
+    assert at_other_lengths(found[found["length"] == "1"], plan, "t") == []
     assert at_lengths(plan.claims[0], about, numbers).empty
 
 

@@ -200,6 +200,18 @@ def test_several_seeds_are_a_mean_with_an_interval() -> None:
     assert list(tidy(found)["rFID high"]) == pytest.approx([5.484] * 4, abs=1e-3)
 
 
+def test_a_number_of_some_seeds_says_how_many_and_is_not_called_outdated() -> None:
+    plan = plan_of("mnist", seeds=3)
+    measured = measured_of(plan, ("as_published",))
+    rest = measured["seed"] > 0
+    old, lost = measured.copy(), measured.copy()
+    old.loc[rest, ["status", "note"]] = ["outdated", "epochs was 2, is 8"]
+    lost.loc[rest, ["status", "note"]] = ["diverged", "the loss became nan"]
+    assert list(render(plan, old)[0].notes) == ["1 of 3 seeds measured, 2 outdated"]
+    said = "1 of 3 seeds measured, 2 diverged: the loss became nan"
+    assert list(render(plan, lost)[0].notes) == [said]
+
+
 @pytest.mark.parametrize(
     ("other", "best"),
     [([3.0, 4.1, 5.0], True), ([1.0, 4.0, 5.0], False), ([2.0, 3.0, 4.0], False)],

@@ -43,6 +43,7 @@ def site(
     published: Path = PUBLISHED,
     said: str = "",
     room: Path = ROOM,
+    found_as: Callable[[pd.DataFrame], pd.DataFrame] = lambda measured: measured,
 ) -> Path:
     """Build the site of a budget with all its seeds and protocols; returns its folder.
 
@@ -50,7 +51,7 @@ def site(
     diverged and one is perfect, most runs of stage 1 have no records of their training, and names
     hold a script.
     change: what becomes of the plan. said: what records and measurements say in texts of their own.
-    room: the folder of what people write.
+    room: the folder of what people write. found_as: what becomes of the measurements.
     """
     datasets = read_datasets(room)
     grid = load_grid(budget, datasets, room)
@@ -64,6 +65,7 @@ def site(
     known = parse(content, Plan, "plan")
     write_json(folder / "plan.json", content)
     frames = _frames(known, said)
+    frames["measured"] = found_as(frames["measured"])
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
     frames["measured"] = read_csv(folder / "measured.csv", Measured)
@@ -179,4 +181,5 @@ def _train(
         "PSNR": np.inf if cell == PERFECT else 20.0 + 5 * good + noise,
         "SSIM": 0.8 + 0.1 * good + noise, "LPIPS": 0.2 - 0.1 * good + noise,
         "rFID": 80.0 - 20 * good + noise, "usage": 0.1 + 0.88 * good, "perplexity": 9.0 + 90 * good,
+        "parameters": 7, "step": 5.0,
     }  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 import pytest
 import yaml
 from playwright.sync_api import Page, expect
@@ -141,6 +144,55 @@ def test_a_budget_of_ones_own_has_a_site(
     (templates / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1")
     monkeypatch.setattr(pages, "TEMPLATES", templates)
     assert check_links(made_up.site(tmp_path, "mine", room=room)) > 20
+
+
+def text_of(file: Path) -> str:
+    """The words of a page, in one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", file.read_text("utf-8"))).split())
+
+
+def test_a_site_of_few_runs_says_what_is_there_and_what_is_not(tmp_path: Path) -> None:
+    """Two runs are measured, one is outdated, and the rest was never made."""
+    ours, theirs = "photo_patches/cvq_vae/default/seed0", "photo_patches/vq_vae/default/seed0"
+    old = "photo_patches/sq_vae/default/seed0"
+
+    def found_as(measured: pd.DataFrame) -> pd.DataFrame:
+        outdated = measured[measured["cell"] == old].assign(
+            status="outdated", protocol="all", metric="all", value=None, images=pd.NA
+        )
+        kept = measured["cell"].isin([ours, theirs]) & (measured["status"] == "ok")
+        once = outdated.drop_duplicates(["table", "row", "cell"])
+        return pd.concat([measured[kept], once])
+
+    site = made_up.site(tmp_path, "smoke", found_as=found_as)
+    check_links(site)
+    first = text_of(site / "index.html")
+    cells = len(read_json(site.parent / "plan.json", Plan).cells)
+    assert f"2 of {cells} runs are measured, {cells - 2} have no numbers (" in first
+    assert "1 outdated" in first
+    assert "CVQ-VAE: PSNR 25.0" in first
+    assert "dB of VQ-VAE (l2) on" in first
+    assert f"CELL={ours}" in first
+    assert "undecided (one seed)" in text_of(site / "claims.html")
+    older = text_of(site / f"cells/{old}.html")
+    assert "Settings of today" in older
+    assert "Provenance of the older run What follows is of an older run" in older
+    assert "older run" not in text_of(site / f"cells/{ours}.html")
+    empty = text_of(site / "tables/frozen_latents.html")
+    assert empty.count("Nothing is measured yet.") == 1
+    assert "Hover over" not in empty
+    assert "Hover over" in text_of(site / "tables/methods.html")
+
+
+def test_documents_are_linked_where_the_site_lies_in_a_clone(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "doubts.md").write_text("")
+    (tmp_path / "results").mkdir()
+    site = made_up.site(tmp_path / "results", "smoke")
+    for page in ("claims.html", "tables/methods.html"):
+        links = [link for link in read(site / page)[0] if link.endswith(".md") and "docs" in link]
+        assert links
+        assert all(((site / page).parent / link).resolve().is_file() for link in links)
 
 
 def test_the_same_results_make_the_same_bytes(tmp_path: Path) -> None:

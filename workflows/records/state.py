@@ -126,7 +126,7 @@ def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
         # What a step is to make again, Snakemake deletes first.
         return State(("not trained",), ("not measured",))
     if not train.versions:
-        return State(("made before there were versions",), (), recorded, train)
+        return State(("of an older release; make cell trains it again",), (), recorded, train)
     if (train.budget, train.cell) != (budget, name):
         return State((f"its record is of {train.cell} at {train.budget}",), (), recorded, train)
     untrained = tuple(_training(cell, train, today))

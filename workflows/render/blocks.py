@@ -191,7 +191,10 @@ def _state(
     if len(bad):
         status = bad["status"].iloc[0]
         note = f"{status.replace('_', ' ')}: {bad['note'].iloc[0]}"
-        note = f"{bad['cell'].nunique()} of {len(planned)} seeds: {note}" if seeds else note
+        if seeds:
+            # Outdated runs do not touch the number, so their reasons would only mislead.
+            why = status if status == "outdated" else note
+            note = f"{seeds} of {len(planned)} seeds measured, {bad['cell'].nunique()} {why}"
     elif seeds < len(planned):
         status = "not_measured"
         note = f"{seeds} of {len(planned)} seeds measured" if seeds else "not measured"

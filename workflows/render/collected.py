@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -58,15 +59,19 @@ class Collected:
 
     def reason(self, table: str, dataset: str) -> str:
         """Why a table's dataset has nothing to draw."""
-        cells = self.plan.cells_of(table, dataset)
-        reasons = [self.failed[cell] for cell in cells if cell in self.failed]
-        return f"{MISSING}: {reasons[0]}" if reasons else MISSING
+        reasons = filter(None, map(self.why, self.plan.cells_of(table, dataset)))
+        return ": ".join([MISSING, *islice(reasons, 1)])
+
+    def why(self, cell: str) -> str:
+        """Why a cell that was tried has no numbers, as short as a figure needs; else empty."""
+        said = self.failed.get(cell, "")
+        return "the runs are outdated" if said.startswith("outdated") else said
 
     def first_files(self, table: str, dataset: str, name: str) -> dict[str, Path | str]:
         """Row -> the file of that name of its first seed's run, or in words why there is none."""
         rows = self.plan.rows_of(table, dataset)
         return {
-            row: self.failed.get(cells[0]) or self.file(cells[0], name) or "not measured"
+            row: self.why(cells[0]) or self.file(cells[0], name) or "not measured"
             for row, cells in rows.items()
         }
 

@@ -38,7 +38,7 @@ PROTOCOLS = {
 VERDICTS = {
     "reproduced": ("agrees", "A"),
     "contradicted": ("disagrees", "D"),
-    "undecided": ("undecided at this length", "U"),
+    "undecided": ("undecided", "U"),
     "not tested at this budget": ("not tested", "–"),
 }
 

@@ -44,7 +44,9 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
                 wide[column] = [_entry(line) for line in lines.to_dict("records")]
     shown = [kept[dataset] for dataset in DATASETS]
     images = sorted({count for block in shown for count in block.images.get("rFID", ())})
-    seeds = {count for block in shown for count in block.rows["seeds"]}
+    seeds = {count for block in shown for count in block.rows["seeds"] if count}
+    number = "one seed" if seeds == {1} else f"{span(seeds or {0})} seeds"
+    halves = any((block.lines["half"] != "").any() for block in shown)
     trained = " and ".join(
         f"{captions.trained(plan, plan.cells_of(TABLE, name))} of {title}"
         for name, title in DATASETS.items()
@@ -54,14 +56,18 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
     outcome = ", ".join(f"{n} {VERDICTS[str(verdict)][0]}" for verdict, n in stated.items() if n)
     others = [f"{counted.loc[name].sum()} on {STANDINGS[name]}" for name in counted.index[1:]]
     apart = f" Counted apart: {', '.join(others)}." if others else ""
-    evidence = "; ".join(published.loc[published["table"] == TABLE, "evidence"].unique())
+    # Only sources of what the table shows.
+    beside = [metric for metric, theirs in METRICS.items() if theirs]
+    cited = published[published["table"] == TABLE]
+    cited = cited[cited["dataset"].isin(DATASETS) & cited["metric"].isin(beside)]
+    evidence = "; ".join(cited["evidence"].unique())
     return "\n\n".join(
         [
-            f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one a dataset and metric: "
+            f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one per dataset and metric: "
             f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
             f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
-            f"1,024, {span(seeds)} {'seed' if seeds == {1} else 'seeds'}, "
-            "as published with JPEG files; ours (mean ± half of its 95 % interval) / published; "
+            f"1,024, {number}, as published with JPEG files; "
+            f"ours{' (mean ± half of its 95 % interval)' if halves else ''} / published; "
             f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. "
             f"Published: {evidence} ([all evidence](results/published/README.md)).",
             pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from workflows.config.plan import Plan, PlannedClaim
+from workflows.records.verdicts import UNDECIDED
 from workflows.render import escape
 from workflows.render.captions import short, training
 from workflows.render.numbers import VERDICTS, ranged, shown
@@ -54,7 +55,7 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
         {
             "dataset": [short(plan, name, table) for name in found["dataset"]],
             "metric": found["metric"],
-            "verdict": [VERDICTS[verdict][0] for verdict in found["verdict"]],
+            "verdict": [verdict(line) for line in lines],
             "effect": [
                 ranged(line["metric"], line["effect"], line["low"], line["high"], sign=True)
                 for line in lines
@@ -63,6 +64,14 @@ def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
             "seeds": [seeds(line) for line in lines],
         }
     )
+
+
+def verdict(line: Mapping[Any, Any]) -> str:
+    """A verdict in words; where it is undecided, also why. line: of verdicts.csv."""
+    word = VERDICTS[line["verdict"]][0]
+    if line["verdict"] != UNDECIDED:
+        return word
+    return f"{word} (one seed)" if line["seeds"] == 1 else f"{word} at this length"
 
 
 def seeds(line: Mapping[Any, Any]) -> str:
@@ -79,9 +88,14 @@ def trained(found: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
 
 
 def at_other_lengths(found: pd.DataFrame, plan: Plan, table: str) -> list[str]:
-    """A sentence for each dataset and metric of a claim. found: its lines of `at_lengths`."""
+    """A sentence for each dataset and metric of a claim that two lengths or more were measured by.
+
+    found: its lines of `at_lengths`.
+    """
     said = []
     for (dataset, metric), lines in found.groupby(["dataset", "metric"], sort=False):
+        if len(lines) < 2:
+            continue
         held = "; ".join(
             f"{line['length']}: {shown(str(metric), line['effect'], sign=True)}, "
             f"{'held' if line['effect'] > 0 else 'did not hold'}"
@@ -112,9 +126,11 @@ def markdown(found: pd.DataFrame, plan: Plan) -> str:
             escape.markdown(plan.dataset_title(name, claim.table)) for name in lines["dataset"]
         ]
         parts += [
-            f"## {about.id.replace('_', ' ')}",
-            escape.markdown(f"{about.claim} ({about.source}) {about.caveat or ''}".rstrip()),
-            body.to_markdown(index=False, disable_numparse=True),
+            f"## {escape.markdown(about.claim.rstrip('.'))}",
+            escape.markdown(f"Source: {about.source}. {about.caveat or ''}".rstrip()),
+            body.rename(
+                columns={"effect": "effect, positive where the claim is right"}
+            ).to_markdown(index=False, disable_numparse=True),
             escape.markdown(trained(lines, plan, claim)),
         ]
     kinds = dict.fromkeys(claim.about.kind for claim in plan.claims)

@@ -10,7 +10,7 @@ import pandas as pd
 from workflows.config.plan import PlannedClaim
 from workflows.records.lengths import at_lengths
 from workflows.render.captions import short
-from workflows.render.numbers import ABSENT, VERDICTS, shown
+from workflows.render.numbers import ABSENT, UNITS, VERDICTS, shown
 from workflows.render.site import links
 from workflows.render.site.gallery import NO_NUMBER, Gallery, Shown
 from workflows.render.verdicts import at_other_lengths, printed, summary, trained
@@ -22,22 +22,27 @@ def overview(gallery: Gallery) -> Shown:
     """What the template `index.html` shows: the answer, the grid, then the ways on."""
     plan, found = gallery.plan, gallery.verdicts
     first = sorted(plan.claims, key=lambda claim: not claim.about.headline)
-    # A cell to name in a command: of the first headline if there is one.
+    # A cell to name in a command: measured if there is one, and of the first headline if possible.
     wanted = [(claim.table, claim.of[0]) for claim in first]
     shown = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
-    examples = [shown[place] for place in wanted if place in shown]
+    known = [*(shown[place] for place in wanted if place in shown), *plan.cells]
     datasets = list(dict.fromkeys(found["dataset"]))
+    # What outdated runs took is no part of the numbers shown.
+    records = [record for cell, record in gallery.records.items() if cell in gallery.finished]
+    states = Counter(gallery.state(cell) for cell in plan.cells if cell not in gallery.finished)
     return {
         "title": "Results",
+        "without": [f"{count} {state}" for state, count in states.items()],
+        "hours": sum(record.seconds for record in records) / 3600,
         "answer": answer(gallery, first),
         "datasets": datasets,
         "grid": [
             (claim, [_square(found, claim.about.id, name) for name in datasets]) for claim in first
         ],
         "counts": summary(found),
-        "commits": sorted({links.code(record) for record in gallery.records.values()}),
-        "devices": sorted({record.device for record in gallery.records.values()}),
-        "example": next(iter([*examples, *plan.cells])),
+        "commits": sorted({links.code(record) for record in records}),
+        "devices": sorted({record.device for record in records}),
+        "example": next((cell for cell in known if cell in gallery.finished), known[0]),
     }
 
 
@@ -49,7 +54,8 @@ def answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
         return "This budget compares no methods."
     lines = found[(found["claim"] == claim.about.id) & (found["verdict"] != UNTESTED)]
     if lines.empty:
-        return f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
+        said = f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
+        return f"{said} {beside}" if (beside := _numbers(gallery, claim)) else said
     parts: list[str] = []
     for dataset, of in lines.groupby("dataset", sort=False):
         count = Counter(of["verdict"])
@@ -59,6 +65,30 @@ def answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
     said = f"{claim.of[0]} beats {claim.than[0]} on {' and '.join(parts)}, at this length."
     rest = (lines["verdict"] == UNDECIDED).any()
     return said + (" The seeds leave the others undecided." if rest else "")
+
+
+def _numbers(gallery: Gallery, claim: PlannedClaim) -> str:
+    """A sentence with the numbers of a claim that sets another row against the same as `claim`, by
+    the first dataset and metric of both that are measured; empty if there are none.
+    """
+    found = gallery.verdicts
+    tested = found[(found["verdict"] != UNTESTED) & found["metric"].isin(claim.about.metrics)]
+    for other in gallery.plan.claims:
+        alike = (other.table, other.than, other.about.kind) == (claim.table, claim.than, "better")
+        lines = tested[tested["claim"] == other.about.id].to_dict("records")
+        if not alike or not lines:
+            continue
+        first = lines[0]
+        block = gallery.block(claim.table, first["dataset"])
+        rows = (other.of[0], other.than[0])
+        ours, theirs = (gallery.number(block, first["metric"], row)["text"] for row in rows)
+        unit = f" {UNITS[first['metric']]}" if first["metric"] in UNITS else ""
+        seeds = "one seed" if first["seeds"] == 1 else f"{first['seeds']} seeds"
+        return (
+            f"{rows[0]}: {first['metric']} {ours}{unit} against {theirs}{unit} of {rows[1]} on "
+            f"{short(gallery.plan, first['dataset'], claim.table)}, {seeds}."
+        )
+    return ""
 
 
 def _square(found: pd.DataFrame, claim: str, dataset: str) -> Shown | None:

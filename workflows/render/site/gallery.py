@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from workflows.config.names import RUN_METRICS
 from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
@@ -60,7 +61,8 @@ class Gallery(Collected):
         if block is None or entry is None:
             return NO_NUMBER
         cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
-        anchor = links.anchor(block.protocol, metric)
+        # The page of a cell has no line for what the run itself takes.
+        anchor = "" if metric in RUN_METRICS else links.anchor(block.protocol, metric)
         return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
 
     def place(self, table: str, dataset: str) -> str:

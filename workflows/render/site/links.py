@@ -9,6 +9,8 @@ from workflows.config.records import TrainRecord
 
 INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
 CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
+# Pages of the documentation that the site speaks of: in words -> where they lie in a clone.
+DOCUMENTS = {"how to reproduce this": "docs/reproduction.md", "doubts": "docs/doubts.md"}
 
 
 def _page(folder: str, name: str, anchor: str = "") -> str:
@@ -39,6 +41,11 @@ def picture(name: str, file: str) -> str:
 def code(record: TrainRecord) -> str:
     """The commit that trained a run, and whether the tree differed from it."""
     return record.commit + (" with changes" if record.dirty else "")
+
+
+def document(page: str, file: str) -> str:
+    """A file of the clone as a link on `page`; the site lies three folders below the clone."""
+    return "../" * (page.count("/") + 3) + file
 
 
 def relative(page: str, target: str) -> str:

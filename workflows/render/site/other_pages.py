@@ -39,6 +39,8 @@ def table_page(gallery: Gallery, table: str) -> Shown:
             for name, of in datasets.items()
         ],
         "foot": foot(sheets, plan),
+        "filled": any(block.entries for block in sheets),
+        "measured": any(block.measured for block in sheets),
         "claims": [claim.about for claim in plan.claims if claim.table == table],
     }
 
@@ -108,10 +110,17 @@ def others_page(gallery: Gallery) -> Shown:
         rows, metrics = (list(dict.fromkeys(lines[key])) for key in ("row", "metric"))
         sections.append(
             {
-                "title": f"{source}, {gallery.plan.title_of(str(dataset))}",
+                "title": _heading(str(source), gallery.plan.title_of(str(dataset))),
                 "metrics": metrics,
                 "rows": {row: [wide.get((row, metric), "") for metric in metrics] for row in rows},
                 "notes": [*dict.fromkeys(filter(None, [*lines["evidence"], *lines["note"]]))],
             }
         )
     return {"title": "What others report", "sections": sections}
+
+
+def _heading(source: str, dataset: str) -> str:
+    """A source with the dataset behind it, which some sources end with in another spelling."""
+    start, _, end = source.rpartition(", ")
+    same = end.replace("-", "").lower() == dataset.replace("-", "").lower()
+    return f"{start if same else source}, {dataset}"

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from workflows.render import captions, numbers, verdicts
 from workflows.render.figures import OF_ALL, cells, image, three_files
@@ -81,12 +82,24 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     environment.globals |= {"words": verdicts}
     environment.globals |= {"gallery": gallery, "plan": plan, "figures": gallery.figures}
     environment.globals |= {"tables": tables, "methods": methods}
+    clone = Path(plan.results).parent.parent
+    documents = {name: file for name, file in links.DOCUMENTS.items() if (clone / file).is_file()}
+    environment.globals |= {"documents": documents}
 
     def page(path: str, template: str, values: Shown) -> tuple[str, str]:
         def url(target: str) -> str:
             return links.relative(path, target)
 
-        return path, environment.get_template(template).render(values, path=path, url=url)
+        def pointed(text: str) -> Markup:
+            """Text in which the names of documents that are there are links to them."""
+            made = escape(text)
+            for file in documents.values():
+                link = Markup('<a href="{}">{}</a>').format(links.document(path, file), file)
+                made = made.replace(file, link)
+            return made
+
+        given = {"path": path, "url": url, "pointed": pointed}
+        return path, environment.get_template(template).render(values, **given)
 
     yield page(links.INDEX, "index.html", overview(gallery))
     yield page(links.CLAIMS, "claims.html", claims_page(gallery))
