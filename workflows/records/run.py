@@ -179,6 +179,13 @@ class Run:
         """The figures that show a table's runs."""
         return [name for name, figure in self.plan.figures.items() if figure.table == table]
 
+    def drawn(self, table: str) -> list[str]:
+        """The files of a table's figures, beside their SVGs."""
+        files = []
+        for figure in self.figures_of(table):
+            files += [f"{figure}.png", f"{figure}.csv", *self.plan.figures[figure].more]
+        return [f"figures/{self.grid.name}/{file}" for file in files]
+
     def to_train_on(self) -> list[str]:
         """Names of the datasets of the cells that this run makes."""
         names = {self.grid.cells[name].dataset for name in self.needed.evaluate}

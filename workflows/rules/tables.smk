@@ -18,14 +18,6 @@ rule plan:
         " --missing {params.missing:q} --out {output} 2>&1 | tee {log}"
 
 
-def drawn(table):
-    """The files of a table's figures, beside their SVGs."""
-    files = []
-    for figure in RUN.figures_of(table):
-        files += [f"{figure}.png", f"{figure}.csv", *PLAN.figures[figure].more]
-    return [f"figures/{BUDGET}/{file}" for file in files]
-
-
 # A rule for each table with its figures, so that a cell that was run again renews what shows it and
 # nothing else. Snakemake deletes the outputs of a job before it runs, and puts those that are marked
 # with update() back if the job fails: they may be the published ones.
@@ -39,7 +31,7 @@ for TABLE in GRID.tables:
             plan=rules.plan.output,
             published=RUN.published,
         output:
-            update(drawn(TABLE)),
+            update(RUN.drawn(TABLE)),
             report(
                 update(
                     expand(
