@@ -94,6 +94,8 @@ def test_no_more_jobs_run_than_may_share_the_gpus() -> None:
     """Two GPUs with three cells each: Snakemake runs six jobs on GPUs at a time, of --cores 64."""
     cell = "results/smoke/cells/photo_patches/cvq_vae/default/seed0/metrics.csv"
     config = ["--config", "budget=smoke", "cells_per_gpu=3", "retrain=true"]
+    # The features may be here already.
+    config += ["--forcerun", "reference"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.slurm.planned", "--cores", "64", *config, "--", cell],
         cwd=ROOT,
