@@ -57,16 +57,11 @@ class ExpiringQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise."""
-        b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         codes = nearest(z, self.codebook, squared_euclidean)
         e = F.embedding(codes, self.codebook)
-        return Quantised(
-            vectors=rearrange(straight_through(z, e), "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses={"commitment": F.mse_loss(z, e)},
-            assignment=Assignment(z.detach(), codes),
-        )
+        losses = {"commitment": F.mse_loss(z, e)}
+        return Quantised.of_rows(latents.shape, z, straight_through(z, e), codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""

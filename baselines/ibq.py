@@ -33,7 +33,6 @@ class IndexQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise."""
-        b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         logits = z @ self.codebook.T
         codes = logits.argmax(1)
@@ -41,17 +40,13 @@ class IndexQuantiser(nn.Module):
         # The one-hot part of the gradient to E goes through e, hence none of it through `soft`.
         soft = logits.softmax(1) @ self.codebook.detach()
         vectors = e + (soft - soft.detach())
-        return Quantised(
-            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses={
-                "index": F.mse_loss(vectors, z),
-                "commitment": F.mse_loss(z, e.detach()),
-                "codebook": F.mse_loss(e, z.detach()),
-                "entropy": _entropies(logits / self.temperature),
-            },
-            assignment=Assignment(z.detach(), codes),
-        )
+        losses = {
+            "index": F.mse_loss(vectors, z),
+            "commitment": F.mse_loss(z, e.detach()),
+            "codebook": F.mse_loss(e, z.detach()),
+            "entropy": _entropies(logits / self.temperature),
+        }
+        return Quantised.of_rows(latents.shape, z, vectors, codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""

@@ -40,20 +40,15 @@ class SimQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise."""
-        b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         codebook = self.codebook
         codes = nearest(z, codebook, squared_euclidean)
         e = F.embedding(codes, codebook)
-        return Quantised(
-            vectors=rearrange(straight_through(z, e), "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses={
-                "commitment": F.mse_loss(z, e.detach()),
-                "codebook": F.mse_loss(e, z.detach()),
-            },
-            assignment=Assignment(z.detach(), codes),
-        )
+        losses = {
+            "commitment": F.mse_loss(z, e.detach()),
+            "codebook": F.mse_loss(e, z.detach()),
+        }
+        return Quantised.of_rows(latents.shape, z, straight_through(z, e), codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""

@@ -54,7 +54,7 @@ class StochasticQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise."""
-        b, _, h, _ = latents.shape
+        b = len(latents)
         flat = rearrange(latents, "b d h w -> (b h w) d")
         # 1 / (2 sigma^2)
         precision = 0.5 / (1 + self.log_variance.exp())
@@ -66,15 +66,11 @@ class StochasticQuantiser(nn.Module):
             chosen = F.softmax((logits + noise) / self.temperature, dim=1) @ self.codebook
         else:
             chosen = F.embedding(codes, self.codebook)
-        return Quantised(
-            vectors=rearrange(chosen, "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses={
-                "discrete_kl": (log_probability.exp() * log_probability).sum() / b,
-                "continuous_kl": (flat - chosen).square().sum() * precision / b,
-            },
-            assignment=Assignment(flat.detach(), codes),
-        )
+        losses = {
+            "discrete_kl": (log_probability.exp() * log_probability).sum() / b,
+            "continuous_kl": (flat - chosen).square().sum() * precision / b,
+        }
+        return Quantised.of_rows(latents.shape, flat, chosen, codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""

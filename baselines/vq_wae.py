@@ -45,19 +45,14 @@ class TransportQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise."""
-        b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         costs = -squared_euclidean(z, self.codebook)
         codes = costs.argmin(1)
         e = F.embedding(codes, self.codebook)
         log_weights = self.weight_logits.log_softmax(0)
         divergence = (log_weights.exp() * log_weights).sum() + math.log(self.codebook_size)
-        return Quantised(
-            vectors=rearrange(straight_through(z, e), "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses={"transport": transport_cost(costs, log_weights), "weights_kl": divergence},
-            assignment=Assignment(z.detach(), codes),
-        )
+        losses = {"transport": transport_cost(costs, log_weights), "weights_kl": divergence}
+        return Quantised.of_rows(latents.shape, z, straight_through(z, e), codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""

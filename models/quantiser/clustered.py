@@ -56,7 +56,6 @@ class ClusteredQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise."""
-        b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
         codes = nearest(z, self.codebook, self.similarity)
         e = F.embedding(codes, self.codebook)
@@ -66,12 +65,7 @@ class ClusteredQuantiser(nn.Module):
         }
         if self.contrastive:
             losses["contrastive"] = contrastive_term(z, self.codebook, self.similarity)
-        return Quantised(
-            vectors=rearrange(straight_through(z, e), "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses=losses,
-            assignment=Assignment(z.detach(), codes),
-        )
+        return Quantised.of_rows(latents.shape, z, straight_through(z, e), codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The codevectors of `codes`."""

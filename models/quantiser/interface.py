@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Size, Tensor
 
 # Of vectors (n, d) and others (k, d): a matrix (n, k); a larger number means closer.
 Similarity = Callable[[Tensor, Tensor], Tensor]
@@ -42,6 +43,24 @@ class Quantised:
     codes: Int[Tensor, "b qh w"]
     losses: Mapping[str, Float[Tensor, ""]]
     assignment: Assignment
+
+    @classmethod
+    def of_rows(
+        cls,
+        shape: Size,
+        latents: Float[Tensor, "n d"],
+        vectors: Float[Tensor, "n d"],
+        codes: Int[Tensor, " n"],
+        losses: Mapping[str, Float[Tensor, ""]],
+    ) -> Quantised:
+        """The outcome of latents (b, d, h, w) of one code each that were taken as rows."""
+        b, _, h, _ = shape
+        return cls(
+            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
+            losses=losses,
+            assignment=Assignment(latents.detach(), codes),
+        )
 
 
 @runtime_checkable
