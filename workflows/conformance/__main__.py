@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workflows import cli
+from workflows.config import cli
 from workflows.conformance.properties import PROPERTIES, ask
 from workflows.conformance.subject import D, K, Subject
 from workflows.errors import ConfigError

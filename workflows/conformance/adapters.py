@@ -2,12 +2,13 @@
 
 A module of either kind takes latents (b, d, h, w) and changes its own state while it computes, so
 `adapt` has nothing left to do. Its loss is a weighted sum already and is called `loss`. A plug-in
-can be built from these classes too.
+can be built by `adapted` too.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,21 +21,25 @@ from workflows.errors import ConfigError
 BETA = 0.25
 
 
+# Vectors (b, d, h, w), codes of any shape and the loss, if there is one.
+Unpacked = tuple[Tensor, Tensor, Tensor | None]
+Unpack = Callable[[Any], Unpacked]
+
+
 class Foreign(nn.Module):
     """A module that returns a tuple, as one of our quantisers."""
 
     codes_per_latent = 1
 
-    def __init__(self, module: nn.Module, codebook_size: int, code_dim: int) -> None:
-        """codebook_size: K. code_dim: D."""
+    def __init__(
+        self, module: nn.Module, codebook_size: int, code_dim: int, unpack: Unpack
+    ) -> None:
+        """codebook_size: K. code_dim: D. unpack: reads what the module returns."""
         super().__init__()
         self.module = module
         self.codebook_size = codebook_size
         self.code_dim = code_dim
-
-    def unpack(self, output: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Vectors (b, d, h, w), codes of any shape and the loss, if there is one."""
-        raise NotImplementedError
+        self.unpack = unpack
 
     def forward(self, latents: Tensor) -> Quantised:
         """Quantise. In training mode the module may change its state."""
@@ -58,22 +63,16 @@ class Foreign(nn.Module):
         """Change nothing: the module did so itself."""
 
 
-class Official(Foreign):
-    """The signature of the authors' code: (vectors, loss, (perplexity, one-hot, indices))."""
-
-    def unpack(self, output: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """See Foreign."""
-        vectors, loss, (_, _, codes) = output
-        return vectors, codes, loss
+def official(output: Any) -> Unpacked:
+    """Read the authors' signature: (vectors, loss, (perplexity, one-hot, indices))."""
+    vectors, loss, (_, _, codes) = output
+    return vectors, codes, loss
 
 
-class VectorQuantizePytorch(Foreign):
-    """The signature of vector-quantize-pytorch: (vectors, indices, loss), or without a loss."""
-
-    def unpack(self, output: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-        """See Foreign."""
-        vectors, codes, *losses = output
-        return vectors, codes, losses[0] if losses else None
+def vector_quantize_pytorch(output: Any) -> Unpacked:
+    """Read the library's signature: (vectors, indices, loss), or without a loss."""
+    vectors, codes, *losses = output
+    return vectors, codes, losses[0] if losses else None
 
 
 def adapted(module: Any, codebook_size: int, code_dim: int) -> Any:
@@ -83,9 +82,9 @@ def adapted(module: Any, codebook_size: int, code_dim: int) -> Any:
     with torch.no_grad():
         output = copy.deepcopy(module).eval()(torch.zeros(1, code_dim, 2, 2))
     if isinstance(output, tuple) and len(output) == 3 and isinstance(output[2], tuple):
-        return Official(module, codebook_size, code_dim)
+        return Foreign(module, codebook_size, code_dim, official)
     if isinstance(output, tuple) and len(output) in (2, 3):
-        return VectorQuantizePytorch(module, codebook_size, code_dim)
+        return Foreign(module, codebook_size, code_dim, vector_quantize_pytorch)
     raise ConfigError(
         f"{type(module).__name__} returns {type(output).__name__}; allowed: a quantiser of ours, "
         "(vectors, loss, (perplexity, one-hot, indices)) or (vectors, indices, loss)"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.grid import Grid
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import Record, find

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.cost import GB, RATES, Estimates, Step, read_records
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid

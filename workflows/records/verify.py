@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.lines import Measured, read_csv
 from workflows.config.plan import Plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find, read

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from workflows import cli
+from workflows.config import cli
 from workflows.errors import known
 from workflows.records.cells import progress, status
 from workflows.render.showing import draw_site, draw_table, draw_verdicts, read

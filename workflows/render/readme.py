@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import Plan
 from workflows.errors import BenchmarkError
 from workflows.files import write_text

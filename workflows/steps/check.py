@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from workflows import cli
+from workflows.config import cli
 from workflows.data import cache
 from workflows.data.weight_sources import check_sum, read_record
 from workflows.files import write_json

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.data.cache import SMALL, load_test, verify
 from workflows.data.metric_networks import Networks, load_networks

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.records import SamplingRecord, TrainRecord, read
 from workflows.data.cache import load_train

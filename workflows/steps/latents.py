@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from workflows import cli
+from workflows.config import cli
 from workflows.data.cache import load_train
 from workflows.files import digest
 from workflows.training import devices

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
 from workflows.config.planning import make_plan

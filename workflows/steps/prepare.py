@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.datasets import read_dataset
 from workflows.data import cache
 from workflows.data.sources import Unavailable

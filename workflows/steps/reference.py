@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workflows import cli
+from workflows.config import cli
 from workflows.data.cache import load_test, load_train
 from workflows.data.metric_networks import read_network
 from workflows.evaluation.protocol import load_protocol

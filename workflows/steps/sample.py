@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from models.streams import Purpose, generator
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.provenance import origin
 from workflows.config.records import SamplingRecord, TrainRecord, read, write

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import Spec
 from workflows.data.cache import SMALL, load_train, verify
 from workflows.data.memory import hold

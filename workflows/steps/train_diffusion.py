@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from diffusers.training_utils import EMAModel
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import Spec
 from workflows.data.cache import SMALL, TrainData, load_labels, load_train, verify
 from workflows.data.memory import hold

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflows import cli
+from workflows.config import cli
 from workflows.config.plan import Spec
 from workflows.data.cache import SMALL, load_train, verify
 from workflows.data.memory import hold

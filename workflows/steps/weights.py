@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from workflows import cli
+from workflows.config import cli
 from workflows.data.records import WeightsRecord
 from workflows.data.weight_sources import SOURCES
 from workflows.data.weights import load_weights
