@@ -310,3 +310,18 @@ def test_the_distance_is_drawn_from_noise_on_and_not_dwarfed_by_noise() -> None:
 def test_a_figure_of_nothing_has_no_numbers() -> None:
     for drawn in (samples, neighbours, progress):
         assert drawn(generated([]), "generation").numbers.empty
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_dataset_without_numbers_is_named_below_and_takes_no_room(
+    name: str, tmp_path: Path
+) -> None:
+    data = collected(tmp_path, bad=())
+    of = {cell: about.dataset for cell, about in data.plan.cells.items()}
+    parts = {name: getattr(data, name) for name in ("measured", "curves", "codes")}
+    kept = {name: frame[frame["cell"].map(of) == "patches"] for name, frame in parts.items()}
+    figure = draw(name, replace(data, **kept)).figure
+    titles = {ax.get_title(loc="left") for ax in figure.axes} - {""}
+    assert titles == {"CIFAR10 stand-in"}
+    (caption,) = (text.get_text() for text in figure.texts if "Budget" in text.get_text())
+    assert "; MNIST stand-in, no measurements" in caption

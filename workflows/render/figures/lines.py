@@ -247,11 +247,20 @@ def _sheet(
     found: of `_summary`. cells: of `cells_of`, and in `x` where a run that diverged has its cross.
     labels: quantity -> what its axis says. label: what the horizontal axis says.
     """
-    datasets, diverged = data.plan.datasets_of(table), cells[cells["diverged"]]
+    every, diverged = data.plan.datasets_of(table), cells[cells["diverged"]]
+    measured = set(found.dropna(subset=["mean"])["dataset"])
+    # A dataset without numbers has a panel only where no other has any.
+    datasets = [name for name in every if name in measured] or every
+    left_out = [
+        f"; {short(data.plan, name, table)}, {data.reason(table, name)}"
+        for name in every
+        if name not in datasets
+    ]
     seeds = int(found["seeds"].max()) if len(found) else 0
     over = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
     crosses = "; ×: diverged" if len(diverged) else ""
-    caption = f"Budget {data.plan.budget}; {over if seeds else 'nothing is measured'}{crosses}."
+    seen = over if seeds else "nothing is measured"
+    caption = f"Budget {data.plan.budget}; {seen}{crosses}{''.join(left_out)}."
     wide, tall = SINGLE if len(datasets) == 1 else DOUBLE, 1.9 if len(labels) == 1 else 2.6
     figure = page(wide, tall + 0.7, caption)
     axes = figure.subplots(len(labels), len(datasets), squeeze=False, sharex="col")
@@ -259,7 +268,7 @@ def _sheet(
     for column, dataset in zip(axes.T, datasets, strict=True):
         column[0].set_title(short(data.plan, dataset, table), loc="left")
         here = found[found["dataset"] == dataset]
-        if not here["mean"].notna().any():
+        if dataset not in measured:
             for ax in column:
                 ax.set_axis_off()
             words(column[0], data.reason(table, dataset), 0.9)
