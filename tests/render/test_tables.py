@@ -113,15 +113,18 @@ def test_published_numbers_stand_below_ours_of_their_protocol() -> None:
     assert list(tidy(found)["rFID published"]) == ["2.50", "", "", ""]
 
 
-def test_what_a_training_takes_rests_on_no_images() -> None:
+def test_what_a_training_takes_rests_on_no_images_and_is_no_quality() -> None:
+    """Other work on the machine lengthens a step, so none is the best."""
     shows = plans.table(ROWS, title="Anchors", metrics=["rFID", "step"])
-    plan = plan_of("mnist", tables={"anchors": shows})
+    plan = plan_of("mnist", seeds=3, tables={"anchors": shows})
     measured = measured_of(plan, images=5000)
-    changes = {"metric": "step", "value": 59.4, "images": float("nan")}
-    taken = measured[measured["metric"] == "usage"].assign(**changes)
+    taken = measured[measured["metric"] == "usage"].assign(metric="step", images=float("nan"))
+    taken["value"] = 59.4 + taken["seed"] + 100 * (taken["row"] == ROWS[0])
     found = render(plan, pd.concat([measured, taken]))
-    assert words(found[0])["step (ms)"] == ["59", "", "59"]
-    assert list(tidy(found)["step"]) == [59.4] * 4
+    assert tidy(found)["step"].tolist() == pytest.approx([160.4, 60.4] * 2)
+    assert not found[0].lines.query("metric == 'step'")["best"].any()
+    assert found[0].shades["step"] == dict.fromkeys(ROWS, 0)
+    assert words(found[0])["step (ms)"] == ["160 ± 2", "", "60 ± 2"]
 
 
 def test_a_frechet_distance_of_few_images_is_grey_and_beside_no_published_one() -> None:

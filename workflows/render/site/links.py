@@ -10,7 +10,7 @@ from workflows.config.records import TrainRecord
 INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
 CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
 # Pages of the documentation that the site speaks of: in words -> where they lie in a clone.
-DOCUMENTS = {"how to reproduce this": "docs/reproduction.md", "doubts": "docs/doubts.md"}
+DOCUMENTS = {"what is reproduced so far": "docs/reproduction.md", "doubts": "docs/doubts.md"}
 
 
 def _page(folder: str, name: str, anchor: str = "") -> str:
