@@ -20,8 +20,8 @@ class Purpose(IntEnum):
     ORDER = 6
     # Draws of a quantiser in training: anchors, noise, restarted codevectors.
     CODES = 7
-    # Noise and times that a diffusion model learns from.
-    DIFFUSION = 8
+    # What a step of a generative model draws: noise, times, what is masked.
+    GENERATION = 8
     # All noise of one sample; the step is the number of the sample.
     SAMPLE = 9
     # Noise that is decoded without any training, for comparison.

@@ -8,8 +8,7 @@ from typing import Any
 from workflows.config.grid import ROOM
 from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
-from workflows.knobs import Diffusion
-from workflows.registry import DIFFUSIONS, METHODS, knobs_type, parse_knobs
+from workflows.registry import GENERATORS, METHODS, knobs_type, parse_knobs
 
 DEFAULTS = read_yaml(ROOM / "defaults.yaml", Defaults)
 SHORT: dict[str, Any] = {"dataset": "made_up", "seed": 3, "epochs": 2, "batch_size": 8}
@@ -24,7 +23,7 @@ LARGE: dict[str, Any] = {
     **{"network": "vqgan", "downsampling": 4, "network_channels": 32, "network_blocks": 1},
     "adversarial_start": 2,
 }
-# What diffusion models take, but for the method.
+# What generative models take, but for the method.
 DIFFUSION: dict[str, Any] = {
     **DEFAULTS.generation.knobs,
     **{"first_stage": None, "unet_channels": 8, "unet_multipliers": [1, 1], "unet_blocks": 1},
@@ -38,8 +37,8 @@ DIFFUSION: dict[str, Any] = {
 def taken(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings that their method and network take."""
     method = settings["method"]
-    if method in DIFFUSIONS:
-        return {name: settings[name] for name in Diffusion.model_fields}
+    if method in GENERATORS:
+        return {name: settings[name] for name in GENERATORS[method].knobs.model_fields}
     network = settings.get("network", METHODS[method].networks[0])
     names = knobs_type(method, network).model_fields
     every = {**settings, "network": network}

@@ -14,14 +14,14 @@ from workflows.config.plan import (
     PlannedRow,
     PlannedTable,
 )
-from workflows.registry import DIFFUSIONS
+from workflows.registry import GENERATORS
 
 
 def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
     """The settings of a run: the project's defaults, but for a short training and the changes."""
     few = {"dataset": "digits", "method": method, "seed": 0, "epochs": 2, "batch_size": 16}
-    if method in DIFFUSIONS:
-        start = {"first_stage": None, **DEFAULTS.of_diffusion(method)}
+    if method in GENERATORS:
+        start = {"first_stage": None, **DEFAULTS.of_generator(method)}
     else:
         start = DEFAULTS.of_autoencoder(method, changes.get("network", "convnet"), 1)
     return taken({**start, **few, **changes})

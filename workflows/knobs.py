@@ -72,6 +72,12 @@ class Continuous(Training):
     code_dim: Dimension
 
 
+class Normal(Continuous):
+    """An autoencoder whose latents are drawn from normal distributions near the standard one."""
+
+    kl_weight: Weight
+
+
 class Codebook(Training):
     """A codebook of K = codebook_size codevectors of D = code_dim coordinates."""
 
@@ -225,30 +231,42 @@ class Frozen(Closed):
     first_stage: str
 
 
-class Sampling(Closed):
-    """What sampling a diffusion model reads and training does not. guidance: 1 is off; else the
-    noise without the class plus so many times what the class adds.
-    """
+class Generative(Run):
+    """What every generative model takes (stage 2).
 
-    sampling_steps: Annotated[int, Field(ge=1, le=10_000)]
-    eta: Annotated[float, Field(ge=0, le=1)]
-    guidance: Annotated[float, Field(ge=1, le=100)]
-    # A line of the picture of samples has eight.
-    samples: Annotated[int, Field(ge=8, le=1_000_000)]
-
-
-class Diffusion(Run, Sampling):
-    """A diffusion model (stage 2).
-
-    first_stage: id of the cell whose latents the model diffuses; None for a model of pixels.
-    label_dropout: how often training hides the class, which guidance needs. attention_levels: so
-    many of the lowest resolutions attend. noise_schedule: `linear` has betas in even steps,
-    `scaled_linear` their square roots.
+    first_stage: id of the cell whose latents or codes it models; None for a model of pixels.
+    conditional: whether samples are asked for by class. ema_decay: of the averaged weights, which
+    are what is kept. SAMPLING: the knobs that sampling reads and training does not.
     """
 
     stage: ClassVar[Literal[1, 2]] = 2
+    SAMPLING: ClassVar[tuple[str, ...]] = ("samples",)
     first_stage: str | None
     conditional: bool
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    # A line of the picture of samples has eight.
+    samples: Annotated[int, Field(ge=8, le=1_000_000)]
+
+    @property
+    def passes(self) -> int:
+        """How often the network runs to make a sample."""
+        return 1
+
+
+class Diffusion(Generative):
+    """A diffusion model.
+
+    label_dropout: how often training hides the class, which guidance needs. attention_levels: so
+    many of the lowest resolutions attend. noise_schedule: `linear` has betas in even steps,
+    `scaled_linear` their square roots. guidance: 1 is off; else the noise without the class plus so
+    many times what the class adds.
+    """
+
+    SAMPLING: ClassVar[tuple[str, ...]] = ("sampling_steps", "eta", "guidance", "samples")
+    sampling_steps: Annotated[int, Field(ge=1, le=10_000)]
+    eta: Annotated[float, Field(ge=0, le=1)]
+    guidance: Annotated[float, Field(ge=1, le=100)]
     label_dropout: Annotated[float, Field(ge=0, lt=1)]
     unet_channels: Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
     unet_multipliers: Annotated[
@@ -262,8 +280,11 @@ class Diffusion(Run, Sampling):
     noise_start: Annotated[float, Field(gt=0, lt=1)]
     noise_end: Annotated[float, Field(gt=0, lt=1)]
     diffusion_loss: Literal["l1", "l2"]
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    warmup_steps: Annotated[int, Field(ge=0)]
+
+    @property
+    def passes(self) -> int:
+        """Twice with guidance."""
+        return self.sampling_steps * (1 if self.guidance == 1 else 2)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Diffusion:
@@ -297,10 +318,35 @@ class Diffusion(Run, Sampling):
         return self
 
 
+class Prior(Generative):
+    """A transformer that models codes, in heads of 32 numbers. temperature: what the logits of a
+    sample are divided by.
+    """
+
+    SAMPLING: ClassVar[tuple[str, ...]] = ("temperature", "samples")
+    transformer_width: Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+    transformer_layers: Annotated[int, Field(ge=1, le=64)]
+    temperature: Annotated[float, Field(gt=0, le=10)]
+
+
+class Adversarial(Generative):
+    """A generative adversarial network, which does not know classes.
+
+    gan_channels: of the generator's and the critic's widest resolution. noise_dim: numbers that an
+    image is made of. augment: whether real and generated images are changed alike before the critic
+    sees them.
+    """
+
+    conditional: Literal[False]
+    gan_channels: Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+    noise_dim: Annotated[int, Field(ge=4, le=1024)]
+    augment: bool
+
+
 class HasKnobs:
     """What cells say of themselves by their knobs."""
 
-    knobs: Training | Diffusion
+    knobs: Training | Generative
 
     @property
     def dataset(self) -> str:
@@ -314,7 +360,7 @@ class HasKnobs:
 
     @property
     def stage(self) -> int:
-        """1: an autoencoder. 2: a diffusion model."""
+        """1: an autoencoder. 2: a generative model."""
         return self.knobs.stage
 
 
@@ -341,6 +387,7 @@ SLUGS = {
     "contrastive_weight": "contrastive_weight{}",
     "sq_initial_variance": "variance{}",
     "sq_final_temperature": "tau{}",
+    "kl_weight": "kl{}",
     "conditional": "conditional",
     "label_dropout": "dropout{}",
     "unet_channels": "U{}",
@@ -353,6 +400,11 @@ SLUGS = {
     "noise_start": "start{}",
     "noise_end": "end{}",
     "diffusion_loss": "{}",
+    "transformer_width": "W{}",
+    "transformer_layers": "layers{}",
+    "gan_channels": "G{}",
+    "noise_dim": "z{}",
+    "augment": "augment",
     "ema_decay": "ema{}",
     "epochs": "epochs{}",
     "batch_size": "B{}",
@@ -363,6 +415,7 @@ SLUGS = {
     "sampling_steps": "steps{}",
     "eta": "eta{}",
     "guidance": "guidance{}",
+    "temperature": "temperature{}",
     "samples": "samples{}",
 }
 # What says which run a cell is. A row, a role and a seed decide these, not a setting.

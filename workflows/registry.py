@@ -32,10 +32,12 @@ from workflows.knobs import (
     Finite,
     Frozen,
     GaussianMatched,
+    Generative,
     IndexPropagated,
     MovingAverage,
     Multichannel,
     Nearest,
+    Normal,
     Refreshed,
     Residual,
     Stochastic,
@@ -49,6 +51,9 @@ from workflows.metrics import FEWEST_PIXELS
 if TYPE_CHECKING:
     from models.autoencoder import Autoencoder
     from models.objectives import Objective
+
+# Of a point or an image, without the batch.
+Shape = tuple[int, ...]
 
 
 def _similarity(knobs: MovingAverage) -> Any:
@@ -138,6 +143,12 @@ def _autoencoder(knobs: Continuous, steps: int) -> Any:
     from baselines.controls import NoQuantiser
 
     return NoQuantiser(knobs.code_dim)
+
+
+def _kl_autoencoder(knobs: Normal, steps: int) -> Any:
+    from baselines.kl_autoencoder import NormalLatents
+
+    return NormalLatents(knobs.code_dim, knobs.seed)
 
 
 def _random_codebook(knobs: MovingAverage, steps: int) -> Any:
@@ -270,6 +281,8 @@ METHODS: dict[str, Method] = {
     "vq_wae": Method(_vq_wae, Transported),
     "wasserstein_vq": Method(_wasserstein_vq, GaussianMatched),
     "arcvq_vae": Method(_arcvq_vae, ArcMargin, objective="mse_over_4_variances"),
+    # The continuous first stage of latent diffusion.
+    "kl_autoencoder": Method(_kl_autoencoder, Normal, codes=lambda knobs: None),
     # Controls, see baselines/controls.py; the last is CVQ-VAE with another objective.
     "autoencoder": Method(_autoencoder, Continuous, codes=lambda knobs: None),
     "random_codebook": Method(_random_codebook, MovingAverage),
@@ -371,17 +384,17 @@ def knobs_type(method: str, network: str) -> type[Training]:
     return create_model(f"{found.__name__}{beside.__name__}", __base__=bases)
 
 
-def parse_knobs(content: Any) -> Training | Diffusion:
+def parse_knobs(content: Any) -> Training | Generative:
     """The knobs of a cell, typed.
 
     Raises ValueError: pydantic.ValidationError for a wrong knob, another for an unknown method or a
     network that the method does not run in.
     """
-    if isinstance(content, Training | Diffusion):
+    if isinstance(content, Training | Generative):
         return content
     method, network = content.get("method"), content.get("network", "convnet")
-    if method in DIFFUSIONS:
-        return Diffusion.model_validate(content)
+    if method in GENERATORS:
+        return GENERATORS[method].knobs.model_validate(content)
     if method not in METHODS:
         raise ValueError(f"method: '{method}' is unknown; {nearest(str(method), METHODS)}")
     return knobs_type(method, network).model_validate(content)
@@ -405,11 +418,11 @@ def objective_of(knobs: Training) -> str:
     return objective
 
 
-def training_versions(knobs: Training | Diffusion) -> dict[str, int | str]:
+def training_versions(knobs: Training | Generative) -> dict[str, int | str]:
     """Part of a training -> its version, for the cell's record; of either stage."""
-    if isinstance(knobs, Diffusion):
-        method = DIFFUSIONS[knobs.method]
-        return {"method": method.version, "network": BACKBONE, "training": DIFFUSION_TRAINING}
+    if isinstance(knobs, Generative):
+        about = GENERATORS[knobs.method]
+        return {"method": about.version, "network": about.network, "training": GENERATION_TRAINING}
     plugin = METHODS[knobs.method].plugin
     versions: dict[str, int | str] = {
         "method": METHODS[knobs.method].version,
@@ -421,7 +434,7 @@ def training_versions(knobs: Training | Diffusion) -> dict[str, int | str]:
     return versions | {"objective": OBJECTIVES[objective_of(knobs)], "training": TRAINING}
 
 
-def refuse_edited_plugin(knobs: Training | Diffusion, versions: Mapping[str, Any]) -> None:
+def refuse_edited_plugin(knobs: Training | Generative, versions: Mapping[str, Any]) -> None:
     """Raise ConfigError unless a plug-in is still the one of these versions, as a record has them.
 
     A run that goes on while a user edits the plug-in would mix two methods in one cell.
@@ -530,105 +543,142 @@ def loss_weights(knobs: Training, values: int) -> LossWeights:
     return weights
 
 
-def latent_space(first_stage: Any, scale: float) -> Any:
+def latent_space(first_stage: Any, scale: float = 1.0) -> Any:
     """The latents of an autoencoder, times `scale`, with the way to images and back."""
-    from models.diffusion.spaces import LatentSpace
+    from models.generation.spaces import LatentSpace
 
     return LatentSpace(first_stage, scale)
 
 
-def _pixel_space(first_stage: None, scale: float) -> Any:
-    from models.diffusion.spaces import PixelSpace
+def code_space(first_stage: Any, scale: float = 1.0) -> Any:
+    """The codes of an autoencoder, with the way to images and back."""
+    from models.generation.spaces import CodeSpace
+
+    return CodeSpace(first_stage)
+
+
+def _pixel_space(first_stage: None, scale: float = 1.0) -> Any:
+    from models.generation.spaces import PixelSpace
 
     return PixelSpace()
 
 
-@dataclass(frozen=True)
-class DiffusionMethod:
-    """A diffusion model. build: its space, of first stage and scale. latent: whether it needs a
-    first stage. version: as of a method.
-    """
-
-    build: Callable[[Any, float], Any]
-    latent: bool
-    version: int = 1
+# What a generative model's points are -> their space, of a first stage and a scale.
+SPACES = {"pixels": _pixel_space, "latents": latent_space, "codes": code_space}
 
 
-DIFFUSIONS: dict[str, DiffusionMethod] = {
-    "ldm": DiffusionMethod(latent_space, latent=True),
-    "ddpm": DiffusionMethod(_pixel_space, latent=False),
-}
-# Versions of what all of them share: the U-Net, the training loop and sampling.
-BACKBONE = 1
-DIFFUSION_TRAINING = 1
-SAMPLING = 1
+def diffusion_process(knobs: Diffusion) -> Any:
+    """How a diffusion model's points are noised and denoised."""
+    from models.generation.diffusion import Process
+
+    return Process(
+        knobs.noise_steps,
+        knobs.noise_schedule,
+        knobs.noise_start,
+        knobs.noise_end,
+        knobs.diffusion_loss,
+        knobs.label_dropout,
+        GENERATORS[knobs.method].points == "pixels",
+        knobs.sampling_steps,
+        knobs.eta,
+        knobs.guidance,
+    )
 
 
-def build_space(knobs: Diffusion, first_stage: Autoencoder | None, scale: float) -> Any:
-    """What a diffusion model's points are, with the way to images and back."""
-    return DIFFUSIONS[knobs.method].build(first_stage, scale)
+def _diffusion(knobs: Diffusion, shape: Shape, classes: int | None, space: Any) -> Any:
+    from models.generation.diffusion import DiffusionModel
 
-
-def build_backbone(knobs: Diffusion, channels: int, classes: int | None) -> Any:
-    """The network of a diffusion model, its weights drawn from the cell's seed.
-
-    channels: of a point. classes: of the dataset; used by conditional models alone.
-    """
-    from models.diffusion.backbone import Backbone
-    from models.streams import Purpose
-
-    build = partial(
-        Backbone,
-        channels,
+    return DiffusionModel(
+        diffusion_process(knobs),
+        shape[0],
         [knobs.unet_channels * multiplier for multiplier in knobs.unet_multipliers],
         knobs.unet_blocks,
         knobs.attention_levels,
         knobs.head_channels,
-        classes if knobs.conditional else None,
+        classes,
     )
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A generative model.
+
+    build: of knobs, the shape of a point, the number of classes (None for a model that does not
+    know them) and the space. knobs: the type of all knobs that it takes. points: what it models,
+    one of SPACES; of latents and codes it needs a first stage. version, network, sampling: raised
+    when its numbers change; the last where only those of sampling do. critic: its opponent, of
+    knobs and the shape of a point. betas, weight_decay: of AdamW.
+    """
+
+    build: Callable[[Any, Shape, int | None, Any], Any]
+    knobs: type[Generative]
+    points: str
+    version: int = 1
+    network: int = 1
+    sampling: int = 1
+    critic: Callable[[Any, Shape], Any] | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+
+    @property
+    def has_first_stage(self) -> bool:
+        """Whether it models what a first stage makes of images."""
+        return self.points != "pixels"
+
+
+# Versions of the U-Net and of DDIM, which the diffusion models share.
+BACKBONE = 1
+SAMPLING = 1
+GENERATORS: dict[str, Generator] = {
+    "ldm": Generator(_diffusion, Diffusion, "latents", network=BACKBONE, sampling=SAMPLING),
+    "ddpm": Generator(_diffusion, Diffusion, "pixels", network=BACKBONE, sampling=SAMPLING),
+}
+# The version of the training loop of stage 2.
+GENERATION_TRAINING = 1
+
+
+def build_space(knobs: Generative, first_stage: Autoencoder | None, scale: float = 1.0) -> Any:
+    """What a generative model's points are, with the way to images and back."""
+    return SPACES[GENERATORS[knobs.method].points](first_stage, scale)
+
+
+def first_stage_file(knobs: Training | Generative) -> str | None:
+    """The file in a first stage's folder that a cell is trained on; None of a cell without one."""
+    if getattr(knobs, "first_stage", None) is None:
+        return None
+    kind = GENERATORS[knobs.method].points if isinstance(knobs, Generative) else "latents"
+    return f"{kind}.safetensors"
+
+
+def build_generator(knobs: Generative, shape: Shape, classes: int | None, space: Any) -> Any:
+    """The model of a cell, its weights drawn from the cell's seed.
+
+    shape: of a point. classes: of the dataset; used by conditional models alone.
+    """
+    from models.streams import Purpose
+
+    known = classes if knobs.conditional else None
+    build = partial(GENERATORS[knobs.method].build, knobs, shape, known, space)
     return _drawn(build, knobs.seed, Purpose.BACKBONE)
 
 
-def build_noise(knobs: Diffusion) -> Any:
-    """The schedule that adds noise in training: diffusers' DDPMScheduler."""
-    from diffusers import DDPMScheduler
+def build_critic(knobs: Generative, shape: Shape) -> Any:
+    """The opponent of an adversarial network, its weights drawn from the cell's seed; else None."""
+    from models.streams import Purpose
 
-    return DDPMScheduler(**_betas(knobs))
+    build = GENERATORS[knobs.method].critic
+    return build and _drawn(partial(build, knobs, shape), knobs.seed, Purpose.CRITIC)
 
 
-def build_sampler(knobs: Diffusion) -> Any:
-    """The DDIM sampler (Song et al. 2021) of diffusers, at its first time.
+def build_generator_optimiser(knobs: Generative, model: Any) -> Any:
+    """AdamW, with the settings that each model was published with."""
+    import torch
 
-    Pixels are clipped to [-1, 1] on the way, latents are not. Times are those of the published
-    implementation: every 1000 / steps, from one.
-    """
-    from diffusers import DDIMScheduler
-
-    sampler: Any = DDIMScheduler(
-        **_betas(knobs),
-        clip_sample=not DIFFUSIONS[knobs.method].latent,
-        set_alpha_to_one=False,
-        steps_offset=1 if knobs.sampling_steps < knobs.noise_steps else 0,
+    about = GENERATORS[knobs.method]
+    return torch.optim.AdamW(
+        model.parameters(), knobs.learning_rate, about.betas, weight_decay=about.weight_decay
     )
-    sampler.set_timesteps(knobs.sampling_steps)
-    return sampler
-
-
-def _betas(knobs: Diffusion) -> dict[str, Any]:
-    return {
-        "num_train_timesteps": knobs.noise_steps,
-        "beta_schedule": knobs.noise_schedule,
-        "beta_start": knobs.noise_start,
-        "beta_end": knobs.noise_end,
-    }
-
-
-def predict_noise(backbone: Any, points: Any, times: Any, labels: Any, guidance: float) -> Any:
-    """The noise in points, with guidance."""
-    from models.diffusion.backbone import with_guidance
-
-    return with_guidance(backbone, points, times, labels, guidance)
 
 
 # Last, because a plug-in imports names of this module.
-METHODS.update(plugins.methods(Method, {*METHODS, *DIFFUSIONS}))
+METHODS.update(plugins.methods(Method, {*METHODS, *GENERATORS}))

@@ -13,7 +13,7 @@ from workflows.config.planning import make_plan
 from workflows.config.settings import of_length
 from workflows.errors import ConfigError
 from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
-from workflows.registry import METHODS, build_sampler, code_dim, codebook_size, knobs_type
+from workflows.registry import METHODS, code_dim, codebook_size, diffusion_process, knobs_type
 
 __all__ = ["room"]
 
@@ -158,7 +158,7 @@ def test_sampling_begins_at_the_last_of_its_steps() -> None:
                 found[cell.knobs.sampling_steps, cell.knobs.noise_steps] = cell.knobs
     assert len(found) > 2
     for (steps, most), knobs in found.items():
-        assert build_sampler(knobs).timesteps[0] == most - most // steps + 1
+        assert diffusion_process(knobs).denoising().timesteps[0] == most - most // steps + 1
 
 
 def test_a_table_can_have_more_seeds_also_on_some_datasets_alone(room: Path) -> None:

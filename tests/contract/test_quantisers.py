@@ -78,7 +78,9 @@ def test_interface_and_shapes(knobs: Any) -> None:
     size, dim = size_of(knobs)
     assert (quantiser.codebook_size, quantiser.code_dim) == (size, dim)
     output, deep = quantiser(latents(knobs)), quantiser.codes_per_latent
-    assert deep == {"rq_vae": 4, "movq": 2, "autoencoder": 0}.get(knobs.method, 1)
+    assert deep == {"rq_vae": 4, "movq": 2, "autoencoder": 0, "kl_autoencoder": 0}.get(
+        knobs.method, 1
+    )
     assert output.vectors.shape == (4, dim, 3, 5)
     assert output.codes.shape == (4, deep * 3, 5)
     # Every group of channels is a latent of its own.

@@ -114,7 +114,7 @@ def test_memory_is_that_of_the_real_networks() -> None:
     images = torch.rand(2, 3, 32, 32)
     model = registry.build_autoencoder(KNOBS, 3, 1)
     larger = registry.build_autoencoder(VQGAN, 3, 1)
-    diffusion = registry.build_backbone(UNET, 3, None)
+    diffusion = registry.build_generator(UNET, (3, 8, 8), None, None)
     times = torch.zeros(2, dtype=torch.long)
     measured = {
         "convnet": (KNOBS, model, lambda: model.decoder(model.encoder(images)).mean(), 4),

@@ -62,8 +62,8 @@ def test_numbers_of_processes_that_make_no_sense_are_refused(
     diffusion = diffusion_spec(batch_size=7).model_dump_json()
     for step, spec, wanted, most in (
         ("train", spec_of(), 2, 1),
-        ("train_diffusion", diffusion, 0, 7),
-        ("train_diffusion", diffusion, 8, 7),
+        ("train_generator", diffusion, 0, 7),
+        ("train_generator", diffusion, 8, 7),
     ):
         options = ["--spec", spec, "--data", tmp_path, "--out", tmp_path, "--processes", wanted]
         expected = f"{step}: --processes: {wanted}; allowed: 1 to {most} for this model"

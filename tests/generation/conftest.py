@@ -17,7 +17,7 @@ from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
 from workflows.data.cache import prepare
-from workflows.steps import latents, train, train_diffusion
+from workflows.steps import latents, train, train_generator
 
 SMALL = {
     "unet_channels": 8,
@@ -46,7 +46,7 @@ def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
     stage1 = Spec.model_validate_json(spec_of()).cell if method == "ldm" else None
     defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
     knobs = {
-        **defaults.of_diffusion(method),
+        **defaults.of_generator(method),
         **SMALL,
         "dataset": "mnist_5k",
         "method": method,
@@ -86,6 +86,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a diffusion model into `out`; its weights."""
     spec = diffusion_spec(**changes)
-    file = made.latents if spec.knobs.method == "ldm" else None
-    train_diffusion.run(spec, made.data, out, file, progress_samples=5)
+    below = (made.stage1, made.latents) if spec.knobs.method == "ldm" else (None, None)
+    train_generator.run(spec, made.data, out, *below, progress_samples=5)
     return load_file(out / "model.safetensors")

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.diffusion.backbone import Backbone, with_guidance
-from models.diffusion.spaces import LatentSpace
+from models.generation.diffusion import DiffusionModel, denoised, with_guidance
+from models.generation.interface import draw_each
+from models.generation.spaces import LatentSpace
 from tests.knobs import DIFFUSION, VARIANTS, changed, typed
-from workflows.registry import build_autoencoder, build_noise
+from workflows.registry import build_autoencoder, diffusion_process
 from workflows.training.sampling import sample_points
 
 KNOBS = typed(
@@ -33,8 +34,8 @@ LATENT = KNOBS.model_copy(update={"method": "ldm"})
 CPU = torch.device("cpu")
 
 
-def backbone(classes: int | None = None) -> Backbone:
-    return Backbone(4, [8, 16, 16], 1, 1, 8, classes)
+def backbone(classes: int | None = None, knobs: Any = KNOBS) -> DiffusionModel:
+    return DiffusionModel(diffusion_process(knobs), 4, [8, 16, 16], 1, 1, 8, classes)
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # of heads without channels
@@ -51,7 +52,8 @@ def test_a_u_net_that_cannot_be_built_is_known_by_its_settings(
         except ValueError:
             known = True
         try:
-            network = Backbone(4, [channels * factor for factor in factors], 1, levels, head)
+            widths = [channels * factor for factor in factors]
+            network = DiffusionModel(diffusion_process(KNOBS), 4, widths, 1, levels, head)
             network(torch.randn(1, 4, 8, 8), torch.tensor([5]))
         except (ValueError, ZeroDivisionError):
             assert known
@@ -80,7 +82,6 @@ def test_labels_are_refused_or_needed() -> None:
 
 def test_guidance_extrapolates_from_no_class_to_the_class() -> None:
     class Known(nn.Module):
-        classes = 10
         passes = 0
 
         def forward(self, points: Any, times: Any, labels: Any) -> Any:
@@ -88,11 +89,11 @@ def test_guidance_extrapolates_from_no_class_to_the_class() -> None:
             return labels.float()[:, None, None, None].expand_as(points)
 
     points, times, labels = torch.zeros(2, 1, 2, 2), torch.zeros(2).long(), torch.tensor([3, 4])
-    guided = with_guidance(Known(), points, times, labels, 3.0)
+    guided = with_guidance(Known(), 10, points, times, labels, 3.0)
     # none is 10: 10 + 3 (3 - 10) and 10 + 3 (4 - 10).
     assert guided[:, 0, 0, 0].tolist() == [-11.0, -8.0]
     assert Known.passes == 1
-    plain = with_guidance(Known(), points, times, labels, 1.0)
+    plain = with_guidance(Known(), 10, points, times, labels, 1.0)
     assert plain[:, 0, 0, 0].tolist() == [3.0, 4.0]
 
 
@@ -111,20 +112,24 @@ def test_latent_space_there_and_back_is_the_autoencoder(method: str) -> None:
 class Gaussian(nn.Module):
     """The best prediction of noise where the data are normal with mean `mean` and deviation `s`."""
 
-    def __init__(self, mean: float, s: float) -> None:
+    def __init__(self, mean: float, s: float, knobs: Any) -> None:
         super().__init__()
-        self.alphas = build_noise(KNOBS).alphas_cumprod
+        self.process = diffusion_process(knobs)
+        self.alphas = self.process.noising().alphas_cumprod
         self.mean, self.s = mean, s
 
     def forward(self, points: Any, times: Any, labels: Any = None) -> Any:
         a = self.alphas[times][:, None, None, None]
         return (1 - a).sqrt() * (points - a.sqrt() * self.mean) / (a * self.s**2 + 1 - a)
 
+    def sample(self, shape: Any, labels: Any, streams: Any, quick: bool) -> Any:
+        return denoised(self, None, self.process, draw_each(shape, streams), labels, streams)
+
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_sampling_with_the_best_network_gives_the_data(eta: float) -> None:
     knobs = changed(LATENT, eta=eta, sampling_steps=500)
-    points = sample_points(Gaussian(2.0, 0.5), knobs, (1, 8, 8), None, range(200), CPU)
+    points = sample_points(Gaussian(2.0, 0.5, knobs), knobs, (1, 8, 8), None, range(200), CPU)
     assert points.mean() == pytest.approx(2.0, abs=0.02)
     assert points.std() == pytest.approx(0.5, abs=0.02)
 
@@ -135,7 +140,7 @@ def test_a_sample_depends_on_its_number_alone(eta: float) -> None:
         LATENT, eta=eta, sampling_steps=5, conditional=True, guidance=2.0, label_dropout=0.1
     )
     torch.manual_seed(0)
-    network = backbone(10)
+    network = backbone(10, knobs)
     whole = sample_points(network, knobs, (4, 8, 8), 10, range(100), CPU)
     parts = [sample_points(network, knobs, (4, 8, 8), 10, n, CPU) for n in ([70, 3], [99])]
     torch.testing.assert_close(torch.cat(parts), whole[[70, 3, 99]], rtol=1e-4, atol=1e-5)

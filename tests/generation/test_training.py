@@ -19,10 +19,9 @@ from tests.steps.conftest import command as command
 from workflows.config.datasets import read_dataset
 from workflows.data.cache import prepare
 from workflows.errors import ConfigError, DataError
-from workflows.steps import latents, sample, train_diffusion
+from workflows.steps import latents, sample, train_generator
 from workflows.training import stage2 as diffusion_training
 from workflows.training.spaces import digest, read_latents
-from workflows.training.stage2 import draws
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
@@ -88,12 +87,13 @@ def test_the_average_is_what_is_kept(made: Made, tmp_path: Path) -> None:
 def test_divergence_keeps_the_last_whole_epoch(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoilt(seed: int, step: int, *rest: Any) -> Any:
-        noise, times, chance = draws(seed, step, *rest)
-        return (noise if step <= 10 else noise * torch.nan), times, chance
+    real = diffusion_training.train_step
+
+    def spoilt(*arguments: Any) -> Any:
+        return real(*arguments) * (1.0 if arguments[-1] <= 10 else torch.nan)
 
     whole = trained(made, tmp_path / "whole", epochs=2)
-    monkeypatch.setattr(diffusion_training, "draws", spoilt)
+    monkeypatch.setattr(diffusion_training, "train_step", spoilt)
     kept = trained(made, tmp_path / "cell", epochs=4)
     record = json.loads((tmp_path / "cell" / "train.json").read_text())
     assert (record["status"], record["epochs"], record["steps"]) == ("diverged", 2, 8)
@@ -157,14 +157,14 @@ def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) ->
     with pytest.raises(CheckpointError, match=r"dataset_sha256: is .*must be"):
         latents.run(made.stage1, tmp_path / "photo_patches", VERSIONS, tmp_path / "l")
     with pytest.raises(CheckpointError, match=r"dataset is .*must be"):
-        train_diffusion.run(
-            diffusion_spec(), tmp_path / "photo_patches", tmp_path / "o", made.latents
+        train_generator.run(
+            diffusion_spec(), tmp_path / "photo_patches", tmp_path / "o", made.stage1, made.latents
         )
     spec = diffusion_spec(method="ddpm", conditional=True)
     with pytest.raises(DataError, match="photo_patches has no classes"):
-        train_diffusion.run(spec, tmp_path / "photo_patches", tmp_path / "o", None)
-    with pytest.raises(ConfigError, match="--latents: needed by a model of latents"):
-        train_diffusion.run(diffusion_spec(), made.data, tmp_path / "o", None)
+        train_generator.run(spec, tmp_path / "photo_patches", tmp_path / "o")
+    with pytest.raises(ConfigError, match="--latents: needed by a model of latents or codes"):
+        train_generator.run(diffusion_spec(), made.data, tmp_path / "o")
     record = json.loads((made.stage1 / "train.json").read_text())
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -193,10 +193,11 @@ def test_two_processes_train_as_one_does(made: Made, command: Command, tmp_path:
     last one has an image for one of them alone.
     """
     spec = diffusion_spec(train_images=31, batch_size=15, conditional=True).model_dump_json()
-    options = ["--spec", spec, "--data", made.data, "--latents", made.latents]
-    command("train_diffusion", *options, "--out", tmp_path / "1")
+    stage1 = ["--stage1", made.stage1, "--latents", made.latents]
+    options = ["--spec", spec, "--data", made.data, *stage1]
+    command("train_generator", *options, "--out", tmp_path / "1")
     # What starts others is a process of its own.
-    step = ["-m", "workflows.steps.train_diffusion"]
+    step = ["-m", "workflows.steps.train_generator"]
     done = python(*step, *options, "--out", tmp_path / "2", "--processes", 2)
     assert done.returncode == 0, done.stderr
     weights = {}

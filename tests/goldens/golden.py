@@ -23,11 +23,11 @@ KINDS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "method": ("workflows/registry.py (METHODS)", registry.METHODS),
     "network": ("workflows/registry.py (NETWORKS)", registry.NETWORKS),
     "objective": ("workflows/registry.py (OBJECTIVES)", registry.OBJECTIVES),
-    "diffusion": ("workflows/registry.py (DIFFUSIONS)", registry.DIFFUSIONS),
+    "generator": ("workflows/registry.py (GENERATORS)", registry.GENERATORS),
     # Of each of these there is one.
     "loop": ("workflows/registry.py", {"training": registry.TRAINING}),
     "backbone": ("workflows/registry.py", {"U-Net": registry.BACKBONE}),
-    "diffusion loop": ("workflows/registry.py", {"training": registry.DIFFUSION_TRAINING}),
+    "generation loop": ("workflows/registry.py", {"training": registry.GENERATION_TRAINING}),
     "sampler": ("workflows/registry.py", {"DDIM": registry.SAMPLING}),
     "reader": ("workflows/config/datasets.py (READERS)", READERS),
     # If Inception's features move, so do all metrics that rest on them.

@@ -14,7 +14,9 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.diffusion import spaces
+from models.generation import spaces
+from models.generation.diffusion import Process, denoised
+from models.generation.interface import draw_each
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong, made_with
 from tests.goldens.made import (
     CPU,
@@ -26,7 +28,7 @@ from tests.goldens.made import (
     summary,
     uniform,
 )
-from workflows.registry import build_autoencoder, build_backbone, build_space
+from workflows.registry import build_autoencoder, build_generator, build_space, diffusion_process
 from workflows.training import sampling
 from workflows.training import stage2 as diffusion_training
 from workflows.training.spaces import write_latents
@@ -37,10 +39,16 @@ CLASSES, DIFFUSION = 3, diffusion()
 class Predicted(nn.Module):
     """Stands in for the network: noise by a formula of points, times and labels."""
 
-    classes = CLASSES
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        self.process = process
 
     def forward(self, points: Tensor, times: Tensor, labels: Tensor) -> Tensor:
         return 0.5 * points.sin() + (times / 50 + 0.2 * labels)[:, None, None, None]
+
+    def sample(self, shape: Any, labels: Any, streams: Any, quick: bool) -> Tensor:
+        start = draw_each(shape, streams)
+        return denoised(self, CLASSES, self.process, start, labels, streams)
 
 
 def points(*shape: int) -> Tensor:
@@ -51,7 +59,8 @@ def points(*shape: int) -> Tensor:
 def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
     """Guided, with noise on their way."""
     knobs = diffusion(method=method)
-    return sampling.sample_points(Predicted(), knobs, shape, CLASSES, numbers, CPU)
+    model = Predicted(diffusion_process(knobs))
+    return sampling.sample_points(model, knobs, shape, CLASSES, numbers, CPU)
 
 
 def converted(method: str, *shape: int) -> Numbers:
@@ -70,14 +79,14 @@ def encoded() -> Numbers:
     trained: Any = SimpleNamespace(model=build_autoencoder(knobs, 3, 1))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "latents")
-        found = write_latents(file, trained, pictures(6, 3, 16), {"model": ""}, CPU)
+        found = write_latents(file, "latents", trained, pictures(6, 3, 16), {"model": ""}, CPU)
         latents = torch.from_numpy(np.array(found.points))
     return {"scale": found.scale, **summary(latents, "latents")}
 
 
 def predicted() -> Numbers:
     """The network's noise as it is drawn, for a grid of odd sides, and its slope."""
-    network = build_backbone(DIFFUSION, 4, CLASSES)
+    network = build_generator(DIFFUSION, (4, 7, 7), CLASSES, None)
     times, labels = torch.tensor([0, 10, 49]), torch.tensor([0, 2, CLASSES])
     noise = network(points(3, 4, 7, 7), times, labels)
     noise.square().mean().backward()
@@ -86,7 +95,7 @@ def predicted() -> Numbers:
 
 def trained() -> Numbers:
     """Losses, averaged weights and samples along a training of six steps."""
-    network = build_backbone(DIFFUSION, 2, CLASSES)
+    network = build_generator(DIFFUSION, (2, 4, 4), CLASSES, None)
     optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION.learning_rate)
     average = EMAModel(network.parameters(), 0.9)
     learner = diffusion_training.Learner(network, optimiser, average, samples=3)
@@ -114,32 +123,31 @@ def not_snapped(old: Any) -> Any:
 
 
 UNSNAPPED = Wrong(
-    "latents are not snapped", "models.diffusion.spaces.LatentSpace.decode", not_snapped
+    "latents are not snapped", "models.generation.spaces.LatentSpace.decode", not_snapped
 )
 OVER_N = Wrong(
     "the deviation is over N",
     "workflows.training.spaces.deviation",
     lambda old: lambda points: old(points) * (1 - 1 / points.size) ** 0.5,
 )
-UNCLIPPED = Wrong(
-    "samples are not clipped", "diffusers.DDIMScheduler", made_with(clip_sample=False)
-)
+SCHEDULER = "models.generation.diffusion.DDIMScheduler"
+UNCLIPPED = Wrong("samples are not clipped", SCHEDULER, made_with(clip_sample=False))
 PADDED = Wrong(
     "grids are padded with ones",
-    "models.diffusion.backbone.F",
+    "models.generation.diffusion.F",
     lambda old: SimpleNamespace(pad=partial(F.pad, value=1.0)),
 )
 LOOP = Wrong(
     "every step draws the same",
-    "workflows.training.stage2.draws",
-    lambda old: lambda seed, step, *others: old(seed, 1, *others),
+    "workflows.training.stage2.generator",
+    lambda old: lambda seed, purpose, step: old(seed, purpose, 1),
 )
-SAMPLER = Wrong("times begin at nought", "diffusers.DDIMScheduler", made_with(steps_offset=0))
+SAMPLER = Wrong("times begin at nought", SCHEDULER, made_with(steps_offset=0))
 GOLDENS = [
-    Golden("diffusion", "ldm", partial(converted, "ldm", 4, 4, 4), UNSNAPPED),
-    Golden("diffusion", "ldm", encoded, OVER_N, "latents"),
-    Golden("diffusion", "ddpm", partial(converted, "ddpm", 3, 16, 16), UNCLIPPED),
+    Golden("generator", "ldm", partial(converted, "ldm", 4, 4, 4), UNSNAPPED),
+    Golden("generator", "ldm", encoded, OVER_N, "latents"),
+    Golden("generator", "ddpm", partial(converted, "ddpm", 3, 16, 16), UNCLIPPED),
     Golden("backbone", "U-Net", predicted, PADDED),
-    Golden("diffusion loop", "training", trained, LOOP, tolerance=TRAINED),
+    Golden("generation loop", "training", trained, LOOP, tolerance=TRAINED),
     Golden("sampler", "DDIM", sampled, SAMPLER),
 ]

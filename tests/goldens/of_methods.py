@@ -168,6 +168,9 @@ STEEPER = Wrong(
 UNCOMMITTED = Wrong(
     "there is no commitment", "baselines.lfq.LFQ", made_with(commitment_loss_weight=0.0)
 )
+CERTAIN = Wrong(
+    "latents are not drawn", "baselines.kl_autoencoder.LOG_VARIANCE", lambda old: (-30.0, -30.0)
+)
 CUBE = Wrong("codes are not on the sphere", "baselines.lfq.LFQ", made_with(spherical=False))
 COS: dict[str, Any] = {"distance": "cosine"}
 GOLDENS = [
@@ -206,6 +209,7 @@ GOLDENS += [
     Golden("method", method, partial(passed, method), wrong)
     for method, wrong in (
         ("autoencoder", ROUNDED),
+        ("kl_autoencoder", CERTAIN),
         ("fsq", STEEPER),
         ("lfq", UNCOMMITTED),
         ("bsq", CUBE),

@@ -23,7 +23,7 @@ from workflows.data import cache, memory
 from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
 from workflows.evaluation import reconstructions as evaluation
 from workflows.evaluation.protocol import load_protocol
-from workflows.steps import latents, train, train_diffusion
+from workflows.steps import latents, train, train_generator
 from workflows.training import stage1
 from workflows.training.spaces import digest, read_latents
 from workflows.training.stage1 import batches, on_device
@@ -131,7 +131,9 @@ def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
     file = stage1 / "latents.safetensors"
     latents.run(stage1, digits, VERSIONS, file)
     spec = diffusion_spec(epochs=1, conditional=True)
-    both_ways(monkeypatch, tmp_path, lambda out: train_diffusion.run(spec, digits, out, file))
+    both_ways(
+        monkeypatch, tmp_path, lambda out: train_generator.run(spec, digits, out, stage1, file)
+    )
     # Latents are those of all images at once, and of unit variance.
     found = read_latents(file, {"model": digest(stage1 / "model.safetensors")})
     assert isinstance(found.points, np.memmap)

@@ -241,9 +241,9 @@ def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:
     assert to_make(plan, found, lambda name: name == "second").train == {"second"}
     # A new metric: a model that is here is measured again, and one that is gone trained again.
     (tmp_path / "second/evaluation.json").unlink()
-    second, first = frozenset({"second"}), frozenset({"first"})
+    second, latents = frozenset({"second"}), frozenset({"first/latents.safetensors"})
     made = to_make(plan, states(plan, TODAY))
-    assert made == ToMake(sample=second, evaluate=second, latents=first)
+    assert made == ToMake(sample=second, evaluate=second, latents=latents)
     (tmp_path / "first/model.safetensors").unlink()
     made = to_make(plan, states(plan, TODAY))
     assert made.train == {"first", "second"}
@@ -283,4 +283,4 @@ def test_samples_and_latents_of_the_present_model_are_kept(tmp_path: Path) -> No
     assert made() == kept
     for content in (b"", header, latents.read_bytes().replace(b'"ca"', b'"cb"')):
         latents.write_bytes(content)
-        assert made().latents == {"first"}, content
+        assert made().latents == {"first/latents.safetensors"}, content

@@ -23,7 +23,7 @@ from tests.site import made_up
 from workflows.config.grid import ROOM
 from workflows.config.plan import Plan
 from workflows.config.reading import read_json
-from workflows.registry import DIFFUSIONS, METHODS
+from workflows.registry import GENERATORS, METHODS
 from workflows.render import captions, showing
 from workflows.render.site import pages
 
@@ -326,7 +326,7 @@ def test_figures_follow_each_other_by_keys(gallery: Path, page: Page) -> None:
 
 
 def test_every_method_is_told_with_code_that_exists() -> None:
-    assert set(captions.METHODS) <= {*METHODS, *DIFFUSIONS}
+    assert set(captions.METHODS) <= {*METHODS, *GENERATORS}
     assert all((ROOM.parent / about["code"]).is_file() for about in captions.METHODS.values())
 
 

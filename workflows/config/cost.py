@@ -23,7 +23,7 @@ from workflows.config.datasets import Dataset, read_dataset
 from workflows.config.grid import Grid
 from workflows.config.records import TrainRecord, find
 from workflows.errors import BenchmarkError, ConfigError
-from workflows.knobs import Diffusion
+from workflows.knobs import Generative
 from workflows.metrics import needs_features
 
 RATES = yaml.safe_load(Path(__file__).with_name("rates.yaml").read_text(encoding="utf-8"))
@@ -161,7 +161,7 @@ def estimate(work: Training, device: str, records: Records) -> Step:
     of_network = [ratio for key, found in records.items() if key[:2] == place for ratio in found]
     close = records.get((*place, work.knobs.method)) or of_network
     return Step(
-        kind="train_diffusion" if work.network == "unet" else "train",
+        kind="train_generator" if work.network == "unet" else "train",
         seconds=work.seconds(place[0]) * (median(close) if close else 1),
         memory=work.memory(),
         source=f"{len(close)} finished trainings" if close else Step.source,
@@ -226,14 +226,14 @@ class Estimates:
         cell = self.grid.cells[name]
         knobs, about = cell.knobs, self.datasets[cell.dataset]
         side, compared = about.image_size, self._compared(about, cell.stage)
-        if isinstance(knobs, Diffusion) and knobs.first_stage:
+        if isinstance(knobs, Generative) and knobs.first_stage:
             first = self.grid.cells[knobs.first_stage].knobs
             side = math.ceil(side / getattr(first, "downsampling", 4))
         work = Training(knobs, side, min(about.trained, knobs.train_images or about.trained))
         training = estimate(work, self.device, self.records)
         forward = work.of_image("seconds", 2) / 3 / self._speed
-        if isinstance(knobs, Diffusion):
-            passes = knobs.samples * knobs.sampling_steps * (1 if knobs.guidance == 1 else 2)
+        if isinstance(knobs, Generative):
+            passes = knobs.samples * knobs.passes
             sampling = Step("sample", passes * forward, 2e9 + 4 * work.parameters)
             shown = knobs.samples + 6 * self.grid.budget.generation.progress_samples
             compared += knobs.samples

@@ -20,10 +20,10 @@ from workflows.config.names import (
     Name,
     RoleName,
 )
-from workflows.config.settings import MethodName, NetworkName, Sweeps
+from workflows.config.settings import Knobs, MethodName, NetworkName, Sweeps
 from workflows.errors import nearest
 from workflows.knobs import Closed
-from workflows.registry import DIFFUSIONS, METHODS
+from workflows.registry import GENERATORS, METHODS
 
 SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
 
@@ -32,7 +32,8 @@ class ExperimentRow(Closed):
     """One line of a table: its label, a method and the knobs that differ from the defaults.
 
     A row without a method has published numbers alone. first_stage: the method of the autoencoder
-    whose latents a diffusion model diffuses. seeds: at most so many of the budget's.
+    whose latents or codes a generative model models. first_stage_knobs: of that autoencoder, where
+    they differ from the budget's. seeds: at most so many of the budget's.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -40,6 +41,7 @@ class ExperimentRow(Closed):
     row: Annotated[Line, Field(max_length=80)]
     method: str | None = None
     first_stage: MethodName | None = None
+    first_stage_knobs: Knobs = {}
     seeds: Annotated[int, Field(ge=1)] | None = None
 
     @property
@@ -58,7 +60,7 @@ class Beside(Closed):
 class Experiment(Closed):
     """experiments/<table>.yaml: one table of the paper, or the sweep behind a plot.
 
-    stage: 1, rows are autoencoders; 2, rows are diffusion models. first_stages: rows are
+    stage: 1, rows are autoencoders; 2, rows are generative models. first_stages: rows are
     autoencoders with the budget's settings for first stages. sweep: every row is repeated for each
     value of one knob. at: value of the sweep -> what its rows set beside. networks: role ->
     network, where that is not the small one. conditional: roles whose models are asked for a class.
@@ -109,19 +111,21 @@ class Experiment(Closed):
                 yield f"rows: there are two called '{label}'"
 
     def _problems_of(self, row: ExperimentRow) -> Iterator[str]:
-        methods: Mapping[str, Any] = METHODS if self.stage == 1 else DIFFUSIONS
+        methods: Mapping[str, Any] = METHODS if self.stage == 1 else GENERATORS
         if row.method is None:
             if self.stage == 1:
                 yield "method: the key is missing"
-            elif row.knobs or row.first_stage:
+            elif row.knobs or row.first_stage or row.first_stage_knobs:
                 yield "a row of published numbers alone has no other keys"
             return
         if row.method not in methods:
             yield f"method: '{row.method}' is unknown; {nearest(row.method, methods)}"
             return
-        latent = self.stage == 2 and DIFFUSIONS[row.method].latent
-        if latent != (row.first_stage is not None):
-            yield f"first_stage: method '{row.method}' {'needs one' if latent else 'takes none'}"
+        needed = self.stage == 2 and GENERATORS[row.method].has_first_stage
+        if needed != (row.first_stage is not None):
+            yield f"first_stage: method '{row.method}' {'needs one' if needed else 'takes none'}"
+        if row.first_stage_knobs and not needed:
+            yield f"first_stage_knobs: method '{row.method}' has no first stage"
 
     def expanded(self, sweeps: Sweeps) -> Iterator[tuple[str, ExperimentRow]]:
         """Every row with its label, repeated for each value of the sweep.

@@ -19,9 +19,9 @@ from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, parse, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, of_length
 from workflows.errors import ConfigError, known
-from workflows.knobs import Diffusion, HasKnobs, Training, variant
+from workflows.knobs import Generative, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
-from workflows.registry import NETWORKS, knobs_type, parse_knobs
+from workflows.registry import GENERATORS, NETWORKS, knobs_type, parse_knobs
 
 # Neighbours are looked for among the training images.
 FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
@@ -37,7 +37,7 @@ class Cell(HasKnobs):
     """
 
     id: str
-    knobs: Training | Diffusion
+    knobs: Training | Generative
     defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -57,7 +57,7 @@ class Grid:
         return self.cells[cell_id]
 
     def tables_of(self, cell_id: str) -> list[str]:
-        """The tables that show a cell or a diffusion model on its latents, sorted."""
+        """The tables that show a cell or a model on its latents or codes, sorted."""
         users = {cell.id for cell in self.cells.values() if cell.first_stage == cell_id}
         return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
 
@@ -214,7 +214,7 @@ class _Maker:
         method, asked = str(row.method), row.knobs
         if role in experiment.conditional:
             asked["conditional"] = True
-        lacking = self.defaults.of_diffusion(method)
+        lacking = self.defaults.of_generator(method)
         start = {**lacking, **self.budget.generation.of("knobs", role, method)}
         if not {**start, **asked}["conditional"]:
             start |= UNCONDITIONAL
@@ -228,12 +228,16 @@ class _Maker:
         first = []
         if row.first_stage is not None:
             below = self.budget.generation.of("first_stage", role, row.first_stage)
+            below |= row.first_stage_knobs
             first = [self._autoencoder(row.first_stage, role, below, seed)]
-        name = variant({**start, **asked}, start)
+        # Of what is set for all methods a cell has what its method takes.
+        takes = {*GENERATORS[method].knobs.model_fields, *asked}
+        wanted = {name: value for name, value in {**start, **asked}.items() if name in takes}
+        name = variant(wanted, start)
         name = _behind(first[0], name) if first else name
         identity = {"dataset": dataset.name, "method": method, "seed": seed}
         identity["first_stage"] = first[0].id if first else None
-        knobs = parse_knobs({**identity, **start, **asked})
+        knobs = parse_knobs({**identity, **wanted})
         return [Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs, lacking), *first]
 
     def _autoencoder(self, method: str, role: str, asked: Mapping[str, Any], seed: int) -> Cell:
@@ -268,7 +272,7 @@ class _Maker:
 
 
 def _behind(first: Cell, own: str) -> str:
-    """A diffusion model's variant begins with its first stage's: cvq_vae-D4. Behind a plus sign
+    """A generative model's variant begins with its first stage's: cvq_vae-D4. Behind a plus sign
     stands what is different about the model itself: cvq_vae-D4+guidance2.0.
     """
     _, method, below, _ = first.id.split("/")

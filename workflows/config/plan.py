@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from workflows.config.experiments import Claim, Figure
 from workflows.config.records import find
 from workflows.errors import known
-from workflows.knobs import Closed, Diffusion, HasKnobs, Training
+from workflows.knobs import Closed, Generative, HasKnobs, Training
 from workflows.registry import parse_knobs
 
-# Training or a type of a method that is derived from it, or Diffusion.
-Knobs = Annotated[SerializeAsAny[Training | Diffusion], BeforeValidator(parse_knobs)]
+# Training or a type of a method that is derived from it, or Generative and one from that.
+Knobs = Annotated[SerializeAsAny[Training | Generative], BeforeValidator(parse_knobs)]
 # Published results on the same photographs at another size: beside ours, never subtracted.
 OTHER_SIZE = {"ffhq_64": "ffhq"}
 # Datasets that a budget's own may stand in for, or that publications used.
@@ -49,7 +49,7 @@ class PlannedEvaluation(Closed):
 
     versions: part of the evaluation -> its version. metrics: None for all but the error. The
     first two counts are of autoencoders, 0 for all images; the others, and sampling, are of
-    diffusion models.
+    generative models.
     """
 
     protocols: list[str]
@@ -154,7 +154,7 @@ class Plan(Closed):
     reference_images: Annotated[int, Field(ge=1)] | None
     progress_samples: int
 
-    def knobs(self, cell: str) -> Training | Diffusion:
+    def knobs(self, cell: str) -> Training | Generative:
         """The settings of a cell."""
         return self.cells[cell].knobs
 

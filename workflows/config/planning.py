@@ -22,9 +22,9 @@ from workflows.config.plan import (
 from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
 from workflows.errors import ConfigError, known, nearest
-from workflows.knobs import Sampling
+from workflows.knobs import Generative
 from workflows.metrics import FEWEST_PIXELS, OF_LATENTS, OF_RECONSTRUCTIONS, OF_SAMPLES
-from workflows.registry import SAMPLING, training_versions
+from workflows.registry import GENERATORS, training_versions
 
 
 def make_plan(
@@ -103,7 +103,7 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     settings, generation = grid.budget.evaluation, grid.budget.generation
     names, metrics = grid.protocols(cell.id), grid.metrics(cell.id)
     protocols = {name: read_protocol(name).version for name in names}
-    if cell.stage == 1:
+    if not isinstance(cell.knobs, Generative):
         measured = OF_RECONSTRUCTIONS
         if metrics is not None:
             measured = {name: (OF_RECONSTRUCTIONS | OF_LATENTS)[name] for name in metrics}
@@ -119,8 +119,8 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
         versions=OF_SAMPLES | protocols,
         reference_images=min(generation.reference_images or images, images),
         progress_samples=generation.progress_samples,
-        sampling=cell.knobs.model_dump(include=set(Sampling.model_fields)),
-        sampling_versions={"sampling": SAMPLING},
+        sampling=cell.knobs.model_dump(include={*cell.knobs.SAMPLING}),
+        sampling_versions={"sampling": GENERATORS[cell.knobs.method].sampling},
     )
 
 

@@ -20,12 +20,12 @@ from pydantic import (
 )
 
 from workflows.config.names import DIFFERENT, ROLES, Line, Protocol, RoleName, one_of
-from workflows.knobs import IDENTITY, Closed, Diffusion
+from workflows.knobs import IDENTITY, Closed
 from workflows.metrics import FEWEST_IMAGES
-from workflows.registry import DIFFUSIONS, METHODS, NETWORKS, knobs_type
+from workflows.registry import GENERATORS, METHODS, NETWORKS, knobs_type
 
 MethodName = Annotated[str, one_of(METHODS, "method")]
-DiffusionName = Annotated[str, one_of(DIFFUSIONS, "method")]
+GeneratorName = Annotated[str, one_of(GENERATORS, "method")]
 NetworkName = Annotated[str, one_of(NETWORKS, "network")]
 Seed = Annotated[int, Field(ge=0, le=1_000_000)]
 Seeds = Annotated[list[Seed], Field(min_length=1), DIFFERENT]
@@ -46,14 +46,15 @@ def _some_of(name: str, kinds: Iterable[type[Closed]]) -> GetPydanticSchema:
 
 _AUTOENCODERS = [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks]
 Knobs = Annotated[dict[str, Any], _some_of("Autoencoder", _AUTOENCODERS)]
-DiffusionKnobs = Annotated[dict[str, Any], _some_of("Diffusion", [Diffusion])]
+_GENERATORS = [about.knobs for about in GENERATORS.values()]
+GeneratorKnobs = Annotated[dict[str, Any], _some_of("Generator", _GENERATORS)]
 
 
 class GenerationDefaults(Closed):
-    """knobs: of every diffusion model. methods: what a method sets differently."""
+    """knobs: of every generative model. methods: what a method sets differently."""
 
-    knobs: DiffusionKnobs
-    methods: dict[DiffusionName, DiffusionKnobs]
+    knobs: GeneratorKnobs
+    methods: dict[GeneratorName, GeneratorKnobs]
 
 
 class Defaults(Closed):
@@ -74,8 +75,8 @@ class Defaults(Closed):
             **self.methods.get(method, {}),
         }
 
-    def of_diffusion(self, method: str) -> dict[str, Any]:
-        """The defaults of a diffusion model, whatever the budget."""
+    def of_generator(self, method: str) -> dict[str, Any]:
+        """The defaults of a generative model, whatever the budget."""
         return {**self.generation.knobs, **self.generation.methods.get(method, {})}
 
 
@@ -118,7 +119,7 @@ class Evaluation(Closed):
 
 
 class Generation(Closed):
-    """Diffusion models and their first stages.
+    """Generative models and their first stages.
 
     A method's settings go over a role's, and those of both over either. reference_images: samples
     are compared with the first so many training images, None for all. progress_samples: behind
@@ -129,17 +130,17 @@ class Generation(Closed):
     role_first_stage: dict[RoleName, Knobs] = {}
     method_first_stage: dict[MethodName, Knobs] = {}
     role_method_first_stage: dict[RoleName, dict[MethodName, Knobs]] = {}
-    knobs: DiffusionKnobs
-    role_knobs: dict[RoleName, DiffusionKnobs] = {}
-    method_knobs: dict[DiffusionName, DiffusionKnobs] = {}
-    role_method_knobs: dict[RoleName, dict[DiffusionName, DiffusionKnobs]] = {}
+    knobs: GeneratorKnobs
+    role_knobs: dict[RoleName, GeneratorKnobs] = {}
+    method_knobs: dict[GeneratorName, GeneratorKnobs] = {}
+    role_method_knobs: dict[RoleName, dict[GeneratorName, GeneratorKnobs]] = {}
     reference_images: Annotated[int, Field(ge=FEWEST_IMAGES["recall"])] | None
     progress_samples: Annotated[int, Field(ge=FEWEST_IMAGES["FID"])]
 
     def of(self, group: str, role: str, method: str) -> dict[str, Any]:
         """What a method sets differently on a role's dataset.
 
-        group: "knobs" of diffusion models, or "first_stage".
+        group: "knobs" of generative models, or "first_stage".
         """
         both = getattr(self, f"role_method_{group}").get(role, {})
         of_role, of_method = (getattr(self, f"{key}_{group}") for key in ("role", "method"))

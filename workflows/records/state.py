@@ -1,6 +1,6 @@
 """Whether a cell's records are those of today's settings, versions and images.
 
-A record is train.json and evaluation.json, of a diffusion model sampling.json too. A cell whose
+A record is train.json and evaluation.json, of a generative model sampling.json too. A cell whose
 record fits counts as finished, wherever and by whatever code of those versions it was made.
 """
 
@@ -20,12 +20,13 @@ from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
 from workflows.data.records import DatasetRecord, WeightsRecord
 from workflows.files import digest
-from workflows.knobs import Diffusion
+from workflows.knobs import Generative
+from workflows.registry import first_stage_file
 
 MODEL = "model.safetensors"
 # Stage -> the models that sampling and measuring read.
 MODELS = {1: (MODEL,), 2: (MODEL, "progress.safetensors")}
-# What sampling a diffusion model leaves.
+# What sampling a generative model leaves.
 SAMPLES = ("samples.npy", "progress.npy", "noise.npy")
 # How many images an evaluation measures or compares.
 COUNTS = {"fid_images", "lpips_images", "reference_images"}
@@ -99,7 +100,7 @@ def read_results(
 
 
 def states(plan: Plan, today: Today) -> dict[str, State]:
-    """The state of every cell. What a diffusion model learned from a first stage that is outdated,
+    """The state of every cell. What a generative model learned from a first stage that is outdated,
     or was trained again to another model, is outdated with it.
     """
     found = {name: state(plan.budget, name, cell, today) for name, cell in plan.cells.items()}
@@ -153,7 +154,7 @@ def _training(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[s
     images = today.datasets.get(knobs.dataset, {})
     if images.get("train", train.dataset_sha256) != train.dataset_sha256:
         yield "trained on other images"
-    labels = images.get("labels") if isinstance(knobs, Diffusion) and knobs.conditional else None
+    labels = images.get("labels") if isinstance(knobs, Generative) and knobs.conditional else None
     if labels not in (None, train.labels_sha256):
         yield "trained with other labels"
     yield from _networks(train.features, today, "trained")
@@ -207,8 +208,8 @@ def _networks(used: Mapping[str, str], today: Today, did: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class ToMake:
-    """Ids of the cells that are to be trained, sampled and measured, and of the first stages whose
-    latents are to be made.
+    """Ids of the cells that are to be trained, sampled and measured, and, as `<id>/<file>`, the
+    latents and codes of first stages that are to be made.
     """
 
     train: frozenset[str] = frozenset()
@@ -227,8 +228,8 @@ def to_make(
     """What a run has to make so that every cell is finished whose dataset is here.
 
     again: whether a cell is asked to be trained again although it is finished. A first stage that
-    a diffusion model needs is trained again where its model is not here, and with it the diffusion
-    model, which was trained on the latents of the model that is gone. Samples and latents that an
+    another cell needs is trained again where its model is not here, and with it the other cell,
+    which was trained on the latents of the model that is gone. Samples and latents that an
     interrupted run left are kept if they are of the present model.
     """
     cells = plan.cells
@@ -245,10 +246,14 @@ def to_make(
             train |= {below, name}
             evaluate |= {below, name}
         if name in evaluate:
-            first_stages.add(below)
-    diffusion = {n for n in evaluate if cells[n].stage == 2}
-    sample = {n for n in diffusion if n in train or not _sampled(cells[n], found[n].train)}
-    latents = {n for n in first_stages if n in train or not _encoded(cells[n], found[n].train)}
+            first_stages.add((below, str(first_stage_file(cells[name].knobs))))
+    generative = {n for n in evaluate if cells[n].stage == 2}
+    sample = {n for n in generative if n in train or not _sampled(cells[n], found[n].train)}
+    latents = {
+        f"{n}/{file}"
+        for n, file in first_stages
+        if n in train or not _encoded(cells[n], file, found[n].train)
+    }
     return ToMake(*map(frozenset, (train, sample, evaluate, latents)))
 
 
@@ -260,10 +265,10 @@ def _sampled(cell: PlannedCell, train: TrainRecord | None) -> bool:
     return sampled.model_sha256 == train.model_sha256 and not any(_sampling(cell, sampled))
 
 
-def _encoded(cell: PlannedCell, train: TrainRecord | None) -> bool:
-    """Whether the latents that lie here are of the present model and images."""
+def _encoded(cell: PlannedCell, file: str, train: TrainRecord | None) -> bool:
+    """Whether the latents or codes that lie here are of the present model and images."""
     try:
-        with safe_open(Path(cell.folder, "latents.safetensors"), "numpy") as latents:
+        with safe_open(Path(cell.folder, file), "numpy") as latents:
             about = latents.metadata() or {}
     except (OSError, SafetensorError):
         return False

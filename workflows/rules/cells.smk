@@ -63,9 +63,7 @@ rule train_quantiser:
         spec=spec_of,
         data=data_of,
         folder=CELL,
-        stage1=lambda wildcards: stage1_of(
-            wildcards, "--stage1 {0} --latents {0}/latents.safetensors"
-        ),
+        stage1=stage1_of,
     message:
         "Train {wildcards.cell}"
     shell:

@@ -2,9 +2,11 @@ rule latents:
     input:
         unpack(latent_files),
     output:
-        f"{CELL}/latents.safetensors",
+        f"{CELL}/{{kind}}.safetensors",
     log:
-        f"logs/{BUDGET}/{{cell}}/latents.log",
+        f"logs/{BUDGET}/{{cell}}/{{kind}}.log",
+    wildcard_constraints:
+        kind="latents|codes",
     conda:
         "../../environment.yml"
     threads: RUN.config.threads
@@ -14,15 +16,15 @@ rule latents:
         data=data_of,
         versions=lambda wildcards: json.dumps(PLAN.cells[wildcards.cell].versions),
     message:
-        "Latents of {wildcards.cell}"
+        "The {wildcards.kind} of {wildcards.cell}"
     shell:
-        f"python -m workflows.steps.latents --cell {FOLDER}"
+        f"python -m workflows.steps.latents --cell {FOLDER} --kind {{wildcards.kind}}"
         " --data {params.data} --versions {params.versions:q} --out {output} --threads {threads} 2>&1 | tee {log}"
 
 
-rule train_diffusion:
+rule train_generator:
     input:
-        unpack(unless_finished(diffusion_files, "train")),
+        unpack(unless_finished(generator_files, "train")),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/progress.safetensors",
@@ -36,19 +38,17 @@ rule train_diffusion:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
-        **requests("train_diffusion"),
+        **requests("train_generator"),
         processes=1,
     params:
         spec=spec_of,
         data=data_of,
-        latents=lambda wildcards: stage1_of(
-            wildcards, "--latents {}/latents.safetensors"
-        ),
+        stage1=stage1_of,
     message:
         "Train {wildcards.cell}"
     shell:
-        "python -m workflows.steps.train_diffusion --spec {params.spec:q} --data {params.data}"
-        f" {{params.latents}} --out {FOLDER} --progress-samples {PLAN.progress_samples}"
+        "python -m workflows.steps.train_generator --spec {params.spec:q} --data {params.data}"
+        f" {{params.stage1}} --out {FOLDER} --progress-samples {PLAN.progress_samples}"
         " --threads {threads} --processes {resources.processes} 2>&1 | tee {log}"
 
 
@@ -72,9 +72,7 @@ rule sample:
         **requests("sample"),
     params:
         evaluation=evaluation_of,
-        stage1=lambda wildcards: stage1_of(
-            wildcards, "--stage1 {0} --latents {0}/latents.safetensors"
-        ),
+        stage1=stage1_of,
     message:
         "Sample {wildcards.cell}"
     shell:
@@ -113,5 +111,5 @@ rule evaluate_samples:
         " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
-ruleorder: train_diffusion > train
+ruleorder: train_generator > train
 ruleorder: evaluate_samples > evaluate

@@ -39,6 +39,11 @@ def cell_files(cell, *names):
     return [f"{RESULTS}/cells/{cell}/{name}" for name in names] if cell else []
 
 
+def first_stage_files(cell):
+    """What of a cell's first stage the cell is trained on; nothing of a model of pixels."""
+    return cell_files(cell.first_stage, *MODEL, first_stage_file(cell.knobs))
+
+
 def training_files(cell):
     """What trains an autoencoder; VQGAN's perceptual distance is a metric network."""
     return {
@@ -50,10 +55,9 @@ def training_files(cell):
 
 def quantiser_files(cell):
     """What trains a quantiser alone."""
-    stage1 = ["latents.safetensors", "train.json", "model.safetensors"]
     return {
         "data": prepared(cell.dataset),
-        "stage1": cell_files(cell.first_stage, *stage1),
+        "stage1": first_stage_files(cell),
         "checked": rules.check.output,
     }
 
@@ -69,35 +73,35 @@ def evaluation_files(cell):
 
 
 def latent_files(wildcards):
-    """What makes the latents of a first stage."""
-    cell = cell_of(wildcards)
-    now = cell.id in needed_for(cell.dataset).latents
+    """What makes the latents or codes of a first stage."""
+    cell, kind = cell_of(wildcards), wildcards.kind
+    now = f"{cell.id}/{kind}.safetensors" in needed_for(cell.dataset).latents
     return {
         "trained": cell_files(cell.id, *MODEL),
         "data": prepared(cell.dataset),
-        "due": due(f"{BUDGET}/{cell.id}.latents", now),
+        "due": due(f"{BUDGET}/{cell.id}.{kind}", now),
     }
 
 
-def diffusion_files(cell):
-    """What trains a diffusion model."""
+def generator_files(cell):
+    """What trains a generative model."""
     return {
         "data": prepared(cell.dataset),
-        "latents": cell_files(cell.first_stage, "latents.safetensors"),
+        "stage1": first_stage_files(cell),
         "checked": rules.check.output,
     }
 
 
 def sampling_files(cell):
-    """What samples a diffusion model."""
+    """What samples a generative model."""
     return {
         "trained": cell_files(cell.id, *MODEL, "progress.safetensors"),
-        "stage1": cell_files(cell.first_stage, *MODEL, "latents.safetensors"),
+        "stage1": first_stage_files(cell),
     }
 
 
 def sample_files(cell):
-    """What measures a diffusion model's samples."""
+    """What measures a generative model's samples."""
     names = ["sampling.json", "samples.npy", "progress.npy", "noise.npy"]
     return {**evaluation_files(cell), "trained": cell_files(cell.id, *names)}
 
@@ -112,10 +116,13 @@ def spec_of(wildcards):
     return PLAN.spec(wildcards.cell).model_dump_json()
 
 
-def stage1_of(wildcards, options):
-    """Options of a step that name the folder of a cell's first stage; empty if it has none."""
-    first = cell_of(wildcards).first_stage
-    return options.format(f"{RESULTS}/cells/{first}") if first else ""
+def stage1_of(wildcards):
+    """Options of a step that name a cell's first stage; empty if it has none."""
+    cell = cell_of(wildcards)
+    if not cell.first_stage:
+        return ""
+    folder = f"{RESULTS}/cells/{cell.first_stage}"
+    return f"--stage1 {folder} --latents {folder}/{first_stage_file(cell.knobs)}"
 
 
 @or_refuse

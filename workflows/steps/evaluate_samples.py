@@ -1,4 +1,4 @@
-"""Measure a diffusion model's samples: `python -m workflows.steps.evaluate_samples --help`."""
+"""Measure a generative model's samples: `python -m workflows.steps.evaluate_samples --help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cache the latents of a first stage: `python -m workflows.steps.latents --help`."""
+"""Cache the latents or codes of a first stage: `python -m workflows.steps.latents --help`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from workflows.training import devices
 from workflows.training.spaces import first_stage, write_latents
 
 
-def run(cell: Path, data: Path, versions: Mapping[str, int], out: Path) -> None:
+def run(
+    cell: Path, data: Path, versions: Mapping[str, int], out: Path, kind: str = "latents"
+) -> None:
     """Write `points`, (n, d, h, w), of the training images without validation, in their order."""
     device = devices.prepare()
     loaded = load_train(data)
@@ -23,9 +25,9 @@ def run(cell: Path, data: Path, versions: Mapping[str, int], out: Path) -> None:
         "model": digest(cell / "model.safetensors"),
         "dataset": loaded.record.train.sha256,
     }
-    found = write_latents(out, trained, loaded.train, about, device)
+    found = write_latents(out, kind, trained, loaded.train, about, device)
     shape = " x ".join(map(str, found.points.shape))
-    print(f"[{trained.record.cell}] latents {shape}, times {found.scale:.4g}")
+    print(f"[{trained.record.cell}] {kind} {shape}, times {found.scale:.4g}")
 
 
 if __name__ == "__main__":
@@ -33,4 +35,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--versions", type=json.loads, default={}, help="JSON: of what trains first stages now"
     )
+    parser.add_argument("--kind", choices=["latents", "codes"], default="latents")
     cli.run(parser, devices.command(run))

@@ -1,4 +1,4 @@
-"""Sample one diffusion model: `python -m workflows.steps.sample --help`."""
+"""Sample one generative model: `python -m workflows.steps.sample --help`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from workflows.config.records import SamplingRecord, TrainRecord, read, write
 from workflows.data.cache import new_file
 from workflows.evaluation.protocol import NotFinite, check_finite, load_protocol
 from workflows.files import digest, write_atomically, write_bytes, write_json
-from workflows.knobs import Diffusion
-from workflows.registry import build_backbone, parse_knobs
+from workflows.knobs import Generative
+from workflows.registry import build_generator, parse_knobs
 from workflows.training import devices
 from workflows.training.sampling import sample_points, to_images
 from workflows.training.spaces import load_model, space_of
@@ -53,7 +53,7 @@ def run(
         return
     sampling = evaluation.sampling
     knobs = parse_knobs({**record.knobs, **sampling})
-    assert isinstance(knobs, Diffusion), "the knobs of a diffusion model"
+    assert isinstance(knobs, Generative), "the knobs of a generative model"
     sampler = load_sampler(cell, record, knobs, stage1, latents, device)
     about = {**sampling, "versions": evaluation.sampling_versions}
     model = digest(cell / "model.safetensors")
@@ -77,28 +77,28 @@ def run(
 
 @dataclass(frozen=True)
 class Sampler:
-    """A trained diffusion model. knobs: of the training and of sampling. shape, classes: of a
+    """A trained generative model. knobs: of the training and of sampling. shape, classes: of a
     point, and of the dataset. space: from points to images.
     """
 
     cell: str
-    knobs: Diffusion
+    knobs: Generative
     shape: tuple[int, ...]
     classes: int | None
-    backbone: torch.nn.Module
+    model: torch.nn.Module
     space: torch.nn.Module
     device: torch.device
 
     def sample(self, numbers: range) -> np.ndarray:
         """The images of these numbers, uint8 (n, c, h, w). Raises NotFinite."""
         about = (self.knobs, self.shape, self.classes)
-        return self.images(sample_points(self.backbone, *about, numbers, self.device))
+        return self.images(sample_points(self.model, *about, numbers, self.device))
 
     def images(self, points: torch.Tensor) -> np.ndarray:
         """Points (n, d, h, w) to images, uint8 (n, c, h, w), rounded as the protocol of samples
         says. Raises NotFinite.
         """
-        # A first stage would decode them to some codevector, whose image is finite.
+        # A first stage would decode latents to some codevector, whose image is finite.
         check_finite(points.numpy(), "the model's points")
         return load_protocol("samples").quantise(to_images(self.space, points, self.device).numpy())
 
@@ -106,25 +106,25 @@ class Sampler:
 def load_sampler(
     cell: Path,
     record: TrainRecord,
-    knobs: Diffusion,
+    knobs: Generative,
     stage1: Path | None,
     latents: Path | None,
     device: torch.device,
 ) -> Sampler:
-    """The diffusion model of a cell's folder. Raises CheckpointError, also for a first stage that
+    """The generative model of a cell's folder. Raises CheckpointError, also for a first stage that
     is not the one that the model was trained on.
     """
     if stage1 is not None and digest(stage1 / "model.safetensors") != record.first_stage:
         raise CheckpointError(
             f"{stage1 / 'model.safetensors'}: not the first stage that {cell / 'train.json'} was "
-            f"trained on; train the diffusion model again with --config retrain={record.cell}"
+            f"trained on; train the generative model again with --config retrain={record.cell}"
         )
-    assert record.shape is not None, "every diffusion model's record has it"
-    backbone = build_backbone(knobs, record.shape[0], record.classes)
-    load_model(cell / "model.safetensors", record, backbone)
-    backbone = backbone.to(device).requires_grad_(False)
-    space = space_of(knobs, stage1, latents)
-    return Sampler(record.cell, knobs, tuple(record.shape), record.classes, backbone, space, device)
+    assert record.shape is not None, "every generative model's record has it"
+    shape, space = tuple(record.shape), space_of(knobs, stage1, latents)
+    model = build_generator(knobs, shape, record.classes, space)
+    load_model(cell / "model.safetensors", record, model)
+    model = model.to(device).requires_grad_(False)
+    return Sampler(record.cell, knobs, shape, record.classes, model, space, device)
 
 
 def _sample(sampler: Sampler, folder: Path, identity: str) -> tuple[Path, float]:
@@ -167,7 +167,7 @@ def _compare(sampler: Sampler, cell: Path) -> list[int]:
     kept, _ = read_tensors(cell / "progress.safetensors")
     along = [sampler.images(kept[name]) for name in sorted(kept)]
     stream = generator(sampler.knobs.seed, Purpose.UNTRAINED)
-    noise = torch.randn((len(along[-1]), *sampler.shape), generator=stream)
+    noise = sampler.space.noise((len(along[-1]), *sampler.shape), stream)  # type: ignore[operator]
     _write(cell / "progress.npy", np.stack(along))
     _write(cell / "noise.npy", sampler.images(noise))
     return [int(name) for name in sorted(kept)]
@@ -189,5 +189,5 @@ def _write(file: Path, array: np.ndarray) -> None:
 if __name__ == "__main__":
     parser = cli.measuring_parser("sample", __doc__ or "")
     parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
-    parser.add_argument("--latents", type=Path, help="of the first stage; none for pixels")
+    parser.add_argument("--latents", type=Path, help="its latents or codes; none for pixels")
     cli.run(parser, devices.command(run))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflows.knobs import Diffusion, Training
+from workflows.knobs import Generative, Training
 
 # A run has about as many records, so that its curves have a shape even when it has few epochs.
 RECORDS = 10
@@ -164,7 +164,7 @@ def train_batches(
 def train_epochs(
     train_epoch: Callable[[int], Iterator[Record]],
     images: int,
-    knobs: Training | Diffusion,
+    knobs: Training | Generative,
     history: History,
     observers: Observers,
     look: Callable[[], Record] = dict,

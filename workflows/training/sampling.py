@@ -1,51 +1,45 @@
-"""Samples of a diffusion model, each a function of its seed and number alone."""
+"""Samples of a generative model, each a function of its seed and number alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.streams import Purpose, generator
-from workflows.knobs import Diffusion
-from workflows.registry import build_sampler, predict_noise
+from workflows.knobs import Generative
 
 BATCH = 64
 
 
 @torch.inference_mode()
 def sample_points(
-    backbone: nn.Module,
-    knobs: Diffusion,
+    model: Any,
+    knobs: Generative,
     shape: tuple[int, ...],
     classes: int | None,
     numbers: Sequence[int],
     device: torch.device,
+    quick: bool = False,
 ) -> Tensor:
-    """Points (n, *shape), float32 on the processor, of the samples with these numbers.
+    """Points (n, *shape), on the processor, of the samples with these numbers.
 
     All noise of a sample is drawn from the cell's seed and the sample's number, and its class is
-    number % classes, so that neither batches nor interruptions change any sample.
+    number % classes, so that neither batches nor interruptions change any sample. quick: see
+    GenerativeModel.
     """
-    backbone.eval()
+    model.eval()
     found = []
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]
-        generators = [generator(knobs.seed, Purpose.SAMPLE, number) for number in part]
-        points = torch.stack([torch.randn(shape, generator=one) for one in generators]).to(device)
+        streams = [generator(knobs.seed, Purpose.SAMPLE, number) for number in part]
         labels = None
         if knobs.conditional:
             assert classes is not None
             labels = torch.tensor([number % classes for number in part], device=device)
-        sampler = build_sampler(knobs)
-        for time in sampler.timesteps:
-            times = time.to(device).expand(len(part))
-            noise = predict_noise(backbone, points, times, labels, knobs.guidance)
-            points = sampler.step(
-                noise, int(time), points, eta=knobs.eta, generator=generators
-            ).prev_sample
-        found.append(points.cpu())
+        found.append(model.sample(shape, labels, streams, quick).cpu())
     return torch.cat(found)
 
 

@@ -19,7 +19,6 @@ from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
 from workflows.files import claim, digest, write_json, write_text
-from workflows.knobs import Sampling
 from workflows.training import devices, processes
 from workflows.training.loop import (
     Diverged,
@@ -157,9 +156,10 @@ class Session:
 
     def _told(self) -> dict[str, Any]:
         """The part of the spec that decides what is trained: not how the model is sampled later."""
-        knobs = self.spec.knobs.model_dump(exclude=set(Sampling.model_fields))
+        knobs = self.spec.knobs
+        of_training = knobs.model_dump(exclude={*getattr(knobs, "SAMPLING", ())})
         told = self.spec.model_dump(include={"budget", "cell", "versions"})
-        return {**told, "knobs": knobs}
+        return {**told, "knobs": of_training}
 
 
 def resume(

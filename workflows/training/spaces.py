@@ -1,4 +1,4 @@
-"""Trained models on disk, and the latents of the training images in first stages."""
+"""Trained models on disk, and the latents or codes of the training images in first stages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import nn
 
 from workflows.config.records import TrainRecord, read
 from workflows.files import digest
-from workflows.knobs import Diffusion, Training
+from workflows.knobs import Generative, Training
 from workflows.registry import (
+    SPACES,
     build_autoencoder,
     build_space,
     codebook_size,
-    latent_space,
     parse_knobs,
     refuse_edited_plugin,
 )
@@ -74,8 +74,8 @@ def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class Latents:
-    """points: float32 (n, d, h, w), of unit variance. scale: what they were multiplied by. model:
-    the digest of the first stage's model.
+    """points: float32 (n, d, h, w): latents of unit variance, or codes. scale: what they were
+    multiplied by. model: the digest of the first stage's model.
     """
 
     points: np.ndarray
@@ -107,19 +107,28 @@ def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) 
 
 
 def write_latents(
-    file: Path, trained: Trained, images: np.ndarray, about: dict[str, str], device: torch.device
+    file: Path,
+    kind: str,
+    trained: Trained,
+    images: np.ndarray,
+    about: dict[str, str],
+    device: torch.device,
 ) -> Latents:
-    """Write the latents of uint8 images (n, c, h, w), times what gives them unit variance.
+    """Write the latents of uint8 images (n, c, h, w), times what gives them unit variance, or their
+    codes.
 
-    about: the file's metadata. Memory holds the images and latents of a batch.
+    kind: "latents" or "codes". about: the file's metadata. Memory holds the images and latents of
+    a batch.
     """
-    space = latent_space(cast(Any, trained.model), 1.0).to(device)
+    space = SPACES[kind](cast(Any, trained.model)).to(device)
     blocks = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
     shape = _encoded(space, images[:1], device).shape[1:]
 
     def fill(points: np.ndarray) -> dict[str, str]:
         for block in blocks:
             points[block] = _encoded(space, images[block], device)
+        if kind == "codes":
+            return {**about, "scale": "1.0"}
         scale = 1 / deviation(points)
         for block in blocks:
             points[block] *= np.float32(scale)
@@ -152,13 +161,13 @@ def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
     return Latents(points, float(metadata["scale"]), metadata.get("model", ""))
 
 
-def space_of(knobs: Diffusion, stage1: Path | None, latents: Path | None) -> nn.Module:
-    """The space of a diffusion model. stage1, latents: the first stage's; None for pixels.
+def space_of(knobs: Generative, stage1: Path | None, latents: Path | None) -> nn.Module:
+    """The space of a generative model. stage1, latents: the first stage's; None for pixels.
 
     Raises CheckpointError if the latents are of another first stage.
     """
     if stage1 is None or latents is None:
-        return build_space(knobs, None, 1.0)
+        return build_space(knobs, None)
     trained = load_trained(stage1)
     scale = read_latents(latents, {"model": digest(stage1 / "model.safetensors")}).scale
     return build_space(knobs, cast(Any, trained.model), scale)

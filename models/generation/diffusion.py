@@ -1,0 +1,202 @@
+"""Diffusion models (Ho et al. 2020) of pixels and latents, on a U-Net of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.generation.interface import Shape, draw_each
+
+# Points, times and labels -> the noise in the points.
+Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+QUICK_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Process:
+    """How points are noised, and denoised again.
+
+    noise_steps: T. schedule, start, end: of the betas, as diffusers calls them. loss: l1 or l2.
+    label_dropout: how often training hides the class. clip: whether samples are clipped to [-1, 1]
+    on the way, as pixels are. sampling_steps, eta: of DDIM. guidance: s of `with_guidance`.
+    """
+
+    noise_steps: int
+    schedule: str
+    start: float
+    end: float
+    loss: str
+    label_dropout: float
+    clip: bool
+    sampling_steps: int
+    eta: float
+    guidance: float
+
+    def noising(self) -> Any:
+        """The schedule that adds noise in training: diffusers' DDPMScheduler."""
+        return DDPMScheduler(**self._betas())
+
+    def denoising(self) -> Any:
+        """The DDIM sampler (Song et al. 2021) of diffusers, at its first time.
+
+        Times are those of the published implementation: every T / steps, from one.
+        """
+        sampler: Any = DDIMScheduler(
+            **self._betas(),
+            clip_sample=self.clip,
+            set_alpha_to_one=False,
+            steps_offset=1 if self.sampling_steps < self.noise_steps else 0,
+        )
+        sampler.set_timesteps(self.sampling_steps)
+        return sampler
+
+    def quick(self) -> Process:
+        """Fewer steps, without drawing noise and without guidance."""
+        steps = min(QUICK_STEPS, self.noise_steps)
+        return replace(self, sampling_steps=steps, eta=0.0, guidance=1.0)
+
+    def _betas(self) -> dict[str, Any]:
+        return {
+            "num_train_timesteps": self.noise_steps,
+            "beta_schedule": self.schedule,
+            "beta_start": self.start,
+            "beta_end": self.end,
+        }
+
+
+class DiffusionModel(nn.Module):
+    """Predicts the noise in noisy points from their times and, if it has classes, their labels.
+
+    diffusers' U-Net halves the grid at each level, so a grid whose sides cannot be halved so often
+    is padded with zeros, and the prediction cropped: 7 x 7 becomes 8 x 8.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        channels: int,
+        widths: Sequence[int],
+        blocks: int,
+        attention_levels: int,
+        head_channels: int,
+        classes: int | None = None,
+    ) -> None:
+        """channels: of a point. widths: of the levels, outermost first. blocks: residual blocks a
+        level. attention_levels: how many of the innermost levels have attention. classes: the
+        number of labels; label `classes` means "none". None for a model without classes.
+        """
+        super().__init__()
+        self.process = process
+        self.noising = process.noising()
+        self.classes = classes
+        self.multiple = 2 ** (len(widths) - 1)
+        plain = max(0, len(widths) - attention_levels)
+        down = ["DownBlock2D" if i < plain else "AttnDownBlock2D" for i in range(len(widths))]
+        up = [name.replace("Down", "Up") for name in reversed(down)]
+        self.network = UNet2DModel(
+            in_channels=channels,
+            out_channels=channels,
+            layers_per_block=blocks,
+            block_out_channels=tuple(widths),
+            down_block_types=tuple(down),
+            up_block_types=tuple(up),
+            attention_head_dim=head_channels,
+            norm_num_groups=min(32, *(width // 4 for width in widths)),
+            num_class_embeds=None if classes is None else classes + 1,
+        )
+
+    def forward(
+        self,
+        points: Float[Tensor, "b d h w"],
+        times: Int[Tensor, " b"],
+        labels: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b d h w"]:
+        """The predicted noise. labels: in [0, classes], where `classes` means "none".
+
+        Raises ValueError if a model without classes gets labels or one with classes gets none, and
+        on a processor IndexError for a label out of range.
+        """
+        if (labels is None) != (self.classes is None):
+            raise ValueError("labels: needed by a model with classes, and refused by one without")
+        height, width = points.shape[2:]
+        right, below = -width % self.multiple, -height % self.multiple
+        padded = F.pad(points, (0, right, 0, below))
+        predicted = self.network(padded, times, class_labels=labels)  # type: ignore[operator]
+        return predicted.sample[..., :height, :width]
+
+    def loss(
+        self,
+        points: Float[Tensor, "b d h w"],
+        labels: Int[Tensor, " b"] | None,
+        stream: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """The distance of predicted and true noise (eq. 14 of Ho et al.)."""
+        noise = torch.randn(points.shape, generator=stream).to(points.device)
+        times = torch.randint(0, self.process.noise_steps, (len(points),), generator=stream)
+        hidden = torch.rand(len(points), generator=stream) < self.process.label_dropout
+        times = times.to(points.device)
+        if labels is not None:
+            labels = labels.masked_fill(hidden.to(labels.device), self.classes)  # type: ignore[arg-type]
+        noisy = self.noising.add_noise(points, noise, times)
+        distance = {"l1": F.l1_loss, "l2": F.mse_loss}[self.process.loss]
+        return distance(self(noisy, times, labels).float(), noise)
+
+    def sample(
+        self,
+        shape: Shape,
+        labels: Int[Tensor, " b"] | None,
+        streams: Sequence[torch.Generator],
+        quick: bool = False,
+    ) -> Float[Tensor, "b d h w"]:
+        """Points by DDIM, with guidance."""
+        process = self.process.quick() if quick else self.process
+        points = draw_each(shape, streams).to(next(self.parameters()).device)
+        return denoised(self, self.classes, process, points, labels, streams)
+
+
+def denoised(
+    predict: Predict,
+    classes: int | None,
+    process: Process,
+    points: Float[Tensor, "b d h w"],
+    labels: Int[Tensor, " b"] | None,
+    streams: Sequence[torch.Generator],
+) -> Float[Tensor, "b d h w"]:
+    """Points of pure noise, denoised step by step."""
+    sampler = process.denoising()
+    for time in sampler.timesteps:
+        times = time.to(points.device).expand(len(points))
+        noise = with_guidance(predict, classes, points, times, labels, process.guidance)
+        points = sampler.step(
+            noise, int(time), points, eta=process.eta, generator=list(streams)
+        ).prev_sample
+    return points
+
+
+def with_guidance(
+    predict: Predict,
+    classes: int | None,
+    points: Float[Tensor, "b d h w"],
+    times: Int[Tensor, " b"],
+    labels: Int[Tensor, " b"] | None,
+    guidance: float,
+) -> Float[Tensor, "b d h w"]:
+    """Classifier-free guidance (Ho and Salimans 2021): e(none) + s (e(label) - e(none)).
+
+    classes: the label that means "none". guidance: s. With s = 1 this is e(label), and the network
+    runs once instead of twice.
+    """
+    if labels is None or guidance == 1:
+        return predict(points, times, labels)
+    assert classes is not None
+    none = torch.full_like(labels, classes)
+    both = predict(points.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, none]))
+    conditional, unconditional = both.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)

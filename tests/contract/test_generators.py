@@ -1,0 +1,154 @@
+"""One contract, asked of every generative model in the registry."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from models.generation.interface import Critic, GenerativeModel, Likelihood
+from models.streams import Purpose, generator
+from tests.knobs import DIFFUSION, small, typed
+from workflows.registry import (
+    GENERATORS,
+    build_autoencoder,
+    build_critic,
+    build_generator,
+    build_space,
+)
+
+# What a model of codes stands on, if it is not any codebook.
+FIRST_STAGES = {"rq_transformer": "rq_vae", "masked_prior": "movq"}
+SIDE, CLASSES = 16, 5
+
+
+def knobs_of(method: str, **changes: Any) -> Any:
+    return typed({**DIFFUSION, "method": method, "seed": 3, **changes})
+
+
+def space_of(knobs: Any) -> Any:
+    below = FIRST_STAGES.get(knobs.method, "vq_vae")
+    return build_space(knobs, build_autoencoder(small(below), 3, 4), 1.0)
+
+
+def shape_of(space: Any) -> tuple[int, ...]:
+    return tuple(space.encode(torch.zeros(1, 3, SIDE, SIDE)).shape[1:])
+
+
+def points_of(space: Any, count: int = 4) -> torch.Tensor:
+    with torch.no_grad():
+        return space.encode(torch.rand(count, 3, SIDE, SIDE, generator=stream(0)) * 2 - 1)
+
+
+def stream(step: int) -> torch.Generator:
+    return generator(1, Purpose.SAMPLE, step)
+
+
+def classes_of(method: str) -> list[int | None]:
+    """Models that do not know classes are asked without them alone."""
+    return [None] if GENERATORS[method].critic else [None, CLASSES]
+
+
+CASES = [(method, classes) for method in GENERATORS for classes in classes_of(method)]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1]} classes")
+def built(request: pytest.FixtureRequest) -> tuple[Any, Any, Any, Any]:
+    """Knobs, space, model and the labels of four rows."""
+    method, classes = request.param
+    knobs = knobs_of(method, conditional=classes is not None)
+    space = space_of(knobs)
+    model = build_generator(knobs, shape_of(space), classes, space)
+    return knobs, space, model, None if classes is None else torch.tensor([0, 1, 2, 3])
+
+
+def test_interface(built: tuple[Any, Any, Any, Any]) -> None:
+    knobs, space, model, labels = built
+    assert isinstance(model, GenerativeModel)
+    critic = build_critic(knobs, shape_of(space))
+    assert (critic is None) == (GENERATORS[knobs.method].critic is None)
+    assert critic is None or isinstance(critic, Critic)
+    assert (labels is None) == (not knobs.conditional)
+
+
+def test_the_loss_draws_from_its_stream_alone_and_changes_no_weight(
+    built: tuple[Any, Any, Any, Any],
+) -> None:
+    knobs, space, model, labels = built
+    if GENERATORS[knobs.method].critic:
+        pytest.skip("its loss is its critic's to say")
+    before, state = torch.get_rng_state(), copy.deepcopy(model.state_dict())
+    first, again = (model.loss(points_of(space), labels, stream(7)) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.shape == ()
+    assert torch.equal(first, again)
+    first.backward()
+    slopes = [weight.grad.abs().sum() for weight in model.parameters() if weight.grad is not None]
+    assert sum(slopes) > 0
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_critic_learns_itself_and_judges_the_generator(built: tuple[Any, Any, Any, Any]) -> None:
+    knobs, space, model, _ = built
+    critic = build_critic(knobs, shape_of(space))
+    if critic is None:
+        pytest.skip("without a critic")
+    before = copy.deepcopy(model.state_dict()), copy.deepcopy(critic.state_dict())
+    critic.learn(model.train(), points_of(space), stream(7), 1)
+    frozen = dict(critic.named_parameters()).keys()
+    moved = [n for n in frozen if not torch.equal(before[1][n], critic.state_dict()[n])]
+    assert moved
+    parameters = dict(model.named_parameters())
+    assert all(torch.equal(before[0][name], value) for name, value in parameters.items())
+    loss = critic.judge(model, 4, stream(8))
+    assert loss.shape == ()
+    loss.backward()
+    assert sum(float(p.grad.abs().sum()) for p in parameters.values() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_sample_is_a_function_of_its_stream_and_label(
+    built: tuple[Any, Any, Any, Any], quick: bool
+) -> None:
+    _, space, model, labels = built
+    model.eval()
+    before = torch.get_rng_state()
+    with torch.inference_mode():
+        whole = model.sample(shape_of(space), labels, [stream(n) for n in range(4)], quick)
+        rows = [1, 3]
+        part = None if labels is None else labels[rows]
+        some = model.sample(shape_of(space), part, [stream(n) for n in rows], quick)
+    assert torch.equal(before, torch.get_rng_state())
+    assert whole.shape == (4, *shape_of(space))
+    assert whole.isfinite().all()
+    torch.testing.assert_close(some, whole[rows], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(whole[0], whole[1])
+    images = space.decode(whole)
+    assert images.shape == (4, 3, SIDE, SIDE)
+    assert images.isfinite().all()
+
+
+def test_codes_are_codes(built: tuple[Any, Any, Any, Any]) -> None:
+    knobs, space, model, labels = built
+    if GENERATORS[knobs.method].points != "codes":
+        pytest.skip("not of codes")
+    codes = model.eval().sample(shape_of(space), labels, [stream(n) for n in range(4)])
+    assert torch.equal(codes, codes.round())
+    assert codes.min() >= 0
+    assert codes.max() < space.codebook_size
+
+
+def test_bits_are_of_a_distribution(built: tuple[Any, Any, Any, Any]) -> None:
+    """Untrained, about log2 K for each code."""
+    _, space, model, labels = built
+    if not isinstance(model, Likelihood):
+        pytest.skip("says no likelihood")
+    points = points_of(space)
+    with torch.inference_mode():
+        bits = model.eval().bits(points, labels)
+    assert bits.shape == (4,)
+    each = bits / points[0].numel()
+    assert (each > 0).all()
+    assert each.mean().item() == pytest.approx(torch.tensor(space.codebook_size).log2(), rel=0.5)
