@@ -17,8 +17,10 @@ endif
 all_tables: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config budget="$$BUDGET" -- all_tables
 
+# Three at a time on two cores, because a run of Snakemake waits now and then. `make faults` has the
+# rest.
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q --ignore tests/reliability
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -31,7 +33,7 @@ lint: .venv/ready
 # Runs that are killed, disturbed and given damaged files (docs/reliability.md). The test of a full
 # disk needs the right to mount a file system.
 faults: .venv/ready
-	$(BIN)/python -m pytest tests/reliability -q
+	$(BIN)/python -m pytest -n 3 --dist loadfile -q tests/reliability
 
 # Which results are what their records say, and what would be made today.
 verify: .venv/ready

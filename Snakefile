@@ -1,5 +1,5 @@
 # From data to the paper's tables: `snakemake --cores 8 all_tables`.
-# One cell: `snakemake --cores 8 results/embedded/cells/<cell>/metrics.csv` (make cells lists them).
+# One cell: `make cell CELL=<cell>` (`make cells` lists them).
 from snakemake.utils import min_version
 
 min_version("9.14")

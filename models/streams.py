@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 import torch
+
+Built = TypeVar("Built")
 
 
 class Purpose(IntEnum):
@@ -38,3 +42,10 @@ def generator(
 ) -> torch.Generator:
     """A generator that depends on seed, purpose and step alone, so a resumed run draws the same."""
     return torch.Generator(device).manual_seed(word(seed, purpose, step))
+
+
+def drawn(build: Callable[[], Built], seed: int, purpose: Purpose) -> Built:
+    """What `build` returns, with weights drawn from a stream of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(word(seed, purpose))
+        return build()

@@ -8,7 +8,8 @@ from typing import Any
 from workflows.config.grid import ROOM
 from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
-from workflows.registry import GENERATORS, METHODS, knobs_type, parse_knobs
+from workflows.generators import GENERATORS
+from workflows.registry import METHODS, knobs_type, parse_knobs
 
 DEFAULTS = read_yaml(ROOM / "defaults.yaml", Defaults)
 SHORT: dict[str, Any] = {"dataset": "made_up", "seed": 3, "epochs": 2, "batch_size": 8}
@@ -30,6 +31,10 @@ DIFFUSION: dict[str, Any] = {
     **{"attention_levels": 1, "head_channels": 8, "noise_steps": 50, "noise_schedule": "linear"},
     **{"noise_start": 0.001, "noise_end": 0.02, "ema_decay": 0.9, "learning_rate": 0.01},
     **{"warmup_steps": 1, "sampling_steps": 5, "samples": 8},
+    **{"transformer_width": 32, "transformer_layers": 1, "temperature": 1.0},
+    **{"depth_layers": 1, "soft_temperature": 0.5, "top_k": None, "scales": 2},
+    **{"gan_channels": 16, "noise_dim": 8, "augment": True, "r1_weight": 1.0, "r1_every": 2},
+    **{"feature_side": 64},
     **SHORT,
 }
 

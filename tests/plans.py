@@ -14,7 +14,7 @@ from workflows.config.plan import (
     PlannedRow,
     PlannedTable,
 )
-from workflows.registry import GENERATORS
+from workflows.generators import GENERATORS
 
 
 def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:

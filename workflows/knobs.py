@@ -329,6 +329,46 @@ class Prior(Generative):
     temperature: Annotated[float, Field(gt=0, le=10)]
 
 
+class ResidualPrior(Prior):
+    """RQ-Transformer: transformer_layers over places, then depth_layers over the codes of a place.
+
+    soft_temperature: in squared latents, of soft targets and of the codes drawn in training; 0
+    turns both off. top_k: samples have the likeliest codes alone, None for all.
+    """
+
+    SAMPLING: ClassVar[tuple[str, ...]] = ("temperature", "top_k", "samples")
+    depth_layers: Annotated[int, Field(ge=1, le=64)]
+    soft_temperature: Annotated[float, Field(ge=0)]
+    top_k: Annotated[int, Field(ge=1, le=MOST_CODES)] | None
+
+
+class MaskedPrior(Prior):
+    """A transformer that predicts hidden codes. temperature: of the noise that the first step of
+    sampling adds to the logarithm of how likely a place's codes are.
+    """
+
+    SAMPLING: ClassVar[tuple[str, ...]] = ("sampling_steps", *Prior.SAMPLING)
+    sampling_steps: Annotated[int, Field(ge=1, le=10_000)]
+
+    @property
+    def passes(self) -> int:
+        """Every step looks at all codes."""
+        return self.sampling_steps
+
+
+class MultinomialPrior(Prior):
+    """A chain of transformers that undo multinomial diffusion. scales: how many of them.
+    transformer_layers: of each encoder and of each decoder.
+    """
+
+    scales: Annotated[int, Field(ge=2, le=16)]
+
+    @property
+    def passes(self) -> int:
+        """What was computed for earlier codes is kept, so each transformer counts once."""
+        return self.scales
+
+
 class Adversarial(Generative):
     """A generative adversarial network, which does not know classes.
 
@@ -341,6 +381,21 @@ class Adversarial(Generative):
     gan_channels: Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
     noise_dim: Annotated[int, Field(ge=4, le=1024)]
     augment: bool
+
+
+class StyleGan(Adversarial):
+    """StyleGAN2. r1_weight: of half the critic's squared slope by real images; 0 leaves that out.
+    r1_every: the term is part of every so many-th step, and weighs so many times as much there.
+    """
+
+    r1_weight: Weight
+    r1_every: Annotated[int, Field(ge=1, le=1000)]
+
+
+class ProjectedGan(Adversarial):
+    """Projected GAN. feature_side: what images are resized to before the frozen network."""
+
+    feature_side: Literal[64, 128, 224]
 
 
 class HasKnobs:
@@ -402,9 +457,15 @@ SLUGS = {
     "diffusion_loss": "{}",
     "transformer_width": "W{}",
     "transformer_layers": "layers{}",
+    "depth_layers": "depth_layers{}",
+    "soft_temperature": "soft{}",
+    "scales": "scales{}",
     "gan_channels": "G{}",
     "noise_dim": "z{}",
     "augment": "augment",
+    "r1_weight": "r1_{}",
+    "r1_every": "every{}",
+    "feature_side": "features{}",
     "ema_decay": "ema{}",
     "epochs": "epochs{}",
     "batch_size": "B{}",
@@ -416,6 +477,7 @@ SLUGS = {
     "eta": "eta{}",
     "guidance": "guidance{}",
     "temperature": "temperature{}",
+    "top_k": "top{}",
     "samples": "samples{}",
 }
 # What says which run a cell is. A row, a role and a seed decide these, not a setting.

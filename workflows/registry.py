@@ -20,6 +20,7 @@ from pydantic import create_model
 
 from workflows import plugins
 from workflows.errors import ConfigError, nearest
+from workflows.generators import GENERATION_TRAINING, GENERATORS
 from workflows.knobs import (
     ArcMargin,
     Binary,
@@ -27,7 +28,6 @@ from workflows.knobs import (
     Clustered,
     Continuous,
     Contrastive,
-    Diffusion,
     Expiring,
     Finite,
     Frozen,
@@ -51,9 +51,6 @@ from workflows.metrics import FEWEST_PIXELS
 if TYPE_CHECKING:
     from models.autoencoder import Autoencoder
     from models.objectives import Objective
-
-# Of a point or an image, without the batch.
-Shape = tuple[int, ...]
 
 
 def _similarity(knobs: MovingAverage) -> Any:
@@ -451,26 +448,15 @@ def build_autoencoder(knobs: Training, channels: int, steps: int) -> Autoencoder
     differ only in the quantiser start from the same networks.
     """
     from models.autoencoder import Autoencoder
-    from models.streams import Purpose
+    from models.streams import Purpose, drawn
 
     encoder, decoder = NETWORKS[knobs.network].build(knobs, channels)
     quantiser = partial(METHODS[knobs.method].build, knobs, steps)
     return Autoencoder(
-        encoder=_drawn(encoder, knobs.seed, Purpose.ENCODER),
-        decoder=_drawn(decoder, knobs.seed, Purpose.DECODER),
-        quantiser=_drawn(quantiser, knobs.seed, Purpose.QUANTISER),
+        encoder=drawn(encoder, knobs.seed, Purpose.ENCODER),
+        decoder=drawn(decoder, knobs.seed, Purpose.DECODER),
+        quantiser=drawn(quantiser, knobs.seed, Purpose.QUANTISER),
     )
-
-
-def _drawn(build: Callable[[], Any], seed: int, purpose: Any) -> Any:
-    """What `build` returns, with weights drawn from a stream of their own."""
-    import torch
-
-    from models.streams import word
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(word(seed, purpose))
-        return build()
 
 
 def build_objective(knobs: Training, variance: float, perceptual: Any = None) -> Objective:
@@ -497,10 +483,10 @@ def build_adversary(knobs: Training, channels: int) -> Any:
     if not isinstance(knobs, Vqgan):
         return None
     from models.adversary import Adversary
-    from models.streams import Purpose
+    from models.streams import Purpose, drawn
 
     settings = (knobs.adversarial_start, knobs.adversarial_weight, knobs.learning_rate)
-    return _drawn(lambda: Adversary(channels, *settings), knobs.seed, Purpose.CRITIC)
+    return drawn(lambda: Adversary(channels, *settings), knobs.seed, Purpose.CRITIC)
 
 
 def build_optimiser(knobs: Training, model: Any) -> Any:
@@ -541,143 +527,6 @@ def loss_weights(knobs: Training, values: int) -> LossWeights:
         if name.endswith(suffix):
             weights[name.removesuffix(suffix)] = getattr(knobs, name)
     return weights
-
-
-def latent_space(first_stage: Any, scale: float = 1.0) -> Any:
-    """The latents of an autoencoder, times `scale`, with the way to images and back."""
-    from models.generation.spaces import LatentSpace
-
-    return LatentSpace(first_stage, scale)
-
-
-def code_space(first_stage: Any, scale: float = 1.0) -> Any:
-    """The codes of an autoencoder, with the way to images and back."""
-    from models.generation.spaces import CodeSpace
-
-    return CodeSpace(first_stage)
-
-
-def _pixel_space(first_stage: None, scale: float = 1.0) -> Any:
-    from models.generation.spaces import PixelSpace
-
-    return PixelSpace()
-
-
-# What a generative model's points are -> their space, of a first stage and a scale.
-SPACES = {"pixels": _pixel_space, "latents": latent_space, "codes": code_space}
-
-
-def diffusion_process(knobs: Diffusion) -> Any:
-    """How a diffusion model's points are noised and denoised."""
-    from models.generation.diffusion import Process
-
-    return Process(
-        knobs.noise_steps,
-        knobs.noise_schedule,
-        knobs.noise_start,
-        knobs.noise_end,
-        knobs.diffusion_loss,
-        knobs.label_dropout,
-        GENERATORS[knobs.method].points == "pixels",
-        knobs.sampling_steps,
-        knobs.eta,
-        knobs.guidance,
-    )
-
-
-def _diffusion(knobs: Diffusion, shape: Shape, classes: int | None, space: Any) -> Any:
-    from models.generation.diffusion import DiffusionModel
-
-    return DiffusionModel(
-        diffusion_process(knobs),
-        shape[0],
-        [knobs.unet_channels * multiplier for multiplier in knobs.unet_multipliers],
-        knobs.unet_blocks,
-        knobs.attention_levels,
-        knobs.head_channels,
-        classes,
-    )
-
-
-@dataclass(frozen=True)
-class Generator:
-    """A generative model.
-
-    build: of knobs, the shape of a point, the number of classes (None for a model that does not
-    know them) and the space. knobs: the type of all knobs that it takes. points: what it models,
-    one of SPACES; of latents and codes it needs a first stage. version, network, sampling: raised
-    when its numbers change; the last where only those of sampling do. critic: its opponent, of
-    knobs and the shape of a point. betas, weight_decay: of AdamW.
-    """
-
-    build: Callable[[Any, Shape, int | None, Any], Any]
-    knobs: type[Generative]
-    points: str
-    version: int = 1
-    network: int = 1
-    sampling: int = 1
-    critic: Callable[[Any, Shape], Any] | None = None
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.01
-
-    @property
-    def has_first_stage(self) -> bool:
-        """Whether it models what a first stage makes of images."""
-        return self.points != "pixels"
-
-
-# Versions of the U-Net and of DDIM, which the diffusion models share.
-BACKBONE = 1
-SAMPLING = 1
-GENERATORS: dict[str, Generator] = {
-    "ldm": Generator(_diffusion, Diffusion, "latents", network=BACKBONE, sampling=SAMPLING),
-    "ddpm": Generator(_diffusion, Diffusion, "pixels", network=BACKBONE, sampling=SAMPLING),
-}
-# The version of the training loop of stage 2.
-GENERATION_TRAINING = 1
-
-
-def build_space(knobs: Generative, first_stage: Autoencoder | None, scale: float = 1.0) -> Any:
-    """What a generative model's points are, with the way to images and back."""
-    return SPACES[GENERATORS[knobs.method].points](first_stage, scale)
-
-
-def first_stage_file(knobs: Training | Generative) -> str | None:
-    """The file in a first stage's folder that a cell is trained on; None of a cell without one."""
-    if getattr(knobs, "first_stage", None) is None:
-        return None
-    kind = GENERATORS[knobs.method].points if isinstance(knobs, Generative) else "latents"
-    return f"{kind}.safetensors"
-
-
-def build_generator(knobs: Generative, shape: Shape, classes: int | None, space: Any) -> Any:
-    """The model of a cell, its weights drawn from the cell's seed.
-
-    shape: of a point. classes: of the dataset; used by conditional models alone.
-    """
-    from models.streams import Purpose
-
-    known = classes if knobs.conditional else None
-    build = partial(GENERATORS[knobs.method].build, knobs, shape, known, space)
-    return _drawn(build, knobs.seed, Purpose.BACKBONE)
-
-
-def build_critic(knobs: Generative, shape: Shape) -> Any:
-    """The opponent of an adversarial network, its weights drawn from the cell's seed; else None."""
-    from models.streams import Purpose
-
-    build = GENERATORS[knobs.method].critic
-    return build and _drawn(partial(build, knobs, shape), knobs.seed, Purpose.CRITIC)
-
-
-def build_generator_optimiser(knobs: Generative, model: Any) -> Any:
-    """AdamW, with the settings that each model was published with."""
-    import torch
-
-    about = GENERATORS[knobs.method]
-    return torch.optim.AdamW(
-        model.parameters(), knobs.learning_rate, about.betas, weight_decay=about.weight_decay
-    )
 
 
 # Last, because a plug-in imports names of this module.

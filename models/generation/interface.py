@@ -19,15 +19,10 @@ Shape = tuple[int, ...]
 class GenerativeModel(Protocol):
     """A module that learns how points are distributed, and samples them.
 
-    A call maps a batch to a batch, row by row, so that several processes can share the rows. `loss`
-    and `sample` draw from nothing but the streams they are given, so that an interrupted training
-    or sampling goes on as if it had not been interrupted. labels: (n,), in [0, classes), or None
-    for a model without classes.
+    What trains it is a loss of its own (`WithLoss`) or a critic (`Critic`). Everything is drawn
+    from the streams that are given, so that an interrupted training or sampling goes on as if it
+    had not been interrupted. labels: (n,), in [0, classes), or None for a model without classes.
     """
-
-    def loss(self, points: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:
-        """The loss of a batch, a scalar with a gradient. stream: of the processor."""
-        ...
 
     def sample(
         self,
@@ -40,6 +35,18 @@ class GenerativeModel(Protocol):
 
         quick: for a look during training; a model with many sampling steps then takes fewer.
         """
+        ...
+
+
+@runtime_checkable
+class WithLoss(GenerativeModel, Protocol):
+    """A generative model without an opponent.
+
+    A call maps a batch to a batch, row by row, so that several processes can share the rows.
+    """
+
+    def loss(self, points: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:
+        """The loss of a batch, a scalar with a gradient. stream: of the processor."""
         ...
 
 

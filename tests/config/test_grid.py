@@ -12,8 +12,9 @@ from workflows.config.grid import Grid, load_grid, read_budgets
 from workflows.config.planning import make_plan
 from workflows.config.settings import of_length
 from workflows.errors import ConfigError
+from workflows.generators import GENERATORS, diffusion_process
 from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
-from workflows.registry import METHODS, code_dim, codebook_size, diffusion_process, knobs_type
+from workflows.registry import METHODS, code_dim, codebook_size, knobs_type
 
 __all__ = ["room"]
 
@@ -176,10 +177,11 @@ def test_a_table_can_have_more_seeds_also_on_some_datasets_alone(room: Path) -> 
 
 @pytest.mark.parametrize(("name", "method"), [("knobs", "ddpm"), ("first_stage", "movq")])
 def test_of_groups_of_settings_the_nearest_one_counts(room: Path, name: str, method: str) -> None:
-    """The budget's, a role's, a method's, those of both."""
+    """The budget's, a role's, a method's, those of a role and a method, or a network."""
     of_role = {f"role_{name}": {"objects": {"epochs": 7}}}
     groups = {**of_role, f"method_{name}": {method: {"epochs": 8}}}
-    both = {f"role_method_{name}": {"objects": {method: {"epochs": 9}}}}
+    key, nearest = ("network", "vqgan") if name == "first_stage" else ("method", method)
+    both = {f"role_{key}_{name}": {"objects": {nearest: {"epochs": 9}}}}
     plain = {key: {} for key in GENERATION if key.startswith(("role_", "method_"))}
     plain["first_stage"] = {"code_dim": 4}
     for asked, epochs in ((of_role, 7), (groups, 8), (groups | both, 9)):
@@ -204,7 +206,7 @@ def test_a_name_says_the_value() -> None:
 def test_every_value_of_a_knob_has_a_name_of_its_own() -> None:
     """Two knobs of one slug would give two runs the same name."""
     types = [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks]
-    for kind in (*types, Diffusion):
+    for kind in (*types, *(about.knobs for about in GENERATORS.values())):
         slugs = [SLUGS[name] for name in kind.model_fields if name in SLUGS]
         words = [slug for slug in slugs if slug != "{}"]
         assert len(words) == len(set(words)), kind

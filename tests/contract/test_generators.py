@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from models.generation.interface import Critic, GenerativeModel, Likelihood
+from models.generation.interface import Critic, GenerativeModel, Likelihood, WithLoss
 from models.streams import Purpose, generator
 from tests.knobs import DIFFUSION, small, typed
-from workflows.registry import (
+from workflows.generators import (
     GENERATORS,
-    build_autoencoder,
+    Generator,
     build_critic,
     build_generator,
     build_space,
 )
+from workflows.registry import build_autoencoder
+from workflows.steps.train_generator import read_frozen_of
 
 # What a model of codes stands on, if it is not any codebook.
 FIRST_STAGES = {"rq_transformer": "rq_vae", "masked_prior": "movq"}
@@ -31,6 +34,10 @@ def knobs_of(method: str, **changes: Any) -> Any:
 def space_of(knobs: Any) -> Any:
     below = FIRST_STAGES.get(knobs.method, "vq_vae")
     return build_space(knobs, build_autoencoder(small(below), 3, 4), 1.0)
+
+
+def critic_of(knobs: Any, shape: tuple[int, ...]) -> Any:
+    return build_critic(knobs, shape, read_frozen_of(knobs)[0])
 
 
 def shape_of(space: Any) -> tuple[int, ...]:
@@ -54,7 +61,14 @@ def classes_of(method: str) -> list[int | None]:
 CASES = [(method, classes) for method in GENERATORS for classes in classes_of(method)]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1]} classes")
+def asked_of(wanted: Callable[[Generator], object]) -> pytest.MarkDecorator:
+    """A test of those methods alone, each without classes and with them."""
+    cases = [case for case in CASES if wanted(GENERATORS[case[0]])]
+    names = [f"{method}, {classes} classes" for method, classes in cases]
+    return pytest.mark.parametrize("built", cases, indirect=True, ids=names)
+
+
+@pytest.fixture
 def built(request: pytest.FixtureRequest) -> tuple[Any, Any, Any, Any]:
     """Knobs, space, model and the labels of four rows."""
     method, classes = request.param
@@ -64,21 +78,23 @@ def built(request: pytest.FixtureRequest) -> tuple[Any, Any, Any, Any]:
     return knobs, space, model, None if classes is None else torch.tensor([0, 1, 2, 3])
 
 
+@asked_of(lambda method: True)
 def test_interface(built: tuple[Any, Any, Any, Any]) -> None:
     knobs, space, model, labels = built
     assert isinstance(model, GenerativeModel)
-    critic = build_critic(knobs, shape_of(space))
+    assert isinstance(model, Likelihood) == GENERATORS[knobs.method].likelihood
+    assert isinstance(model, WithLoss) == (GENERATORS[knobs.method].critic is None)
+    critic = critic_of(knobs, shape_of(space))
     assert (critic is None) == (GENERATORS[knobs.method].critic is None)
     assert critic is None or isinstance(critic, Critic)
     assert (labels is None) == (not knobs.conditional)
 
 
+@asked_of(lambda method: not method.critic)
 def test_the_loss_draws_from_its_stream_alone_and_changes_no_weight(
     built: tuple[Any, Any, Any, Any],
 ) -> None:
-    knobs, space, model, labels = built
-    if GENERATORS[knobs.method].critic:
-        pytest.skip("its loss is its critic's to say")
+    _, space, model, labels = built
     before, state = torch.get_rng_state(), copy.deepcopy(model.state_dict())
     first, again = (model.loss(points_of(space), labels, stream(7)) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
@@ -90,11 +106,10 @@ def test_the_loss_draws_from_its_stream_alone_and_changes_no_weight(
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+@asked_of(lambda method: method.critic)
 def test_a_critic_learns_itself_and_judges_the_generator(built: tuple[Any, Any, Any, Any]) -> None:
     knobs, space, model, _ = built
-    critic = build_critic(knobs, shape_of(space))
-    if critic is None:
-        pytest.skip("without a critic")
+    critic = critic_of(knobs, shape_of(space))
     before = copy.deepcopy(model.state_dict()), copy.deepcopy(critic.state_dict())
     critic.learn(model.train(), points_of(space), stream(7), 1)
     frozen = dict(critic.named_parameters()).keys()
@@ -109,6 +124,7 @@ def test_a_critic_learns_itself_and_judges_the_generator(built: tuple[Any, Any, 
 
 
 @pytest.mark.parametrize("quick", [False, True])
+@asked_of(lambda method: True)
 def test_a_sample_is_a_function_of_its_stream_and_label(
     built: tuple[Any, Any, Any, Any], quick: bool
 ) -> None:
@@ -130,21 +146,19 @@ def test_a_sample_is_a_function_of_its_stream_and_label(
     assert images.isfinite().all()
 
 
+@asked_of(lambda method: method.points == "codes")
 def test_codes_are_codes(built: tuple[Any, Any, Any, Any]) -> None:
-    knobs, space, model, labels = built
-    if GENERATORS[knobs.method].points != "codes":
-        pytest.skip("not of codes")
+    _, space, model, labels = built
     codes = model.eval().sample(shape_of(space), labels, [stream(n) for n in range(4)])
     assert torch.equal(codes, codes.round())
     assert codes.min() >= 0
     assert codes.max() < space.codebook_size
 
 
+@asked_of(lambda method: method.likelihood)
 def test_bits_are_of_a_distribution(built: tuple[Any, Any, Any, Any]) -> None:
     """Untrained, about log2 K for each code."""
     _, space, model, labels = built
-    if not isinstance(model, Likelihood):
-        pytest.skip("says no likelihood")
     points = points_of(space)
     with torch.inference_mode():
         bits = model.eval().bits(points, labels)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.knobs import DIFFUSION, LARGE, changed, small, typed
-from workflows import registry
+from workflows import generators, registry
 from workflows.config import cost
 from workflows.config.cost import Estimates, Step, Training
 from workflows.config.datasets import read_datasets
@@ -81,12 +81,17 @@ def test_records_that_say_nothing_about_a_device_are_left_out(tmp_path: Path) ->
     damaged.mkdir()
     (damaged / "train.json").write_text("{")
     assert cost.read_records(tmp_path) == {}
-    record(tmp_path, 6, 1.0, device="NVIDIA H100")
+    record(tmp_path, 6, 100.0, device="NVIDIA H100")
+    record(tmp_path, 7, 59.0)
     assert list(cost.read_records(tmp_path)) == [("gpu", "convnet", "vq_vae")]
 
 
-def test_shipped_rates_are_near_the_trainings_that_come_with_the_repository() -> None:
-    records = cost.read_records(Path(__file__).parents[2] / "results")
+def test_shipped_rates_are_near_the_trainings_that_come_with_the_repository(
+    tmp_path: Path,
+) -> None:
+    # Those of this machine's own runs say how fast this machine is.
+    (tmp_path / "lite").symlink_to(Path(__file__).parents[2] / "results/lite")
+    records = cost.read_records(tmp_path)
     cells = [ratio for found in records.values() for ratio in found]
     assert len(cells) > 100
     near = [0.5 < ratio < 2 for ratio in cells]
@@ -114,7 +119,7 @@ def test_memory_is_that_of_the_real_networks() -> None:
     images = torch.rand(2, 3, 32, 32)
     model = registry.build_autoencoder(KNOBS, 3, 1)
     larger = registry.build_autoencoder(VQGAN, 3, 1)
-    diffusion = registry.build_generator(UNET, (3, 8, 8), None, None)
+    diffusion = generators.build_generator(UNET, (3, 8, 8), None, None)
     times = torch.zeros(2, dtype=torch.long)
     measured = {
         "convnet": (KNOBS, model, lambda: model.decoder(model.encoder(images)).mean(), 4),

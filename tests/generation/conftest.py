@@ -17,6 +17,7 @@ from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
 from workflows.data.cache import prepare
+from workflows.generators import GENERATORS
 from workflows.steps import latents, train, train_generator
 
 SMALL = {
@@ -25,6 +26,11 @@ SMALL = {
     "unet_blocks": 1,
     "attention_levels": 1,
     "head_channels": 8,
+    "gan_channels": 16,
+    "noise_dim": 8,
+    "feature_side": 64,
+    "transformer_width": 32,
+    "transformer_layers": 1,
 }
 # Of what trains the first stage; others are refused where it is used.
 VERSIONS = {"method": 1, "training": 2}
@@ -42,8 +48,9 @@ def evaluation_of(**sampling: Any) -> PlannedEvaluation:
 
 
 def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
-    """A diffusion model on 100 digits, three epochs, as its training step reads it."""
-    stage1 = Spec.model_validate_json(spec_of()).cell if method == "ldm" else None
+    """A generative model on 100 digits, three epochs, as its training step reads it."""
+    below = GENERATORS[method].has_first_stage
+    stage1 = Spec.model_validate_json(spec_of()).cell if below else None
     defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
     knobs = {
         **defaults.of_generator(method),
@@ -66,26 +73,36 @@ def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
 
 @dataclass(frozen=True)
 class Made:
-    """Folders of the dataset and of the first stage, and the file of its latents."""
+    """Folders of the dataset and of the first stage, and the files of its latents and codes."""
 
     data: Path
     stage1: Path
     latents: Path
+    codes: Path
+
+    def below(self, method: str) -> tuple[Path | None, Path | None]:
+        """The first stage that a method stands on, and what the method models of it."""
+        points = GENERATORS[method].points
+        file = {"latents": self.latents, "codes": self.codes}.get(points)
+        return (self.stage1 if file else None), file
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("generation")
-    found = Made(root / "mnist_5k", root / "stage1", root / "stage1" / "latents.safetensors")
+    stage1 = root / "stage1"
+    files = (stage1 / f"{kind}.safetensors" for kind in ("latents", "codes"))
+    found = Made(root / "mnist_5k", stage1, *files)
     prepare(read_dataset("mnist_5k"), found.data)
     train.run(Spec.model_validate_json(spec_of()), found.data, found.stage1)
     latents.run(found.stage1, found.data, VERSIONS, found.latents)
+    latents.run(found.stage1, found.data, VERSIONS, found.codes, "codes")
     return found
 
 
 def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
-    """Train a diffusion model into `out`; its weights."""
+    """Train a generative model into `out`; its weights."""
     spec = diffusion_spec(**changes)
-    below = (made.stage1, made.latents) if spec.knobs.method == "ldm" else (None, None)
+    below = made.below(spec.knobs.method)
     train_generator.run(spec, made.data, out, *below, progress_samples=5)
     return load_file(out / "model.safetensors")

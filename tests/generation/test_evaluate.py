@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.generation.conftest import Made, diffusion_spec, evaluation_of, trained
 from tests.steps.conftest import Command, Refused, command, refused
+from workflows.config.names import RUN_METRICS
 from workflows.config.plan import PlannedCell
 from workflows.errors import BenchmarkError
 from workflows.evaluation.reconstructions import COLUMNS
@@ -52,7 +53,7 @@ def chain(
     trained(made, found.cell, conditional=True)
     wanted = ["--evaluation", evaluation_of(samples=20).model_dump_json()]
     stage1 = ["--stage1", made.stage1, "--latents", made.latents]
-    command("sample", "--cell", found.cell, *wanted, *stage1)
+    command("sample", "--cell", found.cell, "--data", made.data, *wanted, *stage1)
     command("evaluate_samples", *found.evaluate())
     return found
 
@@ -60,13 +61,13 @@ def chain(
 def test_numbers_say_what_they_rest_on(chain: Chain) -> None:
     metrics = pd.read_csv(chain.cell / "metrics.csv", keep_default_na=False)
     assert list(metrics.columns) == COLUMNS
-    assert list(metrics["metric"]) == ["FID", "KID", "precision", "recall"]
+    assert list(metrics["metric"]) == ["FID", "KID", "KID-deviation", "precision", "recall"]
     assert set(metrics["protocol"]) == {"samples"}
     assert set(metrics["images"]) == {20}
     record = json.loads((chain.weights / "inception.json").read_text())
     assert set(metrics["features"]) == {record["features"]}
     assert np.isfinite(metrics["value"]).all()
-    assert metrics["value"].between(0, 1)[2:].all()
+    assert metrics["value"].between(0, 1)[3:].all()
     # The samples are measured, so nothing is kept for the next try.
     assert not (chain.cell / "state").exists()
 
@@ -100,7 +101,7 @@ def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) 
     record["model_sha256"] = digest(tmp_path / "model.safetensors")
     write_json(tmp_path / "train.json", record)
     wanted = evaluation_of(samples=20)
-    sample.run(tmp_path, wanted, chain.made.stage1, chain.made.latents)
+    sample.run(tmp_path, chain.made.data, wanted, chain.made.stage1, chain.made.latents)
     sampled = json.loads((tmp_path / "sampling.json").read_text())
     message = "the model's points hold values that are not finite (7840 of 7840)"
     assert (sampled["status"], sampled["message"]) == ("diverged", message)
@@ -169,7 +170,7 @@ def test_few_training_images_have_the_metrics_that_they_can(
 
     assert measured(3) == ["FID", "KID"]
     left_out = json.loads((tmp_path / "evaluation.json").read_text())["not_measured"]
-    assert left_out.keys() == {"precision", "recall"}
+    assert left_out.keys() == {"KID-deviation", "precision", "recall"}
     said = capsys.readouterr().out
     assert "mnist_5k: recall is not measured: it needs 4 images, there are 3" in said
     with pytest.raises(BenchmarkError, match="no samples can be measured: FID needs 2 images, the"):
@@ -181,8 +182,8 @@ def test_collected_curves_hold_loss_and_distance(chain: Chain) -> None:
     assert list(found.loc[found["FID"].notna(), "epoch"]) == [0, 1, 2, 3]
     assert found["loss"].notna().sum() == 12
     lines = measurements("mnist_5k/ldm/default/seed0", planned(chain.cell), "smoke", MEASURED)
-    measured = ["FID", "KID", "precision", "recall"]
-    assert [line["metric"] for line in lines] == [*measured, "parameters", "step"]
+    measured = ["FID", "KID", "KID-deviation", "precision", "recall"]
+    assert [line["metric"] for line in lines] == [*measured, *RUN_METRICS]
 
 
 def test_other_features_and_missing_files_are_refused(
@@ -195,5 +196,5 @@ def test_other_features_and_missing_files_are_refused(
     line = refused("evaluate_samples", *chain.evaluate(), "--reference", tmp_path / "none")
     assert "none" in line
     wanted = evaluation_of().model_dump_json()
-    line = refused("sample", "--cell", tmp_path, "--evaluation", wanted)
+    line = refused("sample", "--cell", tmp_path, "--data", tmp_path, "--evaluation", wanted)
     assert "train.json" in line

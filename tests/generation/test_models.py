@@ -12,7 +12,8 @@ from models.generation.diffusion import DiffusionModel, denoised, with_guidance
 from models.generation.interface import draw_each
 from models.generation.spaces import LatentSpace
 from tests.knobs import DIFFUSION, VARIANTS, changed, typed
-from workflows.registry import build_autoencoder, diffusion_process
+from workflows.generators import diffusion_process
+from workflows.registry import build_autoencoder
 from workflows.training.sampling import sample_points
 
 KNOBS = typed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from tests.generation.conftest import VERSIONS, Made, diffusion_spec, evaluation
 from tests.steps.conftest import Command, python
 from tests.steps.conftest import command as command
 from workflows.config.datasets import read_dataset
+from workflows.config.plan import PlannedEvaluation
 from workflows.data.cache import prepare
 from workflows.errors import ConfigError, DataError
 from workflows.steps import latents, sample, train_generator
+from workflows.steps.train_generator import read_frozen_of
 from workflows.training import stage2 as diffusion_training
-from workflows.training.spaces import digest, read_latents
+from workflows.training.spaces import digest, load_trained, read_latents
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
@@ -53,11 +56,15 @@ def test_training_leaves_a_record(made: Made, tmp_path: Path) -> None:
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
 
 
-@pytest.mark.parametrize(("method", "epoch"), [("ldm", 1), ("ddpm", 2)])
+@pytest.mark.parametrize(
+    ("method", "epoch"),
+    [("ldm", 1), ("ddpm", 2), ("autoregressive", 1), ("stylegan2", 2), ("projected_gan", 1)],
+)
 def test_a_resumed_training_is_the_same_training(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, epoch: int
 ) -> None:
-    straight = trained(made, tmp_path / "straight", method=method)
+    few = {"train_images": 16, "batch_size": 8} if method == "projected_gan" else {}
+    straight = trained(made, tmp_path / "straight", method=method, **few)
     whole = diffusion_training.train_epoch
 
     def dying(*arguments: Any) -> Any:
@@ -67,13 +74,16 @@ def test_a_resumed_training_is_the_same_training(
 
     monkeypatch.setattr(diffusion_training, "train_epoch", dying)
     with pytest.raises(KeyboardInterrupt):
-        trained(made, tmp_path / "resumed", method=method)
+        trained(made, tmp_path / "resumed", method=method, **few)
     monkeypatch.undo()
-    resumed = trained(made, tmp_path / "resumed", method=method)
+    resumed = trained(made, tmp_path / "resumed", method=method, **few)
     assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
     kept = [load_file(tmp_path / n / "progress.safetensors") for n in ("straight", "resumed")]
     assert kept[0].keys() == kept[1].keys()
     assert all(torch.equal(value, kept[1][name]) for name, value in kept[0].items())
+    # A network that was part of the loss is named.
+    features = json.loads((tmp_path / "resumed" / "train.json").read_text())["features"]
+    assert list(features) == list(read_frozen_of(diffusion_spec(method).knobs)[1])
 
 
 def test_the_average_is_what_is_kept(made: Made, tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ def test_divergence_keeps_the_last_whole_epoch(
     assert "the loss became nan in epoch 3" in record["message"]
     assert all(torch.equal(value, kept[name]) for name, value in whole.items())
     # It has no samples, and whoever asks for them is told so by files as all others have.
-    sample.run(tmp_path / "cell", evaluation_of(), made.stage1, made.latents)
+    sample.run(tmp_path / "cell", made.data, evaluation_of(), made.stage1, made.latents)
     assert json.loads((tmp_path / "cell" / "sampling.json").read_text())["status"] == "diverged"
     assert len(np.load(tmp_path / "cell" / "samples.npy")) == 0
 
@@ -123,7 +133,7 @@ def test_samples_are_made_once_until_they_are_measured(
         return real(*arguments)
 
     def run(folder: Path, **sampling: Any) -> dict[str, bytes]:
-        sample.run(folder, evaluation_of(**sampling), made.stage1, made.latents)
+        sample.run(folder, made.data, evaluation_of(**sampling), made.stage1, made.latents)
         return {n: (folder / f"{n}.npy").read_bytes() for n in ("samples", "progress", "noise")}
 
     expected = run(whole)
@@ -148,6 +158,32 @@ def test_samples_are_made_once_until_they_are_measured(
     begun.append(-1)
     assert run(cell, eta=0.0)["samples"] != expected["samples"]
     assert begun == [-1, 0, 3, 6]
+
+
+def test_codes_are_those_of_the_images_and_a_prior_says_how_many_bits_they_take(
+    made: Made, tmp_path: Path
+) -> None:
+    found = read_latents(made.codes, {"model": digest(made.stage1 / "model.safetensors")})
+    assert (found.points.shape, found.scale) == ((3600, 1, 7, 7), 1.0)
+    first = load_trained(made.stage1)
+    images = torch.from_numpy(np.load(made.data / "train.npy")[:3]).float() / 127.5 - 1
+    codes = first.model.quantise(images).codes  # type: ignore[operator]
+    assert np.array_equal(found.points[:3, 0], codes.numpy())
+
+    trained(made, tmp_path, method="autoregressive", conditional=True)
+    wanted = {"samples": 8, "temperature": 1.0}
+    evaluation = PlannedEvaluation(
+        protocols=["samples"], versions={}, sampling=wanted, sampling_versions={"sampling": 1}
+    )
+    sample.run(tmp_path, made.data, evaluation, made.stage1, made.codes)
+    sampled = json.loads((tmp_path / "sampling.json").read_text())
+    # The 400 images for validation. Three epochs over 100 images are better than any code as likely
+    # as any other, and far from certain.
+    assert sampled["coded_images"] == 400
+    assert 1 < sampled["bits"] < math.log2(first.codes)
+    assert np.load(tmp_path / "samples.npy").shape == (8, 1, 28, 28)
+    # Noise is random codes, decoded.
+    assert np.load(tmp_path / "noise.npy").std() > 0
 
 
 def test_first_stages_that_do_not_fit_are_refused(made: Made, tmp_path: Path) -> None:
@@ -185,7 +221,7 @@ def test_a_diffusion_model_of_another_first_stage_is_not_sampled(
     tensors, about = read_tensors(other / "model.safetensors")
     save_tensors(other / "model.safetensors", {n: v + 1 for n, v in tensors.items()}, about)
     with pytest.raises(CheckpointError, match=r"not the first stage that .* was trained on"):
-        sample.run(tmp_path / "cell", evaluation_of(), other, made.latents)
+        sample.run(tmp_path / "cell", made.data, evaluation_of(), other, made.latents)
 
 
 def test_two_processes_train_as_one_does(made: Made, command: Command, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from workflows import metrics, registry
+from workflows import generators, metrics, registry
 from workflows.config.datasets import READERS, ROOM
 from workflows.evaluation.protocol import load_protocol
 
@@ -23,17 +23,18 @@ KINDS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "method": ("workflows/registry.py (METHODS)", registry.METHODS),
     "network": ("workflows/registry.py (NETWORKS)", registry.NETWORKS),
     "objective": ("workflows/registry.py (OBJECTIVES)", registry.OBJECTIVES),
-    "generator": ("workflows/registry.py (GENERATORS)", registry.GENERATORS),
+    "generator": ("workflows/generators.py (GENERATORS)", generators.GENERATORS),
     # Of each of these there is one.
     "loop": ("workflows/registry.py", {"training": registry.TRAINING}),
-    "backbone": ("workflows/registry.py", {"U-Net": registry.BACKBONE}),
-    "generation loop": ("workflows/registry.py", {"training": registry.GENERATION_TRAINING}),
-    "sampler": ("workflows/registry.py", {"DDIM": registry.SAMPLING}),
+    "backbone": ("workflows/generators.py", {"U-Net": generators.BACKBONE}),
+    "generation loop": ("workflows/generators.py", {"training": generators.GENERATION_TRAINING}),
+    "sampler": ("workflows/generators.py", {"DDIM": generators.SAMPLING}),
     "reader": ("workflows/config/datasets.py (READERS)", READERS),
     # If Inception's features move, so do all metrics that rest on them.
     "metric": ("workflows/metrics/__init__.py (rFID, KID, ...)", metrics.OF_RECONSTRUCTIONS),
     "metric of latents": ("workflows/metrics/__init__.py (OF_LATENTS)", metrics.OF_LATENTS),
     "metric of samples": ("workflows/metrics/__init__.py (OF_SAMPLES)", metrics.OF_SAMPLES),
+    "metric of codes": ("workflows/metrics/__init__.py (OF_CODES)", metrics.OF_CODES),
     "protocol": ("workflows/protocols", {name: load_protocol(name) for name in PROTOCOLS}),
 }
 # How far a number may be off, relative and absolute. Other processors sum float32 in another order;

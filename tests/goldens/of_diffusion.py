@@ -28,7 +28,8 @@ from tests.goldens.made import (
     summary,
     uniform,
 )
-from workflows.registry import build_autoencoder, build_generator, build_space, diffusion_process
+from workflows.generators import build_generator, build_space, diffusion_process
+from workflows.registry import build_autoencoder
 from workflows.training import sampling
 from workflows.training import stage2 as diffusion_training
 from workflows.training.spaces import write_latents

@@ -13,7 +13,7 @@ from models.quantiser.interface import Assignment, Quantised
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures, summary, uniform
 from workflows.data.metric_networks import Networks
-from workflows.evaluation import protocol
+from workflows.evaluation import codes, protocol
 from workflows.evaluation import reconstructions as evaluation
 from workflows.evaluation.latents import LatentError
 from workflows.metrics import frechet, inception, manifold, perceptual
@@ -84,9 +84,13 @@ def measured(metric: str) -> Numbers:
 
 def of_samples(metric: str) -> Numbers:
     """Of made-up features; distances have more of them than images, and go another way then."""
-    width = 64 if metric in ("FID", "KID") else 6
+    distances = {
+        "FID": frechet.frechet_distance,
+        "KID": frechet.kernel_distance,
+        "KID-deviation": frechet.kernel_deviation,
+    }
+    width = 64 if metric in distances else 6
     real, found = uniform(1, 50, width), uniform(2, 40, width) + np.float32(0.25)
-    distances = {"FID": frechet.frechet_distance, "KID": frechet.kernel_distance}
     if metric in distances:
         return {"value": distances[metric](real, found)}
     precision, recall = manifold.coverage(real, found)
@@ -162,6 +166,29 @@ def of_latents() -> Numbers:
     return {"error": found.over_variance()}
 
 
+class TwoCodes:
+    """A space and a prior: a pixel's code says whether the pixel is bright, and bright pixels are
+    one in four.
+    """
+
+    def encode(self, images: Tensor) -> Tensor:
+        return (images[:, :1] > 0).float()
+
+    def eval(self) -> None:
+        pass
+
+    def bits(self, points: Tensor, labels: Tensor) -> Tensor:
+        each = torch.where(points > 0, 2.0, float(np.log2(4 / 3)))
+        return each.sum(dim=(1, 2, 3)) + labels
+
+
+def of_codes() -> Numbers:
+    """Over a whole batch and a part of another."""
+    images, labels = np.tile(IMAGES, (3, 1, 1, 1)), np.arange(72)
+    both = TwoCodes()
+    return {"bits": codes.bits_of_a_code(both, both, images, labels, torch.device("cpu"))}
+
+
 OF_RECONSTRUCTIONS = {
     "l1": Wrong("squares", f"{RECONSTRUCTIONS}.l1", lambda old: lambda a, b: old(a, b) ** 2),
     "PSNR": Wrong("of all images at once", f"{RECONSTRUCTIONS}.psnr", at_once),
@@ -186,6 +213,7 @@ OF_SAMPLES = {
         "squares of singular values", "scipy.linalg.svdvals", lambda old: lambda x: old(x) ** 2
     ),
     "KID": BIASED,
+    "KID-deviation": Wrong("four parts", f"{METRICS}.frechet.KID_PARTS", lambda old: 4),
     "precision": FOURTH,
     "recall": FOURTH,
 }
@@ -210,7 +238,13 @@ GOLDENS = [
     )
     for name, wrong in wrongs.items()
 ]
+BITS = Wrong(
+    "codes count twice",
+    "workflows.evaluation.codes.torch.Tensor.numel",
+    lambda old: lambda self: 2 * old(self),
+)
 GOLDENS += [
+    Golden("metric of codes", "bits", of_codes, BITS),
     Golden("metric of latents", "error", of_latents, SECOND_MOMENT),
     Golden("metric", "rFID", features, PADDED, "Inception"),
     # Builds of JPEG's encoder differ a little, by far less than a level in the mean.

@@ -6,10 +6,28 @@ import pkgutil
 
 import pytest
 
-from tests.goldens import of_diffusion, of_measures, of_methods, of_networks, of_readers
+from tests.goldens import (
+    of_diffusion,
+    of_gans,
+    of_measures,
+    of_methods,
+    of_networks,
+    of_priors_ar,
+    of_priors_masked,
+    of_readers,
+)
 from tests.goldens.golden import AGAIN, KINDS, Golden, recorded
 
-MODULES = (of_methods, of_networks, of_diffusion, of_readers, of_measures)
+MODULES = (
+    of_methods,
+    of_networks,
+    of_diffusion,
+    of_priors_ar,
+    of_priors_masked,
+    of_gans,
+    of_readers,
+    of_measures,
+)
 GOLDENS: list[Golden] = [golden for module in MODULES for golden in module.GOLDENS]
 RECORDED = recorded()
 

@@ -9,7 +9,7 @@ import pytest
 from pytorch_fid.fid_score import calculate_frechet_distance
 
 from workflows.evaluation.protocol import load_protocol
-from workflows.metrics.frechet import frechet_distance, kernel_distance
+from workflows.metrics.frechet import frechet_distance, kernel_deviation, kernel_distance
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 64), (200, 150, 16), (20, 90, 32)])
@@ -41,6 +41,16 @@ def test_kernel_distance_in_blocks_equals_the_whole_matrices(
     expected = own[0] + own[1] - 2 * kernel(a, b).mean()
     monkeypatch.setattr("workflows.metrics.frechet.BLOCK", block)
     assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-10)
+
+
+def test_kernel_deviation_is_how_far_kernel_distances_of_draws_are_apart() -> None:
+    """Held against many draws of samples from one distribution."""
+    rng = np.random.default_rng(5)
+    real = rng.normal(size=(200, 8))
+    draws = [rng.normal(0.3, 1, size=(100, 8)) for _ in range(60)]
+    apart = np.std([kernel_distance(real, draw) for draw in draws], ddof=1)
+    said = np.mean([kernel_deviation(real, draw) for draw in draws])
+    assert said == pytest.approx(apart, rel=0.35)
 
 
 def test_kernel_distance_takes_little_memory() -> None:

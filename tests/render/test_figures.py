@@ -74,7 +74,7 @@ def legible(figure: Figure, found: Iterable[Text]) -> None:
             assert figure.bbox.y0 - 1 <= box.y0 <= box.y1 <= figure.bbox.y1 + 1, text
 
 
-@pytest.mark.parametrize("name", [*NAMES, *OF_ALL])
+@pytest.mark.parametrize("name", [*NAMES, "usage_quality", "seconds_quality"])
 def test_words_are_legible_and_say_budget_and_datasets(name: str, tmp_path: Path) -> None:
     bad = ("digits/sq_vae", "patches/cvq_vae/default/seed1")
     drawing = draw(name, collected(tmp_path, seeds=(0, 1, 2), bad=bad))
@@ -288,6 +288,7 @@ def generated(distances: list[float]) -> Collected:
     )
     values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": cell}
     measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
+    measured |= {"seconds": 120.0, "images": 4096}
     curves = [{"cell": cell, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
     lines = ([measured] if curves else [], Measured), (curves, Curve), ([], Codes), ([], Published)
     return Collected(
@@ -305,6 +306,15 @@ def test_the_distance_is_drawn_from_noise_on_and_not_dwarfed_by_noise() -> None:
     assert low < 90 < 470 < high
     shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
     assert shown == [100, 150, 200, 300, 500]
+
+
+def test_samples_are_drawn_against_the_minutes_of_their_model() -> None:
+    drawing = OF_ALL["seconds_samples"][0](generated([90.0]))
+    (ax,) = drawing.figure.axes
+    (point,) = ax.lines
+    assert (point.get_label(), *point.get_xydata().tolist()) == ("LDM", [2.0, 9.0])
+    assert ax.get_ylabel() == "FID (N = 4,096)"
+    assert drawing.numbers[["row", "minutes", "FID"]].to_numpy().tolist() == [["LDM", 2.0, 9.0]]
 
 
 def test_a_figure_of_nothing_has_no_numbers() -> None:

@@ -23,7 +23,8 @@ from tests.site import made_up
 from workflows.config.grid import ROOM
 from workflows.config.plan import Plan
 from workflows.config.reading import read_json
-from workflows.registry import GENERATORS, METHODS
+from workflows.generators import GENERATORS
+from workflows.registry import METHODS
 from workflows.render import captions, showing
 from workflows.render.site import pages
 

@@ -61,7 +61,7 @@ def test_rules_name_what_their_steps_read(copy: Tiny) -> None:
     for message, job in showing.items():
         assert published <= set(job["inputs"]), message
     cell = "photo_patches/cvq_vae/default/seed0"
-    for message in (f"Train {cell}", f"Evaluate {cell}", "Train mnist_5k/ddpm/conditional/seed0"):
+    for message in (f"Train {cell}", f"Evaluate {cell}", "Train photo_patches/ddpm/default/seed0"):
         folder = f".cache/datasets/{message.split()[1].split('/')[0]}"
         prepared = {f"{folder}/{part}.npy" for part in ("train", "test", "labels")}
         assert prepared <= set(found[message]["inputs"]), message

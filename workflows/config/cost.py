@@ -33,11 +33,21 @@ DAYS, VARIABLE = 7.0, "CODEBOOK_DAYS"
 # Estimates of memory are right within a third. Less than that above what is free is let through,
 # and the first step tells.
 TOLERANCE = 4 / 3
+# Seconds of a training from which others can be estimated.
+SHORTEST = 60
 # What a job is given beside its estimate: for imports and a busy file system, and for the
 # libraries. A limit must not end a healthy training on a slow or shared machine, hence the factor.
 START_MINUTES, START_MEGABYTES, MARGIN = 10, 2000, 8.0
 # Bytes of an image's Inception features, of which comparisons hold three copies.
 FEATURES = 3 * 8192
+# Knob of a generative model -> its network.
+GENERATIVE = {"unet_channels": "unet", "transformer_width": "transformer", "gan_channels": "gan"}
+# Network -> the knobs that make it smaller.
+LOWER = {
+    "unet": "unet_channels or unet_blocks",
+    "transformer": "transformer_width or transformer_layers",
+    "gan": "gan_channels",
+}
 # Channels of VQGAN's levels, as multiples of the first, by downsampling (models/vqgan.py).
 MULTIPLES = {4: (1, 2, 4), 8: (1, 2, 2, 4), 16: (1, 1, 2, 2, 4)}
 
@@ -74,8 +84,10 @@ class Training:
     @property
     def network(self) -> str:
         """The network as RATES calls it. Older records do not name the small one."""
-        unet = hasattr(self.knobs, "unet_channels")
-        return "unet" if unet else getattr(self.knobs, "network", "convnet")
+        for knob, network in GENERATIVE.items():
+            if hasattr(self.knobs, knob):
+                return network
+        return str(getattr(self.knobs, "network", "convnet"))
 
     @property
     def parameters(self) -> float:
@@ -94,7 +106,7 @@ class Training:
 
     def memory(self) -> float:
         """The bytes of one process: weights, gradients, moments, average, and a batch."""
-        copies = 5 if self.network == "unet" else 4
+        copies = 5 if self.network in GENERATIVE.values() else 4
         batch = min(math.ceil(self.knobs.batch_size / self.parts), self.images)
         return 4 * copies * self.parameters + batch * self.of_image("bytes", 1)
 
@@ -119,6 +131,12 @@ class Training:
         if self.network == "unet":
             widths = [knobs.unet_channels * factor for factor in knobs.unet_multipliers]
             return knobs.unet_blocks + 1, widths
+        if self.network == "transformer":
+            return knobs.transformer_layers, [knobs.transformer_width]
+        if self.network == "gan":
+            # From the image inwards; the lowest resolution is of 4 x 4.
+            levels = max(1, round(math.log2(self.side / 4)))
+            return 1, [max(8.0, knobs.gan_channels / 2 ** (levels - i)) for i in range(levels + 1)]
         widths = [knobs.network_channels * factor for factor in MULTIPLES[knobs.downsampling]]
         return knobs.network_blocks + 1, widths
 
@@ -131,13 +149,16 @@ def read_records(results: Path = Path("results")) -> Records:
     """Read the finished trainings of every budget below `results`.
 
     Outdated records count too: a version changes what a training computes, hardly how long. Left
-    out are trainings that several processes or cores shared, and records that cannot be read.
+    out are trainings that several processes or cores shared, those that were so short that starting
+    took most of their time, and records that cannot be read.
     """
     found: Records = {}
     side_of = cache(lambda dataset: read_dataset(dataset).image_size)
     for file in sorted(results.glob("*/cells/*/*/*/*/train.json")):
         train = find(file, TrainRecord)
         if train is None or train.status != "finished" or train.threads * train.processes != 1:
+            continue
+        if train.seconds < SHORTEST:
             continue
         knobs = SimpleNamespace(**{**train.knobs, "epochs": train.epochs})
         device = "cpu" if train.device.startswith("cpu") else "gpu"
@@ -161,7 +182,7 @@ def estimate(work: Training, device: str, records: Records) -> Step:
     of_network = [ratio for key, found in records.items() if key[:2] == place for ratio in found]
     close = records.get((*place, work.knobs.method)) or of_network
     return Step(
-        kind="train_generator" if work.network == "unet" else "train",
+        kind="train_generator" if work.network in GENERATIVE.values() else "train",
         seconds=work.seconds(place[0]) * (median(close) if close else 1),
         memory=work.memory(),
         source=f"{len(close)} finished trainings" if close else Step.source,

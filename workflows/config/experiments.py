@@ -22,8 +22,9 @@ from workflows.config.names import (
 )
 from workflows.config.settings import Knobs, MethodName, NetworkName, Sweeps
 from workflows.errors import nearest
+from workflows.generators import GENERATORS
 from workflows.knobs import Closed
-from workflows.registry import GENERATORS, METHODS
+from workflows.registry import METHODS
 
 SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
 

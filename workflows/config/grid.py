@@ -19,9 +19,10 @@ from workflows.config.plan import PlannedRow
 from workflows.config.reading import explain, parse, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, of_length
 from workflows.errors import ConfigError, known
+from workflows.generators import GENERATORS
 from workflows.knobs import Generative, HasKnobs, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
-from workflows.registry import GENERATORS, NETWORKS, knobs_type, parse_knobs
+from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
 # Neighbours are looked for among the training images.
 FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
@@ -179,7 +180,8 @@ class _Maker:
         for table, experiment in tables.items():
             roles = [role for role in experiment.roles if self.budget.roles[role] is not None]
             for role, (label, row) in product(roles, shown_rows(table, experiment, self.budget)):
-                if row.method is None or table in self.budget.without:
+                alone = self.budget.untrained_rows.get(table, [])
+                if row.method is None or table in self.budget.without or label in alone:
                     continue
                 make = self._of_stage_1 if experiment.stage == 1 else self._of_stage_2
                 where = f"{self.files[table]}: row '{label}' ({row.method})"
@@ -200,7 +202,7 @@ class _Maker:
         if role in experiment.networks:
             asked["network"] = experiment.networks[role]
         if experiment.first_stages:
-            asked |= self.budget.generation.of("first_stage", role, method)
+            return [self._first_stage(method, role, asked, seed)]
         if asked.get("network") != "frozen":
             return [self._autoencoder(method, role, asked, seed)]
         # All seeds have the same latents: what differs is how the quantiser begins.
@@ -215,7 +217,7 @@ class _Maker:
         if role in experiment.conditional:
             asked["conditional"] = True
         lacking = self.defaults.of_generator(method)
-        start = {**lacking, **self.budget.generation.of("knobs", role, method)}
+        start = {**lacking, **self.budget.generation.of_generator(role, method)}
         if not {**start, **asked}["conditional"]:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
@@ -227,9 +229,7 @@ class _Maker:
             )
         first = []
         if row.first_stage is not None:
-            below = self.budget.generation.of("first_stage", role, row.first_stage)
-            below |= row.first_stage_knobs
-            first = [self._autoencoder(row.first_stage, role, below, seed)]
+            first = [self._first_stage(row.first_stage, role, row.first_stage_knobs, seed)]
         # Of what is set for all methods a cell has what its method takes.
         takes = {*GENERATORS[method].knobs.model_fields, *asked}
         wanted = {name: value for name, value in {**start, **asked}.items() if name in takes}
@@ -240,12 +240,25 @@ class _Maker:
         knobs = parse_knobs({**identity, **wanted})
         return [Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs, lacking), *first]
 
+    def _first_stage(self, method: str, role: str, asked: Mapping[str, Any], seed: int) -> Cell:
+        generation = self.budget.generation
+        of_budget = generation.of_first_stage(role, method)
+        network = self._network(method, role, {**of_budget, **asked})
+        of_budget |= generation.role_network_first_stage.get(role, {}).get(network, {})
+        takes = knobs_type(method, network).model_fields
+        of_budget = {name: value for name, value in of_budget.items() if name in takes}
+        return self._autoencoder(method, role, {**of_budget, **asked}, seed)
+
+    def _network(self, method: str, role: str, asked: Mapping[str, Any]) -> str:
+        of_method, of_role = self.defaults.methods.get(method, {}), self.budget.of_role(role)
+        return str({**self.defaults.knobs, **of_method, **of_role, **asked}["network"])
+
     def _autoencoder(self, method: str, role: str, asked: Mapping[str, Any], seed: int) -> Cell:
         dataset, file = self._dataset(role)
         own = {**self.defaults.methods.get(method, {}), **self.budget.of_role(role)}
         asked = dict(asked)
         length = asked.pop("length", 1)
-        network = {**self.defaults.knobs, **own, **asked}["network"]
+        network = self._network(method, role, asked)
         lacking = self.defaults.of_autoencoder(method, network, dataset.channels)
         of_network = self.budget.network_knobs.get(network, {})
         start = {**lacking, **of_network, **own}
@@ -284,14 +297,16 @@ def _check_budget(
     budget: Budget, file: Path, tables: Mapping[str, Experiment], datasets: Mapping[str, Dataset]
 ) -> None:
     """Refuse names of tables and datasets that there are not, and a dataset twice in a table."""
-    keys = ("without", "table_rows", "table_sweeps", "table_seeds", "table_role_seeds")
+    rows = ("untrained_rows", "table_rows")
+    keys = ("without", *rows, "table_sweeps", "table_seeds", "table_role_seeds")
     for key in (*keys, "evaluation.table_protocols"):
         for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")
-    for table, only in budget.table_rows.items():
-        labels = [label for label, _ in tables[table].expanded(budget.sweeps_of(table))]
-        for row in only:
-            known(row, labels, f"{file}: table_rows.{table}: row")
+    for key in rows:
+        for table, only in getattr(budget, key).items():
+            labels = [label for label, _ in tables[table].expanded(budget.sweeps_of(table))]
+            for row in only:
+                known(row, labels, f"{file}: {key}.{table}: row")
     for role, dataset in budget.roles.items():
         if dataset is not None:
             known(dataset, sorted(datasets), f"{file}: roles.{role}: dataset")

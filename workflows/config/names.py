@@ -49,9 +49,20 @@ RECONSTRUCTION_METRICS = {
     "perplexity": True,
     "error": False,
 }
-SAMPLE_METRICS = {"FID": False, "KID": False, "precision": True, "recall": True}
-# What a training says of itself: numbers that are trained, and milliseconds a step.
-RUN_METRICS = {"parameters": False, "step": False}
+# KID-deviation is the standard error of KID. Bits are of a code that was not trained on.
+SAMPLE_METRICS = {
+    "FID": False,
+    "KID": False,
+    "KID-deviation": False,
+    "precision": True,
+    "recall": True,
+    "bits": False,
+}
+# What a training says of itself: numbers that are trained, images that it saw, repeats counted,
+# minutes, and milliseconds a step.
+RUN_METRICS = {"parameters": False, "seen": False, "minutes": False, "step": False}
+# Metrics that say nothing about quality, so that no row is best.
+UNRANKED = {*RUN_METRICS, "KID-deviation"}
 METRICS = {**RECONSTRUCTION_METRICS, **SAMPLE_METRICS, **RUN_METRICS}
 # The protocols of reconstructions; samples have one of their own.
 Protocol = Literal["exact", "as_published"]

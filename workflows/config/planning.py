@@ -22,9 +22,10 @@ from workflows.config.plan import (
 from workflows.config.reading import read_yaml, yaml_files
 from workflows.config.settings import Budget
 from workflows.errors import ConfigError, known, nearest
+from workflows.generators import GENERATORS
 from workflows.knobs import Generative
-from workflows.metrics import FEWEST_PIXELS, OF_LATENTS, OF_RECONSTRUCTIONS, OF_SAMPLES
-from workflows.registry import GENERATORS, training_versions
+from workflows.metrics import FEWEST_PIXELS, OF_CODES, OF_LATENTS, OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.registry import training_versions
 
 
 def make_plan(
@@ -114,13 +115,15 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
             fid_images=settings.fid_images or 0,
             lpips_images=settings.lpips_images or 0,
         )
+    method = GENERATORS[cell.knobs.method]
+    bits = OF_CODES if method.likelihood else {}
     return PlannedEvaluation(
         protocols=names,
-        versions=OF_SAMPLES | protocols,
+        versions=OF_SAMPLES | bits | protocols,
         reference_images=min(generation.reference_images or images, images),
         progress_samples=generation.progress_samples,
         sampling=cell.knobs.model_dump(include={*cell.knobs.SAMPLING}),
-        sampling_versions={"sampling": GENERATORS[cell.knobs.method].sampling},
+        sampling_versions={"sampling": method.sampling} | bits,
     )
 
 

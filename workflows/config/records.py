@@ -68,7 +68,8 @@ class SamplingRecord(Record):
     """sampling.json; finished, it also holds the knobs of sampling.
 
     epochs: of which samples along the training were kept. message: why there are no samples.
-    model_sha256: of the model that was sampled.
+    model_sha256: of the model that was sampled. bits, coded_images: of a code, over so many images
+    that were kept for validation; None of a model that cannot say how likely codes are.
     """
 
     status: str
@@ -76,6 +77,8 @@ class SamplingRecord(Record):
     versions: dict[str, int] = {}
     epochs: list[int] = []
     model_sha256: str | None = None
+    bits: float | None = None
+    coded_images: int = 0
 
     @property
     def knobs(self) -> dict[str, Any]:

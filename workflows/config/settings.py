@@ -20,9 +20,10 @@ from pydantic import (
 )
 
 from workflows.config.names import DIFFERENT, ROLES, Line, Protocol, RoleName, one_of
+from workflows.generators import GENERATORS
 from workflows.knobs import IDENTITY, Closed
 from workflows.metrics import FEWEST_IMAGES
-from workflows.registry import GENERATORS, METHODS, NETWORKS, knobs_type
+from workflows.registry import METHODS, NETWORKS, knobs_type
 
 MethodName = Annotated[str, one_of(METHODS, "method")]
 GeneratorName = Annotated[str, one_of(GENERATORS, "method")]
@@ -121,15 +122,16 @@ class Evaluation(Closed):
 class Generation(Closed):
     """Generative models and their first stages.
 
-    A method's settings go over a role's, and those of both over either. reference_images: samples
-    are compared with the first so many training images, None for all. progress_samples: behind
-    each value of the distance during training.
+    A method's settings go over a role's, and those of both over either; of first stages those of a
+    role and a network go over all of these. reference_images: samples are compared with the first
+    so many training images, None for all. progress_samples: behind each value of the distance
+    during training.
     """
 
     first_stage: Knobs
     role_first_stage: dict[RoleName, Knobs] = {}
     method_first_stage: dict[MethodName, Knobs] = {}
-    role_method_first_stage: dict[RoleName, dict[MethodName, Knobs]] = {}
+    role_network_first_stage: dict[RoleName, dict[NetworkName, Knobs]] = {}
     knobs: GeneratorKnobs
     role_knobs: dict[RoleName, GeneratorKnobs] = {}
     method_knobs: dict[GeneratorName, GeneratorKnobs] = {}
@@ -137,31 +139,37 @@ class Generation(Closed):
     reference_images: Annotated[int, Field(ge=FEWEST_IMAGES["recall"])] | None
     progress_samples: Annotated[int, Field(ge=FEWEST_IMAGES["FID"])]
 
-    def of(self, group: str, role: str, method: str) -> dict[str, Any]:
-        """What a method sets differently on a role's dataset.
+    def of_generator(self, role: str, method: str) -> dict[str, Any]:
+        """What the budget sets for a generative model on a role's dataset."""
+        both = self.role_method_knobs.get(role, {}).get(method, {})
+        of_role, of_method = self.role_knobs.get(role, {}), self.method_knobs.get(method, {})
+        return {**self.knobs, **of_role, **of_method, **both}
 
-        group: "knobs" of generative models, or "first_stage".
-        """
-        both = getattr(self, f"role_method_{group}").get(role, {})
-        of_role, of_method = (getattr(self, f"{key}_{group}") for key in ("role", "method"))
-        found = {**of_role.get(role, {}), **of_method.get(method, {}), **both.get(method, {})}
-        return getattr(self, group) | found
+    def of_first_stage(self, role: str, method: str) -> dict[str, Any]:
+        """What the budget sets for a first stage on a role's dataset, whatever its network is."""
+        of_role = self.role_first_stage.get(role, {})
+        return {**self.first_stage, **of_role, **self.method_first_stage.get(method, {})}
+
+
+Rows = Annotated[list[Line], Field(min_length=1), DIFFERENT]
 
 
 class Budget(Closed):
     """budgets/<name>.yaml: how long, on how much, and how thoroughly measured.
 
     roles: role -> dataset, or None if the budget has none for it. without: tables that would take
-    too long; their rows are printed as not at this budget. table_rows: the only rows of a table.
-    table_seeds, table_role_seeds: the seeds of a table, on all datasets or on a role's. sweeps: in
-    place of the experiments' own; table_sweeps: in place of either.
+    too long; their rows are printed as not at this budget. untrained_rows: rows of a table that
+    would take too long; of these the published numbers are shown alone. table_rows: the only rows
+    of a table. table_seeds, table_role_seeds: the seeds of a table, on all datasets or on a role's.
+    sweeps: in place of the experiments' own; table_sweeps: in place of either.
     """
 
     title: Line
     roles: dict[RoleName, str | None]
     seeds: Seeds
     without: list[str] = []
-    table_rows: dict[str, Annotated[list[Line], Field(min_length=1), DIFFERENT]] = {}
+    untrained_rows: dict[str, Rows] = {}
+    table_rows: dict[str, Rows] = {}
     table_seeds: dict[str, Seeds] = {}
     table_role_seeds: dict[str, dict[RoleName, Seeds]] = {}
     knobs: Knobs

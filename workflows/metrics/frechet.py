@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
+from workflows.metrics import KID_PARTS
+
 # Rows of features whose kernels are computed at a time: 50 MB of float64 at D = 2,048.
 BLOCK = 1024
 
@@ -57,6 +59,17 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     """
     within = (_kernel_sum(x, x, skip_diagonal=True) / (len(x) * (len(x) - 1)) for x in (a, b))
     return float(sum(within) - 2 * _kernel_sum(a, b) / (len(a) * len(b)))
+
+
+def kernel_deviation(real: np.ndarray, samples: np.ndarray) -> float:
+    """The standard error of `kernel_distance` that is due to which samples were drawn.
+
+    From the distances of parts of at least two samples each, all held against the same real
+    features. samples: at least 4.
+    """
+    parts = np.array_split(samples, min(KID_PARTS, len(samples) // 2))
+    distances = [kernel_distance(real, part) for part in parts]
+    return float(np.std(distances, ddof=1) / len(parts) ** 0.5)
 
 
 def _kernel_sum(a: np.ndarray, b: np.ndarray, skip_diagonal: bool = False) -> float:

@@ -77,7 +77,12 @@ def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> lis
 
 def _of_training(record: TrainRecord, protocols: Iterable[str]) -> Iterator[Row]:
     """What the training says of itself, in the form of metrics, beside those of each protocol."""
-    found = {"parameters": record.parameters, "step": 1000 * record.seconds / record.steps}
+    found = {
+        "parameters": record.parameters,
+        "seen": record.images * record.epochs,
+        "minutes": record.seconds / 60,
+        "step": 1000 * record.seconds / record.steps,
+    }
     for protocol, (name, value) in product(protocols, found.items()):
         if value is not None:
             line = {"protocol": protocol, "metric": name, "value": float(value)}

@@ -19,9 +19,10 @@ from workflows.config.plan import Plan, PlannedCell, find_plan
 from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
 from workflows.data.records import DatasetRecord, WeightsRecord
+from workflows.data.weight_sources import FROZEN
 from workflows.files import digest
+from workflows.generators import first_stage_file
 from workflows.knobs import Generative
-from workflows.registry import first_stage_file
 
 MODEL = "model.safetensors"
 # Stage -> the models that sampling and measuring read.
@@ -202,7 +203,8 @@ def _differences(
 
 
 def _networks(used: Mapping[str, str], today: Today, did: str) -> Iterator[str]:
-    if today.networks and not set(used.values()) <= today.networks:
+    known = today.networks | {source.sha256 for source in FROZEN.values()}
+    if today.networks and not set(used.values()) <= known:
         yield f"{did} with other metric networks"
 
 

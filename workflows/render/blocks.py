@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workflows.config.names import METRICS, RUN_METRICS
+from workflows.config.names import METRICS, UNRANKED
 from workflows.config.plan import Plan
 from workflows.records.intervals import interval
 from workflows.render.numbers import ABSENT, PROTOCOLS, few, heading, shown
@@ -63,7 +63,7 @@ class Block:
     @cached_property
     def shades(self) -> dict[str, dict[str, int]]:
         """Metric -> row -> how good its number is in the column: 100 for the best, 0 for the worst
-        and for none. What a training says of itself is no quality and has no shade.
+        and for none. What says nothing about quality has no shade.
         """
         found = {}
         for metric, entries in self.entries.items():
@@ -71,7 +71,7 @@ class Block:
             finite = means[np.isfinite(means)]
             gains = finite - finite.min() if METRICS[metric] else finite.max() - finite
             shades = (100 * gains / gains.max()).fillna(50).round()
-            if metric in RUN_METRICS:
+            if metric in UNRANKED:
                 shades[:] = 0
             found[metric] = shades.reindex(means.index, fill_value=0).astype(int).to_dict()
         return found
@@ -139,7 +139,7 @@ def _block(
     lines: list[dict[str, Any]] = []
     for metric in metrics:
         of_metric = good[good["metric"] == metric]
-        best = None if metric in RUN_METRICS else best_row(of_metric)
+        best = None if metric in UNRANKED else best_row(of_metric)
         for row in (state["row"] for state in rows):
             of_row = of_metric[of_metric["row"] == row]
             over = interval(of_row["value"])

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from workflows.config.plan import TITLES, Plan
-from workflows.knobs import Diffusion
+from workflows.knobs import Adversarial, Diffusion, Prior
 from workflows.registry import code_dim, codebook_size
 from workflows.render.numbers import span
 
@@ -81,6 +81,12 @@ def _network(knobs: Any) -> list[str]:
         asked = [f"guidance {knobs.guidance:g}"] if knobs.guidance != 1 else []
         unet = f"U-Net of {knobs.unet_channels} channels times {levels}"
         return [unet, f"{knobs.sampling_steps} sampling steps", *asked]
+    if isinstance(knobs, Prior):
+        passes = [f"{knobs.passes} sampling steps"] if knobs.passes > 1 else []
+        sizes = f"width {knobs.transformer_width}, depth {knobs.transformer_layers}"
+        return [f"transformer of {sizes}", *passes]
+    if isinstance(knobs, Adversarial):
+        return [f"networks of up to {knobs.gan_channels} channels"]
     said = []
     if knobs.network == "vqgan":
         distance = {"vgg": "VGG16", "alex": "AlexNet"}[knobs.perceptual_network]

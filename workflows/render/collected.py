@@ -45,14 +45,16 @@ class Collected:
         """Cells that have no numbers because their training or evaluation diverged."""
         return frozenset(self.measured.loc[self.measured["status"] == "diverged", "cell"])
 
-    def numbers(self, table: str | None = None) -> pd.DataFrame:
-        """The measured lines of a table of autoencoders, or of all of them.
+    def numbers(self, table: str | None = None, stage: int = 1) -> pd.DataFrame:
+        """The measured lines of a table of autoencoders, or of all tables of a stage.
 
         Those of a table are by the protocol of the published numbers, if it was measured by that.
         """
-        first = [name for name, about in self.plan.tables.items() if about.stage == 1]
-        shown = self.measured["table"].isin([table] if table else first)
+        of_stage = [name for name, about in self.plan.tables.items() if about.stage == stage]
+        shown = self.measured["table"].isin([table] if table else of_stage)
         ours = self.measured[shown & (self.measured["status"] == "ok")]
+        if stage == 2:
+            return ours
         beside = set(ours.loc[ours["protocol"] == "as_published", "table"])
         wanted = ours["table"].isin(beside).map({True: "as_published", False: "exact"})
         return ours[ours["protocol"] == wanted]

@@ -14,16 +14,27 @@ DIGITS = {
     "rFID": 2,
     "FID": 2,
     "KID": 4,
+    "KID-deviation": 4,
+    "bits": 2,
     "precision": 3,
     "recall": 3,
     "usage": 1,
     "perplexity": 1,
     "parameters": 0,
+    "seen": 0,
+    "minutes": 0,
     "step": 0,
     "error": 4,
 }
-UNITS = {"PSNR": "dB", "usage": "%", "step": "ms", "error": "of variance"}
-ON_FEATURES = ("rFID", "FID", "KID", "precision", "recall", "LPIPS", "LPIPS-Alex")
+UNITS = {
+    "PSNR": "dB",
+    "usage": "%",
+    "step": "ms",
+    "seen": "images",
+    "bits": "a code",
+    "error": "of variance",
+}
+ON_FEATURES = ("rFID", "FID", "KID", "KID-deviation", "precision", "recall", "LPIPS", "LPIPS-Alex")
 FRECHET = ("rFID", "FID")
 # Inception has as many features. A covariance of fewer images is singular, and the distance is
 # biased upwards by much more than methods differ.

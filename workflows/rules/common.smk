@@ -35,7 +35,7 @@ or_refuse(importlib.import_module)("workflows.registry")
 from workflows.config import cost, machine
 from workflows.data.weight_sources import NETWORKS
 from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
-from workflows.registry import first_stage_file
+from workflows.generators import first_stage_file
 
 os.environ.update(
     or_refuse(machine.environment_of_jobs)(

@@ -71,12 +71,13 @@ rule sample:
     resources:
         **requests("sample"),
     params:
+        data=data_of,
         evaluation=evaluation_of,
         stage1=stage1_of,
     message:
         "Sample {wildcards.cell}"
     shell:
-        f"python -m workflows.steps.sample --cell {FOLDER}"
+        f"python -m workflows.steps.sample --cell {FOLDER} --data {{params.data}}"
         " --evaluation {params.evaluation:q} {params.stage1} --threads {threads} 2>&1 | tee {log}"
 
 

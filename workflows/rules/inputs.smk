@@ -93,8 +93,9 @@ def generator_files(cell):
 
 
 def sampling_files(cell):
-    """What samples a generative model."""
+    """What samples a generative model, and says how likely codes are."""
     return {
+        "data": prepared(cell.dataset),
         "trained": cell_files(cell.id, *MODEL, "progress.safetensors"),
         "stage1": first_stage_files(cell),
     }

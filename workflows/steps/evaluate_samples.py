@@ -24,7 +24,7 @@ from workflows.evaluation.records import (
     write_table,
 )
 from workflows.metrics import OF_SAMPLES, not_measurable
-from workflows.metrics.frechet import frechet_distance, kernel_distance
+from workflows.metrics.frechet import frechet_distance, kernel_deviation, kernel_distance
 from workflows.metrics.inception import load_inception
 from workflows.metrics.manifold import coverage, nearest
 from workflows.training import devices
@@ -73,11 +73,15 @@ def run(
     say_not_measured(read(cell / "train.json", TrainRecord).cell, loaded.record.name, not_measured)
     found = inception_features(samples, protocol, inception)
     values = {"FID": frechet_distance(real, found), "KID": kernel_distance(real, found)}
+    if "KID-deviation" not in not_measured:
+        values["KID-deviation"] = kernel_deviation(real, found)
     if "precision" not in not_measured:
         values["precision"], values["recall"] = coverage(real, found)
     rows = [
         (PROTOCOL, name, value, len(samples), network.features) for name, value in values.items()
     ]
+    if sampling.bits is not None:
+        rows.append((PROTOCOL, "bits", sampling.bits, sampling.coded_images, ""))
     kept = zip(sampling.epochs, np.load(cell / "progress.npy", mmap_mode="r"), strict=True)
     progress = []
     for epoch, images in [(0, np.load(cell / "noise.npy")), *kept]:

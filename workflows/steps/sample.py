@@ -19,11 +19,13 @@ from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.provenance import origin
 from workflows.config.records import SamplingRecord, TrainRecord, read, write
-from workflows.data.cache import new_file
+from workflows.data.cache import load_labels, load_train, new_file
+from workflows.evaluation.codes import bits_of_a_code
 from workflows.evaluation.protocol import NotFinite, check_finite, load_protocol
 from workflows.files import digest, write_atomically, write_bytes, write_json
+from workflows.generators import GENERATORS, build_generator
 from workflows.knobs import Generative
-from workflows.registry import build_generator, parse_knobs
+from workflows.registry import parse_knobs
 from workflows.training import devices
 from workflows.training.sampling import sample_points, to_images
 from workflows.training.spaces import load_model, space_of
@@ -31,17 +33,21 @@ from workflows.training.tensor_files import CheckpointError, read_tensors
 
 # Samples that are kept together while sampling goes on; what an interruption costs at most.
 PART = 256
+# Images whose likelihood is asked.
+CODED = 500
 
 
 def run(
     cell: Path,
+    data: Path,
     evaluation: PlannedEvaluation,
     stage1: Path | None = None,
     latents: Path | None = None,
 ) -> None:
     """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
 
-    stage1, latents: folder of the first stage and the file of its latents, None for pixels.
+    data: folder of the prepared dataset. stage1, latents: folder of the first stage and the file of
+    its latents or codes, None for pixels.
     progress.npy has the samples along the training, (moments, n, c, h, w), and noise.npy as many
     images decoded from noise. A model that diverged, or whose samples are not finite, has none of
     these, and sampling.json says why. The samples stay in the cell's state until they are measured.
@@ -61,6 +67,7 @@ def run(
     try:
         samples, seconds = _sample(sampler, cell / "state", identity)
         epochs = _compare(sampler, cell)
+        bits = _bits(sampler, data) if GENERATORS[knobs.method].likelihood else {}
     except NotFinite as error:
         _write_nothing(cell, {**about, "status": "diverged", "message": str(error)})
         return
@@ -69,6 +76,7 @@ def run(
         "status": "finished",
         "model_sha256": model,
         "epochs": epochs,
+        **bits,
         "seconds": seconds,
         **origin(devices.name(device), torch.get_num_threads()),
     }
@@ -173,6 +181,19 @@ def _compare(sampler: Sampler, cell: Path) -> list[int]:
     return [int(name) for name in sorted(kept)]
 
 
+def _bits(sampler: Sampler, data: Path) -> dict[str, Any]:
+    """How many bits a code of images takes that were kept for validation, the first CODED of them.
+
+    Raises NotFinite.
+    """
+    loaded, labels = load_train(data), None
+    if sampler.knobs.conditional:
+        labels = load_labels(data)[len(loaded.train) :][:CODED]
+    images = np.array(loaded.validation[:CODED])
+    about = (sampler.model, sampler.space.to(sampler.device), images, labels, sampler.device)
+    return {"bits": bits_of_a_code(*about), "coded_images": len(images)}
+
+
 def _write_nothing(cell: Path, about: dict[str, Any]) -> None:
     """Write the files of a model that has no samples. about: the content of sampling.json."""
     for name in ("samples.npy", "progress.npy", "noise.npy"):
@@ -187,7 +208,7 @@ def _write(file: Path, array: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    parser = cli.measuring_parser("sample", __doc__ or "")
+    parser = cli.measuring_parser("sample", __doc__ or "", "--data")
     parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
     parser.add_argument("--latents", type=Path, help="its latents or codes; none for pixels")
     cli.run(parser, devices.command(run))

@@ -7,19 +7,21 @@ from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from torch import Tensor
 
 from workflows.config import cli
 from workflows.config.plan import Spec
 from workflows.data.cache import SMALL, TrainData, load_labels, load_train, verify
 from workflows.data.memory import hold
+from workflows.data.metric_networks import read_frozen
 from workflows.errors import ConfigError
-from workflows.knobs import Generative
-from workflows.registry import (
+from workflows.generators import (
     GENERATORS,
     build_critic,
     build_generator,
     build_generator_optimiser,
 )
+from workflows.knobs import Generative
 from workflows.training import devices, processes
 from workflows.training.session import Session, begun
 from workflows.training.spaces import read_latents, space_of
@@ -49,7 +51,9 @@ def run(
     verify(data, ("train",), SMALL)
     points, source = load_points(knobs, data, load_train(data), latents)
     space = space_of(knobs, stage1, latents)
-    learner = build_learner(knobs, points, space, progress_samples, device)
+    weights, features = read_frozen_of(knobs)
+    critic = build_critic(knobs, tuple(points.points.shape[1:]), weights)
+    learner = build_learner(knobs, points, space, critic, progress_samples, device)
     processes.divide([learner.model], [], learner.model)
     told = {**source, "progress_samples": progress_samples}
     session = Session(spec, out, learner, told, points.points.shape)
@@ -66,19 +70,32 @@ def run(
         "shape": list(points.points.shape[1:]),
         "first_stage": source["model"],
         "progress_samples": progress_samples,
+        "features": features,
         "labels_sha256": source["labels"],
         "dataset_sha256": source["dataset"],
     }
     session.write(outcome, LOG_COLUMNS, about)
 
 
+def read_frozen_of(knobs: Generative) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights of the network that a method's critic sees images through, and their digest by
+    the network's name in results; both empty for a method without one. Raises DataError.
+    """
+    name = GENERATORS[knobs.method].frozen
+    return ({}, {}) if name is None else read_frozen(name)
+
+
 def build_learner(
-    knobs: Generative, points: Points, space: Any, samples: int, device: torch.device
+    knobs: Generative,
+    points: Points,
+    space: Any,
+    critic: Any,
+    samples: int,
+    device: torch.device,
 ) -> Learner:
-    """The network of a cell and all that trains it, on `device`. samples: see Learner."""
+    """The network of a cell and all that trains it, on `device`. critic, samples: see Learner."""
     shape = tuple(points.points.shape[1:])
     model = build_generator(knobs, shape, points.classes, space).to(device)
-    critic = build_critic(knobs, shape)
     # The average starts at once and slows down: (1 + t) / (10 + t), up to the knob.
     average = EMAModel(model.parameters(), knobs.ema_decay)
     optimiser = build_generator_optimiser(knobs, model)

@@ -104,9 +104,8 @@ class Session:
         work = cost.Training(knobs, self.shape[-1], self.shape[0], processes.count())
         step = cost.estimate(work, device.type, cost.read_records())
         processes.say(f"[{self.spec.cell}] {step}")
-        network = "network" if knobs.stage == 1 else "unet"
-        lower = f"batch_size, {network}_channels or {network}_blocks"
-        cost.refuse_too_much(step, devices.free_memory(device), lower)
+        lower = cost.LOWER.get(work.network, "network_channels or network_blocks")
+        cost.refuse_too_much(step, devices.free_memory(device), f"batch_size, {lower}")
 
     def _report(self, record: Record, resumed: Record) -> None:
         """Write progress.json and print a line. resumed: the record that this run began from."""

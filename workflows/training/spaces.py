@@ -14,15 +14,9 @@ from torch import nn
 
 from workflows.config.records import TrainRecord, read
 from workflows.files import digest
+from workflows.generators import SPACES, build_space
 from workflows.knobs import Generative, Training
-from workflows.registry import (
-    SPACES,
-    build_autoencoder,
-    build_space,
-    codebook_size,
-    parse_knobs,
-    refuse_edited_plugin,
-)
+from workflows.registry import build_autoencoder, codebook_size, parse_knobs, refuse_edited_plugin
 from workflows.training.tensor_files import CheckpointError, open_rows, read_tensors, write_rows
 
 BATCH = 64

@@ -19,6 +19,7 @@ from workflows.render.figures.lines import (
     dimensionality,
     progress,
     seconds_quality,
+    seconds_samples,
     training_curves,
     usage_quality,
 )
@@ -54,6 +55,15 @@ OF_ALL: dict[str, tuple[Callable[[Collected], Drawing], dict[str, str]]] = {
             "title": "Time and quality",
             "caption": "PSNR against the minutes of training, a point for each trained "
             "autoencoder; higher is better. Minutes depend on the machine and on what else ran.",
+        },
+    ),
+    "seconds_samples": (
+        seconds_samples,
+        {
+            "title": "Time and samples",
+            "caption": "FID against the minutes of training, a point for each generative model; "
+            "lower is better. Minutes are of the model alone, without its first stage, and depend "
+            "on the machine and on what else ran.",
         },
     ),
 }

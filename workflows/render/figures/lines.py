@@ -155,7 +155,16 @@ def usage_quality(data: Collected) -> Drawing:
 
 def seconds_quality(data: Collected) -> Drawing:
     """PSNR against the minutes of training, a point for each autoencoder of the budget."""
-    drawing = _points(data, "minutes", "PSNR", "minutes of training")
+    return _by_minutes(data, "PSNR")
+
+
+def seconds_samples(data: Collected) -> Drawing:
+    """FID against the minutes of training, a point for each generative model of the budget."""
+    return _by_minutes(data, "FID", "row")
+
+
+def _by_minutes(data: Collected, metric: str, by: str = "method") -> Drawing:
+    drawing = _points(data, "minutes", metric, "minutes of training", by)
     for ax in drawing.figure.axes if len(drawing.numbers) else ():
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -164,12 +173,13 @@ def seconds_quality(data: Collected) -> Drawing:
     return drawing
 
 
-def _points(data: Collected, x: str, y: str, label: str) -> Drawing:
+def _points(data: Collected, x: str, y: str, label: str, by: str = "method") -> Drawing:
     """A panel for each dataset, a point for each cell, a colour for each method.
 
-    x: "usage" or "minutes". y: a metric. label: of the horizontal axis.
+    x: "usage" or "minutes". y: a metric. label: of the horizontal axis. by: "method" of
+    autoencoders, or "row" of generative models, whose method does not name their first stage.
     """
-    measured = data.numbers().drop_duplicates(["cell", "metric"])
+    measured = data.numbers(stage=1 if by == "method" else 2).drop_duplicates(["cell", "metric"])
     usage = measured[measured["metric"] == "usage"].set_index("cell")["value"]
     points = measured[measured["metric"] == y].assign(
         **{y: lambda lines: lines["value"].astype(float)},
@@ -181,8 +191,8 @@ def _points(data: Collected, x: str, y: str, label: str) -> Drawing:
     datasets = dict.fromkeys(cell.dataset for cell in data.plan.cells.values())
     names = [name for name in datasets if (points["dataset"] == name).any()]
     # The legend beside the panels has a line for each method.
-    tall = max(2.3, 0.3 + LEGEND_LINE * points["method"].nunique())
-    figure = page(DOUBLE, tall, f"Budget {data.plan.budget}; a point for each trained autoencoder.")
+    tall = max(2.3, 0.3 + LEGEND_LINE * points[by].nunique())
+    figure = page(DOUBLE, tall, f"Budget {data.plan.budget}; a point for each trained model.")
     axes = figure.subplots(1, max(len(names), 1), squeeze=False)[0]
     if not names:
         words(axes[0], "nothing is measured")
@@ -190,14 +200,14 @@ def _points(data: Collected, x: str, y: str, label: str) -> Drawing:
         here = points[points["dataset"] == name]
         # There may be so many panels that a name is wider than its own.
         ax.set_title(short(data.plan, name).replace(" stand-in", "\nstand-in"), loc="left")
-        for method, of in here.groupby("method"):
-            title = method_title(str(method))
+        for name_of, of in here.groupby(by):
+            title = method_title(str(name_of)) if by == "method" else str(name_of)
             colour, _, marker = style(title)
             ax.plot(of[x], of[y], marker, color=colour, ms=3.5, alpha=0.75, label=title)
         ax.set(xlabel=label, ylabel=heading(y, set(here["images"].dropna().astype(int))))
         ax.grid()
     _legend(figure)
-    return Drawing(figure, points[["dataset", "method", "cell", x, y]])
+    return Drawing(figure, points[["dataset", by, "cell", x, y]])
 
 
 def cells_of(data: Collected, table: str) -> pd.DataFrame:

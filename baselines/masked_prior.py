@@ -1,0 +1,161 @@
+"""MoVQ's prior (Zheng et al. 2022): a masked transformer of multichannel codes, after MaskGIT.
+
+Training hides some places and predicts their codes from the rest. Sampling begins with all places
+hidden and, in a few steps, reveals those that the transformer is surest of (Chang et al. 2022).
+
+A token is a place with its q codes: all are hidden or shown together, and each has an output of its
+own. So a grid takes as many tokens as with one code a place. The codes of one place are drawn
+independently of each other, given all places that are shown.
+
+Departures. The embeddings of a place's codes are added, as BERT adds embeddings, so that the
+transformer's width does not depend on q; each channel group has its own, because one code means
+different things in different groups. A place is as sure as its codes are on average, so that the
+noise of `temperature` weighs as in MaskGIT, which has one code a place. Neither dropout nor label
+smoothing (both 0.1 in MaskGIT): a model draws from nothing but its streams, and smoothing would add
+codes to samples that no image has. Norms come before the layers, not behind.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.generation.codes import HEAD, draw_codes, uniforms
+from models.generation.interface import Shape
+
+with warnings.catch_warnings():
+    # The library calls torch.jit.script when it is imported.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+    from x_transformers import ContinuousTransformerWrapper, Encoder
+
+QUICK_STEPS = 8
+
+
+class MaskedPrior(nn.Module):
+    """Predicts the codes of hidden places."""
+
+    def __init__(
+        self,
+        codebook_size: int,
+        shape: Shape,
+        width: int,
+        layers: int,
+        sampling_steps: int,
+        temperature: float,
+        classes: int | None = None,
+    ) -> None:
+        """codebook_size: K. shape: (q, h, w). width: of the transformer, a multiple of 32.
+        temperature: of the noise that the first step of sampling adds to how sure a place is.
+        classes: the number of labels; None for a model without classes.
+        """
+        super().__init__()
+        self.codebook_size, self.groups, self.places = codebook_size, shape[0], math.prod(shape[1:])
+        self.sampling_steps, self.temperature = sampling_steps, temperature
+        # Code K of each group means "hidden".
+        self.embedding = nn.Embedding(self.groups * (codebook_size + 1), width)
+        nn.init.kaiming_normal_(self.embedding.weight)
+        self.label = None if classes is None else nn.Embedding(classes, width)
+        self.network = ContinuousTransformerWrapper(
+            max_seq_len=self.places + (classes is not None),
+            dim_out=self.groups * codebook_size,
+            attn_layers=Encoder(
+                dim=width,
+                depth=layers,
+                heads=width // HEAD,
+                attn_dim_head=HEAD,
+                attn_flash=True,
+            ),
+        )
+
+    def forward(
+        self,
+        codes: Int[Tensor, "b n q"],
+        hidden: Bool[Tensor, "b n"],
+        labels: Int[Tensor, " b"] | None = None,
+    ) -> Float[Tensor, "b n q k"]:
+        """The logits of all places' codes. codes: in [0, k), of no effect where a place is hidden.
+
+        Raises ValueError if a model without classes gets labels or one with classes gets none.
+        """
+        if (labels is None) != (self.label is None):
+            raise ValueError("labels: needed by a model with classes, and refused by one without")
+        shown = codes.masked_fill(hidden.unsqueeze(-1), self.codebook_size)
+        first = torch.arange(self.groups, device=codes.device) * (self.codebook_size + 1)
+        tokens = self.embedding(shown + first).sum(-2)
+        if self.label is not None:
+            tokens = torch.cat([self.label(labels).unsqueeze(1), tokens], 1)
+        logits = self.network(tokens)[:, -self.places :]
+        return rearrange(logits, "b n (q k) -> b n q k", q=self.groups)
+
+    def loss(
+        self,
+        points: Float[Tensor, "b q h w"],
+        labels: Int[Tensor, " b"] | None,
+        stream: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """The cross-entropy of the hidden codes (section 3.1 of Chang et al.)."""
+        codes = rearrange(points.long(), "b q h w -> b (h w) q")
+        hidden = draw_hidden(len(points), self.places, stream).to(points.device)
+        logits = self(codes, hidden, labels)
+        return F.cross_entropy(logits[hidden].flatten(0, 1).float(), codes[hidden].flatten())
+
+    def sample(
+        self,
+        shape: Shape,
+        labels: Int[Tensor, " b"] | None,
+        streams: Sequence[torch.Generator],
+        quick: bool = False,
+    ) -> Float[Tensor, "b q h w"]:
+        """Codes, drawn for all hidden places in each step; the least sure ones are hidden again."""
+        device = self.embedding.weight.device
+        steps = min(QUICK_STEPS, self.sampling_steps) if quick else self.sampling_steps
+        left = still_hidden(self.places, steps)
+        numbers = uniforms((len(left), self.places, self.groups + 1), streams).to(device)
+        codes = torch.zeros(len(streams), self.places, self.groups, dtype=torch.long, device=device)
+        hidden = torch.ones(len(streams), self.places, dtype=torch.bool, device=device)
+        for step, count in enumerate(left):
+            logits = self(codes, hidden, labels).float()
+            drawn = draw_codes(logits, numbers[:, step, :, :-1])
+            codes = torch.where(hidden.unsqueeze(-1), drawn, codes)
+            chosen = logits.log_softmax(-1).gather(-1, codes.unsqueeze(-1))
+            noise = (
+                gumbel(numbers[:, step, :, -1]) * self.temperature * (1 - (step + 1) / len(left))
+            )
+            sure = chosen.flatten(2).mean(-1) + noise
+            hidden = ranks(sure.masked_fill(~hidden, math.inf)) < count
+        return rearrange(codes, "b (h w) q -> b q h w", h=shape[1]).float()
+
+
+def still_hidden(places: int, steps: int) -> list[int]:
+    """How many places are hidden after step t of T: N cos(pi t / 2T), rounded down, and none after
+    the last (sections 3.2 and 3.3 of Chang et al.).
+
+    Each step reveals one or more, so a grid of few places takes no more steps than it has places.
+    """
+    steps, counts = min(steps, places), [places]
+    for step in range(1, steps):
+        counts.append(min(counts[-1] - 1, int(places * math.cos(math.pi / 2 * step / steps))))
+    return [*counts[1:], 0]
+
+
+def draw_hidden(count: int, places: int, stream: torch.Generator) -> Bool[Tensor, "b n"]:
+    """Which places of each row training hides: cos(pi r / 2) of them, rounded up, r uniform."""
+    parts = torch.cos(torch.rand(count, 1, generator=stream) * (math.pi / 2))
+    return ranks(torch.rand(count, places, generator=stream)) < (parts * places).ceil().clamp(min=1)
+
+
+def ranks(numbers: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+    """How many numbers of its row each number is above, equal ones in some order."""
+    return numbers.argsort(-1).argsort(-1)
+
+
+def gumbel(numbers: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Numbers with a standard Gumbel distribution, made of uniform ones."""
+    return -(-numbers.clamp(min=1e-20).log()).log()
