@@ -175,6 +175,8 @@ def test_a_site_of_few_runs_says_what_is_there_and_what_is_not(tmp_path: Path) -
     assert "dB of VQ-VAE (l2) on" in first
     assert f"CELL={ours}" in first
     assert "undecided (one seed)" in text_of(site / "claims.html")
+    listed = re.findall(r"\S+/\S+/\S+/seed\d", text_of(site / "cells.html"))
+    assert set(listed[:2]) == {ours, theirs}
     older = text_of(site / f"cells/{old}.html")
     assert "Settings of today" in older
     assert "Provenance of the older run What follows is of an older run" in older

@@ -60,12 +60,13 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Show
 
 
 def cells_page(gallery: Gallery) -> Shown:
-    """What the template `cells.html` shows: every cell with its first numbers."""
+    """What the template `cells.html` shows: the numbers of all cells, measured cells first."""
     plan = gallery.plan
     protocols = dict.fromkeys(("usage", "PSNR", "rFID"), gallery.beside) | {"FID": "samples"}
     datasets = dict.fromkeys(cell.dataset for cell in plan.cells.values())
     return {
         "title": "Cells",
+        "cells": sorted(plan.cells, key=lambda cell: gallery.state(cell) != "measured"),
         "protocols": {
             metric: protocol
             for metric, protocol in protocols.items()
