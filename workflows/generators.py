@@ -166,10 +166,9 @@ class Generator:
     know them) and the space. knobs: the type of all knobs that it takes. points: what it models,
     one of SPACES; of latents and codes it needs a first stage. version, network, sampling: raised
     when its numbers change; the last where only those of sampling do. critic: its opponent, of
-    knobs and the shape of a point. betas, weight_decay: of AdamW. likelihood: whether it can say
-    how likely points are.
     knobs, the shape of a point and the weights of `frozen`. frozen: the network whose features the
-    critic sees, one of weight_sources.FROZEN. betas, weight_decay: of AdamW.
+    critic sees, one of weight_sources.FROZEN. betas, weight_decay: of AdamW. likelihood: whether it
+    can say how likely points are. fits: whether it can model what a first stage of a method makes.
     """
 
     build: Callable[[Any, Shape, int | None, Any], Any]
@@ -183,6 +182,7 @@ class Generator:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     likelihood: bool = False
+    fits: Callable[[str], bool] = lambda method: True
 
     @property
     def has_first_stage(self) -> bool:
@@ -206,12 +206,20 @@ GENERATORS: dict[str, Generator] = {
         betas=(0.9, 0.95),
         weight_decay=0.0001,
         likelihood=True,
+        fits=lambda method: method == "rq_vae",
     ),
     # MaskGIT's and ImageBART's optimisers.
     "masked_prior": Generator(
         _masked_prior, MaskedPrior, "codes", betas=(0.9, 0.96), weight_decay=0.045
     ),
-    "imagebart": Generator(_imagebart, MultinomialPrior, "codes", betas=(0.9, 0.95)),
+    "imagebart": Generator(
+        _imagebart,
+        MultinomialPrior,
+        "codes",
+        betas=(0.9, 0.95),
+        # It models one code a place.
+        fits=lambda method: method not in ("rq_vae", "movq"),
+    ),
     # Both with Adam, which AdamW is without decay.
     "stylegan2": Generator(
         _stylegan2,

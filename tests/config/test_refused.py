@@ -89,6 +89,16 @@ def rows(**row: Any) -> dict[str, Any]:
         # Diffusion models.
         (LSUN, rows(method="ddpm", first_stage="vq_vae"), "method 'ddpm' takes none"),
         (LSUN, rows(method="ldm"), "first_stage: method 'ldm' needs one"),
+        (
+            LSUN,
+            rows(method="autoregressive", first_stage="kl_autoencoder"),
+            "first_stage: method 'autoregressive' cannot model 'kl_autoencoder'; allowed: vq_vae, ",
+        ),
+        (
+            LSUN,
+            rows(method="rq_transformer", first_stage="movq"),
+            "first_stage: method 'rq_transformer' cannot model 'movq'; allowed: rq_vae",
+        ),
         (LSUN, rows(method="ddpm", guidance=2.0), "guidance: 2.0 needs a conditional model"),
         (LSUN, rows(method="ddpm", sampling_steps=600), "600 does not divide noise_steps: 1000"),
         (LSUN, rows(method="ddpm", head_channels=97), "head_channels: 97 is more than the 96"),

@@ -22,8 +22,8 @@ from workflows.config.names import (
 )
 from workflows.config.settings import Knobs, MethodName, NetworkName, Sweeps
 from workflows.errors import nearest
-from workflows.generators import GENERATORS
-from workflows.knobs import Closed
+from workflows.generators import GENERATORS, Generator
+from workflows.knobs import Closed, Continuous
 from workflows.registry import METHODS
 
 SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
@@ -122,6 +122,8 @@ class Experiment(Closed):
         if row.method not in methods:
             yield f"method: '{row.method}' is unknown; {nearest(row.method, methods)}"
             return
+        if self.stage == 2 and row.first_stage is not None:
+            yield from _misfit(GENERATORS[row.method], row)
         needed = self.stage == 2 and GENERATORS[row.method].has_first_stage
         if needed != (row.first_stage is not None):
             yield f"first_stage: method '{row.method}' {'needs one' if needed else 'takes none'}"
@@ -141,6 +143,21 @@ class Experiment(Closed):
             beside = self.at[value].model_dump(exclude_unset=True) if value in self.at else {}
             label = f"{row.row}, {SYMBOLS[knob]} = {value}"
             yield label, row.model_copy(update={knob: value, **beside})
+
+
+def _misfit(about: Generator, row: ExperimentRow) -> Iterator[str]:
+    """Refuse a first stage without codes for a prior, or with codes that it does not take."""
+    fitting = [
+        name
+        for name, method in METHODS.items()
+        if about.fits(name)
+        and not (about.points == "codes" and issubclass(method.knobs, Continuous))
+    ]
+    if row.first_stage not in fitting:
+        yield (
+            f"first_stage: method '{row.method}' cannot model '{row.first_stage}'; allowed: "
+            f"{', '.join(fitting)}"
+        )
 
 
 class MoreRows(Closed):
