@@ -44,6 +44,7 @@ def site(
     said: str = "",
     room: Path = ROOM,
     found_as: Callable[[pd.DataFrame], pd.DataFrame] = lambda measured: measured,
+    tables: tuple[str, ...] = (),
 ) -> Path:
     """Build the site of a budget with all its seeds and protocols; returns its folder.
 
@@ -51,13 +52,17 @@ def site(
     diverged and one is perfect, most runs of stage 1 have no records of their training, and names
     hold a script.
     change: what becomes of the plan. said: what records and measurements say in texts of their own.
-    room: the folder of what people write. found_as: what becomes of the measurements.
+    room: the folder of what people write. found_as: what becomes of the measurements. tables: the
+    tables that are shown, or none for all.
     """
     datasets = read_datasets(room)
     grid = load_grid(budget, datasets, room)
     folder, figures = out / budget, out / "figures"
     absent = {MISSING: f"put the faces there {SCRIPT}"}
-    content = change(make_plan(grid, datasets, absent, str(out), room).model_dump(mode="json"))
+    content = make_plan(grid, datasets, absent, str(out), room).model_dump(mode="json")
+    if tables:
+        content, published = of_tables(content, *tables), published_of(out, tables)
+    content = change(content)
     first = next(name for name in content["roles"].values() if name in content["datasets"])
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
@@ -89,6 +94,35 @@ def site(
     records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
     gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
     return showing.draw_site(gallery, figures).parent
+
+
+def published_of(out: Path, tables: tuple[str, ...]) -> Path:
+    """A folder of what is published of some tables."""
+    folder = out / "published"
+    folder.mkdir()
+    for file in PUBLISHED.iterdir():
+        if file.stem in tables:
+            (folder / file.name).symlink_to(file)
+    return folder
+
+
+def of_tables(content: dict[str, Any], *tables: str) -> dict[str, Any]:
+    """A plan of some of its tables alone: their runs and first stages, figures and claims."""
+
+    def kept(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [line for line in lines if line["table"] in tables]
+
+    rows, cells = kept(content["rows"]), content["cells"]
+    shown = {line["cell"] for line in rows}
+    shown |= {cells[name]["knobs"].get("first_stage") for name in shown}
+    return content | {
+        "rows": rows,
+        "cells": {name: about for name, about in cells.items() if name in shown},
+        "tables": {name: content["tables"][name] for name in tables},
+        "figures": {n: one for n, one in content["figures"].items() if one["table"] in tables},
+        "claims": kept(content["claims"]),
+        "absent": kept(content["absent"]),
+    }
 
 
 def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:

@@ -37,10 +37,6 @@ TABLE = "methods"
 
 def spoilt(content: dict[str, Any]) -> dict[str, Any]:
     """A plan of one table, with the payload behind or for every text that a file can give."""
-    shown = {line["cell"] for line in content["rows"] if line["table"] == TABLE}
-
-    def of_table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [line for line in lines if line["table"] == TABLE]
 
     def spoil(value: Any, key: str = "") -> Any:
         # The texts of a claim and of a figure hold at most 400 letters.
@@ -48,7 +44,7 @@ def spoilt(content: dict[str, Any]) -> dict[str, Any]:
             return value | dict.fromkeys(("claim", "source"), PAYLOAD)
         if key == "figures":
             texts = dict.fromkeys(("title", "caption"), PAYLOAD)
-            return {name: one | texts for name, one in value.items() if one["table"] == TABLE}
+            return {name: one | texts for name, one in value.items()}
         if isinstance(value, dict):
             return {name: spoil(part, name) for name, part in value.items()}
         if isinstance(value, list):
@@ -59,13 +55,7 @@ def spoilt(content: dict[str, Any]) -> dict[str, Any]:
             return value + PAYLOAD
         return value.replace(OLD_NAME, NAME) if key in ("cell", "folder") else value
 
-    kept = content | {
-        "rows": of_table(content["rows"]),
-        "cells": {name: about for name, about in content["cells"].items() if name in shown},
-        "tables": {TABLE: content["tables"][TABLE]},
-        "absent": [],
-        "claims": of_table(content["claims"]),
-    }
+    kept = made_up.of_tables(content, TABLE)
     cells = {name.replace(OLD_NAME, NAME): about for name, about in kept["cells"].items()}
     return spoil(kept | {"cells": cells})
 
