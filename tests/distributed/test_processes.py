@@ -18,6 +18,8 @@ from workflows.errors import ConfigError
 from workflows.training import processes
 from workflows.training.processes import own_rows
 
+pytestmark = pytest.mark.slow
+
 COUNT = 2
 
 

@@ -23,6 +23,8 @@ from workflows.records.state import State
 from workflows.steps import evaluate_samples, sample
 from workflows.training.tensor_files import open_rows, read_tensors, save_tensors, write_rows
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["command", "refused"]
 
 

@@ -22,6 +22,8 @@ from workflows.records import state
 from workflows.steps.train_generator import read_frozen_of
 from workflows.training import stage2
 
+pytestmark = pytest.mark.slow
+
 GANS = ["stylegan2", "projected_gan"]
 SHAPE = (3, 16, 16)
 

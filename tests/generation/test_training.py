@@ -27,6 +27,8 @@ from workflows.training import stage2 as diffusion_training
 from workflows.training.spaces import digest, load_trained, read_latents
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
+pytestmark = pytest.mark.slow
+
 
 def test_latents_have_unit_variance_and_say_what_they_are_of(made: Made) -> None:
     found = read_latents(made.latents, {"model": digest(made.stage1 / "model.safetensors")})

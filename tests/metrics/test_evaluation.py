@@ -23,6 +23,8 @@ from workflows.evaluation.reconstructions import COLUMNS, Measurement, inception
 from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS
 from workflows.render.numbers import shown
 
+pytestmark = pytest.mark.slow
+
 EXACT = load_protocol("exact")
 PUBLISHED = load_protocol("as_published")
 PHOTOS, DIGITS = "photo_patches", "mnist_5k"

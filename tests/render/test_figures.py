@@ -30,6 +30,8 @@ from workflows.render.figures.images import neighbours, samples
 from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
 from workflows.render.figures.lines import progress
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SWEPT_BY = ("dimensionality", "codebook_size")
 LINES = (*SWEPT_BY, "training_length", "training_curves", "code_histograms")

@@ -28,6 +28,8 @@ from workflows.registry import METHODS
 from workflows.render import captions, showing
 from workflows.render.site import pages
 
+pytestmark = pytest.mark.slow
+
 KINDS = (
     "index.html",
     "claims.html",
