@@ -16,7 +16,7 @@ from tests.reliability.killing import DEATHS, Death, command, exit_status
 from tests.steps.conftest import Chain, spec_of
 from workflows.training.tensor_files import read_tensors
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=60)
 # Of two steps each.
 EPOCHS = 3
 # Each method is resumed in tests/numerics/test_training.py.

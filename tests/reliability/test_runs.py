@@ -20,7 +20,7 @@ import pytest
 
 from tests.workflow.tiny import BUDGET, CELLS, EXPERIMENT, SETTINGS, Tiny, copied, make, snakemake
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=100)
 CELL = CELLS[0]
 FOLDER = f"results/{BUDGET}/cells/{CELL}"
 TARGET, TRAINED = f"{FOLDER}/metrics.csv", f"{FOLDER}/train.json"

@@ -18,7 +18,7 @@ import pytest
 
 from tests.workflow.tiny import DATASET, EXPERIMENT, SETTINGS, Tiny, make
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=60)
 HERE, FAR = "own/vq_vae/default/seed0", "far/vq_vae/default/seed0"
 # Loaded by every Python that has it on its path. Only connections count: pairs of sockets are how
 # asyncio talks to itself.

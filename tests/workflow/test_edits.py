@@ -29,7 +29,7 @@ from tests.workflow.tiny import (
 )
 
 LANGUAGES = ("python", "yaml")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=200)
 # Loaded by every Python that has it on its path: nobody has an entry in the password file.
 NOBODY = """
 import pwd
