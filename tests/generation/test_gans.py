@@ -288,7 +288,7 @@ class Plain(torch.nn.Module):
         ]
 
 
-@pytest.mark.parametrize(("method", "steps"), [("stylegan2", 120), ("projected_gan", 30)])
+@pytest.mark.parametrize(("method", "steps"), [("stylegan2", 150), ("projected_gan", 60)])
 def test_samples_get_the_colours_of_the_data(
     method: str, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,15 +63,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def assert_whole_after(
+def assert_same_after(
     call: Callable[[], Any], death: Death, folder: Path, expected: dict[str, bytes]
 ) -> None:
-    """Every file that a killed call leaves is whole."""
+    """Every file that a killed call leaves is whole, and the next call makes the rest."""
     assert exit_status(call, death) in DEATHS, death
     left = contents(folder)
     assert all(expected[name] == read for name, read in left.items()), death
     # The record says that everything is there, so it is written last.
     assert "evaluation.json" not in left or left == expected, death
+    assert exit_status(call) == 0
+    assert contents(folder) == expected
 
 
 @pytest.fixture(scope="module", params=QUANTISERS)
@@ -117,11 +119,8 @@ def test_a_killed_evaluation_gives_the_same_numbers(
     assert {*EVALUATED} < {*expected}
     for death in (Death("pass", 20), Death("rename", 3), Death("start", byte=100)):
         for name in EVALUATED:
-            (folder / name).unlink(missing_ok=True)
-        assert_whole_after(evaluate, death, folder, expected)
-    # What they left is no obstacle to the next one.
-    assert exit_status(evaluate) == 0
-    assert contents(folder) == expected
+            (folder / name).unlink()
+        assert_same_after(evaluate, death, folder, expected)
     # A training whose outputs were lost before they were evaluated is read back from its state.
     for name in ("train.json", "log.csv", "model.safetensors"):
         (lost / name).unlink()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -21,34 +17,33 @@ from workflows.errors import BenchmarkError, ConfigError
 from workflows.training import devices
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+HOLD = """
+import sys
+from pathlib import Path
+from workflows.training import devices
+print(devices.lease([0, 1], Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_processes_spread_over_gpus_and_give_them_back(tmp_path: Path) -> None:
-    forks = multiprocessing.get_context("fork")
+    def start() -> subprocess.Popen:
+        call, pipe = [sys.executable, "-c", HOLD, str(tmp_path)], subprocess.PIPE
+        return subprocess.Popen(call, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
 
-    def hold(said: Connection) -> None:
-        said.send((os.getpid(), devices.lease([0, 1], tmp_path)))
-        time.sleep(PATIENCE_S)
+    def gpu(process: subprocess.Popen) -> int:
+        return int(process.stdout.readline())
 
-    def start() -> tuple[int, int]:
-        """The process that has started, and its GPU."""
-        heard, said = forks.Pipe(duplex=False)
-        forks.Process(target=hold, args=(said,), daemon=True).start()
-        assert heard.poll(PATIENCE_S)
-        return heard.recv()
-
-    def kill(process: int) -> None:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-
-    processes = dict(start()[::-1] for _ in range(2))
-    assert processes.keys() == {0, 1}
-    kill(processes.pop(1))
-    last, gpu = start()
-    assert gpu == 1
-    for process in (*processes.values(), last):
-        kill(process)
+    processes = [start() for _ in range(2)]
+    given = [gpu(process) for process in processes]
+    assert sorted(given) == [0, 1]
+    gone = processes.pop(given.index(1))
+    gone.kill()
+    gone.wait()
+    processes.append(start())
+    assert gpu(processes[-1]) == 1
+    for process in processes:
+        process.communicate()
 
 
 @pytest.fixture
