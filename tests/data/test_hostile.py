@@ -117,7 +117,7 @@ def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
-    """Folders are passed over, also as links in a circle; pipes and broken links are refused."""
+    """Folders are skipped, also as links in a circle; pipes and broken links are refused."""
     folder = six(tmp_path / "images", ["x.jpg/0.png", "x.jpg/1.png", *(f"{k}.png" for k in "2345")])
     (folder / "y.png").symlink_to(".")
     assert len(images.read_image_folder(small(), (folder,)).train) == 4
@@ -133,12 +133,12 @@ def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "jfif"])
-def test_files_that_are_passed_over_are_named(
+def test_files_that_are_skipped_are_named(
     tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = six(tmp_path, [f"{k}.{suffix}" for k in range(6)])
     said = (
-        f"files passed over: 6, such as 0.{suffix}, 1.{suffix}, 2.{suffix}; "
+        f"files skipped: 6, such as 0.{suffix}, 1.{suffix}, 2.{suffix}; "
         "files read: names that end in .png, .jpg, .jpeg, .bmp, .webp, unless they are hidden"
     )
     with pytest.raises(DataError) as error:
@@ -158,7 +158,7 @@ def test_a_pattern_says_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     folder = six(tmp_path, [f"{k}.jfif" for k in range(6)])
     images.read_image_folder(small(options={"pattern": r".*\.jfif"}), (folder,))
     assert capsys.readouterr().err == ""
-    with pytest.raises(DataError, match=r"files passed over: 6.*read: names like a\\\.png"):
+    with pytest.raises(DataError, match=r"files skipped: 6.*read: names like a\\\.png"):
         images.read_image_folder(small(options={"pattern": r"a\.png"}), (folder,))
 
 
@@ -201,7 +201,7 @@ def test_names_of_other_systems_are_read_as_meant(
     assert list(decoded.test[:, 0, 0, 0]) == [3, 5]
     assert decoded.labels is not None
     assert list(decoded.labels) == list(decoded.train[:, 0, 0, 0] % 2)
-    assert f"files passed over: {len(BESIDE)}, such as " in capsys.readouterr().err
+    assert f"files skipped: {len(BESIDE)}, such as " in capsys.readouterr().err
 
 
 def special(kind: bytes, target: str = "", name: str = "5.png") -> tarfile.TarInfo:

@@ -1,1 +1,1 @@
-"""Datasets: where they are, and their decoded uint8 arrays."""
+"""Datasets and metric weights: finding, checking, decoding and storing them."""

@@ -23,16 +23,16 @@ from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
 
 PARTS = ("train", "test", "labels")
-# Arrays of at most this many bytes are hashed before every use, which takes a second or two. Larger
-# arrays were checked when the run began.
+# Every step hashes its arrays up to this many bytes, which takes a second or two. Larger arrays
+# are only checked when a run begins.
 SMALL = 2**31
-# A reader either fills arrays that the third argument gives, or returns arrays of its own.
+# A reader either fills arrays that it gets from its third argument, or returns new arrays.
 Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
 
 
 def reader_of(name: str) -> Reader:
-    """The reader of that name, one of READERS."""
-    # A training imports this module and should not wait for the libraries that decode images.
+    """Return the reader with a name in READERS."""
+    # Trainings import this module too, and the libraries that decode images would delay them.
     from workflows.data import databases, images
 
     return {
@@ -57,14 +57,14 @@ class TrainData:
 def prepare(dataset: Dataset, out: Path) -> None:
     """Find, check and decode a dataset into the folder `out`.
 
-    The training images are in a fixed, seeded order, and the last ones are the validation split.
+    The training images are in a fixed, seeded order, and the last of them are the validation split.
     Large formats are decoded straight into the files. An older preparation stays until the new
     arrays are decoded and checked. Raises Unavailable if no source has the dataset, and DataError,
     naming the file, for a file that is not as expected.
     """
     found = obtain(dataset, out.parent / "downloads" / dataset.name)
     # Listed before the files are read, so that the next run notices a change in the meantime.
-    files_read = preparation.listing(found.paths)
+    source_files = preparation.listing(found.paths)
     where = ", ".join(str(path) for path in found.paths)
     scratch = out / ".decoding"
     shutil.rmtree(scratch, ignore_errors=True)  # A killed run may have left the folder.
@@ -74,13 +74,12 @@ def prepare(dataset: Dataset, out: Path) -> None:
             dataset, found.paths, lambda part, shape: new_file(scratch / f"{part}.npy", shape)
         )
         _check(dataset, decoded, where)
-        spread = variance(decoded.train[: dataset.trained])
-        labels = np.empty(0, np.int64)
-        if dataset.classes and decoded.labels is not None:
-            labels = decoded.labels.astype(np.int64)
-        arrays = {"train": decoded.train, "test": decoded.test, "labels": labels}
-        files = {part: _write(scratch / f"{part}.npy", array) for part, array in arrays.items()}
-        # dataset.json goes first and comes back last, so a folder that has it is whole.
+        pixel_variance = variance(decoded.train[: dataset.trained])
+        labels = decoded.labels if dataset.classes else None
+        label_array = np.asarray([] if labels is None else labels, np.int64)
+        arrays = {"train": decoded.train, "test": decoded.test, "labels": label_array}
+        written = {part: _write(scratch / f"{part}.npy", array) for part, array in arrays.items()}
+        # dataset.json is deleted first and written last, so a folder that has it is complete.
         (out / "dataset.json").unlink(missing_ok=True)
         for part in PARTS:
             (scratch / f"{part}.npy").replace(out / f"{part}.npy")
@@ -91,22 +90,22 @@ def prepare(dataset: Dataset, out: Path) -> None:
         image_size=dataset.image_size,
         channels=dataset.channels,
         classes=dataset.classes,
-        train=files["train"],
-        test=files["test"],
-        labels=files["labels"] if dataset.classes else None,
+        train=written["train"],
+        test=written["test"],
+        labels=written["labels"] if dataset.classes else None,
         validation=ValidationRecord(indices=[dataset.trained, dataset.images.train]),
-        variance=spread,
+        variance=pixel_variance,
         source=found.detail,
         settings=preparation.settings_of(dataset),
-        files=files_read,
+        files=source_files,
     )
     write_json(out / "dataset.json", record.model_dump(mode="json"))
 
 
 def note_missing(name: str, out: Path, reason: str) -> None:
-    """Write down in `out` that no source has a dataset, so that its cells are left out.
+    """Write into `out` that no source has a dataset, so that its cells are left out.
 
-    The arrays are there and empty, because one rule of the workflow names all of these files.
+    The arrays exist and are empty, because one Snakemake rule names all of these files.
     """
     out.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
@@ -115,9 +114,9 @@ def note_missing(name: str, out: Path, reason: str) -> None:
 
 
 def variance(pixels: np.ndarray) -> float:
-    """Variance of uint8 pixels (any shape) scaled to [0, 1]; only the last step rounds."""
+    """Return the variance of uint8 pixels (any shape) scaled to [0, 1]; only the end rounds."""
     counts = np.zeros(256, np.int64)
-    # Counting takes eight bytes a pixel.
+    # One image at a time, because bincount takes eight bytes for each pixel.
     for image in pixels:
         counts += np.bincount(image.ravel(), minlength=256)
     values = np.arange(256) / 255
@@ -126,10 +125,9 @@ def variance(pixels: np.ndarray) -> float:
 
 
 def read_record(folder: Path) -> DatasetRecord:
-    """dataset.json of a prepared folder. Raises DataError, also if no source had the dataset."""
+    """Read dataset.json of a prepared folder. Raises DataError, also if no source had the data."""
     path = folder / "dataset.json"
-    reason = preparation.missing(folder)
-    if reason:
+    if reason := preparation.missing(folder):
         raise DataError(f"{path}: {reason}")
     try:
         return read_json(path, DatasetRecord)
@@ -138,7 +136,7 @@ def read_record(folder: Path) -> DatasetRecord:
 
 
 def load_train(folder: Path) -> TrainData:
-    """Training and validation images of a prepared folder. Test images are not opened."""
+    """Open the training and validation images of a prepared folder, and not its test images."""
     record = read_record(folder)
     array = _open(folder, record, record.train)
     start, stop = record.validation.indices
@@ -146,15 +144,15 @@ def load_train(folder: Path) -> TrainData:
 
 
 def load_test(folder: Path) -> tuple[np.ndarray, DatasetRecord]:
-    """Test images, uint8 (n, c, h, w), memory-mapped, and dataset.json."""
+    """Return the test images, uint8 (n, c, h, w), memory-mapped, and dataset.json."""
     record = read_record(folder)
     return _open(folder, record, record.test), record
 
 
 def load_labels(folder: Path) -> np.ndarray:
-    """Labels (n,) of all training images, those of the validation split last.
+    """Return the labels (n,) of all training images; the labels of the validation split are last.
 
-    Raises DataError if the dataset has no labels, or if they are not those that were prepared.
+    Raises DataError if the dataset has no labels, or if the file is not the prepared one.
     """
     record = read_record(folder)
     if record.labels is None:
@@ -164,7 +162,7 @@ def load_labels(folder: Path) -> np.ndarray:
 
 
 def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
-    """Compare arrays of up to `largest` bytes with their digests. Raises DataError, OSError."""
+    """Compare the arrays of up to `largest` bytes with their digests. Raises DataError, OSError."""
     for part, array in read_record(folder).arrays.items():
         file = folder / array.file
         if part not in parts or file.stat().st_size > largest:
@@ -174,13 +172,10 @@ def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float(
 
 
 def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
-    """Raise DataError for arrays that are not as the dataset says, or that nothing can learn."""
-    size, trained = dataset.image_size, decoded.train[: dataset.trained]
+    """Raise DataError for arrays that differ from the dataset's settings or cannot be learnt."""
     for part, array in (("train", decoded.train), ("test", decoded.test)):
-        wanted = (getattr(dataset.images, part), dataset.channels, size, size)
-        if array.shape != wanted or array.dtype != np.uint8:
-            said = f"{array.dtype} {array.shape}, must be uint8 {wanted}"
-            raise DataError(f"{where}: {part} is {said}")
+        count, size = getattr(dataset.images, part), dataset.image_size
+        _check_images(array, (count, dataset.channels, size, size), f"{where}: {part}")
         if dataset.pixels is None:
             continue
         sha256 = getattr(dataset.pixels, part)
@@ -189,6 +184,7 @@ def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
             if dataset.pixels.strict:
                 raise DataError(message)
             warnings.warn(f"{message}; JPEG decoders differ, so results may too", stacklevel=3)
+    trained = decoded.train[: dataset.trained]
     if all((image == trained[0]).all() for image in trained):
         raise DataError(
             f"{where}: {dataset.name}: the {len(trained)} images to train on are all alike, so "
@@ -198,27 +194,33 @@ def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
         _check_labels(decoded.labels, dataset.classes, dataset, where)
 
 
+def _check_images(array: np.ndarray, shape: tuple[int, ...], where: str) -> None:
+    if array.shape != shape or array.dtype != np.uint8:
+        raise DataError(f"{where}: {array.dtype} {array.shape}, must be uint8 {shape}")
+
+
 def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, where: str) -> None:
-    """Raise DataError unless each image has a label, and each label an image to train on: sampling
-    asks for every class.
+    """Raise DataError unless each image has a label, and each class an image to train on.
+
+    Sampling asks for every class.
     """
     if labels is None or labels.shape != (dataset.images.train,):
         raise DataError(f"{where}: no label for each of the {dataset.images.train} images")
-    least, most = labels.min(), labels.max()
-    if least < 0 or most >= classes:
-        raise DataError(f"{where}: labels are {least} to {most}, must be 0 to {classes - 1}")
+    if labels.min() < 0 or labels.max() >= classes:
+        found = f"{labels.min()} to {labels.max()}"
+        raise DataError(f"{where}: labels are {found}, must be 0 to {classes - 1}")
     absent = np.setdiff1d(np.arange(classes), labels[: dataset.trained])
     if len(absent):
-        said = f"none of the {dataset.trained} images to train on has label {absent[0]}"
-        raise DataError(f"{where}: {dataset.name}: {said}")
+        problem = f"none of the {dataset.trained} images to train on has label {absent[0]}"
+        raise DataError(f"{where}: {dataset.name}: {problem}")
 
 
 def new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.memmap[Any, Any]:
-    """A new array that is mapped to a file. Raises DataError if the disk has no room for it."""
+    """Return a new array mapped to a file. Raises DataError if the disk has no room for it."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     size = path.stat().st_size
     try:
-        # A mapped file that runs out of disk later would end the process with SIGBUS.
+        # If the disk filled up later, writing to the mapped file would kill the process.
         with path.open("r+b") as handle:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(handle.fileno(), 0, size)
@@ -230,25 +232,23 @@ def new_file(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.me
 
 
 def _write(file: Path, array: np.ndarray) -> ArrayRecord:
-    """Write an array to `file`, unless it is mapped to the file already, and return its record."""
+    """Write an array to `file`, unless the array is mapped to it, and return its record."""
     if not isinstance(array, np.memmap):
-        decoded = array
-        array = new_file(file, decoded.shape, decoded.dtype)
-        array[...] = decoded
+        mapped = new_file(file, array.shape, array.dtype)
+        mapped[...] = array
+        array = mapped
     array.flush()
     with file.open("rb+") as handle:
         os.fsync(handle.fileno())
     return ArrayRecord(file=file.name, images=len(array), sha256=digest(file))
 
 
-def _open(folder: Path, record: DatasetRecord, about: ArrayRecord) -> np.ndarray:
-    """Map an array of images. Raises DataError unless the file is whole and as its record says."""
-    path, size = folder / about.file, record.image_size
+def _open(folder: Path, record: DatasetRecord, array_record: ArrayRecord) -> np.ndarray:
+    """Map an array of images. Raises DataError unless the file is complete and fits its record."""
+    path, size = folder / array_record.file, record.image_size
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
-    expected = (about.images, record.channels, size, size)
-    if array.shape != expected or array.dtype != np.uint8:
-        raise DataError(f"{path}: {array.dtype} {array.shape}, must be uint8 {expected}")
+    _check_images(array, (array_record.images, record.channels, size, size), str(path))
     return array

@@ -1,4 +1,4 @@
-"""The metric networks, from the files that the weights step wrote."""
+"""Load the metric networks from the files that the weights step wrote."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Networks:
-    """features: network -> how results name it. digests: that name -> SHA-256 of its weights."""
+    """features: network -> its name in results. digests: that name -> SHA-256 of its weights."""
 
     inception: Inception
     lpips_vgg: Perceptual
@@ -30,39 +30,36 @@ class Networks:
 
 
 def load_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """The networks that the weights step wrote. Raises what `read_network` raises."""
-    # Whoever reads tensors alone need not wait for these.
+    """Load all networks that the weights step wrote. Raises what `read_network` raises."""
+    # Steps that only read tensors should not wait for these imports.
     from workflows.metrics.inception import load_inception
     from workflows.metrics.perceptual import load_perceptual
 
-    read = {name: read_network(folder, name) for name in NETWORKS}
-    tensors = {name: found for name, (found, _) in read.items()}
-    records = [record for _, record in read.values()]
+    read = {network: read_network(folder, network) for network in NETWORKS}
     return Networks(
-        load_inception(tensors["inception"]).to(device),
-        load_perceptual("vgg", tensors["lpips_vgg"]).to(device),
-        load_perceptual("alex", tensors["lpips_alex"]).to(device),
-        {record.network: record.features for record in records},
-        {record.features: record.sha256 for record in records},
+        load_inception(read["inception"][0]).to(device),
+        load_perceptual("vgg", read["lpips_vgg"][0]).to(device),
+        load_perceptual("alex", read["lpips_alex"][0]).to(device),
+        {network: record.features for network, (_, record) in read.items()},
+        {record.features: record.sha256 for _, record in read.values()},
     )
 
 
-def read_network(folder: Path, name: str) -> tuple[dict[str, Tensor], WeightsRecord]:
-    """The tensors that the weights step wrote as `name`, and their record.
+def read_network(folder: Path, network: str) -> tuple[dict[str, Tensor], WeightsRecord]:
+    """Return the tensors that the weights step wrote for a network, and their record.
 
-    Raises DataError for a file that is damaged, OSError for one that is missing.
+    Raises DataError for a file that is damaged, OSError for a file that is missing.
     """
-    record = read_record(folder, name)
-    file = folder / f"{name}.safetensors"
+    record = read_record(folder, network)
+    file = folder / f"{network}.safetensors"
     check_sum(file, record.sha256)
     return load_file(file), record
 
 
-def read_frozen(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of one of FROZEN, and the digest of its file by the network's name in results.
+def read_frozen(network: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of one of FROZEN, and its name in results -> SHA-256 of its file.
 
-    The file is read only once its digest is known to be the expected one. Raises DataError for a
-    file that is missing or another.
+    The file is checked before it is read. Raises DataError for a missing or unexpected file.
     """
-    tensors = torch.load(file_of(name), map_location="cpu", weights_only=True)
-    return dict(tensors), {FROZEN[name].features: FROZEN[name].sha256}
+    tensors = torch.load(file_of(network), map_location="cpu", weights_only=True)
+    return dict(tensors), {FROZEN[network].features: FROZEN[network].sha256}

@@ -1,4 +1,4 @@
-"""What the steps prepare and weights say of the files that they wrote."""
+"""The types of the records that the steps prepare and weights write beside their files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Record(BaseModel):
-    """A record may hold more than is read here, and may be older than a field with a default."""
+    """Keys that a type does not know are ignored, and an older record may lack optional keys."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -22,7 +22,7 @@ class ArrayRecord(_Record):
 
 
 class ValidationRecord(_Record):
-    """indices: the first validation image among the training images, and the end of all of them."""
+    """indices: where the validation images start and stop among the training images."""
 
     indices: Annotated[list[int], Field(min_length=2, max_length=2)]
 
@@ -30,8 +30,9 @@ class ValidationRecord(_Record):
 class DatasetRecord(_Record):
     """dataset.json.
 
-    variance: of the training images in [0, 1]. source: where they were found. settings, files: what
-    the arrays were made from; see `preparation.py`. labels: only of a dataset with classes.
+    variance: of the training images, scaled to [0, 1]. source: where the files were found.
+    settings, files: what the arrays were made from (see preparation.py). labels: None for a dataset
+    without classes.
     """
 
     name: str
@@ -49,13 +50,13 @@ class DatasetRecord(_Record):
 
     @property
     def arrays(self) -> dict[str, ArrayRecord]:
-        """Part ("train", "test" or "labels") -> its array, of the parts that the dataset has."""
+        """The record of each array that the dataset has: "train", "test" and perhaps "labels"."""
         parts = {"train": self.train, "test": self.test, "labels": self.labels}
         return {part: array for part, array in parts.items() if array is not None}
 
 
 class MissingRecord(_Record):
-    """dataset.json of a dataset that no source has. missing: why."""
+    """dataset.json of a dataset that no source has. missing: the reason."""
 
     name: str
     missing: str
@@ -64,8 +65,8 @@ class MissingRecord(_Record):
 class WeightsRecord(_Record):
     """<network>.json.
 
-    key: what the weights were converted from; see `weight_sources.py`. features: how results name
-    the network and its package. sha256: of <network>.safetensors.
+    key: identifies the file that was converted (see weight_sources.py). features: the name of the
+    network and its package in results. sha256: of <network>.safetensors.
     """
 
     network: str

@@ -1,4 +1,4 @@
-"""Where the files of a dataset are: in a local folder, a package, the system or at a URL."""
+"""Find the files of a dataset: in a local folder, a Python package, the system or at a URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VARIABLE = "CODEBOOK_DATA"
 
 
 class Unavailable(DataError):
-    """No source has the dataset: its files are not on this machine, and no download succeeded."""
+    """No source has the dataset: its files are not on this machine, and every download failed."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Found:
 
 
 def absence(dataset: Dataset) -> str | None:
-    """What to do if this machine cannot have `dataset`; None if it can, or if there is a URL."""
+    """Return what to do if this machine cannot have the dataset; None if it has files or a URL."""
     if first_on_disk(dataset) or any(source.kind == "url" for source in dataset.sources):
         return None
     return _advice(dataset)
 
 
 def obtain(dataset: Dataset, downloads: Path) -> Found:
-    """The files of `dataset` on this disk, which are downloaded into `downloads` if need be.
+    """Return the files of a dataset, downloading them into `downloads` if no source is on disk.
 
-    Raises Unavailable, whose message says what was tried and what to do.
+    Raises Unavailable, whose message says what failed and what to do.
     """
     if found := first_on_disk(dataset):
         return found
@@ -48,26 +48,26 @@ def obtain(dataset: Dataset, downloads: Path) -> Found:
             return Found(paths, detail(source))
         except (OSError, ValueError) as error:
             failures.append(" ".join(str(error).split()))
-    tried = f" (download failed: {'; '.join(failures)})" if failures else ""
-    raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{tried}")
+    failed = f" (download failed: {'; '.join(failures)})" if failures else ""
+    raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{failed}")
 
 
 def first_on_disk(dataset: Dataset) -> Found | None:
-    """The first source whose files all exist on this disk; URLs are left out."""
+    """Return the first source whose files all exist on this disk; URLs are ignored."""
     for source in dataset.sources:
-        paths = _paths(source)
+        paths = _paths_on_disk(source)
         if paths and all(path.exists() for path in paths):
             return Found(paths, detail(source))
     return None
 
 
-def _paths(source: Source) -> tuple[Path, ...] | None:
-    """Where the files of a source would be on this disk; None if the source has no place here."""
+def _paths_on_disk(source: Source) -> tuple[Path, ...]:
+    """Return where the files of a source would be; () for a URL, or if the folder is unknown."""
     if source.kind == "system":
         return tuple(Path(file) for file in source.files)
     if source.kind == "package":
         paths = [in_package(*file.split("/", 1)) for file in source.files]
-        return tuple(path for path in paths if path) if all(paths) else None
+        return tuple(path for path in paths if path) if all(paths) else ()
     if source.kind == "local" and os.environ.get(VARIABLE):
         root = Path(os.environ[VARIABLE]).expanduser()
         if not root.is_dir():
@@ -75,28 +75,28 @@ def _paths(source: Source) -> tuple[Path, ...] | None:
                 f"{VARIABLE}={root}: no such folder; name an existing one or unset it"
             )
         return tuple(root / file for file in source.files)
-    return None
+    return ()
 
 
-def _named(source: Source) -> str:
+def _file_names(source: Source) -> str:
     return ", ".join(file if isinstance(file, str) else file.url for file in source.files)
 
 
 def detail(source: Source) -> str:
-    """A source in one line, which does not depend on where a user's folder happens to be."""
-    how = "downloaded from" if source.kind == "url" else f"{source.kind}:"
-    return f"{how} {_named(source)}"
+    """Describe a source in one line, which does not depend on where a user's folder is."""
+    origin = "downloaded from" if source.kind == "url" else f"{source.kind}:"
+    return f"{origin} {_file_names(source)}"
 
 
 def in_package(name: str, file: str) -> Path | None:
-    """A file of a package, which is not imported; None if the package is not installed."""
+    """Return the path of a package's file without importing the package; None if not installed."""
     spec = importlib.util.find_spec(name)
     return Path(spec.origin).parent / file if spec and spec.origin else None
 
 
 def _download(file: Download, folder: Path) -> Path:
-    """Download a file unless it is there already, and check its MD5. Raises OSError, ValueError."""
-    # A training imports this module and should not wait for a library that it does not use.
+    """Download a file unless it is already there, and check its MD5. Raises OSError, ValueError."""
+    # Trainings import this module too, and pooch would delay their start.
     import pooch
 
     store = pooch.create(
@@ -114,9 +114,9 @@ def _advice(dataset: Dataset) -> str:
     ways = []
     for source in dataset.sources:
         if source.kind == "local":
-            ways.append(f"set {VARIABLE} to a folder that holds {_named(source)}")
+            ways.append(f"set {VARIABLE} to a folder that holds {_file_names(source)}")
         elif source.kind == "url":
-            ways.append(f"connect to the network for {_named(source)}")
+            ways.append(f"connect to the network for {_file_names(source)}")
         else:
             ways.append(f"run `{source.install}`")
     return ", or ".join(ways) + "." + (f" {dataset.advice}" if dataset.advice else "")

