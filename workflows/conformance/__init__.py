@@ -1,1 +1,1 @@
-"""Holds a quantiser against the equations of CVQ-VAE: `python -m workflows.conformance --help`."""
+"""Test any quantiser against the equations of CVQ-VAE: `python -m workflows.conformance --help`."""

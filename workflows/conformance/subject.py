@@ -1,7 +1,7 @@
-"""What is asked: a quantiser, fixed batches, and how one training step moves its codebook.
+"""The quantiser under test, fixed batches, and how one training step moves the codebook.
 
-K codes, D coordinates, N latents z_i a batch, codevectors e_k, of which n_k latents receive code k.
-No optimiser steps, so whatever moves the codebook is the refresh.
+K codes, D coordinates, N latents z_i in a batch, codevectors e_k; n_k latents receive code k. There
+is no optimiser, so only the refresh can move the codebook.
 """
 
 from __future__ import annotations
@@ -25,42 +25,46 @@ SIMILARITIES = {"cosine": cosine, "l2": squared_euclidean}
 
 
 class DoesNotApply(Exception):
-    """A property that this quantiser does not have. The message says why."""
+    """The property cannot be tested on this quantiser. The message says why."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """build: a function of K, D and some of the options anchors, offline and contrastive.
-    anchors: those that `build` makes without being told; "none" for a plain VQ.
+    """The quantiser under test.
+
+    build: a function of K, D and any of the options anchors, offline and contrastive. anchors: what
+    `build` makes if it has no such option; "none" for a plain VQ.
     """
 
     build: Callable[..., Any]
     anchors: str = "closest"
 
-    def takes(self, option: str) -> bool:
-        """Whether `build` has an argument of that name."""
+    def accepts(self, option: str) -> bool:
+        """Return whether `build` has an argument of that name."""
         return option in inspect.signature(self.build).parameters
 
     def make(self, seed: int = 0, **options: Any) -> Any:
-        """A new quantiser in training mode. Options that `build` has no argument for are dropped,
-        and `contrastive` is off unless asked for.
+        """Build a quantiser in training mode, with those of the options that `build` accepts.
+
+        The contrastive loss is off unless `options` turn it on. Raises ConfigError for a quantiser
+        that gives a latent several codes.
         """
         torch.manual_seed(seed)
-        wanted = {"contrastive": False, **options}
-        taken = {name: value for name, value in wanted.items() if self.takes(name)}
-        quantiser = adapted(self.build(K, D, **taken), K, D)
+        options = {"contrastive": False, **options}
+        accepted = {name: value for name, value in options.items() if self.accepts(name)}
+        quantiser = adapted(self.build(K, D, **accepted), K, D)
         if quantiser.codes_per_latent != 1:
             raise ConfigError(f"gives a latent {quantiser.codes_per_latent} codes; allowed: 1")
         return quantiser.train()
 
-    def refreshing(self, **options: Any) -> Any:
-        """The same. Raises DoesNotApply if it is said to have no refresh."""
+    def make_refreshing(self, **options: Any) -> Any:
+        """Build as `make` does. Raises DoesNotApply if the user says that there is no refresh."""
         if self.anchors == "none":
             raise DoesNotApply("a plain VQ has no refresh (--anchors none)")
         return self.make(**options)
 
-    def nearest(self) -> dict[str, float]:
-        """Similarity -> the share of latents whose code is the nearest by it."""
+    def nearest_shares(self) -> dict[str, float]:
+        """Return, for each similarity, the share of latents that receive their nearest code."""
         quantiser, z = self.make().eval(), rows(batch(1))
         e, codes = codevectors(quantiser).clone(), quantiser(batch(1)).codes.flatten()
         return {
@@ -70,31 +74,33 @@ class Subject:
 
 
 def batch(number: int) -> Tensor:
-    """Latents (b, d, h, w), the same for every quantiser."""
+    """Return latents (b, d, h, w), the same for every quantiser."""
     return torch.randn(2, D, 32, 32, generator=torch.Generator().manual_seed(number))
 
 
 def codevectors(quantiser: Any) -> Tensor:
-    """The codebook (K, D) as it is now, not a copy."""
-    found = table(quantiser)
-    if found is None:
-        raise DoesNotApply("the state has no table of K x D numbers")
-    return found.detach().view(K, D)
+    """Return the codebook (K, D) itself, not a copy. Raises DoesNotApply if there is none."""
+    codebook = table(quantiser)
+    if codebook is None:
+        raise DoesNotApply("the state has no codebook of K x D numbers")
+    return codebook.detach().view(K, D)
 
 
-def gradient(quantiser: Any) -> Tensor:
-    """That of the codebook (K, D), which is zero where nothing trains it."""
-    found = table(quantiser)
-    return torch.zeros(K, D) if found is None or found.grad is None else found.grad.view(K, D)
+def codebook_gradient(quantiser: Any) -> Tensor:
+    """Return the gradient (K, D) of the codebook; zeros if the codebook has no gradient."""
+    codebook = table(quantiser)
+    if codebook is None or codebook.grad is None:
+        return torch.zeros(K, D)
+    return codebook.grad.view(K, D)
 
 
 def are_largest(scores: Tensor, chosen: Tensor) -> Tensor:
-    """Whether the chosen number of each row is its largest, up to rounding."""
+    """Return whether the chosen number of each row is the row's largest, up to rounding."""
     return scores.gather(1, chosen[:, None])[:, 0] >= scores.amax(1) - 1e-5
 
 
 def step(quantiser: Any, latents: Tensor) -> Quantised:
-    """One training step without an optimiser: forward, backward, refresh."""
+    """Take one training step without an optimiser: forward, backward, refresh."""
     torch.manual_seed(1)
     quantiser.zero_grad()
     output = quantiser(latents)
@@ -105,10 +111,10 @@ def step(quantiser: Any, latents: Tensor) -> Quantised:
     return output
 
 
-def way(quantiser: Any, number: int) -> Tensor:
-    """The way (K, D) that a step on a fixed batch moves the codevectors."""
+def displacement(quantiser: Any, batch_number: int) -> Tensor:
+    """Take a step and return by how much it moved the codevectors, (K, D)."""
     before = codevectors(quantiser).clone()
-    step(quantiser, batch(number))
+    step(quantiser, batch(batch_number))
     return codevectors(quantiser) - before
 
 
@@ -116,9 +122,10 @@ def way(quantiser: Any, number: int) -> Tensor:
 class Move:
     """How a step moved the codebook to (1 - alpha_k) e_k + alpha_k z_k.
 
-    weights: alpha_k (K,), 0 for codes that stayed. moved: the m codes that did not. anchors: the
-    index i of each of their z_k, (m,). misfit: how far the worst of them ends from that line, as a
-    share of its way. before: e_k (K, D). latents: z_i (N, D). usage: n_k / N.
+    weights: alpha_k (K,), 0 for codes that did not move. moved: the m codes that moved. anchors:
+    the index i of the latent that is each of their z_k, (m,). misfit: the largest distance of a
+    moved codevector from the line to its anchor, as a share of its displacement. before: e_k
+    (K, D). latents: z_i (N, D). usage: n_k / N.
     """
 
     weights: Tensor
@@ -130,24 +137,25 @@ class Move:
     usage: Tensor
 
 
-def move(quantiser: Any, number: int) -> Move:
-    """Take a step on a fixed batch, and find anchors and weights from where the codevectors went.
+def move(quantiser: Any, batch_number: int) -> Move:
+    """Take a step, and derive anchors and weights from where the codevectors went.
 
-    Raises DoesNotApply if they stayed where they were.
+    Raises DoesNotApply if no codevector moved.
     """
-    before, latents = codevectors(quantiser).clone().double(), batch(number)
+    before, latents = codevectors(quantiser).clone().double(), batch(batch_number)
     codes = step(quantiser, latents).codes.flatten()
-    ways = codevectors(quantiser).double() - before
-    moved = (ways.norm(dim=1) > 1e-4).nonzero()[:, 0]
+    displacements = codevectors(quantiser).double() - before
+    moved = (displacements.norm(dim=1) > 1e-4).nonzero()[:, 0]
     if not len(moved):
         raise DoesNotApply("the codebook does not move without an optimiser")
-    z, e, ways = rows(latents).double(), before[moved], ways[moved]
-    # The way of e_k ends on the line to z_k, at alpha = <way, z_k - e_k> / |z_k - e_k|^2.
-    products = ways @ z.T - (ways * e).sum(1, keepdim=True)
+    z, e, d = rows(latents).double(), before[moved], displacements[moved]
+    # For each pair of code and latent: e_k went by alpha = <d_k, z_i - e_k> / |z_i - e_k|^2 of the
+    # way to z_i. The anchor is the latent whose line d_k misses by the least.
+    products = d @ z.T - (d * e).sum(1, keepdim=True)
     alpha = products / -squared_euclidean(e, z)
-    misfits = (ways.square().sum(1, keepdim=True) - alpha * products).clamp(min=0).sqrt()
-    worst, anchors = misfits.div(ways.norm(dim=1, keepdim=True)).min(1)
+    distances = (d.square().sum(1, keepdim=True) - alpha * products).clamp(min=0).sqrt()
+    misfits, anchors = distances.div(d.norm(dim=1, keepdim=True)).min(1)
     weights = torch.zeros(K, dtype=torch.double)
     weights[moved] = alpha.gather(1, anchors[:, None])[:, 0]
     usage = count(codes, K) / N
-    return Move(weights, moved, anchors, worst.max().item(), before.float(), rows(latents), usage)
+    return Move(weights, moved, anchors, misfits.max().item(), before.float(), rows(latents), usage)
