@@ -272,7 +272,7 @@ def test_the_command_names_required_properties_that_fail(
         ("no_module:build", "ModuleNotFoundError"),
         ("a_slip:build", r"a_slip:build: .*ModuleNotFoundError: No module named 'nothing_at_all'"),
         ("torch.nn:Identity", r"returns Tensor; allowed: a quantiser of this project, \(vectors"),
-        ("torch.nn:ReLU", r"cannot be called as build\(codebook_size=512, code_dim=8\): TypeError"),
+        ("torch.nn:ReLU", r"build\(codebook_size=512, code_dim=8\) cannot be called: TypeError"),
         ("a_port:residual", "gives a latent 4 codes; allowed: 1"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -28,7 +28,7 @@ def main(build: str, anchors: str) -> int:
         subject = Subject(pkgutil.resolve_name(build), anchors)
         subject.make()
     except Exception as error:
-        called = f"{build}: cannot be called as build(codebook_size={K}, code_dim={D})"
+        called = f"{build}: build(codebook_size={K}, code_dim={D}) cannot be called"
         raise ConfigError(f"{called}: {type(error).__name__}: {error}") from error
     failed = []
     for name, finding in ask(subject).items():

@@ -38,9 +38,7 @@ REFUSALS = (ValueError, RuntimeError, IndexError, ZeroDivisionError)
 
 @dataclass(frozen=True)
 class Finding:
-    """holds: whether the property holds, None if it does not apply. numbers: the measured values,
-    in words.
-    """
+    """holds: None if the property does not apply. numbers: the measured values, in words."""
 
     holds: bool | None
     numbers: str
@@ -130,7 +128,7 @@ def usage(subject: Subject) -> Finding:
     first = move(quantiser, 1).usage
     before = {name: value.clone() for name, value in _code_tensors(quantiser).items()}
     if not before:
-        raise DoesNotApply("the state has no K numbers; the blend weight shows the usage")
+        raise DoesNotApply("the state has no usage (K numbers); the blend weight shows it")
     second = count(step(quantiser, batch(2)).codes.flatten(), K) / N
     # N_k is the tensor that is nearest to its expected value after the first step.
     name = min(before, key=lambda name: (before[name] - (1 - GAMMA) * first).abs().max().item())
@@ -161,8 +159,8 @@ def blend(subject: Subject) -> Finding:
         alpha = torch.exp(-average * K * 10 / (1 - GAMMA) - EPSILON)
         errors.append((refresh.weights - alpha).abs().max().item())
         misfits.append(refresh.misfit)
-    numbers = f"largest error of alpha {max(errors):.1e}; codevectors end off the line to a latent "
-    numbers += f"by at most {max(misfits):.1e} of their move"
+    numbers = f"largest error of alpha {max(errors):.1e}; codevectors miss the line to a latent by "
+    numbers += f"at most {max(misfits):.1e} of their displacement"
     return Finding(max(errors) < 3e-4 and max(misfits) < 0.05, numbers)
 
 
@@ -206,9 +204,10 @@ def _scores_and_anchors(subject: Subject, anchors: str) -> tuple[Tensor, Tensor]
         quantiser = subject.make_refreshing(anchors=anchors)
     except (KeyError, ValueError, NotImplementedError) as error:
         raise DoesNotApply(f"`build` refuses these anchors ({error})") from None
-    refresh, shares = move(quantiser, 1), subject.nearest_shares()
+    before, shares = codevectors(quantiser).clone(), subject.nearest_shares()
+    refresh = move(quantiser, 1)
     similarity = SIMILARITIES[max(shares, key=lambda name: shares[name])]
-    return similarity(refresh.before[refresh.moved], refresh.latents), refresh.anchors
+    return similarity(before[refresh.moved], rows(batch(1))), refresh.anchors
 
 
 def _deviations(p: Tensor, values: Tensor, drawn: Tensor) -> float:
@@ -248,7 +247,7 @@ def gradient_of_forward(subject: Subject) -> Finding:
         values.fill_(1)
     move(quantiser, 1)
     if displacement(without_refresh, 1).any():
-        raise DoesNotApply("the state has no K numbers with which to stop the refresh")
+        raise DoesNotApply("the state has no usage (K numbers) with which to stop the refresh")
     expected = codebook_gradient(without_refresh)
     if not expected.any():
         raise DoesNotApply("the codebook has no gradient")
@@ -264,7 +263,7 @@ def survives_saving(subject: Subject) -> Finding:
     codes = [step(quantiser, batch(2)).codes for quantiser in (first, second)]
     share = (codes[0] != codes[1]).float().mean().item()
     largest = max(_differences(first, second).values(), default=0.0)
-    numbers = f"one step after loading, {share:.1%} of codes and {largest:.1g} in the state differ"
+    numbers = f"one step later {share:.1%} of codes differ, and the state by up to {largest:.1g}"
     return Finding(share == 0 and largest == 0, numbers)
 
 

@@ -123,17 +123,14 @@ class Move:
     """How a step moved the codebook to (1 - alpha_k) e_k + alpha_k z_k.
 
     weights: alpha_k (K,), 0 for codes that did not move. moved: the m codes that moved. anchors:
-    the index i of the latent that is each of their z_k, (m,). misfit: the largest distance of a
-    moved codevector from the line to its anchor, as a share of its displacement. before: e_k
-    (K, D). latents: z_i (N, D). usage: n_k / N.
+    the indices (m,) of their latents z_k. misfit: the largest distance of a moved codevector from
+    the line to its anchor, as a share of its displacement. usage: n_k / N.
     """
 
     weights: Tensor
     moved: Tensor
     anchors: Tensor
     misfit: float
-    before: Tensor
-    latents: Tensor
     usage: Tensor
 
 
@@ -157,5 +154,4 @@ def move(quantiser: Any, batch_number: int) -> Move:
     misfits, anchors = distances.div(d.norm(dim=1, keepdim=True)).min(1)
     weights = torch.zeros(K, dtype=torch.double)
     weights[moved] = alpha.gather(1, anchors[:, None])[:, 0]
-    usage = count(codes, K) / N
-    return Move(weights, moved, anchors, misfits.max().item(), before.float(), rows(latents), usage)
+    return Move(weights, moved, anchors, misfits.max().item(), usage=count(codes, K) / N)

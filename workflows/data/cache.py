@@ -200,15 +200,13 @@ def _check_images(array: np.ndarray, shape: tuple[int, ...], where: str) -> None
 
 
 def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, where: str) -> None:
-    """Raise DataError unless each image has a label, and each class an image to train on.
-
-    Sampling asks for every class.
-    """
+    """Raise DataError unless each image has a label, and each class an image to train on."""
     if labels is None or labels.shape != (dataset.images.train,):
         raise DataError(f"{where}: no label for each of the {dataset.images.train} images")
     if labels.min() < 0 or labels.max() >= classes:
         found = f"{labels.min()} to {labels.max()}"
         raise DataError(f"{where}: labels are {found}, must be 0 to {classes - 1}")
+    # Sampling asks a model for every class.
     absent = np.setdiff1d(np.arange(classes), labels[: dataset.trained])
     if len(absent):
         problem = f"none of the {dataset.trained} images to train on has label {absent[0]}"

@@ -92,10 +92,7 @@ def read_record(folder: Path, network: str) -> WeightsRecord:
 
 
 def changed(folder: Path) -> bool:
-    """Return whether converting the weights in `folder` again would give other weights.
-
-    False if some were never converted.
-    """
+    """Return whether the converted weights are outdated; False if some were never converted."""
     if not all((folder / f"{network}.json").exists() for network in NETWORKS):
         return False
     try:
