@@ -22,7 +22,7 @@ from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
 from workflows.conformance import __main__ as kit
 from workflows.conformance.adapters import BETA
-from workflows.conformance.properties import PROPERTIES, ask
+from workflows.conformance.properties import PROPERTIES, check_all
 from workflows.conformance.subject import Subject
 from workflows.errors import ConfigError
 
@@ -54,18 +54,18 @@ def of_package(codebook_size: int, code_dim: int) -> VectorQuantize:
 
 
 def failures(build: Callable[..., Any], anchors: str = "closest") -> set[str]:
-    found = ask(Subject(build, anchors))
+    found = check_all(Subject(build, anchors))
     return {name for name, finding in found.items() if finding.holds is False}
 
 
 def test_ours_has_every_property() -> None:
-    found = ask(Subject(ours))
+    found = check_all(Subject(ours))
     assert {name: one.numbers for name, one in found.items() if one.holds is not True} == {}
     assert failures(ours_l2) == set()
 
 
 def test_a_plain_vq_has_no_refresh_to_ask_about() -> None:
-    found = ask(Subject(lambda k, d: ClusteredQuantiser(k, d, squared_euclidean)))
+    found = check_all(Subject(lambda k, d: ClusteredQuantiser(k, d, squared_euclidean)))
     assert {name for name, one in found.items() if one.holds is False} == set()
     assert "does not move" in found["blend weight"].numbers
     assert found["nearest code"].numbers == (
@@ -100,7 +100,7 @@ def test_ports(build: Callable[..., Any], fails: set[str]) -> None:
 
 
 def test_a_module_of_the_package_is_asked_by_its_own_signature() -> None:
-    found = ask(Subject(of_package, "none"))
+    found = check_all(Subject(of_package, "none"))
     assert found["straight-through gradient"].holds
     assert found["nearest code"].holds
     assert found["loss weights"].numbers == (
@@ -233,7 +233,7 @@ def test_each_property_finds_its_fault(build: type[ports.Published], fails: set[
 
 
 def test_an_error_is_a_failure_in_its_own_words() -> None:
-    found = ask(Subject(Broken))
+    found = check_all(Subject(Broken))
     assert found["blend weight"].holds is False
     assert found["blend weight"].numbers == "AttributeError: no pool"
     assert found["nearest code"].holds
@@ -255,9 +255,9 @@ def test_the_command_names_required_properties_that_fail(
     (tmp_path / "a_port.py").write_text(text, encoding="utf-8")
     (tmp_path / "a_slip.py").write_text("import nothing_at_all\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(kit, "ask", lambda subject: ask_some(subject))
+    monkeypatch.setattr(kit, "check_all", lambda subject: check_some(subject))
 
-    def ask_some(subject: Subject) -> Any:
+    def check_some(subject: Subject) -> Any:
         return {name: PROPERTIES[name][0](subject) for name in ("nearest code", "anchors: closest")}
 
     assert kit.main("a_port:build", "closest") == 1

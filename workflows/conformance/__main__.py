@@ -12,7 +12,7 @@ import argparse
 import pkgutil
 
 from workflows.config import cli
-from workflows.conformance.properties import PROPERTIES, ask
+from workflows.conformance.properties import PROPERTIES, check_all
 from workflows.conformance.subject import D, K, Subject
 from workflows.errors import ConfigError
 
@@ -31,7 +31,7 @@ def main(build: str, anchors: str) -> int:
         called = f"{build}: build(codebook_size={K}, code_dim={D}) cannot be called"
         raise ConfigError(f"{called}: {type(error).__name__}: {error}") from error
     failed = []
-    for name, finding in ask(subject).items():
+    for name, finding in check_all(subject).items():
         required = PROPERTIES[name][1]
         verdict = VERDICTS[finding.holds] + ("" if required else " (not required)")
         print(f"{name:31} {verdict:30} {finding.numbers}")

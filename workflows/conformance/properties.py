@@ -321,7 +321,7 @@ PROPERTIES: Mapping[str, tuple[Callable[[Subject], Finding], bool]] = {
 }
 
 
-def ask(subject: Subject) -> dict[str, Finding]:
+def check_all(subject: Subject) -> dict[str, Finding]:
     """Test every property of a quantiser. A property whose test raises an error fails."""
     findings = {}
     for name, (test, _) in PROPERTIES.items():
