@@ -9,9 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HEADER = """\
-# For conda users; generated from pyproject.toml and requirements.lock by
-# `python -m workflows.config.environment`. The direct dependencies at their locked versions; two
-# packages of metric weights declare libraries that nothing here imports, which pip will add.
+# The direct dependencies at their locked versions, for conda users. This file is made from
+# pyproject.toml and requirements.lock by `python -m workflows.config.environment`. Pip will add
+# libraries that two packages of metric weights declare and nothing here imports.
 name: codebook-benchmark
 channels:
   - conda-forge

@@ -106,7 +106,7 @@ class Experiment(Closed):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"
         if "error" in self.metrics and {*self.networks.values()} != {"frozen"}:
-            yield "metrics: error is measured of frozen networks alone"
+            yield "metrics: error is measured only on frozen latents"
         swept = [value for values in (self.sweep or {}).values() for value in values]
         for value in {*self.at} - {*swept}:
             yield f"at: {value} is no value of the sweep"
@@ -120,7 +120,7 @@ class Experiment(Closed):
             if self.stage == 1:
                 yield "method: the key is missing"
             elif row.knobs or row.first_stage or row.first_stage_knobs:
-                yield "a row of published numbers alone has no other keys"
+                yield "a row without a method takes no other keys"
             return
         if row.method not in methods:
             yield f"method: '{row.method}' is unknown; {nearest(row.method, methods)}"

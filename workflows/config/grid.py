@@ -108,7 +108,7 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     defaults = read_yaml(room / "defaults.yaml", Defaults)
     tables, table_files = _read_tables(room)
     _check_budget(settings, file, tables, datasets)
-    builder = _Builder(settings, defaults, datasets, file, table_files, room)
+    builder = _Builder(settings, defaults, datasets, file, table_files)
     rows: list[PlannedRow] = []
     cells: dict[str, Cell] = {}
     for row, row_cells in builder.rows(tables):
@@ -146,7 +146,7 @@ class _Builder:
     """Builds rows and cells.
 
     file: the budget's file. table_files: table -> the file to name in messages, which is the user's
-    file if that file adds rows. room: the folder of the configuration.
+    file if that file adds rows.
     """
 
     budget: Budget
@@ -154,7 +154,6 @@ class _Builder:
     datasets: Mapping[str, Dataset]
     file: Path
     table_files: Mapping[str, Path]
-    room: Path
 
     def rows(self, tables: Mapping[str, Experiment]) -> Iterator[tuple[PlannedRow, list[Cell]]]:
         """Yield every row on each dataset and seed, with its cell and the cell's first stage."""
@@ -204,7 +203,7 @@ class _Builder:
         if not {**start, **row_knobs}["conditional"]:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
-            raise ValueError(f"conditional: {file}: classes: the dataset has none to ask for")
+            raise ValueError(f"conditional: {file}: classes: the dataset has no classes")
         if dataset.trained < FEWEST_TRAINED:
             raise ValueError(
                 f"{file}: images.train: {dataset.images.train} leaves {dataset.trained} to train "
@@ -265,7 +264,7 @@ class _Builder:
     def _dataset(self, role: str) -> tuple[Dataset, Path]:
         """Return the dataset of a role, and its file."""
         name = str(self.budget.roles[role])
-        return self.datasets[name], self.room / "datasets" / f"{name}.yaml"
+        return self.datasets[name], self.file.parents[1] / "datasets" / f"{name}.yaml"
 
 
 def _taken(
@@ -315,6 +314,6 @@ def _check_budget(
             dataset = budget.roles[role]
             if dataset is not None and role_of.setdefault(dataset, role) != role:
                 raise ConfigError(
-                    f"{file}: roles: '{dataset}' is both {role_of[dataset]} and {role}, which "
-                    f"table '{table}' shows beside each other"
+                    f"{file}: roles: '{dataset}' is both {role_of[dataset]} and {role}, and "
+                    f"table '{table}' shows both roles"
                 )

@@ -176,4 +176,5 @@ def read_csv(path: Path, kind: type[CsvLine]) -> pd.DataFrame:
         if first != number:
             raise ConfigError(f"{where}: repeats line {first}; {', '.join(kind.KEY)} must differ")
     frame = pd.DataFrame(lines, columns=columns)
+    # Pandas gives a column without any number the type of objects.
     return frame.astype({name: float for name in columns if lines and frame[name].isna().all()})

@@ -172,7 +172,7 @@ def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
         for claim in content.claims:
             where = f"{path}: claim '{claim.id}'"
             if claim.id in claims:
-                raise ConfigError(f"{where}: there are two of that id")
+                raise ConfigError(f"{where}: two claims have this id")
             for key in ("roles", "metrics"):
                 for name in getattr(claim, key):
                     known(name, getattr(experiment, key), f"{where}: {key}:")
@@ -183,12 +183,11 @@ def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
             for key, labels in rows.items():
                 if claim.kind in HEADLINES and len(labels) > 1:
                     raise ConfigError(
-                        f"{where}: {key}: {len(labels)} rows have that name, {claim.kind} needs one"
+                        f"{where}: {key}: {len(labels)} rows have this name, {claim.kind} needs one"
                     )
             if claim.kind in ("rises", "does_not_rise") and rows["of"] == claim.of:
-                raise ConfigError(
-                    f"{where}: of: '{claim.of[0]}' is no row of a sweep; {claim.kind} needs one"
-                )
+                problem = f"'{claim.of[0]}' is not the name of a sweep, which {claim.kind} needs"
+                raise ConfigError(f"{where}: of: {problem}")
             claims[claim.id] = PlannedClaim(about=claim, table=content.table, **rows)
     standings = get_args(Standing)
 
