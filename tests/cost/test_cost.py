@@ -150,6 +150,16 @@ def test_every_step_of_every_cell_has_an_estimate(device: str) -> None:
     assert all(0 < step.seconds < math.inf for step in steps)
 
 
+def test_a_dataset_without_generative_models_has_features_of_its_test_images_alone() -> None:
+    datasets = read_datasets()
+    plan = make_plan(load_grid("paper", datasets), datasets, {})
+    estimates = Estimates(plan, datasets, "cpu", {})
+    rates = cost.RATES["steps"]["reference"]
+    for name, images in (("mnist", 10_000), ("lsun_churches", 125_227)):
+        seconds = images * (rates["image"] + rates["host"] * datasets[name].image_size ** 2)
+        assert estimates.step("reference", name).seconds == pytest.approx(seconds)
+
+
 def test_hours_on_more_devices() -> None:
     steps = [Step("train", seconds) for seconds in (7200, 3600, 3600)]
     assert [report.hours(steps, devices) for devices in (1, 2, 8)] == [4, 2, 2]

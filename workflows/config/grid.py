@@ -40,7 +40,7 @@ class Cell(HasKnobs):
 
     id: str
     knobs: Training | Generative
-    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    defaults: Mapping[str, Any] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Grid:
     budget: Budget
     tables: Mapping[str, Experiment]
     rows: tuple[PlannedRow, ...]
-    cells: Mapping[str, Cell] = field(hash=False)
+    cells: Mapping[str, Cell]
 
     def cell(self, cell_id: str) -> Cell:
         """Return the cell. Raises ConfigError naming the nearest ids if the id is unknown."""
@@ -211,10 +211,12 @@ class _Builder:
             )
         knobs = _taken(GENERATORS[method].knobs, start, row_knobs)
         identity = {"dataset": dataset.name, "method": method, "seed": seed, "first_stage": None}
-        name, first_stages = variant(knobs, start), []
+        name = variant(knobs, start)
+        first_stages = []
         if row.first_stage is not None:
             first = self._autoencoder(row.first_stage, role, row.first_stage_knobs, seed, True)
-            identity["first_stage"], first_stages = first.id, [first]
+            first_stages.append(first)
+            identity["first_stage"] = first.id
             name = _behind(first, name)
         cell_id = f"{dataset.name}/{method}/{name}/seed{seed}"
         return [Cell(cell_id, parse_knobs({**identity, **knobs}), defaults), *first_stages]
@@ -233,18 +235,18 @@ class _Builder:
         """
         dataset, file = self._dataset(role)
         generation = self.budget.generation
-        specific = {
+        overrides = {
             **self.defaults.methods.get(method, {}),
             **self.budget.knobs,
             **self.budget.role_knobs.get(role, {}),
         }
-        asked = generation.of_first_stage(role, method) if is_first_stage else {}
-        network = {**self.defaults.knobs, **specific, **asked, **row_knobs}["network"]
+        stage_knobs = generation.of_first_stage(role, method) if is_first_stage else {}
+        network = {**self.defaults.knobs, **overrides, **stage_knobs, **row_knobs}["network"]
         if is_first_stage:
-            asked |= generation.role_network_first_stage.get(role, {}).get(network, {})
+            stage_knobs |= generation.role_network_first_stage.get(role, {}).get(network, {})
         defaults = self.defaults.of_autoencoder(method, network, dataset.channels)
         of_network = self.budget.network_knobs.get(network, {})
-        start = {**defaults, **of_network, **specific}
+        start = {**defaults, **of_network, **overrides}
         if network == "frozen":
             # The budget's other batches and epochs are those of whole autoencoders.
             start |= of_network
@@ -252,7 +254,7 @@ class _Builder:
         length = row_knobs.pop("length", 1)
         if length != 1:
             row_knobs |= of_length(length, start, dataset.trained)
-        settings = _taken(knobs_type(method, network), {**start, **asked}, row_knobs)
+        settings = _taken(knobs_type(method, network), {**start, **stage_knobs}, row_knobs)
         identity = {"dataset": dataset.name, "method": method, "seed": seed}
         knobs = parse_knobs({**identity, **settings})
         misfit = NETWORKS[network].misfit(knobs, dataset.image_size)
