@@ -90,8 +90,10 @@ def test_a_quantiser_alone_has_its_own_length_and_is_measured_by_its_table(lite:
     assert rows["512"][0] == "cifar10/cvq_vae/frozen-l2-closest/seed0"
     assert (knobs["512"].epochs, knobs["512"].batch_size) == (11, 1024)
     assert (knobs["8192"].epochs, knobs["8192"].codebook_size) == (4, 8192)
-    assert lite.metrics(rows["512"][0]) == ["PSNR", "error", "perplexity", "usage"]
-    assert lite.metrics("cifar10/cvq_vae/default/seed0") is None
+    planned = make_plan(lite, DATASETS, {}).cells
+    metrics = ["PSNR", "error", "perplexity", "usage"]
+    assert planned[rows["512"][0]].evaluation.metrics == metrics
+    assert planned["cifar10/cvq_vae/default/seed0"].evaluation.metrics is None
 
 
 def test_a_budget_may_show_some_rows_of_a_table(room: Path) -> None:
@@ -217,8 +219,10 @@ def test_a_table_may_have_more_protocols_than_others(lite: Grid) -> None:
     assert lite.protocols_of("anchors") == ["as_published"]
     assert lite.protocols_of("generation_lsun") == ["samples"]
     # A cell is measured in the protocols of all tables that show it.
-    assert lite.protocols("mnist/cvq_vae/default/seed0") == ["as_published", "exact"]
-    assert lite.protocols("mnist/cvq_vae/random/seed0") == ["as_published"]
+    planned = make_plan(lite, DATASETS, {}).cells
+    both = ["as_published", "exact"]
+    assert planned["mnist/cvq_vae/default/seed0"].evaluation.protocols == both
+    assert planned["mnist/cvq_vae/random/seed0"].evaluation.protocols == ["as_published"]
 
 
 def test_a_length_is_so_many_times_the_budgets_own_steps(lite: Grid) -> None:

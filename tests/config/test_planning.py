@@ -95,5 +95,5 @@ def test_labels_follow_the_budget_of_a_sweep() -> None:
 
 def test_a_claim_twice_is_refused(room: Path) -> None:
     shutil.copy(room / "claims" / "anchors.yaml", room / "claims" / "again.yaml")
-    with pytest.raises(ConfigError, match="there are two of that id"):
+    with pytest.raises(ConfigError, match="two claims have this id"):
         make_plan(load_grid("smoke", DATASETS, room), DATASETS, {}, room=room)

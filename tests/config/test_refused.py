@@ -71,7 +71,7 @@ def rows(**row: Any) -> dict[str, Any]:
         (BUDGET, {"table_seeds": {"method": [0]}}, "table 'method' is unknown; did you mean meth"),
         (ANCHORS, {"metrics": ["FID"]}, "metrics: FID is not measured at stage 1; allowed: l1"),
         (LSUN, {"roles": ["digits"]}, "roles: digits is not generated; allowed: churches"),
-        (ANCHORS, {"metrics": ["error"]}, "metrics: error is measured of frozen networks alone"),
+        (ANCHORS, {"metrics": ["error"]}, "metrics: error is measured only on frozen latents"),
         (ANCHORS, {"at": {8: {"epochs": 1}}}, "at: 8 is no value of the sweep"),
         # Rows: two of one name, a knob of another method, what does not go together.
         (ANCHORS, {"rows": [{"row": "a", "method": "vq_vae"}] * 2}, "there are two called 'a'"),
@@ -102,7 +102,7 @@ def rows(**row: Any) -> dict[str, Any]:
         (LSUN, rows(method="ddpm", guidance=2.0), "guidance: 2.0 needs a conditional model"),
         (LSUN, rows(method="ddpm", sampling_steps=600), "600 does not divide noise_steps: 1000"),
         (LSUN, rows(method="ddpm", head_channels=97), "head_channels: 97 is more than the 96"),
-        (LSUN, {"conditional": ["churches"]}, "buildings_64.yaml: classes: the dataset has none"),
+        (LSUN, {"conditional": ["churches"]}, "buildings_64.yaml: classes: the dataset has no"),
         (
             BUDGET,
             generation(role_knobs={"churches": {"unet_channels": 136, "unet_multipliers": [1, 2]}}),
@@ -209,7 +209,7 @@ def test_a_name_that_is_no_path_or_is_taken_is_refused(room: Path, file: str, na
         ({"roles": ["faces"]}, "roles: 'faces' is unknown; allowed: digits, natural"),
         ({"than": []}, "than: kind 'better' needs rows"),
         ({"value": 0.5}, "value: kind 'better' takes none"),
-        ({"kind": "rises", "than": []}, "'random, online' is no row of a sweep"),
+        ({"kind": "rises", "than": []}, "'random, online' is not the name of a sweep"),
     ],
 )
 def test_claims_are_refused_by_name(room: Path, change: dict[str, Any], message: str) -> None:

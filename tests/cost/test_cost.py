@@ -19,6 +19,7 @@ from workflows.config.cost import Estimates, Step, Training
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
 from workflows.config.plan import Spec
+from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
 from workflows.records import cost as report
 from workflows.training.session import Session
@@ -32,7 +33,8 @@ UNET = typed({**DIFFUSION, "method": "ddpm", "unet_channels": 32, "unet_multipli
 @pytest.fixture(scope="module")
 def embedded() -> Estimates:
     datasets = read_datasets()
-    return Estimates(load_grid("embedded", datasets), datasets, "cpu", {})
+    plan = make_plan(load_grid("embedded", datasets), datasets, {})
+    return Estimates(plan, datasets, "cpu", {})
 
 
 def record(folder: Path, seed: int, seconds: float, **changes: Any) -> None:
@@ -142,10 +144,20 @@ def test_memory_is_that_of_the_real_networks() -> None:
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_every_step_of_every_cell_has_an_estimate(device: str) -> None:
     datasets = read_datasets()
-    grid = load_grid("paper", datasets)
-    steps = report.needed(Estimates(grid, datasets, device, {}), list(grid.cells))
-    assert len(steps) > 2 * len(grid.cells)
+    plan = make_plan(load_grid("paper", datasets), datasets, {})
+    steps = report.needed(Estimates(plan, datasets, device, {}), list(plan.cells))
+    assert len(steps) > 2 * len(plan.cells)
     assert all(0 < step.seconds < math.inf for step in steps)
+
+
+def test_a_dataset_without_generative_models_has_features_of_its_test_images_alone() -> None:
+    datasets = read_datasets()
+    plan = make_plan(load_grid("paper", datasets), datasets, {})
+    estimates = Estimates(plan, datasets, "cpu", {})
+    rates = cost.RATES["steps"]["reference"]
+    for name, images in (("mnist", 10_000), ("lsun_churches", 125_227)):
+        seconds = images * (rates["image"] + rates["host"] * datasets[name].image_size ** 2)
+        assert estimates.step("reference", name).seconds == pytest.approx(seconds)
 
 
 def test_hours_on_more_devices() -> None:
@@ -160,7 +172,7 @@ def test_the_command_leaves_finished_cells_out_of_the_last_column(
     report.main("embedded", Path(".cache"))
     whole = capsys.readouterr().out
     assert all(word in whole for word in ("On one H100", "On one core", "evaluate_samples", "64"))
-    left = list(embedded.grid.cells)[:1]
+    left = list(embedded.plan.cells)[:1]
     lines = report.report(embedded, left).splitlines()
     eight = next(line for line in lines if line.split()[:1] == ["8"])
     of_all, of_left = (float(hours.replace(",", "")) for hours in eight.split()[1:])

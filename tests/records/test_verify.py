@@ -15,7 +15,7 @@ from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
 from workflows.config.plan import Plan
 from workflows.config.planning import make_plan
-from workflows.config.provenance import lock
+from workflows.config.provenance import ROOT
 from workflows.errors import BenchmarkError
 from workflows.files import digest, write_json
 from workflows.records import collect as collecting
@@ -26,6 +26,7 @@ from workflows.records.verify import Finding
 CELL = "photo_patches/cvq_vae/default/seed0"
 FEATURES = "inception (route)"
 IMAGES = {"train": "da" * 32, "test": "7e" * 32, "labels": "1a" * 32}
+LOCK = digest(ROOT / "requirements.lock")
 TODAY = Today({"photo_patches": IMAGES}, frozenset({"fe" * 32}))
 
 
@@ -69,7 +70,7 @@ def results(tmp_path: Path) -> Path:
         f"protocol,metric,value,images,features\nexact,l1,0.0625,10,\nexact,rFID,9.5,10,{FEATURES}\n"
     )
     wanted = plan_of(results).cells[CELL]
-    maker = {"commit": "abc", "dirty": False, "lock_sha256": lock(), "device": "cpu", "threads": 1}
+    maker = {"commit": "abc", "dirty": False, "lock_sha256": LOCK, "device": "cpu", "threads": 1}
     record = {
         **{"status": "finished", "budget": "smoke", "cell": CELL, "epochs": 1, **maker},
         **{"message": "", "steps": 2, "seconds": 2.5, "dataset_sha256": IMAGES["train"]},
@@ -87,7 +88,7 @@ def results(tmp_path: Path) -> Path:
 def test_what_was_just_made_is_ok(results: Path) -> None:
     assert verify(results) == [(CELL, "ok", "")]
     measured = pd.read_csv(results / "measured.csv", keep_default_na=False)
-    assert set(measured["lock_digest"]) == {lock()[:12]}
+    assert set(measured["lock_digest"]) == {LOCK[:12]}
     assert set(measured["dataset_digest"]) == {"da" * 6}
     of_metric = measured.groupby("metric")["features_digest"].first()
     assert of_metric.to_dict() == {"l1": "", "rFID": "fe" * 6}

@@ -1,4 +1,4 @@
-"""Datasets and protocols, as people write them."""
+"""The types of datasets and protocols, as people write them in YAML."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Reader(NamedTuple):
-    """fewest, most: how many files a reader takes. version: raised when the arrays that it gives
-    change, so that datasets are prepared again.
+    """How many files a reader takes, from `fewest` to `most`.
+
+    version: raise the version when the arrays change, and datasets are prepared again.
     """
 
     fewest: int
@@ -43,12 +44,12 @@ READERS = {
 class Options(Closed):
     """Settings of a reader of image files.
 
-    pattern: regular expression of the images' whole names. train, test: that of the training and of
-    the test images' names. shuffle: permute the names, seeded, before the split. labels: "folder"
-    takes the last folder of a name as its class. crop: side of the centre crop that is taken first.
-    upright: whether to turn images as their EXIF orientation says; None refuses images that are
-    stored turned. square: crop to the shorter side first. resize: allow images of another size and
-    resize them. resample: how to resize them.
+    pattern: regular expression that matches the whole name of every image. train, test: the same
+    for the training and the test images. shuffle: permute the names, seeded, before the split.
+    labels: "folder" takes the last folder of a name as the class. crop: side of a centre crop.
+    upright: turn images as their EXIF orientation says, or leave them as stored; None refuses
+    images with an orientation. square: crop to the shorter side. resize: allow images of other
+    sizes and resize them by `resample`. Crops come before resizing.
     """
 
     pattern: str | None = None
@@ -77,24 +78,25 @@ class Options(Closed):
 
 
 class Download(Closed):
-    """A file to download. The last part of its address is its name here."""
+    """A file to download."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/([^\s]*/)?[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
     md5: Md5
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """The last part of the address, by which the file is stored."""
         return self.url.rpartition("/")[2]
 
 
-# Kind of a source on this machine -> its files. local: below the folder that CODEBOOK_DATA names.
-# package: that a Python package ships, as package/path. system: such as a Debian package's.
+# Kind of a source on this machine -> pattern of its paths. local: relative to the folder in
+# CODEBOOK_DATA. package: package/path, shipped by a Python package. system: absolute, such as those
+# of a Debian package.
 PATHS = {"local": "[^/].*", "package": "[A-Za-z_][A-Za-z0-9_]*/.+", "system": "/.*"}
 
 
 class FileSource(Closed):
-    """Files on this machine. install: how to get them, if they are of a package."""
+    """Files on this machine. install: the command that installs the package of the files."""
 
     kind: Literal["local", "package", "system"]
     files: Annotated[list[str], Field(min_length=1)]
@@ -111,7 +113,7 @@ class FileSource(Closed):
 
 
 class UrlSource(Closed):
-    """The canonical download."""
+    """Files to download."""
 
     kind: Literal["url"]
     files: Annotated[list[Download], Field(min_length=1)]
@@ -121,7 +123,7 @@ Source = Annotated[FileSource | UrlSource, Field(discriminator="kind")]
 
 
 class Pixels(Closed):
-    """SHA-256 of the decoded arrays' bytes. strict: whether another sum is an error."""
+    """SHA-256 of the bytes of the decoded arrays. strict: refuse arrays of another sum."""
 
     train: Sha256
     test: Sha256
@@ -129,7 +131,7 @@ class Pixels(Closed):
 
 
 class Images(Closed):
-    """How many images there are. Those for validation are among the training images."""
+    """How many images there are. The training images include those for validation."""
 
     train: Annotated[int, Field(ge=2, le=1_000_000_000)]
     test: Annotated[int, Field(ge=FEWEST_IMAGES["rFID"], le=1_000_000_000)]
@@ -138,9 +140,10 @@ class Images(Closed):
 class Dataset(Closed):
     """datasets/<name>.yaml. Images are uint8, (channels, image_size, image_size), in 0..255.
 
-    sources: where the dataset can be had, tried in order. validation: how many of the training
-    images are held back. checksums: file name -> md5 of its unpacked bytes. classes: how many the
-    training labels tell apart, or None. advice: what to do if no source has it.
+    stand_in_for: the dataset of the paper that this one replaces. sources: tried in order.
+    checksums: file name -> MD5 of the unpacked bytes. validation: how many of the training images
+    are held back. classes: the number of training labels, or None without labels. advice: what to
+    do if no source has the files.
     """
 
     name: Name
@@ -163,7 +166,7 @@ class Dataset(Closed):
 
     @property
     def trained(self) -> int:
-        """How many images there are to train on: all but those for validation."""
+        """The number of training images without those for validation."""
         return self.images.train - self.validation
 
     @model_validator(mode="after")
@@ -178,33 +181,33 @@ class Dataset(Closed):
         for number, source in enumerate(self.sources):
             where, count = f"sources.{number}.files", len(source.files)
             if not fewest <= count <= most:
-                wanted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-                raise ValueError(f"{where}: {count} given, reader '{self.reader}' takes {wanted}")
+                takes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+                raise ValueError(f"{where}: {count} given, reader '{self.reader}' takes {takes}")
             if isinstance(source, UrlSource) and len({file.name for file in source.files}) < count:
                 raise ValueError(f"{where}: two files have the same name")
         return self
 
 
 def read_dataset(name: str, room: Path = ROOM) -> Dataset:
-    """The dataset of that name. Raises ConfigError."""
+    """Return the dataset of that name. Raises ConfigError."""
     files = yaml_files(room / "datasets")
     path = files[known(name, files, "dataset")]
-    found = read_yaml(path, Dataset)
-    if found.name != name:
-        raise ConfigError(f"{path}: name: is '{found.name}', must be the file's name '{name}'")
-    return found
+    dataset = read_yaml(path, Dataset)
+    if dataset.name != name:
+        raise ConfigError(f"{path}: name: is '{dataset.name}', must be the file's name '{name}'")
+    return dataset
 
 
 def read_datasets(room: Path = ROOM) -> dict[str, Dataset]:
-    """All datasets by name. Raises ConfigError."""
+    """Return all datasets by name. Raises ConfigError."""
     return {name: read_dataset(name, room) for name in yaml_files(room / "datasets")}
 
 
 class ProtocolSettings(Closed):
-    """protocols/<name>.yaml: what happens to images before anything is measured.
+    """protocols/<name>.yaml: what happens to images before they are measured.
 
-    jpeg_quality, fid_resize: None leaves the step out. version: raised when what the protocol does
-    changes, so that cells are measured again.
+    jpeg_quality, fid_resize: None leaves the step out. version: raise the version when a protocol
+    changes, and cells are measured again.
     """
 
     title: Line
@@ -217,6 +220,6 @@ class ProtocolSettings(Closed):
 
 @cache
 def read_protocol(name: str, room: Path = ROOM) -> ProtocolSettings:
-    """The protocol of that name. Raises ConfigError."""
+    """Return the protocol of that name. Raises ConfigError."""
     files = yaml_files(room / "protocols")
     return read_yaml(files[known(name, files, "protocol")], ProtocolSettings)

@@ -1,4 +1,4 @@
-"""environment.yml from the lock: `python -m workflows.config.environment`."""
+"""Write environment.yml from the lock: `python -m workflows.config.environment`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HEADER = """\
-# For conda users; generated from pyproject.toml and requirements.lock by
-# `python -m workflows.config.environment`. The direct dependencies at their locked versions; two
-# packages of metric weights declare libraries that nothing here imports, which pip will add.
+# The direct dependencies at their locked versions, for conda users. This file is made from
+# pyproject.toml and requirements.lock by `python -m workflows.config.environment`. Pip will add
+# libraries that two packages of metric weights declare and nothing here imports.
 name: codebook-benchmark
 channels:
   - conda-forge
@@ -23,7 +23,7 @@ dependencies:
 
 
 def locked(lock: str) -> dict[str, list[str]]:
-    """Package name -> its pins in the lock, with environment markers."""
+    """Return package name -> its pins in the lock, with environment markers."""
     pins: dict[str, list[str]] = {}
     for pin, name in re.findall(r"^(([\w.-]+)==[^ ]+(?: ; .*?)?) \\$", lock, re.MULTILINE):
         pins.setdefault(name, []).append(pin)
@@ -31,19 +31,19 @@ def locked(lock: str) -> dict[str, list[str]]:
 
 
 def direct(pyproject: str) -> list[str]:
-    """Names of the direct dependencies, development ones included, sorted."""
+    """Return the names of the direct dependencies, with those for development, sorted."""
     project = tomllib.loads(pyproject)["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
-    return sorted(re.split(r"[^A-Za-z0-9._-]", entry)[0].lower() for entry in wanted)
+    entries = project["dependencies"] + project["optional-dependencies"]["dev"]
+    return sorted(re.split(r"[^A-Za-z0-9._-]", entry)[0].lower() for entry in entries)
 
 
 def render(pyproject: str, lock: str) -> str:
-    """The text of environment.yml."""
+    """Return the text of environment.yml."""
     pins = locked(lock)
     lines = [f"      - {json.dumps(pin)}\n" for name in direct(pyproject) for pin in pins[name]]
     return HEADER + "".join(lines)
 
 
 if __name__ == "__main__":
-    read = [(ROOT / file).read_text("utf-8") for file in ("pyproject.toml", "requirements.lock")]
-    (ROOT / "environment.yml").write_text(render(*read), "utf-8")
+    files = [(ROOT / name).read_text("utf-8") for name in ("pyproject.toml", "requirements.lock")]
+    (ROOT / "environment.yml").write_text(render(*files), "utf-8")

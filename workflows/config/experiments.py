@@ -1,4 +1,4 @@
-"""Tables, figures and claims, as people write them."""
+"""The types of experiments, figures and claims, as people write them in YAML."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from workflows.config.names import (
     DIFFERENT,
-    RECONSTRUCTION_METRICS,
     ROLES,
-    RUN_METRICS,
-    SAMPLE_METRICS,
+    STAGE_METRICS,
+    Distinct,
     Line,
     MetricName,
     Name,
@@ -22,7 +21,7 @@ from workflows.config.names import (
 )
 from workflows.config.settings import Knobs, MethodName, NetworkName, Sweeps
 from workflows.errors import nearest
-from workflows.generators import GENERATORS, Generator
+from workflows.generators import GENERATORS
 from workflows.knobs import Closed, Continuous
 from workflows.registry import METHODS
 
@@ -30,11 +29,11 @@ SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
 
 
 class ExperimentRow(Closed):
-    """One line of a table: its label, a method and the knobs that differ from the defaults.
+    """A row of a table: its label, its method, and the knobs that differ from the defaults.
 
-    A row without a method has published numbers alone. first_stage: the method of the autoencoder
-    whose latents or codes a generative model models. first_stage_knobs: of that autoencoder, where
-    they differ from the budget's. seeds: at most so many of the budget's.
+    method: None for a row that has published numbers only. first_stage: the method of the
+    autoencoder below a generative model. first_stage_knobs: the knobs of this autoencoder that
+    differ from the budget's. seeds: use at most this many of the budget's seeds.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -52,7 +51,7 @@ class ExperimentRow(Closed):
 
 
 class Beside(Closed):
-    """What the rows of one value of a sweep set beside it."""
+    """What the rows of one value of a sweep set in addition."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     seeds: Annotated[int, Field(ge=1)] | None = None
@@ -61,16 +60,16 @@ class Beside(Closed):
 class Experiment(Closed):
     """experiments/<table>.yaml: one table of the paper, or the sweep behind a plot.
 
-    stage: 1, rows are autoencoders; 2, rows are generative models. first_stages: rows are
-    autoencoders with the budget's settings for first stages. sweep: every row is repeated for each
-    value of one knob. at: value of the sweep -> what its rows set beside. networks: role ->
-    network, where that is not the small one. conditional: roles whose models are asked for a class.
+    stage: rows are autoencoders (1) or generative models (2). first_stages: rows are autoencoders
+    with the budget's settings for first stages. sweep: repeat every row for each value of one knob.
+    at: value of the sweep -> what its rows set in addition. networks: role -> network, where it is
+    not the small one. conditional: roles whose generative models know classes.
     """
 
     title: Annotated[Line, Field(max_length=120)]
     caption: Line
-    roles: Annotated[list[RoleName], Field(min_length=1), DIFFERENT]
-    metrics: Annotated[list[MetricName], Field(min_length=1), DIFFERENT]
+    roles: Distinct[RoleName]
+    metrics: Distinct[MetricName]
     stage: Literal[1, 2] = 1
     sweep: Annotated[Sweeps, Field(min_length=1, max_length=1)] | None = None
     at: dict[int, Beside] = {}
@@ -89,21 +88,25 @@ class Experiment(Closed):
         return self
 
     def _problems(self) -> Iterator[str]:
-        metrics = {1: RECONSTRUCTION_METRICS, 2: SAMPLE_METRICS}[self.stage] | RUN_METRICS
-        for name in [name for name in self.metrics if name not in metrics]:
-            allowed = ", ".join(metrics)
-            yield f"metrics: {name} is not measured at stage {self.stage}; allowed: {allowed}"
+        allowed = STAGE_METRICS[self.stage]
+        for name in self.metrics:
+            if name not in allowed:
+                yield (
+                    f"metrics: {name} is not measured at stage {self.stage}; allowed: "
+                    f"{', '.join(allowed)}"
+                )
         if self.stage == 1 and self.conditional:
             yield "conditional: goes with stage 2"
         if self.stage == 2:
-            generated = [role for role, about in ROLES.items() if about.generated]
-            for role in [role for role in self.roles if role not in generated]:
-                yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
+            generated = [name for name, role in ROLES.items() if role.generated]
+            for role in self.roles:
+                if role not in generated:
+                    yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
             for key in ("sweep", "first_stages", "networks"):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"
         if "error" in self.metrics and {*self.networks.values()} != {"frozen"}:
-            yield "metrics: error is measured of frozen networks alone"
+            yield "metrics: error is measured only on frozen latents"
         swept = [value for values in (self.sweep or {}).values() for value in values]
         for value in {*self.at} - {*swept}:
             yield f"at: {value} is no value of the sweep"
@@ -117,23 +120,27 @@ class Experiment(Closed):
             if self.stage == 1:
                 yield "method: the key is missing"
             elif row.knobs or row.first_stage or row.first_stage_knobs:
-                yield "a row of published numbers alone has no other keys"
+                yield "a row without a method takes no other keys"
             return
         if row.method not in methods:
             yield f"method: '{row.method}' is unknown; {nearest(row.method, methods)}"
             return
-        if self.stage == 2 and row.first_stage is not None:
-            yield from _misfit(GENERATORS[row.method], row)
-        needed = self.stage == 2 and GENERATORS[row.method].has_first_stage
-        if needed != (row.first_stage is not None):
-            yield f"first_stage: method '{row.method}' {'needs one' if needed else 'takes none'}"
-        if row.first_stage_knobs and not needed:
+        needs_first_stage = self.stage == 2 and GENERATORS[row.method].has_first_stage
+        if needs_first_stage != (row.first_stage is not None):
+            needs = "needs one" if needs_first_stage else "takes none"
+            yield f"first_stage: method '{row.method}' {needs}"
+        elif needs_first_stage and row.first_stage not in (fitting := _first_stages(row.method)):
+            yield (
+                f"first_stage: method '{row.method}' cannot model '{row.first_stage}'; allowed: "
+                f"{', '.join(fitting)}"
+            )
+        if row.first_stage_knobs and not needs_first_stage:
             yield f"first_stage_knobs: method '{row.method}' has no first stage"
 
     def expanded(self, sweeps: Sweeps) -> Iterator[tuple[str, ExperimentRow]]:
-        """Every row with its label, repeated for each value of the sweep.
+        """Yield every row with its label, repeated for each value of the sweep.
 
-        sweeps: values in place of the experiment's own.
+        sweeps: values that replace the experiment's own.
         """
         if self.sweep is None:
             yield from ((row.row, row) for row in self.rows)
@@ -145,30 +152,25 @@ class Experiment(Closed):
             yield label, row.model_copy(update={knob: value, **beside})
 
 
-def _misfit(about: Generator, row: ExperimentRow) -> Iterator[str]:
-    """Refuse a first stage without codes for a prior, or with codes that it does not take."""
-    fitting = [
-        name
-        for name, method in METHODS.items()
-        if about.fits(name)
-        and not (about.points == "codes" and issubclass(method.knobs, Continuous))
-    ]
-    if row.first_stage not in fitting:
-        yield (
-            f"first_stage: method '{row.method}' cannot model '{row.first_stage}'; allowed: "
-            f"{', '.join(fitting)}"
-        )
+def _first_stages(generator: str) -> list[str]:
+    """Return the methods of first stages that a generative model can model."""
+    kind = GENERATORS[generator]
+    methods = [name for name in METHODS if kind.fits(name)]
+    if kind.points == "codes":
+        return [name for name in methods if not issubclass(METHODS[name].knobs, Continuous)]
+    return methods
 
 
 class MoreRows(Closed):
-    """A file of a user that adds rows to a table of the repository."""
+    """A user's file that adds rows to a table of the repository."""
 
     rows: list[dict[str, Any]]
 
 
 class Figure(Closed):
-    """An entry of figures.yaml. table: whose runs the figure draws. more: files beside the SVG, the
-    PNG and the CSV.
+    """A figure of figures.yaml.
+
+    table: the table whose runs the figure draws. more: files beside the SVG, the PNG and the CSV.
     """
 
     table: Name
@@ -181,20 +183,20 @@ class Figures(RootModel[dict[Name, Figure]]):
     """figures.yaml."""
 
 
-# Kinds of claims that judge one pair of rows, or one row.
+# The kinds of claims that compare a single pair of rows, or judge a single row.
 HEADLINES = ("better", "at_least", "at_most")
 Kind = Literal["better", "at_least", "at_most", "steadier", "rises", "does_not_rise"]
 Standing = Literal["stated", "inferred", "control", "others"]
 
 
 class Claim(Closed):
-    """A claim about the rows of one table.
+    """A claim about the rows of a table.
 
-    standing: who says it. stated: the paper or its poster. inferred: nobody where we could read it;
-    we take the paper's tables to say so. control: this project. others: other publications.
-    headline: shown first everywhere. kind: see `workflows.records.verdicts.effects`. of, than:
-    rows; of a sweep, the row before its values. value: what `at_least` and `at_most` compare with;
-    usage is a fraction.
+    standing: who makes the claim. stated: the paper or its poster. inferred: we, from what the
+    paper's tables compare, because we could not read the claim itself. control: this project.
+    others: other publications. headline: show the claim first everywhere. kind: see
+    `workflows.records.verdicts.effects`. of, than: labels of rows; of a sweep, the label without
+    the value. value: the bound of `at_least` and `at_most`; usage is a fraction.
     """
 
     id: Name
@@ -203,17 +205,17 @@ class Claim(Closed):
     source: Line
     caveat: Line | None = None
     headline: bool = False
-    roles: Annotated[list[RoleName], Field(min_length=1), DIFFERENT]
-    metrics: Annotated[list[MetricName], Field(min_length=1), DIFFERENT]
+    roles: Distinct[RoleName]
+    metrics: Distinct[MetricName]
     kind: Kind
-    of: Annotated[list[Line], Field(min_length=1), DIFFERENT]
+    of: Distinct[Line]
     than: Annotated[list[Line], DIFFERENT] = []
     value: float | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Claim:
         compares, bounded = self.kind in ("better", "steadier"), self.kind.startswith("at_")
-        for wrong, problem in (
+        for is_wrong, problem in (
             (compares and not self.than, "than: kind '{}' needs rows"),
             (self.than and not compares, "than: kind '{}' takes no rows"),
             (bounded and self.value is None, "value: kind '{}' needs one"),
@@ -222,13 +224,13 @@ class Claim(Closed):
             (self.kind == "better" and len(self.than) > 1, "than: kind '{}' takes one row"),
             (self.headline and self.kind not in HEADLINES, "headline: does not go with kind '{}'"),
         ):
-            if wrong:
+            if is_wrong:
                 raise ValueError(problem.format(self.kind))
         return self
 
 
 class Claims(Closed):
-    """claims/<table>.yaml: the claims of publications about one table."""
+    """claims/<table>.yaml: what publications claim about a table."""
 
     title: Line
     table: Name

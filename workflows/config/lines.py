@@ -1,4 +1,4 @@
-"""The lines of every CSV file, and how a file of them is read."""
+"""The columns of every CSV file, and how such a file is read."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Label = Annotated[Text, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0, lt=10**18)]
 Many = Annotated[int, Field(ge=1, lt=10**18)]
 Positive = Annotated[float, Field(ge=0)]
-# The PSNR of equal images is infinite; no bound holds for nan.
+# The PSNR of equal images is infinite. The bound refuses nan, which is not above anything.
 Value = Annotated[float, Field(allow_inf_nan=True, ge=-math.inf)]
 
 
 class CsvLine(Closed):
-    """A line of a CSV file, whose columns are the fields. An empty cell of numbers is None.
+    """A line of a CSV file. The fields are the columns; an empty number is None.
 
-    KEY: the columns in which no two lines of a file are alike.
+    KEY: the columns that tell the lines of a file apart.
     """
 
     model_config = ConfigDict(strict=False)
@@ -40,10 +40,11 @@ class CsvLine(Closed):
 
 
 class Measured(CsvLine):
-    """One measured number. A line that is not ok has protocol and metric "all", a note, no value.
+    """One measured number in measured.csv.
 
-    Digests are the first digits of SHA-256: of the training images, of the metric network's weights
-    (where the metric has one), and of the file that pins the packages.
+    A line whose status is not "ok" has the protocol and metric "all", no value, and a note. The
+    digests are the first digits of SHA-256 of the training images, of the weights of the metric's
+    network if there is one, and of the file that pins the packages.
     """
 
     KEY = ("table", "row", "dataset", "protocol", "metric", "cell")
@@ -72,7 +73,7 @@ class Measured(CsvLine):
 
 
 class Metric(CsvLine):
-    """One number that a cell's evaluation found, in its metrics.csv."""
+    """One measured number in the metrics.csv of a cell."""
 
     KEY = ("protocol", "metric")
 
@@ -84,11 +85,11 @@ class Metric(CsvLine):
 
 
 class Curve(CsvLine):
-    """One record of a training, in a cell's log.csv or, collected, with the cell's name.
+    """One moment of a training, in the log.csv of a cell or, with the cell's name, in curves.csv.
 
-    Epochs count in fractions; usage and perplexity are over the first 500 validation images. A
-    diffusion model has no reconstruction and no codes, but collected it has at some epochs the
-    Fréchet distance of a few samples; its epoch 0 is noise, decoded.
+    Epochs count in fractions. Usage and perplexity are over the first 500 validation images. In
+    curves.csv generative models have, at some epochs, the Fréchet distance of a few samples; their
+    epoch 0 is decoded noise.
     """
 
     KEY = ("cell", "step")
@@ -106,7 +107,7 @@ class Curve(CsvLine):
 
 
 class Progress(CsvLine):
-    """What a few samples were worth during a diffusion model's training, in progress.csv."""
+    """The Fréchet distance of a few samples during a training, in progress.csv."""
 
     KEY = ("epoch",)
 
@@ -116,7 +117,7 @@ class Progress(CsvLine):
 
 
 class Codes(CsvLine):
-    """How often the test split hit one code, in a cell's codes.csv or, collected, with its name."""
+    """How often the test images hit a code, in codes.csv of a cell or, collected, of a budget."""
 
     KEY = ("cell", "code")
 
@@ -126,7 +127,7 @@ class Codes(CsvLine):
 
 
 class Published(CsvLine):
-    """One number of a publication; value keeps the digits, and any % sign, of the source."""
+    """One number of a publication. The value keeps the digits of the source, and a % sign."""
 
     KEY = ("table", "row", "dataset", "protocol", "metric", "source")
 
@@ -142,37 +143,38 @@ class Published(CsvLine):
 
 
 def read_csv(path: Path, kind: type[CsvLine]) -> pd.DataFrame:
-    """The lines of a CSV file, every value checked. Columns that have a default may be missing.
+    """Read a CSV file and check every value. Columns that have a default may be missing.
 
-    Columns of text keep the digits of the source; an empty cell is an empty string in a column of
-    text and NaN in a column of numbers. Raises ConfigError naming the file and the line.
+    An empty cell is an empty string in a column of text and NaN in a column of numbers. Raises
+    ConfigError naming the file and the line.
     """
     text = read_text(path).removeprefix("\ufeff")
     if not text.endswith("\n"):
         raise ConfigError(f"{path}: empty or cut short: the last line has no end")
     try:
-        named, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     except csv.Error as error:
         raise ConfigError(f"{path}: not a CSV ({error})") from None
     fields = kind.model_fields.items()
-    columns = [name for name, field in fields if field.is_required() or name in named]
-    if named != columns:
-        raise ConfigError(f"{path}: columns are {', '.join(named)}; expected {', '.join(columns)}")
+    columns = [name for name, field in fields if field.is_required() or name in header]
+    if header != columns:
+        raise ConfigError(f"{path}: columns are {', '.join(header)}; expected {', '.join(columns)}")
     optional = {name for name, field in fields if NoneType in get_args(field.annotation)}
     lines: list[dict[str, Any]] = []
-    found: dict[tuple[Any, ...], int] = {}
+    line_of: dict[tuple[Any, ...], int] = {}
     for number, row in enumerate(rows, 2):
         where = f"{path}: line {number}"
         if len(row) != len(columns):
             raise ConfigError(f"{where}: must have {len(columns)} values")
-        pairs = zip(columns, row, strict=True)
-        line = {name: value if value or name not in optional else None for name, value in pairs}
+        line: dict[str, Any] = dict(zip(columns, row, strict=True))
+        line |= {name: None for name, value in line.items() if not value and name in optional}
         try:
             lines.append(dict(kind.model_validate(line)))
         except ValidationError as error:
             raise ConfigError(explain(error, where)[0]) from None
-        first = found.setdefault(tuple(lines[-1][name] for name in kind.KEY), number)
+        first = line_of.setdefault(tuple(lines[-1][name] for name in kind.KEY), number)
         if first != number:
             raise ConfigError(f"{where}: repeats line {first}; {', '.join(kind.KEY)} must differ")
     frame = pd.DataFrame(lines, columns=columns)
+    # Pandas gives a column without any number the type of objects.
     return frame.astype({name: float for name in columns if lines and frame[name].isna().all()})

@@ -1,4 +1,4 @@
-"""What jobs need to know of the machine: their environment, and how many GPUs there are."""
+"""The environment of jobs, and the GPUs of this machine."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pathlib import Path
 
 from workflows.errors import ConfigError
 
-# glibc gives large blocks back to the system at once and takes them again at the next step: half
-# a million page faults an epoch, 8 to 15 % of a training step, a quarter at batch 1024. Read when a
-# process starts; other systems ignore these.
+# By default glibc returns large blocks to the system at once and requests them again at the next
+# step. The page faults take 8 to 15 % of a training step, and a quarter at batch size 1024. These
+# variables make glibc keep the blocks; other systems ignore them.
 KEEPS_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
 }
-# The variable that tells the processes of a run its setting `cells_per_gpu`.
+# The variable that hands the setting `cells_per_gpu` to the processes of a run.
 CELLS_PER_GPU = "CODEBOOK_CELLS_PER_GPU"
 
 
 def environment_of_jobs(clone: Path, python: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the jobs of a run differ from the given ones.
+    """Return the environment variables of jobs that differ from the given ones.
 
-    Jobs run with the interpreter that runs Snakemake and with the code of the clone, whatever is
-    first on PATH and whatever folder Snakemake was started in. Raises ConfigError for a clone or an
-    interpreter in a folder whose name has a colon.
+    Jobs use the interpreter of Snakemake and the code of the clone, whatever PATH and the current
+    folder are. Raises ConfigError if the path of the clone or of the interpreter has a colon.
     """
     for folder in (clone, python.parent):
         if os.pathsep in str(folder):
@@ -33,14 +32,14 @@ def environment_of_jobs(clone: Path, python: Path, given: Mapping[str, str]) -> 
                 "PATH and PYTHONPATH; rename or move the folder"
             )
 
-    def first_in(name: str, folder: Path) -> str:
+    def prepended(folder: Path, name: str) -> str:
         return os.pathsep.join(filter(None, (str(folder), given.get(name))))
 
     return {
         **KEEPS_MEMORY,
-        "PATH": first_in("PATH", python.parent),
-        "PYTHONPATH": first_in("PYTHONPATH", clone),
-        # Python would look for modules in the present folder first, which may be another clone.
+        "PATH": prepended(python.parent, "PATH"),
+        "PYTHONPATH": prepended(clone, "PYTHONPATH"),
+        # Keep Python from importing modules of the current folder, which may be another clone.
         "PYTHONSAFEPATH": "1",
         # Libraries name their caches by the user, who may have no entry in the password file.
         "USER": given.get("USER") or str(os.getuid()),
@@ -48,9 +47,10 @@ def environment_of_jobs(clone: Path, python: Path, given: Mapping[str, str]) -> 
 
 
 def gpus_here(environment: Mapping[str, str], devices: Path = Path("/dev")) -> int:
-    """How many GPUs jobs on this machine may use: those in CUDA_VISIBLE_DEVICES, or else all.
+    """Return how many GPUs jobs on this machine may use, without loading torch.
 
-    devices: the folder of device files. This needs no torch, which Snakemake should not wait for.
+    These are the GPUs in CUDA_VISIBLE_DEVICES, or all if the variable is not set. devices: the
+    folder of device files.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:

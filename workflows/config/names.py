@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from workflows.errors import nearest
+from workflows.metrics import OF_CODES, OF_LATENTS, OF_RECONSTRUCTIONS, OF_SAMPLES
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Role:
     """The part that a dataset plays in tables.
 
-    paper: the paper's dataset in that part. own: whether a stand-in says itself what it stands in
-    for; CIFAR10 does not, but among what is generated it stands in for ImageNet. generated: whether
-    models of stage 2 generate its images.
+    paper: the paper's dataset in this role. own: whether the files of datasets say which ones are
+    stand-ins. They do not for generation, where CIFAR10 stands in for ImageNet. generated: whether
+    models of stage 2 generate images of this role.
     """
 
     paper: str
@@ -35,60 +38,47 @@ ROLES = {
     "portraits": Role("ffhq", generated=True),
     "objects": Role("imagenet", generated=True),
 }
-# Metrics of reconstructions, and of samples; True where a larger value is better. The error is that
-# of latents, which is measured where encoder and decoder are frozen.
-RECONSTRUCTION_METRICS = {
-    "l1": False,
-    "PSNR": True,
-    "SSIM": True,
-    "LPIPS": False,
-    "LPIPS-Alex": False,
-    "rFID": False,
-    "KID": False,
-    "usage": True,
-    "perplexity": True,
-    "error": False,
+# Metrics that a training reports itself: the number of trained parameters, the training images seen
+# (repeats counted), minutes, and milliseconds of a step.
+RUN_METRICS = ("parameters", "seen", "minutes", "step")
+# Stage -> the metrics that a table of this stage may show.
+STAGE_METRICS = {
+    1: (*OF_RECONSTRUCTIONS, *OF_LATENTS, *RUN_METRICS),
+    2: (*OF_SAMPLES, *OF_CODES, *RUN_METRICS),
 }
-# KID-deviation is the standard error of KID. Bits are of a code that was not trained on.
-SAMPLE_METRICS = {
-    "FID": False,
-    "KID": False,
-    "KID-deviation": False,
-    "precision": True,
-    "recall": True,
-    "bits": False,
-}
-# What a training says of itself: numbers that are trained, images that it saw, repeats counted,
-# minutes, and milliseconds a step.
-RUN_METRICS = {"parameters": False, "seen": False, "minutes": False, "step": False}
-# Metrics that say nothing about quality, so that no row is best.
+LARGER_IS_BETTER = {"PSNR", "SSIM", "usage", "perplexity", "precision", "recall"}
+# Metric -> whether a larger value is better.
+METRICS = {name: name in LARGER_IS_BETTER for name in (*STAGE_METRICS[1], *STAGE_METRICS[2])}
+# Metrics that say nothing about quality, so tables mark no best row. KID-deviation is the standard
+# error of KID.
 UNRANKED = {*RUN_METRICS, "KID-deviation"}
-METRICS = {**RECONSTRUCTION_METRICS, **SAMPLE_METRICS, **RUN_METRICS}
-# The protocols of reconstructions; samples have one of their own.
+# The protocols of reconstructions. Samples have a single protocol.
 Protocol = Literal["exact", "as_published"]
 SAMPLES = "samples"
 
 
-def one_of(allowed: Collection[str], what: str) -> BeforeValidator:
-    """A validator of a name."""
+def one_of(allowed: Collection[str], kind: str) -> BeforeValidator:
+    """Return a validator that refuses other names. kind: what the message calls the name."""
 
     def check(name: Any) -> Any:
         if name not in list(allowed):
-            raise ValueError(f"{what} '{name}' is unknown; {nearest(str(name), allowed)}")
+            raise ValueError(f"{kind} '{name}' is unknown; {nearest(str(name), allowed)}")
         return name
 
     return BeforeValidator(check)
 
 
-def _differ(values: Any) -> Any:
+def _refuse_repeats(values: list[Item]) -> list[Item]:
     if len(set(values)) != len(values):
         raise ValueError("the values must differ from each other")
     return values
 
 
-DIFFERENT = AfterValidator(_differ)
+DIFFERENT = AfterValidator(_refuse_repeats)
+# A list of at least one value, in which no value is repeated.
+Distinct = Annotated[list[Item], Field(min_length=1), DIFFERENT]
 RoleName = Annotated[str, one_of(ROLES, "role")]
 MetricName = Annotated[str, one_of(METRICS, "metric")]
-# A text in one line.
+# A text without line breaks.
 Line = Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\n\r]*$")]
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]

@@ -1,4 +1,4 @@
-"""What a budget's tables show, written by a step and read back by all that collect and render."""
+"""The plan of a budget: all tables and cells, written by a step and read by records and render."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from workflows.errors import known
 from workflows.knobs import Closed, Generative, HasKnobs, Training
 from workflows.registry import parse_knobs
 
-# Training or a type of a method that is derived from it, or Generative and one from that.
+# The knobs of a cell, parsed as the type that the method takes.
 Knobs = Annotated[SerializeAsAny[Training | Generative], BeforeValidator(parse_knobs)]
-# Published results on the same photographs at another size: beside ours, never subtracted.
+# Dataset -> the dataset whose published numbers are shown beside ours although the images have
+# another size. Differences to these numbers are not shown.
 OTHER_SIZE = {"ffhq_64": "ffhq"}
-# Datasets that a budget's own may stand in for, or that publications used.
+# Titles of the datasets of publications, which need not be part of a plan.
 TITLES = {
     "mnist": "MNIST",
     "cifar10": "CIFAR10",
@@ -33,9 +34,7 @@ TITLES = {
 
 
 class Spec(Closed):
-    """What a training step is told: which cell of which budget, its knobs, the versions of what
-    trains it, and whether it is filmed.
-    """
+    """What a training step needs to know. versions: part of the training -> its version."""
 
     budget: str
     cell: str
@@ -45,10 +44,10 @@ class Spec(Closed):
 
 
 class PlannedEvaluation(Closed):
-    """What a cell's evaluation is to say of itself.
+    """What sampling and evaluation of a cell need to know, and what their records must match.
 
-    versions: part of the evaluation -> its version. metrics: None for all but the error. The
-    first two counts are of autoencoders, 0 for all images; the others, and sampling, are of
+    versions: part of the evaluation -> its version. metrics: None for all metrics but `error`.
+    fid_images, lpips_images: of autoencoders, 0 for all images. The remaining fields belong to
     generative models.
     """
 
@@ -66,9 +65,9 @@ class PlannedEvaluation(Closed):
 class PlannedCell(HasKnobs, Closed):
     """One run.
 
-    defaults: what stands for a knob that a record lacks. missing: what to do, if this machine has
-    not got the dataset. versions: part of the training -> its version. images: how many it trains
-    on. filmed: whether the training is filmed.
+    defaults: the value of each knob that the record of an older run may lack. missing: what to do
+    if this machine lacks the dataset. versions: part of the training -> its version. images: how
+    many images the cell trains on.
     """
 
     folder: str
@@ -82,7 +81,7 @@ class PlannedCell(HasKnobs, Closed):
 
 
 class PlannedRow(Closed):
-    """One line of a table, on one seed: the cell that it shows."""
+    """A row of a table on one dataset and seed. cell: the cell that the row shows."""
 
     table: str
     row: str
@@ -90,8 +89,8 @@ class PlannedRow(Closed):
 
 
 class PlannedTable(Closed):
-    """order: all rows. stands_for: dataset -> the paper's in whose place it is. published_rows:
-    of which there may be published numbers, at whatever budget.
+    """order: the labels of all rows. stands_for: dataset -> the paper's dataset that it replaces.
+    published_rows: the labels that published numbers may name, those of other budgets included.
     """
 
     title: str
@@ -105,8 +104,8 @@ class PlannedTable(Closed):
 
 
 class PlannedDataset(Closed):
-    """images: to train on. too_small_for: metric -> the pixels a side that it needs, of those that
-    cannot be measured on images as small as these.
+    """images: the number of training images. too_small_for: metric -> the pixels a side that the
+    metric needs, for metrics that need larger images.
     """
 
     title: str
@@ -116,7 +115,7 @@ class PlannedDataset(Closed):
 
 
 class PlannedClaim(Closed):
-    """A claim with its table and, in `of` and `than`, the rows of this budget."""
+    """A claim with its table. of, than: the labels of this budget's rows that the claim names."""
 
     about: Claim
     table: str
@@ -125,7 +124,10 @@ class PlannedClaim(Closed):
 
 
 class Absent(Closed):
-    """Rows of a table that this budget has no dataset for, or leaves out. note: which has it."""
+    """Rows without numbers, because the budget leaves out the table or has no dataset for the role.
+
+    dataset: the paper's dataset. note: says which budgets have these rows.
+    """
 
     table: str
     dataset: str
@@ -134,10 +136,10 @@ class Absent(Closed):
 
 
 class Plan(Closed):
-    """plan.json of a budget. rows: in the order of the experiment files.
+    """plan.json of a budget.
 
-    roles: role -> dataset, the paper's where the budget has none. reference_images: training images
-    that samples are compared with, None for all.
+    rows: in the order of the experiment files. roles: role -> dataset, the paper's where the budget
+    has none. reference_images: how many training images samples are compared with, None for all.
     """
 
     budget: str
@@ -155,77 +157,84 @@ class Plan(Closed):
     progress_samples: int
 
     def knobs(self, cell: str) -> Training | Generative:
-        """The settings of a cell."""
+        """Return the settings of a cell."""
         return self.cells[cell].knobs
 
     @property
     def missing(self) -> dict[str, str]:
-        """Dataset -> what to do, of those that the machine has not got."""
+        """Dataset -> what to do, for the datasets that this machine lacks."""
         return {cell.dataset: cell.missing for cell in self.cells.values() if cell.missing}
 
     def spec(self, cell: str) -> Spec:
-        """What the training step of a cell is told."""
-        about = self.cells[cell]
-        told = {name: getattr(about, name) for name in ("knobs", "versions", "filmed")}
-        return Spec(budget=self.budget, cell=cell, **told)
+        """Return what the training step of a cell needs to know."""
+        fields = self.cells[cell]
+        return Spec(
+            budget=self.budget,
+            cell=cell,
+            knobs=fields.knobs,
+            versions=fields.versions,
+            filmed=fields.filmed,
+        )
 
     def lines_of(self, table: str) -> list[PlannedRow]:
-        """The rows of a table. Raises ConfigError for an unknown table."""
+        """Return the rows of a table. Raises ConfigError for an unknown table."""
         known(table, self.tables, "table")
         return [line for line in self.rows if line.table == table]
 
     def datasets_of(self, table: str) -> list[str]:
-        """Datasets of a table, in the order of its rows."""
+        """Return the datasets of a table, in the order of its rows."""
         return list(dict.fromkeys(self.cells[line.cell].dataset for line in self.lines_of(table)))
 
     def rows_of(self, table: str, dataset: str) -> dict[str, list[str]]:
-        """Row -> its cells (one a seed) on a dataset, in order."""
-        found: dict[str, list[str]] = {}
+        """Return row -> its cells on a dataset, one for each seed."""
+        cells: dict[str, list[str]] = {}
         for line in self.lines_of(table):
             if self.cells[line.cell].dataset == dataset:
-                found.setdefault(line.row, []).append(line.cell)
-        return found
+                cells.setdefault(line.row, []).append(line.cell)
+        return cells
 
     def cells_of(self, table: str, dataset: str, rows: Collection[str] = ()) -> list[str]:
-        """The cells of some rows of a table on a dataset; of all rows if none are named."""
-        found = self.rows_of(table, dataset).items()
-        return [cell for row, cells in found if not rows or row in rows for cell in cells]
+        """Return the cells of a table on a dataset: those of these rows, or of all rows."""
+        cells_of_rows = self.rows_of(table, dataset).items()
+        return [cell for row, cells in cells_of_rows if not rows or row in rows for cell in cells]
 
     def size(self, cell: str) -> tuple[int, int]:
-        """Training images and batch size of a cell."""
+        """Return the number of training images and the batch size of a cell."""
         knobs = self.knobs(cell)
         return knobs.train_images or self.datasets[knobs.dataset].images, knobs.batch_size
 
     def stands_for(self, dataset: str, table: str | None = None) -> str | None:
-        """The dataset in whose place this one is, in a table if one is named; None for none."""
+        """Return the dataset that a stand-in replaces, in this table if one is given, else None."""
         real = self.tables[table].stands_for.get(dataset) if table in self.tables else None
         if real is None and dataset in self.datasets:
             real = self.datasets[dataset].stand_in_for
         return None if real == dataset else real
 
     def too_small(self, table: str, dataset: str) -> list[str]:
-        """A sentence for each metric of a table that a dataset's images are too small for."""
-        about, metrics = self.datasets.get(dataset), self.tables[table].metrics
-        needed = about.too_small_for if about else {}
-        return [f"{one} needs images of {needed[one]} pixels" for one in metrics if one in needed]
+        """Return a sentence for each metric of a table that needs larger images."""
+        if dataset not in self.datasets:
+            return []
+        pixels = self.datasets[dataset].too_small_for
+        metrics = [metric for metric in self.tables[table].metrics if metric in pixels]
+        return [f"{metric} needs images of {pixels[metric]} pixels" for metric in metrics]
 
     def title_of(self, dataset: str) -> str:
-        """The title of a dataset, which need not be part of this plan."""
+        """Return the title of a dataset, which need not be part of this plan."""
         if dataset in self.datasets:
             return self.datasets[dataset].title
         return TITLES.get(dataset, dataset)
 
     def dataset_title(self, dataset: str, table: str | None = None) -> str:
-        """Its title, saying what it stands in for, in a table if one is named."""
+        """Return the title of a dataset and of the dataset that it stands in for."""
         real = self.stands_for(dataset, table)
         return self.title_of(dataset) + (f" (stand-in for {self.title_of(real)})" if real else "")
 
     def published_dataset(self, dataset: str, table: str | None = None) -> str:
-        """The dataset whose published numbers belong beside this one's, in a table if named."""
+        """Return the dataset whose published numbers are shown beside those of this dataset."""
         real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
 
 
 def find_plan(file: Path) -> Plan | None:
-    """The plan that a run wrote; None if there is none, or one of another release."""
+    """Return the plan in a file; None without a file, or for the plan of another release."""
     return find(file, Plan)

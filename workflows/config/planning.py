@@ -1,4 +1,4 @@
-"""Writes a budget's plan: what its tables show, and the cells behind them."""
+"""Make the plan of a budget from its grid."""
 
 from __future__ import annotations
 
@@ -35,78 +35,78 @@ def make_plan(
     results: str = "results",
     room: Path = ROOM,
 ) -> Plan:
-    """The plan of a grid.
+    """Return the plan of a grid.
 
-    datasets: all there are, by name. missing: dataset -> what to do, for those that this machine
-    has not got. results: the folder of all budgets' results. Raises ConfigError for anything wrong
-    in figures.yaml and claims.
+    datasets: all datasets by name. missing: dataset -> what to do, for the datasets that this
+    machine lacks. results: the folder of all budgets' results. room: the folder of the
+    configuration. Raises ConfigError for anything wrong in figures.yaml and claims.
     """
-    budget, budgets = grid.budget, read_budgets(room)
-    folder = f"{results}/{grid.name}"
+    budget, folder = grid.budget, f"{results}/{grid.name}"
+    cells = grid.cells.values()
     figures = read_yaml(room / "figures.yaml", Figures).root
     return Plan(
         budget=grid.name,
         title=budget.title,
         results=folder,
         cells={
-            name: _cell(grid, cell, datasets, missing, f"{folder}/cells/{name}")
-            for name, cell in grid.cells.items()
+            cell.id: _cell(grid, cell, datasets[cell.dataset], missing, folder) for cell in cells
         },
         rows=list(grid.rows),
         tables={name: _table(grid, name) for name in grid.tables},
         datasets={
-            name: _dataset(datasets[name])
-            for name in sorted({cell.dataset for cell in grid.cells.values()})
+            name: PlannedDataset(
+                title=datasets[name].title,
+                stand_in_for=datasets[name].stand_in_for,
+                images=datasets[name].trained,
+                too_small_for={
+                    metric: pixels
+                    for metric, pixels in FEWEST_PIXELS.items()
+                    if datasets[name].image_size < pixels
+                },
+            )
+            for name in sorted({cell.dataset for cell in cells})
         },
-        figures={name: one for name, one in figures.items() if one.table in grid.tables},
+        figures={name: figure for name, figure in figures.items() if figure.table in grid.tables},
         roles={role: name or ROLES[role].paper for role, name in budget.roles.items()},
         claims=read_claims(grid, room),
-        absent=list(_absent(grid, budgets)),
+        absent=list(_absent(grid, read_budgets(room))),
         reference_images=budget.generation.reference_images,
         progress_samples=budget.generation.progress_samples,
     )
 
 
-def _dataset(dataset: Dataset) -> PlannedDataset:
-    return PlannedDataset(
-        title=dataset.title,
-        stand_in_for=dataset.stand_in_for,
-        images=dataset.trained,
-        too_small_for={m: n for m, n in FEWEST_PIXELS.items() if dataset.image_size < n},
-    )
-
-
 def _cell(
-    grid: Grid, cell: Cell, datasets: Mapping[str, Dataset], missing: Mapping[str, str], folder: str
+    grid: Grid, cell: Cell, dataset: Dataset, missing: Mapping[str, str], folder: str
 ) -> PlannedCell:
-    fields = type(cell.knobs).model_fields
-    # A knob that came later than a record has its default.
-    defaults = {name: about.default for name, about in fields.items() if not about.is_required()}
+    knobs, fields = cell.knobs, type(cell.knobs).model_fields
+    defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
     defaults |= {name: value for name, value in cell.defaults.items() if name in fields}
-    images = datasets[cell.dataset].trained
     return PlannedCell(
-        folder=folder,
-        knobs=cell.knobs,
+        folder=f"{folder}/cells/{cell.id}",
+        knobs=knobs,
         defaults=defaults,
-        missing=missing.get(cell.dataset),
-        versions=training_versions(cell.knobs),
-        # Never those for validation, whatever the array holds.
-        images=min(cell.knobs.train_images or images, images),
-        # Where its codevectors are points of the plane.
-        filmed=getattr(cell.knobs, "code_dim", None) == 2
-        and hasattr(cell.knobs, "codebook_size")
+        missing=missing.get(dataset.name),
+        versions=training_versions(knobs),
+        # The prepared array also has the images for validation, which come last.
+        images=min(knobs.train_images or dataset.trained, dataset.trained),
+        # The film shows codevectors as points of the plane.
+        filmed=getattr(knobs, "code_dim", None) == 2
+        and hasattr(knobs, "codebook_size")
         and cell.first_stage is None,
-        evaluation=_evaluation(grid, cell, images),
+        evaluation=_evaluation(grid, cell, dataset.trained),
     )
 
 
 def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
     settings, generation = grid.budget.evaluation, grid.budget.generation
-    names, metrics = grid.protocols(cell.id), grid.metrics(cell.id)
+    tables = {row.table for row in grid.rows if row.cell == cell.id}
+    # A first stage that no table shows is measured in the budget's protocols.
+    names = sorted({n for table in tables for n in grid.protocols_of(table)} or settings.protocols)
     protocols = {name: read_protocol(name).version for name in names}
     if not isinstance(cell.knobs, Generative):
-        measured = OF_RECONSTRUCTIONS
-        if metrics is not None:
+        metrics, measured = None, OF_RECONSTRUCTIONS
+        if cell.knobs.network == "frozen":
+            metrics = sorted({name for table in tables for name in grid.tables[table].metrics})
             measured = {name: (OF_RECONSTRUCTIONS | OF_LATENTS)[name] for name in metrics}
         return PlannedEvaluation(
             protocols=names,
@@ -128,22 +128,22 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
 
 
 def _table(grid: Grid, name: str) -> PlannedTable:
-    experiment = grid.tables[name]
+    experiment, labels = grid.tables[name], grid.labels(name)
+    datasets = {role: grid.budget.roles[role] for role in experiment.roles}
     return PlannedTable(
         title=experiment.title,
         caption=experiment.caption,
         metrics=experiment.metrics,
         stage=experiment.stage,
         protocols=grid.protocols_of(name),
-        order=grid.labels(name),
-        # CIFAR10 is no stand-in, but among what is generated it stands in for ImageNet.
+        order=labels,
         stands_for={
             dataset: ROLES[role].paper
-            for role in experiment.roles
-            if (dataset := grid.budget.roles[role]) is not None and not ROLES[role].own
+            for role, dataset in datasets.items()
+            if dataset is not None and not ROLES[role].own
         },
         # Other budgets may have longer sweeps.
-        published_rows=list(dict.fromkeys([*grid.labels(name, every=True), *grid.labels(name)])),
+        published_rows=list(dict.fromkeys([*grid.labels(name, every=True), *labels])),
     )
 
 
@@ -151,61 +151,67 @@ def _absent(grid: Grid, budgets: Mapping[str, Budget]) -> Iterator[Absent]:
     for table, experiment in grid.tables.items():
         for role in experiment.roles:
             if table in grid.budget.without:
-                have = [name for name, budget in budgets.items() if table not in budget.without]
+                names = [name for name, budget in budgets.items() if table not in budget.without]
             elif grid.budget.roles[role] is None:
-                have = [name for name, budget in budgets.items() if budget.roles[role]]
+                names = [name for name, budget in budgets.items() if budget.roles[role]]
             else:
                 continue
-            note = f"not at this budget; budgets that have it: {', '.join(have) or 'none'}"
+            note = f"not at this budget; budgets that have it: {', '.join(names) or 'none'}"
             yield Absent(table=table, dataset=ROLES[role].paper, rows=grid.labels(table), note=note)
 
 
 def read_claims(grid: Grid, room: Path = ROOM) -> list[PlannedClaim]:
-    """Every claim, headlines first and what the paper does not say last.
+    """Return every claim: headlines first, then by who makes the claim.
 
-    Raises ConfigError for a claim twice and for an unknown table, row, role or metric of a claim.
+    Raises ConfigError for two claims of one id, and for an unknown table, row, role or metric.
     """
-    found: dict[str, PlannedClaim] = {}
+    claims: dict[str, PlannedClaim] = {}
     for path in yaml_files(room / "claims").values():
         content = read_yaml(path, Claims)
         experiment = grid.tables[known(content.table, grid.tables, f"{path}: table:")]
         for claim in content.claims:
             where = f"{path}: claim '{claim.id}'"
-            if claim.id in found:
-                raise ConfigError(f"{where}: there are two of that id")
+            if claim.id in claims:
+                raise ConfigError(f"{where}: two claims have this id")
             for key in ("roles", "metrics"):
                 for name in getattr(claim, key):
                     known(name, getattr(experiment, key), f"{where}: {key}:")
-            rows = {}
-            for key in ("of", "than"):
-                rows[key] = _rows(getattr(claim, key), grid, content.table, f"{where}: {key}")
-                # A sweep's name stands for many rows, of which a comparison would take the first.
-                if claim.kind in HEADLINES and len(rows[key]) > 1:
-                    count = len(rows[key])
+            rows = {
+                key: _rows(getattr(claim, key), grid, content.table, f"{where}: {key}")
+                for key in ("of", "than")
+            }
+            for key, labels in rows.items():
+                if claim.kind in HEADLINES and len(labels) > 1:
                     raise ConfigError(
-                        f"{where}: {key}: {count} rows have that name, {claim.kind} needs one"
+                        f"{where}: {key}: {len(labels)} rows have this name, {claim.kind} needs one"
                     )
             if claim.kind in ("rises", "does_not_rise") and rows["of"] == claim.of:
-                raise ConfigError(
-                    f"{where}: of: '{claim.of[0]}' is no row of a sweep; {claim.kind} needs one"
-                )
-            found[claim.id] = PlannedClaim(about=claim, table=content.table, **rows)
+                problem = f"'{claim.of[0]}' is not the name of a sweep, which {claim.kind} needs"
+                raise ConfigError(f"{where}: of: {problem}")
+            claims[claim.id] = PlannedClaim(about=claim, table=content.table, **rows)
     standings = get_args(Standing)
-    return sorted(
-        found.values(),
-        key=lambda one: (not one.about.headline, standings.index(one.about.standing)),
-    )
+
+    def rank(claim: PlannedClaim) -> tuple[bool, int]:
+        return not claim.about.headline, standings.index(claim.about.standing)
+
+    return sorted(claims.values(), key=rank)
 
 
 def _rows(names: list[str], grid: Grid, table: str, where: str) -> list[str]:
-    """Rows of this budget: "CVQ-VAE" stands for "CVQ-VAE, K = 32" and its like."""
-    labels, every = grid.labels(table), grid.labels(table, every=True)
-    found = []
+    """Return the labels of the rows that a claim names.
+
+    The name of a row before its sweep, such as "CVQ-VAE", stands for all values of this budget,
+    such as "CVQ-VAE, K = 32". The label of a row that this budget leaves out stays as it is; the
+    claim is then not tested.
+    """
+    labels, all_labels = grid.labels(table), grid.labels(table, every=True)
+    rows = []
     for name in names:
-        series = [row for row in labels if row.startswith(f"{name}, ")]
-        # A row that this budget leaves out stays: the claim is then not tested.
-        rows = [name] if name in (*labels, *every) else series
-        if not rows:
-            raise ConfigError(f"{where}: row '{name}' is unknown; {nearest(name, every)}")
-        found += rows
-    return found
+        if name in (*labels, *all_labels):
+            rows.append(name)
+            continue
+        series = [label for label in labels if label.startswith(f"{name}, ")]
+        if not series:
+            raise ConfigError(f"{where}: row '{name}' is unknown; {nearest(name, all_labels)}")
+        rows += series
+    return rows

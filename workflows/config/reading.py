@@ -1,4 +1,4 @@
-"""Files read into closed types. Every message names the file, the key, the value and what fits."""
+"""Read files into closed types. Messages name the file, the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from pydantic import BaseModel, ValidationError
 from workflows.errors import ConfigError, nearest
 
 Kind = TypeVar("Kind", bound=BaseModel)
+# Folder of configuration -> pattern of its files' names, which results, logs and pages share.
+NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
+# Folder of configuration -> names that collide with other files in results, logs or .cache/due.
+RESERVED = {
+    "budgets": ("published", "prepare", "reference", "datasets", "weights"),
+    "datasets": ("plan", "collected"),
+}
 
 
 def read_yaml(path: Path, kind: type[Kind]) -> Kind:
-    """Read a YAML file. Raises ConfigError with a line for everything that is wrong in it."""
+    """Read a YAML file. Raises ConfigError with a line for each problem."""
     try:
         content = yaml.load(read_text(path), Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -26,20 +33,20 @@ def read_yaml(path: Path, kind: type[Kind]) -> Kind:
 
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:
-    """Read a JSON file. Raises ConfigError with a line for everything that is wrong in it."""
-    return parse(from_json(read_text(path), str(path)), kind, str(path))
+    """Read a JSON file. Raises ConfigError with a line for each problem."""
+    return parse_json(read_text(path), kind, str(path))
 
 
-def from_json(text: str, where: str) -> Any:
-    """What a JSON text holds. where: what the message begins with. Raises ConfigError."""
+def parse_json(text: str, kind: type[Kind], where: str) -> Kind:
+    """Parse a JSON text. where: begins each message. Raises ConfigError."""
     try:
-        return json.loads(text)
+        return parse(json.loads(text), kind, where)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: not JSON ({error})") from None
 
 
 def parse(content: Any, kind: type[Kind], where: str) -> Kind:
-    """The content, typed. where: what each message begins with. Raises ConfigError."""
+    """Parse a mapping. where: begins each message. Raises ConfigError."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{where}: expected a mapping of keys to values")
     try:
@@ -48,22 +55,22 @@ def parse(content: Any, kind: type[Kind], where: str) -> Kind:
         raise ConfigError("\n".join(explain(error, where))) from None
 
 
-def explain(error: ValidationError, where: str = "") -> list[str]:
-    """A line for each thing that is wrong. where: what each begins with."""
+def explain(error: ValidationError, where: str) -> list[str]:
+    """Return a line for each problem. where: begins each line."""
     lines = []
-    for wrong in error.errors(include_url=False):
-        # Not the names of types, with brackets, that pydantic puts between keys.
-        keys = [str(part) for part in wrong["loc"] if not re.search(r"[\[\]() ]", str(part))]
-        lines.append(": ".join(filter(None, (where, ".".join(keys), _problem(wrong)))))
+    for problem in error.errors(include_url=False):
+        # Between the keys pydantic puts names of types, which have brackets.
+        keys = [str(part) for part in problem["loc"] if not re.search(r"[\[\]() ]", str(part))]
+        lines.append(": ".join(filter(None, (where, ".".join(keys), _message(problem)))))
     return list(dict.fromkeys(lines))
 
 
-def _problem(wrong: Any) -> str:
-    value, message = wrong["input"], wrong["msg"].removeprefix("Value error, ")
-    if wrong["type"] == "missing":
+def _message(problem: Any) -> str:
+    value, message = problem["input"], problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
         return "the key is missing"
-    if wrong["type"] == "literal_error":
-        allowed = [option.strip("'") for option in re.split(", | or ", wrong["ctx"]["expected"])]
+    if problem["type"] == "literal_error":
+        allowed = [option.strip("'") for option in re.split(", | or ", problem["ctx"]["expected"])]
         return f"'{value}' is not allowed; {nearest(str(value), allowed)}"
     if message.startswith("Input should be"):
         shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:60]} ..."
@@ -71,27 +78,17 @@ def _problem(wrong: Any) -> str:
     return message
 
 
-# Folder of configuration -> what its files may be called; results, logs and pages bear these names.
-NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
-# Folder of configuration -> names that would collide with what a run writes to results, logs and
-# .cache/due.
-RESERVED = {
-    "budgets": ("published", "prepare", "reference", "datasets", "weights"),
-    "datasets": ("plan", "collected"),
-}
-
-
 def yaml_files(folder: Path) -> dict[str, Path]:
-    """Name -> YAML file of a folder, sorted, without hidden ones such as an editor's `.#my.yaml`.
+    """Return name -> YAML file of a folder, sorted, without hidden files such as `.#my.yaml`.
 
-    Raises ConfigError for a name that cannot be part of a path, or that is taken.
+    Raises ConfigError for a name that cannot be part of a path or is reserved.
     """
-    pattern, taken = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, ())
-    files = {path.stem: path for path in sorted(folder.glob("*.yaml")) if path.name[0] != "."}
+    pattern, reserved = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, ())
+    files = {path.stem: path for path in sorted(folder.glob("[!.]*.yaml"))}
     for name, path in files.items():
         if not re.fullmatch(pattern, name):
             raise ConfigError(f"{path}: name: '{name}' is not allowed; allowed: {pattern}")
-        if name in taken:
+        if name in reserved:
             raise ConfigError(
                 f"{path}: name: '{name}' is taken by what runs write; rename the file"
             )
@@ -99,7 +96,7 @@ def yaml_files(folder: Path) -> dict[str, Path]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises ConfigError."""
+    """Return the text of a file. Raises ConfigError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -111,14 +108,14 @@ def read_text(path: Path) -> str:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML keeps the last of two equal keys; here they are refused."""
+    """A loader that refuses a key that occurs twice. PyYAML's own keeps the last value."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        keys = set()
         for key, _ in node.value:
-            if key.value in seen:
+            if key.value in keys:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' is there twice", key.start_mark
                 )
-            seen.add(key.value)
+            keys.add(key.value)
         return super().construct_mapping(node, deep=deep)

@@ -1,24 +1,26 @@
-"""The records of a cell, typed: what its training, sampling and evaluation say of themselves.
+"""The records of a cell: what its training, its sampling and its evaluation report of themselves.
 
-A record is written and read by the same type. It may hold more than is read here, and one that was
-written before a field existed has the field's default.
+A record is written and read by the same type. It may have more fields than the type, and a field
+that an older record lacks has its default.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from workflows.config.reading import read_json
+from workflows.config.reading import Kind, read_json
 from workflows.errors import ConfigError
 from workflows.files import write_json
 
 
 class Record(BaseModel):
-    """commit, dirty: of the code that made it, and whether it had uncommitted changes. lock_sha256:
-    of the file that pins the packages.
+    """What all records have.
+
+    commit, dirty: of the code, and whether the code had uncommitted changes. lock_sha256: of the
+    file that pins the packages.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
@@ -32,12 +34,13 @@ class Record(BaseModel):
 
 
 class TrainRecord(Record):
-    """train.json. epochs, steps: how far it came, of planned_steps. images: that it was trained on.
+    """train.json.
 
-    knobs: those of the cell, of a diffusion model without those of sampling. versions: part of the
-    training -> its version. channels: of an autoencoder's images. shape, classes: of a diffusion
-    model's points and dataset. features: metric network that was part of what was minimised ->
-    SHA-256 of its weights. first_stage: SHA-256 of the model whose latents were diffused.
+    message: why the training diverged. knobs: the settings of the cell, without those of sampling.
+    epochs, steps: how many the training finished. images: the number of training images. channels:
+    of the images of an autoencoder. versions: part of the training -> its version. features: metric
+    network in the loss -> SHA-256 of its weights. shape, classes: of the points and the dataset of
+    a generative model. first_stage: SHA-256 of the model of the first stage.
     """
 
     status: Literal["finished", "diverged"]
@@ -65,11 +68,11 @@ class TrainRecord(Record):
 
 
 class SamplingRecord(Record):
-    """sampling.json; finished, it also holds the knobs of sampling.
+    """sampling.json, which also has the knobs of sampling as fields.
 
-    epochs: of which samples along the training were kept. message: why there are no samples.
-    model_sha256: of the model that was sampled. bits, coded_images: of a code, over so many images
-    that were kept for validation; None of a model that cannot say how likely codes are.
+    message: why there are no samples. epochs: those with samples made during training.
+    model_sha256: of the sampled model. bits: of a code, over coded_images validation images; None
+    for a model without likelihoods.
     """
 
     status: str
@@ -82,16 +85,16 @@ class SamplingRecord(Record):
 
     @property
     def knobs(self) -> dict[str, Any]:
-        """What was asked for."""
+        """The knobs of sampling."""
         return dict(self.model_extra or {})
 
 
 class EvaluationRecord(Record):
-    """evaluation.json. status, message: whether the values are finite, and which are not.
+    """evaluation.json.
 
-    features: metric network -> SHA-256 of its weights. files: file of the cell -> SHA-256.
-    dataset_sha256: of the images that were compared with. not_measured: metric -> why the images
-    cannot have it.
+    message: which values are not finite. features: metric network -> SHA-256 of its weights. files:
+    file of the cell -> SHA-256. dataset_sha256: of the images that were compared with.
+    not_measured: metric -> why these images cannot have it.
     """
 
     status: Literal["finished", "diverged"] = "finished"
@@ -107,20 +110,16 @@ class EvaluationRecord(Record):
     not_measured: dict[str, str] = {}
 
 
-Kind = TypeVar("Kind", bound=BaseModel)
+# Raises ConfigError for a record that cannot be read.
+read = read_json
 
 
 def find(file: Path, kind: type[Kind]) -> Kind | None:
-    """The record in a file; None if there is none that can be read."""
+    """Return the record in a file, or None if there is none or it cannot be read."""
     try:
-        return read_json(file, kind)
+        return read(file, kind)
     except ConfigError:
         return None
-
-
-def read(file: Path, kind: type[Kind]) -> Kind:
-    """The record in a file. Raises ConfigError if it cannot be read."""
-    return read_json(file, kind)
 
 
 def write(file: Path, record: Record) -> None:

@@ -1,6 +1,7 @@
-"""Groups of knobs as people write them, and what a row starts from: defaults.yaml and a budget.
+"""The types of defaults.yaml, of a budget and of `--config`.
 
-A value is checked where it is written, so that a message names that file and not a row of a table.
+A value is checked in the file that holds it, so that a message names this file and not the row of a
+table that uses the value.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from workflows.config.names import DIFFERENT, ROLES, Line, Protocol, RoleName, one_of
+from workflows.config.names import ROLES, Distinct, Line, Protocol, RoleName, one_of
 from workflows.generators import GENERATORS
 from workflows.knobs import IDENTITY, Closed
 from workflows.metrics import FEWEST_IMAGES
@@ -28,38 +29,39 @@ from workflows.registry import METHODS, NETWORKS, knobs_type
 MethodName = Annotated[str, one_of(METHODS, "method")]
 GeneratorName = Annotated[str, one_of(GENERATORS, "method")]
 NetworkName = Annotated[str, one_of(NETWORKS, "network")]
-Seed = Annotated[int, Field(ge=0, le=1_000_000)]
-Seeds = Annotated[list[Seed], Field(min_length=1), DIFFERENT]
+Seeds = Distinct[Annotated[int, Field(ge=0, le=1_000_000)]]
 
 
 def _some_of(name: str, kinds: Iterable[type[Closed]]) -> GetPydanticSchema:
-    """A mapping with any of the knobs of these types, each checked as its type does."""
+    """Return the schema of a mapping that may have any knob of these types, checked as there."""
     fields: dict[str, Any] = {}
     for kind in kinds:
         for knob, field in kind.model_fields.items():
-            # Of two types of a knob the first counts: no plug-in changes what other methods take.
-            fields.setdefault(knob, (Annotated[field.annotation, Field(), *field.metadata], None))
-    wanted = {knob: field for knob, field in fields.items() if knob not in IDENTITY}
-    checked = AfterValidator(lambda knobs: knobs.model_dump(exclude_unset=True))
-    model = create_model(name, __base__=Closed, **wanted)
-    return GetPydanticSchema(lambda _, handler: handler(Annotated[model, checked]))
+            if knob not in IDENTITY:
+                # If two types differ in a knob, the first counts. So a plug-in, which comes last,
+                # cannot change the knobs of other methods.
+                checked: Any = Annotated[field.annotation, Field(), *field.metadata]
+                fields.setdefault(knob, (checked, None))
+    model = create_model(name, __base__=Closed, **fields)
+    to_mapping = AfterValidator(lambda knobs: knobs.model_dump(exclude_unset=True))
+    return GetPydanticSchema(lambda _, handler: handler(Annotated[model, to_mapping]))
 
 
 _AUTOENCODERS = [knobs_type(name, net) for name, about in METHODS.items() for net in about.networks]
 Knobs = Annotated[dict[str, Any], _some_of("Autoencoder", _AUTOENCODERS)]
-_GENERATORS = [about.knobs for about in GENERATORS.values()]
+_GENERATORS = [generator.knobs for generator in GENERATORS.values()]
 GeneratorKnobs = Annotated[dict[str, Any], _some_of("Generator", _GENERATORS)]
 
 
 class GenerationDefaults(Closed):
-    """knobs: of every generative model. methods: what a method sets differently."""
+    """The defaults of generative models, and where a method differs from them."""
 
     knobs: GeneratorKnobs
     methods: dict[GeneratorName, GeneratorKnobs]
 
 
 class Defaults(Closed):
-    """defaults.yaml. colour: what images of three channels set differently."""
+    """defaults.yaml. colour: what datasets of three channels set differently."""
 
     knobs: Knobs
     methods: dict[MethodName, Knobs]
@@ -68,7 +70,7 @@ class Defaults(Closed):
     generation: GenerationDefaults
 
     def of_autoencoder(self, method: str, network: str, channels: int) -> dict[str, Any]:
-        """The defaults of a method in a network, whatever the budget."""
+        """Return the defaults of a method in a network. channels: those of the dataset."""
         return {
             **self.knobs,
             **(self.colour if channels == 3 else {}),
@@ -77,55 +79,50 @@ class Defaults(Closed):
         }
 
     def of_generator(self, method: str) -> dict[str, Any]:
-        """The defaults of a generative model, whatever the budget."""
+        """Return the defaults of a generative model."""
         return {**self.generation.knobs, **self.generation.methods.get(method, {})}
 
 
-# How many times the budget's own steps; as text a fraction, such as 1/16.
+# A multiple of the budget's own number of steps; as text a fraction, such as 1/16.
 Length = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern="^1/[1-9][0-9]{0,3}$")]
-# The values through which every row of a table is repeated: of a knob, or of `of_length`.
-Sweeps = dict[
-    Literal["codebook_size", "code_dim", "length"],
-    Annotated[list[Length], Field(min_length=1), DIFFERENT],
-]
+# The values for which every row of a table is repeated: of a knob, or lengths of training.
+Sweeps = dict[Literal["codebook_size", "code_dim", "length"], Distinct[Length]]
 
 
 def of_length(length: int | str, knobs: Mapping[str, Any], images: int) -> dict[str, Any]:
-    """The knobs of a training that sees `length` times as many images as one with `knobs` does.
+    """Return the knobs of a training on `length` times as many images as a training with `knobs`.
 
-    images: that the dataset has to train on. A part of an epoch is a whole one of fewer images.
+    images: the training images of the dataset. Part of an epoch becomes a whole epoch of fewer
+    images.
     """
     images = min(knobs["train_images"] or images, images)
-    wanted = knobs["epochs"] * Fraction(length)
-    epochs = math.ceil(wanted)
-    if epochs == wanted:
+    exact_epochs = knobs["epochs"] * Fraction(length)
+    epochs = math.ceil(exact_epochs)
+    if epochs == exact_epochs:
         return {"epochs": epochs}
-    return {"epochs": epochs, "train_images": round(images * wanted / epochs)}
-
-
-Protocols = Annotated[list[Protocol], Field(min_length=1), DIFFERENT]
+    return {"epochs": epochs, "train_images": round(images * exact_epochs / epochs)}
 
 
 class Evaluation(Closed):
     """How reconstructions are measured.
 
-    table_protocols: of the cells that a table shows, where they are measured in other protocols
-    too. fid_images, lpips_images: over the first so many test images; None means all.
+    table_protocols: protocols of the cells that a table shows. fid_images, lpips_images: use the
+    first so many test images; None means all.
     """
 
-    protocols: Protocols
-    table_protocols: dict[str, Protocols] = {}
+    protocols: Distinct[Protocol]
+    table_protocols: dict[str, Distinct[Protocol]] = {}
     fid_images: Annotated[int, Field(ge=FEWEST_IMAGES["rFID"])] | None
     lpips_images: Annotated[int, Field(ge=1)] | None
 
 
 class Generation(Closed):
-    """Generative models and their first stages.
+    """Settings of generative models and of their first stages.
 
-    A method's settings go over a role's, and those of both over either; of first stages those of a
-    role and a network go over all of these. reference_images: samples are compared with the first
-    so many training images, None for all. progress_samples: behind each value of the distance
-    during training.
+    The settings of a method override those of a role, and the settings of a role and a method (or,
+    for first stages, a role and a network) override both. reference_images: compare samples with
+    the first so many training images, None for all. progress_samples: samples behind each distance
+    that is measured during training.
     """
 
     first_stage: Knobs
@@ -140,36 +137,33 @@ class Generation(Closed):
     progress_samples: Annotated[int, Field(ge=FEWEST_IMAGES["FID"])]
 
     def of_generator(self, role: str, method: str) -> dict[str, Any]:
-        """What the budget sets for a generative model on a role's dataset."""
-        both = self.role_method_knobs.get(role, {}).get(method, {})
+        """Return the budget's settings of a generative model on a role's dataset."""
         of_role, of_method = self.role_knobs.get(role, {}), self.method_knobs.get(method, {})
-        return {**self.knobs, **of_role, **of_method, **both}
+        of_both = self.role_method_knobs.get(role, {}).get(method, {})
+        return {**self.knobs, **of_role, **of_method, **of_both}
 
     def of_first_stage(self, role: str, method: str) -> dict[str, Any]:
-        """What the budget sets for a first stage on a role's dataset, whatever its network is."""
+        """Return the budget's settings of a first stage on a role's dataset, in any network."""
         of_role = self.role_first_stage.get(role, {})
         return {**self.first_stage, **of_role, **self.method_first_stage.get(method, {})}
 
 
-Rows = Annotated[list[Line], Field(min_length=1), DIFFERENT]
-
-
 class Budget(Closed):
-    """budgets/<name>.yaml: how long, on how much, and how thoroughly measured.
+    """budgets/<name>.yaml: how long cells train, on how much data, and how they are measured.
 
-    roles: role -> dataset, or None if the budget has none for it. without: tables that would take
-    too long; their rows are printed as not at this budget. untrained_rows: rows of a table that
-    would take too long; of these the published numbers are shown alone. table_rows: the only rows
-    of a table. table_seeds, table_role_seeds: the seeds of a table, on all datasets or on a role's.
-    sweeps: in place of the experiments' own; table_sweeps: in place of either.
+    roles: role -> dataset, or None without one. without: tables that would take too long, whose
+    rows are printed as not at this budget. untrained_rows: table -> rows that would take too long,
+    which show published numbers only. table_rows: table -> its only rows. table_seeds,
+    table_role_seeds: the seeds of a table, on all datasets or on a role's. sweeps: values that
+    replace those of the experiments; table_sweeps: the same for a table.
     """
 
     title: Line
     roles: dict[RoleName, str | None]
     seeds: Seeds
     without: list[str] = []
-    untrained_rows: dict[str, Rows] = {}
-    table_rows: dict[str, Rows] = {}
+    untrained_rows: dict[str, Distinct[Line]] = {}
+    table_rows: dict[str, Distinct[Line]] = {}
     table_seeds: dict[str, Seeds] = {}
     table_role_seeds: dict[str, dict[RoleName, Seeds]] = {}
     knobs: Knobs
@@ -187,33 +181,28 @@ class Budget(Closed):
             raise ValueError(f"roles: {', '.join(missing)} missing; null means without a dataset")
         return self
 
-    def of_role(self, role: str) -> dict[str, Any]:
-        """What the budget sets on a role's dataset, whatever the network is."""
-        return {**self.knobs, **self.role_knobs.get(role, {})}
-
     def sweeps_of(self, table: str) -> Sweeps:
-        """The values that a table is repeated for, in place of its own."""
+        """Return the values that replace those of a table's own sweep."""
         return self.table_sweeps.get(table, self.sweeps)
 
     def seeds_of(self, table: str, role: str) -> list[int]:
-        """The seeds of a table's rows on a role's dataset."""
+        """Return the seeds of a table's rows on a role's dataset."""
         of_table = self.table_seeds.get(table, self.seeds)
         return self.table_role_seeds.get(table, {}).get(role, of_table)
 
 
-def _all_or_a_cell(said: Any) -> bool | str:
-    # Snakemake makes a boolean of `True` and leaves `true` a text.
-    return {"true": True, "false": False}.get(str(said).lower(), str(said))
+def _all_or_a_cell(value: Any) -> bool | str:
+    # Snakemake parses `True` as a boolean but leaves `true` as text.
+    return {"true": True, "false": False}.get(str(value).lower(), str(value))
 
 
 class RunConfig(Closed):
-    """What `--config` may say of a run.
+    """What `--config` may set for a run.
 
-    retrain: True trains every cell again, False none that is finished; a cell's name trains that
-    cell again. gpu: whether a job asks a cluster for a GPU. cells_per_gpu: how many jobs of this
-    machine share a GPU at the same time. threads: of a job that trains or measures, which its
-    record names. hours: the most that a job asks a cluster for, as a partition allows. plugins,
-    experiments: see workflows/plugins.py.
+    retrain: True trains all cells again, False only unfinished ones, and the name of a cell trains
+    this cell again. gpu: whether a job asks a cluster for a GPU. cells_per_gpu: how many jobs of
+    this machine share a GPU. threads: of a job that trains or measures. hours: the longest time
+    that a job asks a cluster for. plugins, experiments: see workflows/plugins.py.
     """
 
     budget: str = "embedded"

@@ -18,12 +18,12 @@ from workflows.records.state import Today, states
 
 def needed(estimates: Estimates, cells: Sequence[str]) -> list[Step]:
     """Every step that these cells take, those of their datasets among them."""
-    grid, found = estimates.grid, []
-    first_stages = {grid.cells[name].first_stage for name in cells}
+    planned, found = estimates.plan.cells, []
+    first_stages = {planned[name].first_stage for name in cells}
     for name in cells:
         steps = estimates.of_cell(name)
         found += [step for step in steps if step.kind != "latents" or name in first_stages]
-    compared = {(grid.cells[name].dataset, one) for name in cells for one in grid.protocols(name)}
+    compared = {(planned[n].dataset, one) for n in cells for one in planned[n].evaluation.protocols}
     found += [estimates.step("prepare", dataset) for dataset in {name for name, _ in compared}]
     return found + [estimates.step("reference", dataset) for dataset, _ in compared]
 
@@ -40,7 +40,7 @@ def hours(steps: Sequence[Step], devices: int) -> float:
 def report(estimates: Estimates, unfinished: Sequence[str]) -> str:
     """All that is printed of a device. unfinished: cells without a record that fits."""
     device = RATES["devices"][estimates.device]
-    steps, left = (needed(estimates, cells) for cells in ([*estimates.grid.cells], unfinished))
+    steps, left = (needed(estimates, cells) for cells in ([*estimates.plan.cells], unfinished))
     rows = []
     for kind in (*dict.fromkeys(step.kind for step in steps), "all"):
         part = [step for step in steps if kind in (step.kind, "all")]
@@ -56,14 +56,14 @@ def report(estimates: Estimates, unfinished: Sequence[str]) -> str:
 def main(budget: str, cache: Path) -> None:
     """Print what a budget takes on GPUs and on cores."""
     datasets = read_datasets()
-    grid = load_grid(budget, datasets)
-    found = states(make_plan(grid, datasets, {}), Today.look(cache))
-    unfinished = [name for name in grid.cells if not found[name].finished]
-    finished = len(grid.cells) - len(unfinished)
-    print(f"{grid.budget.title}\n{len(grid.cells)} cells, {finished} finished")
+    plan = make_plan(load_grid(budget, datasets), datasets, {})
+    found = states(plan, Today.look(cache))
+    unfinished = [name for name in plan.cells if not found[name].finished]
+    finished = len(plan.cells) - len(unfinished)
+    print(f"{plan.title}\n{len(plan.cells)} cells, {finished} finished")
     records = read_records()
     for device in ("gpu", "cpu"):
-        print("\n" + report(Estimates(grid, datasets, device, records), unfinished))
+        print("\n" + report(Estimates(plan, datasets, device, records), unfinished))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ if LOCAL and workflow.is_main_process:
     there = {"cpu": os.cpu_count(), "gpu": GPUS_HERE * RUN.config.cells_per_gpu}
     for name in SHARED.keys() - workflow.global_resources:
         workflow.register_resource(name, there[name])
-ESTIMATES = cost.Estimates(GRID, RUN.datasets, DEVICE, cost.read_records())
+ESTIMATES = cost.Estimates(PLAN, RUN.datasets, DEVICE, cost.read_records())
 
 
 PREPARED = ("dataset.json", "train.npy", "test.npy", "labels.npy")
