@@ -223,7 +223,7 @@ def _draw_step(films: Films, scale: Scale, step: int, caption: str) -> Figure:
         bare(ax)
         ax.set_title(row, color=style(row).colour)
         if isinstance(film, str):
-            words(ax, film)
+            ax.text(0.5, 0.5, film, color=GREY, ha="center", transform=ax.transAxes, wrap=True)
         else:
             _draw_frame(ax, film, step, scale, row, 2.6)
     if _existing(films):

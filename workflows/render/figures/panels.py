@@ -59,11 +59,12 @@ def draw(
     the cross of a diverged run has. labels: quantity -> label of its vertical axis.
     """
     all_datasets, diverged = data.plan.datasets_of(table), cells[cells["diverged"]]
-    measured = set(summary.dropna(subset=["mean"])["dataset"])
+    numbers = summary.dropna(subset=["mean"])
+    measured = set(numbers["dataset"])
     # A dataset without numbers has panels only if no dataset has numbers.
     datasets = [name for name in all_datasets if name in measured] or all_datasets
     # The names of many rows take more room above the panels of one dataset than beside them.
-    narrow = len(datasets) == 1 and summary["row"].nunique() <= ABOVE
+    narrow = len(datasets) == 1 and numbers["row"].nunique() <= ABOVE
     figure = page(
         SINGLE if narrow else DOUBLE,
         2.6 if len(labels) == 1 else 3.3,
@@ -90,8 +91,9 @@ def draw(
         column[-1].set_xlabel(x_label)
     figure.align_ylabels(axes)
     legend(figure)
-    numbers = summary.drop(columns="quantity") if len(labels) == 1 else summary
-    return Drawing(figure, numbers.dropna(subset=["mean"])), panels
+    if len(labels) == 1:
+        numbers = numbers.drop(columns="quantity")
+    return Drawing(figure, numbers), panels
 
 
 def _caption(
@@ -99,10 +101,8 @@ def _caption(
 ) -> str:
     """Name the budget, the seeds, and the datasets that have no panel."""
     seeds = int(summary["seeds"].max()) if len(summary) else 0
-    if seeds > 1:
-        parts = [f"mean of {seeds} seeds, band: lowest to highest"]
-    else:
-        parts = ["one seed" if seeds else "nothing is measured"]
+    basis = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+    parts = [basis if seeds else "nothing is measured"]
     if crosses:
         parts.append("×: diverged")
     for name in data.plan.datasets_of(table):
