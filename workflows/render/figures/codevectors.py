@@ -31,18 +31,19 @@ from workflows.render.figures.layout import (
     TITLE,
     Drawing,
     bare,
+    image,
     page,
     style,
     words,
 )
 
 TABLE = "two_dimensions"
-# Of the training; the nearest frame before.
+# Fractions of the training. The figure shows the last frame before each of them.
 MOMENTS = (0.0, 0.002, 0.05, 0.25, 1.0)
 LATENT, UNUSED, RING = "#C4C4C4", "#5A5A5A", "#E4E4E4"
-KEPT = 0.999  # of the latents of all frames: a few that are far away would shrink the rest
+KEPT = 0.999  # fraction of the latents in a disc: the few that are farther would shrink the rest
 SCREEN = 130  # dots per inch of the animation
-FRAME, LAST = 170, 3000  # milliseconds that a frame is shown
+FRAME, LAST = 170, 3000  # milliseconds that a frame and the last frame are shown
 COLOURS = 48
 POLAR = {"projection": "polar"}
 MARKS = (
@@ -55,7 +56,8 @@ MARKS = (
 class Film:
     """Codevectors among latents: F frames, K codes, M latents.
 
-    step (F,), codebook (F, K, 2), latents (F, M, 2); counts (F, K): hits, of all latents.
+    step (F,), codebook (F, K, 2), latents (F, M, 2). counts (F, K): how many of all latents hit a
+    code.
     """
 
     step: np.ndarray
@@ -65,8 +67,12 @@ class Film:
 
     @property
     def used(self) -> np.ndarray:
-        """How many codes are in use, (F,)."""
+        """The number of codes in use, (F,)."""
         return (self.counts > 0).sum(axis=1)
+
+
+# Row -> the film of its first seed, or why there is none.
+Films = Mapping[str, Film | str]
 
 
 def read(path: Path) -> Film:
@@ -84,12 +90,25 @@ def read(path: Path) -> Film:
         raise ConfigError(f"{path}: damaged ({error})") from error
 
 
-# Row -> the film of its first seed, or why there is none.
-Lines = Mapping[str, Film | str]
+def _read_all(data: Collected) -> dict[str, Films]:
+    """Return the films of each dataset of the table."""
+    return {
+        dataset: {
+            row: file if isinstance(file, str) else read(file)
+            for row, file in data.first_files(TABLE, dataset, "film.safetensors").items()
+        }
+        for dataset in data.plan.datasets_of(TABLE)
+    }
+
+
+def _existing(films: Films) -> list[Film]:
+    return [film for film in films.values() if isinstance(film, Film)]
 
 
 class Scale(NamedTuple):
-    """unit: the distance from the origin up to which it is linear. far: that of the edge."""
+    """The radius of a disc: linear up to the distance `unit` from the origin, then logarithmic up
+    to the distance `far` of the edge.
+    """
 
     unit: float
     far: float
@@ -102,70 +121,60 @@ class Scale(NamedTuple):
 
 
 def scale_of(films: Iterable[Film]) -> Scale:
-    """One for all frames of all films, so that sizes can be compared from frame to frame."""
-    units, reaches = [1e-9], [1e-9]
+    """Return a scale for all frames of all films, so that their distances can be compared."""
+    unit, far = 1e-9, 1e-9
     for film in films:
-        units.append(1 / film.counts.shape[1])  # codebooks start within this distance of 0
+        # Codebooks start within this distance of the origin.
+        unit = max(unit, 1 / film.counts.shape[1])
         distances = np.hypot(film.latents[..., 0], film.latents[..., 1])
-        reaches += [float(np.quantile(distances[np.isfinite(distances)], KEPT)), units[-1] * 10]
-    return Scale(max(units), max(reaches))
+        far = max(far, float(np.quantile(distances[np.isfinite(distances)], KEPT)), 10 * unit)
+    return Scale(unit, far)
 
 
 def codevectors(data: Collected) -> Drawing:
     """A line of discs for each method, the moments of a training from left to right."""
-    every = {name: _lines(data, name) for name in data.plan.datasets_of(TABLE)}
-    heights = [len(lines) for lines in every.values()]
-    figure = page(DOUBLE, 1.5 * sum(heights) + 0.3 * len(every) + 0.15, MARKS)
-    parts = figure.subfigures(len(every), 1, squeeze=False, height_ratios=heights)
-    used = []
-    for part, (name, lines) in zip(parts[:, 0], every.items(), strict=True):
-        part.suptitle(short(data.plan, name), x=0.01, ha="left", size=TITLE)
-        discs = part.subplots(len(lines), len(MOMENTS), squeeze=False, subplot_kw=POLAR)
-        steps, scale = _steps(_films(lines)), scale_of(_films(lines))
-        for first, (axes, (row, film)) in enumerate(zip(discs, lines.items(), strict=True)):
-            for ax in axes:
-                bare(ax)
+    films_of = _read_all(data)
+    heights = [len(films) for films in films_of.values()]
+    figure = page(DOUBLE, 1.5 * sum(heights) + 0.3 * len(films_of) + 0.15, MARKS)
+    parts = figure.subfigures(len(films_of), 1, squeeze=False, height_ratios=heights)
+    numbers = []
+    for part, (dataset, films) in zip(parts[:, 0], films_of.items(), strict=True):
+        part.suptitle(short(data.plan, dataset), x=0.01, ha="left", size=TITLE)
+        discs = part.subplots(len(films), len(MOMENTS), squeeze=False, subplot_kw=POLAR)
+        steps, scale = _shared_steps(_existing(films)), scale_of(_existing(films))
+        for ax in discs.flat:
+            bare(ax)
+        for ax, step in zip(discs[0], steps, strict=False):
+            ax.set_title(f"step {step:,}" if step else "before training")
+        for index, (axes, (row, film)) in enumerate(zip(discs, films.items(), strict=True)):
             axes[0].set_ylabel(row, rotation=0, ha="right", va="center")
             if isinstance(film, str):
                 words(axes[0], film)
                 continue
             for ax, step in zip(axes, steps, strict=False):
-                _draw(ax, film, step, scale, row, 1.7)
-                if first or ax is not axes[0]:
+                _draw_frame(ax, film, step, scale, row, 1.7)
+                if index or ax is not axes[0]:
                     ax.set_yticklabels([])
-                if not first:
-                    ax.set_title(f"step {step:,}" if step else "before training")
             codes = film.counts.shape[1]
-            used += [(name, row, *of, codes) for of in zip(film.step, film.used, strict=True)]
-    return Drawing(figure, pd.DataFrame(used, columns=["dataset", "row", "step", "used", "codes"]))
+            numbers += [(dataset, row, *of, codes) for of in zip(film.step, film.used, strict=True)]
+    columns = ["dataset", "row", "step", "used", "codes"]
+    return Drawing(figure, pd.DataFrame(numbers, columns=columns))
 
 
-def _lines(data: Collected, dataset: str) -> Lines:
-    files = data.first_files(TABLE, dataset, "film.safetensors")
-    return {row: file if isinstance(file, str) else read(file) for row, file in files.items()}
+def _shared_steps(films: list[Film]) -> list[int]:
+    """Return the steps of the columns: the last step before each moment that every film has."""
+    if not films:
+        return []
+    steps = np.array(sorted(set.intersection(*({*film.step.tolist()} for film in films))))
+    return sorted({int(steps[steps <= moment * steps[-1]][-1]) for moment in MOMENTS})
 
 
-def _films(lines: Lines) -> list[Film]:
-    return [film for film in lines.values() if isinstance(film, Film)]
+def _draw_frame(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: float) -> None:
+    """Draw the last frame up to a step in a disc, and write below how many codevectors are in use.
 
-
-def _steps(films: list[Film]) -> list[int]:
-    """The steps of the columns: those that every film has, close to the moments."""
-    shared = sorted(set.intersection(*({*film.step.tolist()} for film in films))) if films else []
-    common = np.array(shared)
-    wanted = [common[common <= moment * common[-1]][-1] for moment in MOMENTS if shared]
-    return sorted({int(step) for step in wanted})
-
-
-def _draw(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: float) -> None:
-    """A frame in its disc, and below it how many codevectors are in use.
-
-    size: points of a codevector in use.
+    size: the diameter of a codevector in use, in points.
     """
-    # The last frame that is not later.
     frame = max(int(np.searchsorted(film.step, step, side="right")) - 1, 0)
-    colour = style(row).colour
-    used = film.counts[frame] > 0
     ax.set_rscale("asinh", linear_width=scale.unit)
     ax.set_rlim(0, scale.far)
     names = [f"{ring:g}" for ring in scale.rings]
@@ -174,64 +183,64 @@ def _draw(ax: PolarAxes, film: Film, step: int, scale: Scale, row: str, size: fl
     ax.set_xticks([])
     ax.grid(color=RING, lw=0.6)
     ax.spines["polar"].set(visible=True, color=GREY, lw=0.4)
-    beside = film.codebook[frame][~used]
-    for points, mark, its_colour, width in (
-        (film.latents[frame], "o", LATENT, size * 0.5),
-        (beside, "x", UNUSED, size * 1.3),
-        (film.codebook[frame][used], "o", colour, size),
-    ):
-        angles, distances = np.arctan2(points[:, 1], points[:, 0]), np.hypot(*points.T)
-        (marks,) = ax.plot(angles, distances, mark, color=its_colour, ms=width)
-        marks.set_markeredgewidth(size * 0.25 if mark == "x" else 0)
-        # As vectors, fifteen hundred dots a panel make a file that viewers are slow to show.
-        marks.set_rasterized(its_colour != colour)
-    outside = int((~(np.hypot(*beside.T) <= scale.far)).sum())
+    used = film.counts[frame] > 0
+    unused = film.codebook[frame][~used]
+    # As vectors, fifteen hundred latents in a panel make a file that viewers are slow to show.
+    _plot(ax, film.latents[frame], "o", c=LATENT, ms=size * 0.5, mew=0, rasterized=True)
+    _plot(ax, unused, "x", c=UNUSED, ms=size * 1.3, mew=size * 0.25, rasterized=True)
+    _plot(ax, film.codebook[frame][used], "o", c=style(row).colour, ms=size, mew=0)
+    outside = int((~(np.hypot(*unused.T) <= scale.far)).sum())
     beyond = f", {outside} outside" if outside else ""
     ax.set_xlabel(f"{used.sum()} of {len(used)} used{beyond}")
 
 
+def _plot(ax: PolarAxes, points: np.ndarray, marker: str, **look: Any) -> None:
+    ax.plot(np.arctan2(points[:, 1], points[:, 0]), np.hypot(*points.T), marker, **look)
+
+
 def animation(data: Collected) -> Iterator[Figure]:
-    """A figure for each step that a film shows; one figure of words where there is no film.
+    """Yield a figure for each filmed step of the table's first dataset that has a film.
 
-    Shows the table's first dataset that has a film. Raises ConfigError for a damaged film.
+    Without any film, yields one figure that says why. Raises ConfigError for a damaged film.
     """
-    every = {name: _lines(data, name) for name in data.plan.datasets_of(TABLE)}
-    name = next((name for name, lines in every.items() if _films(lines)), next(iter(every)))
-    films, title = _films(every[name]), short(data.plan, name)
-    about = f"{title}, validation images. Dots: in use; crosses: not; grey: latents"
-    scale = scale_of(films)
-    for step in sorted({int(step) for film in films for step in film.step}) or [0]:
-        yield _frame(every[name], scale, step, about)
+    films_of = _read_all(data)
+    filmed = [dataset for dataset, films in films_of.items() if _existing(films)]
+    dataset = [*filmed, *films_of][0]
+    films = films_of[dataset]
+    title = short(data.plan, dataset)
+    caption = f"{title}, validation images. Dots: in use; crosses: not; grey: latents"
+    scale = scale_of(_existing(films))
+    for step in sorted({int(step) for film in _existing(films) for step in film.step}) or [0]:
+        yield _draw_step(films, scale, step, caption)
 
 
-def _frame(lines: Lines, scale: Scale, step: int, about: str) -> Figure:
-    """The state after a step."""
-    figure = page(2.7 * max(len(lines), 2), 4.3, about)
-    grid = figure.add_gridspec(2, len(lines), height_ratios=(4, 1))
-    for column, (row, film) in enumerate(lines.items()):
+def _draw_step(films: Films, scale: Scale, step: int, caption: str) -> Figure:
+    """Draw a disc for each row after a step, and below them the usage up to that step."""
+    figure = page(2.7 * max(len(films), 2), 4.3, caption)
+    grid = figure.add_gridspec(2, len(films), height_ratios=(4, 1))
+    for column, (row, film) in enumerate(films.items()):
         ax: Any = figure.add_subplot(grid[0, column], **POLAR)
         bare(ax)
         ax.set_title(row, color=style(row).colour)
         if isinstance(film, str):
             ax.text(0.5, 0.5, film, color=GREY, ha="center", transform=ax.transAxes, wrap=True)
         else:
-            _draw(ax, film, step, scale, row, 2.6)
-    if _films(lines):
-        _usage(figure.add_subplot(grid[1, :]), lines, step)
+            _draw_frame(ax, film, step, scale, row, 2.6)
+    if _existing(films):
+        _draw_usage(figure.add_subplot(grid[1, :]), films, step)
     return figure
 
 
-def _usage(ax: Axes, lines: Lines, step: int) -> None:
-    """How many codes are in use so far."""
-    films = _films(lines)
-    for row, film in lines.items():
+def _draw_usage(ax: Axes, films: Films, step: int) -> None:
+    """Draw how many codevectors were in use up to a step."""
+    last, codes = 0, 0
+    for row, film in films.items():
         if isinstance(film, Film):
-            kept, colour = film.step <= step, style(row).colour
-            ax.plot(film.step[kept], film.used[kept], color=colour, lw=1.2)
-            ax.plot(film.step[kept][-1:], film.used[kept][-1:], "o", color=colour, ms=3.5)
-    last = max(int(film.step[-1]) for film in films)
-    codes = max(film.counts.shape[1] for film in films)
-    # Linear up to the first step, so that 0 has a place.
+            past, colour = film.step <= step, style(row).colour
+            ax.plot(film.step[past], film.used[past], color=colour, lw=1.2)
+            ax.plot(film.step[past][-1:], film.used[past][-1:], "o", color=colour, ms=3.5)
+            last, codes = max(last, int(film.step[-1])), max(codes, film.counts.shape[1])
+    # The axis is linear up to the first step, so that step 0 has a place.
     ax.set_xscale("symlog", linthresh=1, linscale=0.5)
     ax.set_xlim(-0.1, last * 1.15)
     ax.xaxis.set_major_formatter("{x:,.0f}")
@@ -244,17 +253,16 @@ def _usage(ax: Axes, lines: Lines, step: int) -> None:
 
 
 def gif(figures: Iterable[Figure]) -> bytes:
-    """Figures of one size as a GIF that is repeated for ever, with its last frame held.
+    """Return figures of one size as a GIF that repeats for ever and holds its last frame.
 
-    All frames have the palette of the first, the middle and the last together: with a palette of
-    its own each, a colour would flicker, and what stays the same would be stored again.
+    All frames share the palette of the last. With a palette for each frame, colours would flicker
+    and unchanged parts would be stored again.
     """
-    pictures = [_pixels(figure) for figure in figures]
-    few = [pictures[0], pictures[len(pictures) // 2], pictures[-1]]
-    together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in few]))
-    # Its colours are colours of the pictures; those of other methods are means, and white is grey.
-    palette = together.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
-    flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    pictures = (Image.open(BytesIO(image(figure, "png", SCREEN))) for figure in figures)
+    frames = [picture.convert("RGB") for picture in pictures]
+    # MAXCOVERAGE takes colours of the frame; other methods take means, which turn white into grey.
+    palette = frames[-1].quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     stream = BytesIO()
     flat[0].save(
         stream,
@@ -265,10 +273,3 @@ def gif(figures: Iterable[Figure]) -> bytes:
         loop=0,
     )
     return stream.getvalue()
-
-
-def _pixels(figure: Figure) -> Image.Image:
-    figure.set_dpi(SCREEN)
-    figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
-    return Image.fromarray(pixels).convert("RGB")

@@ -1,4 +1,4 @@
-"""Figures of small images: reconstructions with errors, and samples with their neighbours."""
+"""Figures of small images: reconstructions with their errors, and samples with their neighbours."""
 
 from __future__ import annotations
 
@@ -14,45 +14,43 @@ from workflows.render.captions import short
 from workflows.render.collected import Collected
 from workflows.render.figures.layout import DOUBLE, GREY, Drawing, bare, page, words
 
-ACROSS = 8  # images of a stored picture beside each other
-ORIGINAL = "original"
-# 8-bit levels; larger errors have the last colour. The same in every figure, so that methods,
-# datasets and budgets can be compared.
-MOST = 128
+ACROSS = 8  # images beside each other in a stored picture
+ORIGINAL, ERROR = "original", "error"
+# Errors of this many 8-bit levels and more have the last colour. All figures share this bound, so
+# that methods, datasets and budgets can be compared.
+LARGEST_ERROR = 128
 UNIT = "absolute error of a pixel, mean of its channels (8-bit levels)"
-# Row -> strips below each other: pictures (h, w, 3), errors (h, w), or words in their place.
+# Row -> its strips from top to bottom: pictures (h, w, 3), errors (h, w), or why it has none.
 Strips = dict[str, list[np.ndarray | str]]
 
 
 def reconstructions(data: Collected) -> Drawing:
     """The originals on top, then for each method a line of its pictures and one of its errors."""
     table = "methods"
-    stored = _stored(data, table, "reconstructions.png", 2)
-    strips: dict[str, Strips] = {}
-    for dataset, rows in stored.items():
-        of = strips[dataset] = {ORIGINAL: [data.reason(table, dataset)]}
-        for row, parts in rows.items():
-            of[row] = parts
-            if not isinstance(parts[0], str):
-                images, made = (np.asarray(part) for part in parts)
-                of[ORIGINAL] = [images]
-                of[row] = [made, np.abs(images.astype(float) - made).mean(axis=2)]
-    return _plate(data, table, strips, "error", "the first test images")
+    plate: dict[str, Strips] = {}
+    for dataset, stored in _stored(data, table, "reconstructions.png", 2).items():
+        plate[dataset] = {ORIGINAL: [data.reason(table, dataset)], **stored}
+        for row, strips in stored.items():
+            if len(strips) == 2:
+                originals, pictures = map(np.asarray, strips)
+                errors = np.abs(originals.astype(float) - pictures).mean(axis=2)
+                plate[dataset] |= {ORIGINAL: [originals], row: [pictures, errors]}
+    return _draw(data, table, plate, ERROR, "the first test images")
 
 
 def samples(data: Collected, table: str) -> Drawing:
     """A line of samples for each row that was run, the first of its first seed."""
-    return _plate(data, table, _stored(data, table, "samples.png", 1), "", "the first samples")
+    return _draw(data, table, _stored(data, table, "samples.png", 1), "", "the first samples")
 
 
 def neighbours(data: Collected, table: str) -> Drawing:
     """Below each sample the training image whose Inception features are nearest to it."""
-    strips = _stored(data, table, "neighbours.png", 2)
-    return _plate(data, table, strips, "nearest", "samples above the nearest training images")
+    plate = _stored(data, table, "neighbours.png", 2)
+    return _draw(data, table, plate, "nearest", "samples above the nearest training images")
 
 
 def _stored(data: Collected, table: str, name: str, count: int) -> dict[str, Strips]:
-    """The first strips of the pictures of that name, by dataset."""
+    """Return dataset -> row -> the first `count` strips of the picture of that name."""
 
     def strips(file: Path | str) -> list[np.ndarray | str]:
         if isinstance(file, str):
@@ -66,63 +64,71 @@ def _stored(data: Collected, table: str, name: str, count: int) -> dict[str, Str
     }
 
 
-def _plate(
-    data: Collected, table: str, strips: Mapping[str, Strips], below: str, about: str
+def _draw(
+    data: Collected, table: str, plate: Mapping[str, Strips], second: str, content: str
 ) -> Drawing:
-    """A column for each dataset, a line of images for each row and for what belongs to it.
+    """Draw a column for each dataset, and in it a line of images for each strip of each row.
 
-    below: the label of a row's second strip. about: what the images are.
+    second: the label of a row's second strip. content: what the caption says about the images.
     """
-    parts = [(name, row, strip) for name, of in strips.items() for row, strip in of.items()]
-    order = [
-        (row, n)
-        for row in dict.fromkeys(row for _, row, _ in parts)
-        for n in range(max(len(strip) for _, of, strip in parts if of == row))
+    lines = [
+        (row, number)
+        for row in dict.fromkeys(row for rows in plate.values() for row in rows)
+        for number in range(max(len(rows.get(row, [])) for rows in plate.values()))
     ]
-    wide = (DOUBLE - 1.0) / len(strips)
-    tall = len(order) * (wide / ACROSS + 0.05) + 0.55
+    width = (DOUBLE - 1.0) / len(plate)
+    height = len(lines) * (width / ACROSS + 0.05) + (0.95 if second == ERROR else 0.55)
     seed = data.plan.knobs(data.plan.lines_of(table)[0].cell).seed
-    caption = f"Budget {data.plan.budget}; {about}, nobody has chosen them; seed {seed}."
-    figure = page(DOUBLE, tall + 0.4 * (below == "error"), caption)
-    axes = figure.subplots(len(order), len(strips), squeeze=False)
-    for column, (dataset, of) in enumerate(strips.items()):
-        axes[0, column].set_title(short(data.plan, dataset, table), loc="left")
-        for ax, (row, n) in zip(axes[:, column], order, strict=True):
-            _strip(ax, of[row][n] if n < len(of.get(row, [])) else "")
-            if column == 0:
-                label = below if n else row.replace(" (", "\n(").replace(" + ", "\n+ ")
-                colour = GREY if n else "black"
-                ax.set_ylabel(label, rotation=0, ha="right", va="center", color=colour)
+    caption = f"Budget {data.plan.budget}; {content}, nobody has chosen them; seed {seed}."
+    figure = page(DOUBLE, height, caption)
+    axes = figure.subplots(len(lines), len(plate), squeeze=False)
+    for column, (dataset, rows) in zip(axes.T, plate.items(), strict=True):
+        column[0].set_title(short(data.plan, dataset, table), loc="left")
+        for ax, (row, number) in zip(column, lines, strict=True):
+            strips = rows.get(row, [])
+            _draw_strip(ax, strips[number] if number < len(strips) else "")
+    for ax, (row, number) in zip(axes[:, 0], lines, strict=True):
+        label = second if number else row.replace(" (", "\n(").replace(" + ", "\n+ ")
+        colour = GREY if number else "black"
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", color=colour)
     errors = [ax.images[0] for ax in axes.flat if ax.images and ax.images[0].get_array().ndim == 2]
     if errors:
         bar = figure.colorbar(
             errors[0], ax=axes, location="bottom", shrink=0.3, aspect=25, extend="max", label=UNIT
         )
-        bar.set_ticks([0, MOST // 2, MOST])
-    shown = []
-    for name, row, (first, *rest) in parts:
-        errors_of = [what for what in rest if not isinstance(what, str) and what.ndim == 2]
-        for n, _ in enumerate([] if isinstance(first, str) else _tiles(first)):
-            error = float(_tiles(errors_of[0])[n].mean()) if errors_of else None
-            shown.append((name, row, n + 1, error))
-    return Drawing(figure, pd.DataFrame(shown, columns=["dataset", "row", "image", "error"]))
+        bar.set_ticks([0, LARGEST_ERROR // 2, LARGEST_ERROR])
+    return Drawing(figure, _numbers(plate))
 
 
-def _strip(ax: Axes, what: np.ndarray | str) -> None:
-    """Images side by side, or words where there are none."""
+def _draw_strip(ax: Axes, strip: np.ndarray | str) -> None:
+    """Draw the images of a strip side by side with gaps, or write why there are none."""
     bare(ax)
-    if isinstance(what, str):
-        # The reasons are whole in the table; here they must not reach over the next dataset.
-        words(ax, what)
+    if isinstance(strip, str):
+        # The table has the whole reason; here it must not reach over the next dataset.
+        words(ax, strip)
         return
-    gap = np.full((what.shape[0], max(1, what.shape[0] // 32), *what.shape[2:]), 255, what.dtype)
-    if what.ndim == 2:
-        gap[:] = np.nan
-    spaced = [part for tile in _tiles(what) for part in (gap, tile)]
+    height, blank = len(strip), 255 if strip.ndim == 3 else np.nan
+    gap = np.full((height, max(1, height // 32), *strip.shape[2:]), blank, strip.dtype)
+    spaced = [part for tile in _tiles(strip) for part in (gap, tile)][1:]
+    pixels = np.concatenate(spaced, axis=1)
     # "none" keeps the stored pixels in the SVG too, where "nearest" would resample them.
-    ax.imshow(np.concatenate(spaced[1:], axis=1), "magma", vmin=0, vmax=MOST, interpolation="none")
+    ax.imshow(pixels, "magma", vmin=0, vmax=LARGEST_ERROR, interpolation="none")
+
+
+def _numbers(plate: Mapping[str, Strips]) -> pd.DataFrame:
+    """Return dataset, row, number from 1 and mean error of each image that is drawn."""
+    lines = []
+    for dataset, rows in plate.items():
+        for row, (pictures, *others) in rows.items():
+            if isinstance(pictures, str):
+                continue
+            errors = [strip for strip in map(np.asarray, others) if strip.ndim == 2]
+            for index in range(len(_tiles(pictures))):
+                error = float(_tiles(errors[0])[index].mean()) if errors else None
+                lines.append((dataset, row, index + 1, error))
+    return pd.DataFrame(lines, columns=["dataset", "row", "image", "error"])
 
 
 def _tiles(strip: np.ndarray) -> list[np.ndarray]:
-    """The square images of a strip."""
+    """Return the square images of a strip."""
     return np.split(strip, strip.shape[1] // strip.shape[0], axis=1)

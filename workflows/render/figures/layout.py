@@ -1,13 +1,11 @@
-"""What all figures share: their size, fonts and line of caption, and how a method looks.
-
-A method has a colour that the colour-blind can tell from the others, a line and a marker.
-"""
+"""What all figures share: sizes, fonts, the caption at the foot, and the look of each row."""
 
 from __future__ import annotations
 
 import textwrap
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
@@ -16,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Of a column and of the full text width of a two-column paper, in inches.
+# The widths of a column and of the full text of a two-column paper, in inches.
 SINGLE, DOUBLE = 3.4, 7.0
 DPI = 200
 TITLE, NOTE = 7.5, 6.0  # points; nothing in a figure is smaller than NOTE
@@ -33,43 +31,49 @@ class Drawing(NamedTuple):
     numbers: pd.DataFrame
 
 
-def page(
-    wide: float,
-    tall: float,
-    caption: str = "",
-    layout: Literal["constrained"] | None = "constrained",
-) -> Figure:
-    """An empty figure with a line of caption at its foot. wide, tall: inches."""
+def page(width: float, height: float, caption: str = "") -> Figure:
+    """Return an empty figure with a caption at its foot. Width and height are in inches."""
     mpl.rcParams.update(LOOK)
-    figure = Figure((wide, tall), DPI, layout=layout)
+    figure = Figure((width, height), DPI, layout="constrained")
     FigureCanvasAgg(figure)
     if caption:
         figure.supxlabel(caption, x=0.01, ha="left", size=NOTE, color=GREY)
     return figure
 
 
+def image(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
+    """Return a figure as an SVG or PNG file, which has the same bytes each time."""
+    stream = BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
+    return stream.getvalue()
+
+
 def bare(ax: Axes) -> None:
-    """A panel without ticks and frame, for pictures."""
+    """Take ticks and frame off a panel that shows pictures."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
 
-def words(ax: Axes, said: str, high: float = 0.5) -> None:
-    """Words in place of what a panel would show, cut to what a panel holds."""
-    shown = textwrap.fill(textwrap.shorten(said, 66, placeholder=" …"), 33)
-    text = ax.text(0, high, shown, color=GREY, va="center", transform=ax.transAxes, clip_on=True)
+def words(ax: Axes, message: str, height: float = 0.5) -> None:
+    """Write a message where a panel has nothing to show, shortened to what fits into the panel.
+
+    height: the fraction of the panel's height at which the message stands.
+    """
+    shown = textwrap.fill(textwrap.shorten(message, 66, placeholder=" …"), 33)
+    text = ax.text(0, height, shown, color=GREY, va="center", transform=ax.transAxes, clip_on=True)
     text.set_in_layout(False)
 
 
 class Style(NamedTuple):
-    """colour: of lines and marks. dash: a matplotlib line style. marker: of single values."""
+    """The look of a row: colour, matplotlib line style, and marker of single values."""
 
     colour: str
     dash: Any
     marker: str
 
 
-# Okabe and Ito's palette.
+# The palette of Okabe and Ito, whose colours colour-blind readers can tell apart.
 COLOURS = {
     "black": "#000000",
     "orange": "#E69F00",
@@ -91,6 +95,6 @@ STYLES = yaml.safe_load(Path(__file__).with_name("styles.yaml").read_text(encodi
 
 
 def style(row: str) -> Style:
-    """The look of a row, or the one that all unknown rows share."""
+    """Return the look of a row. Rows that styles.yaml does not list share the look OTHER."""
     colour, dash, marker = STYLES.get(row, OTHER)
     return Style(COLOURS[colour], DASHES[dash], marker)
