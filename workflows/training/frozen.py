@@ -12,15 +12,8 @@ from torch.nn import functional as F
 
 from workflows.knobs import Training
 from workflows.registry import build_autoencoder, build_optimiser, loss_weights
-from workflows.training.loop import (
-    History,
-    Observers,
-    Record,
-    record_marks,
-    steps_per_epoch,
-    train_batches,
-    train_epochs,
-)
+from workflows.training import loop
+from workflows.training.loop import History, Observers, Record
 from workflows.training.spaces import Latents, Trained
 from workflows.training.stage1 import Learner, Losses, batches, code_statistics, on_device
 
@@ -62,11 +55,12 @@ def train(
 
     def train_epoch(epoch: int) -> Iterator[Record]:
         shuffled = batches(points, knobs.batch_size, knobs.seed, epoch)
-        marks = record_marks(steps_per_epoch(len(points), knobs.batch_size), knobs.epochs)
-        return train_batches(shuffled, step, ["loss", "reconstruction"], marks)
+        steps = loop.steps_per_epoch(len(points), knobs.batch_size)
+        marks = loop.record_marks(steps, knobs.epochs)
+        return loop.train_batches(shuffled, step, ["loss", "reconstruction"], marks)
 
     measure = functools.partial(code_statistics, learner.model, validation, knobs)
-    train_epochs(train_epoch, len(points), knobs, history, observers, measure)
+    loop.train_epochs(train_epoch, len(points), knobs, history, observers, measure)
 
 
 def train_step(learner: Learner, latents: Tensor) -> Tensor:

@@ -19,17 +19,7 @@ from workflows.registry import codebook_size
 from workflows.training import loop
 from workflows.training.devices import free_memory
 from workflows.training.film import Film
-from workflows.training.loop import (
-    History,
-    Observers,
-    Record,
-    normalise,
-    quantise_batches,
-    record_marks,
-    steps_per_epoch,
-    train_batches,
-    train_epochs,
-)
+from workflows.training.loop import History, Observers, Record, normalise, steps_per_epoch
 
 # Validation images that usage and perplexity of a record are counted over: about 30,000 latents.
 WATCHED = 500
@@ -95,7 +85,7 @@ def train(
         learner.film.after_step(learner.model, 0)
     epoch = functools.partial(train_epoch, learner, resident, knobs)
     measure = functools.partial(code_statistics, learner.model, images.validation, knobs)
-    train_epochs(epoch, len(images.train), knobs, history, observers, measure)
+    loop.train_epochs(epoch, len(images.train), knobs, history, observers, measure)
 
 
 def train_epoch(
@@ -116,8 +106,8 @@ def train_epoch(
 
     learner.model.train()
     shuffled = batches(images, knobs.batch_size, knobs.seed, epoch)
-    marks = record_marks(steps, knobs.epochs)
-    yield from train_batches(shuffled, step, ["loss", "reconstruction"], marks, after_step)
+    marks = loop.record_marks(steps, knobs.epochs)
+    yield from loop.train_batches(shuffled, step, ["loss", "reconstruction"], marks, after_step)
 
 
 def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
@@ -179,5 +169,5 @@ def code_statistics(model: nn.Module, images: np.ndarray, knobs: Training) -> Re
 
 def count_codes(model: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
     """Return how often each code is hit over uint8 images (n, c, h, w), (K,). size: K."""
-    codes = torch.cat([batch.codes.flatten() for batch in quantise_batches(model, images)])
+    codes = torch.cat([batch.codes.flatten() for batch in loop.quantise_batches(model, images)])
     return torch.bincount(codes, minlength=size).cpu().numpy()

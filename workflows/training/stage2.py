@@ -20,15 +20,7 @@ from models.streams import Purpose, generator
 from workflows.data.memory import gather
 from workflows.knobs import Generative
 from workflows.training import loop
-from workflows.training.loop import (
-    History,
-    Observers,
-    Record,
-    record_marks,
-    train_batches,
-    train_epochs,
-    with_prefix,
-)
+from workflows.training.loop import History, Observers, Record
 from workflows.training.sampling import sample_points
 
 LOG_COLUMNS = ["epoch", "step", "loss", "images_per_second", "seconds"]
@@ -53,12 +45,6 @@ class Points:
         """Return the points of these rows as float32 on a device; images are in [-1, 1]."""
         points = torch.from_numpy(gather(self.points, rows.numpy())).to(device)
         return points.float().div_(127.5).sub_(1) if points.dtype == torch.uint8 else points
-
-    def labels_of(self, rows: Tensor, device: torch.device) -> Tensor | None:
-        """Return the labels of rows (b,) on a device; None for a model without classes."""
-        if self.labels is None:
-            return None
-        return torch.from_numpy(self.labels[rows.numpy()]).to(device)
 
 
 @dataclass(frozen=True)
@@ -89,7 +75,7 @@ class Learner(loop.Learner):
             shadow.copy_(packed[f"{EMA}{index}"])
         self.ema.optimization_step = int(packed[f"{EMA}step"])
         self.kept.clear()
-        self.kept.update((int(n), value) for n, value in with_prefix(packed, KEPT).items())
+        self.kept.update((int(n), value) for n, value in loop.with_prefix(packed, KEPT).items())
 
 
 def moments(epochs: int) -> list[int]:
@@ -103,7 +89,7 @@ def train(
     """Train from the end of `history` to the last epoch, see `train_epochs`."""
     learner.ema.to(learner.device)
     epoch = functools.partial(train_epoch, learner, data, knobs)
-    train_epochs(epoch, len(data.points), knobs, history, observers)
+    loop.train_epochs(epoch, len(data.points), knobs, history, observers)
 
 
 def train_epoch(learner: Learner, data: Points, knobs: Generative, epoch: int) -> Iterator[Record]:
@@ -118,7 +104,8 @@ def train_epoch(learner: Learner, data: Points, knobs: Generative, epoch: int) -
         return train_step(learner, data, knobs, rows, epoch * len(batches) + number).view(1)
 
     learner.model.train()
-    yield from train_batches(batches, step, ["loss"], record_marks(len(batches), knobs.epochs))
+    marks = loop.record_marks(len(batches), knobs.epochs)
+    yield from loop.train_batches(batches, step, ["loss"], marks)
     if epoch + 1 in moments(knobs.epochs):
         learner.kept[epoch + 1] = _sample_average(learner, data, knobs)
 
@@ -132,7 +119,9 @@ def train_step(
     """
     model, critic, device = learner.model, learner.critic, learner.device
     stream = generator(knobs.seed, Purpose.GENERATION, count)
-    points, labels = data.batch(rows, device), data.labels_of(rows, device)
+    points, labels = data.batch(rows, device), None
+    if data.labels is not None:
+        labels = torch.from_numpy(data.labels[rows.numpy()]).to(device)
     for group in learner.optimiser.param_groups:
         group["lr"] = knobs.learning_rate * min(1.0, count / max(1, knobs.warmup_steps))
     with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
