@@ -45,10 +45,7 @@ class Protocol(ProtocolSettings):
         return self.quantise((normalised + np.float32(1)) / np.float32(2))
 
     def store(self, pictures: np.ndarray) -> np.ndarray:
-        """Return uint8 pictures as they are read back from disk.
-
-        If the settings ask for it, grey is tiled to three channels, and JPEG compresses.
-        """
+        """Return uint8 pictures as read back from disk, after tiling grey and JPEG if asked for."""
         if self.tile_grey:
             pictures = rgb(pictures)
         if self.jpeg_quality is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +82,7 @@ class Measurement:
     metrics: Collection[str] | None = None
     seen: int = 0
     side: int = 0
-    parts: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    parts: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, images: np.ndarray, reconstructions: np.ndarray) -> None:
         """Measure uint8 images (n, C, H, W) and reconstructions, floats of that shape in [0, 1].
@@ -94,17 +95,17 @@ class Measurement:
         pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
         for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
             if self._measures(metric):
-                self._keep(metric, distance(*pair))
+                self.parts[metric].append(distance(*pair))
         count = self._remaining(self.lpips_images, len(images))
         for metric, name in PERCEPTUAL.items():
             if count and self._measures(metric):
                 network = getattr(self.networks, name)
                 distances = perceptual_distances(stored[:count], restored[:count], network)
-                self._keep(metric, distances)
+                self.parts[metric].append(distances)
         count = self._remaining(self.fid_images, len(images))
         if count and self.networks is not None and needs_features(self.metrics):
-            inception = self.networks.inception
-            self._keep("features", inception_features(restored[:count], protocol, inception))
+            features = inception_features(restored[:count], protocol, self.networks.inception)
+            self.parts["features"].append(features)
         self.seen += len(images)
 
     def rows(self) -> list[Row]:
@@ -140,9 +141,6 @@ class Measurement:
 
     def _measures(self, metric: str) -> bool:
         return self._is_requested(metric) and self.side >= FEWEST_PIXELS.get(metric, 1)
-
-    def _keep(self, name: str, values: np.ndarray) -> None:
-        self.parts.setdefault(name, []).append(values)
 
     def _remaining(self, limit: int | None, images: int) -> int:
         """Return how many images of a block are within a limit on all images."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from workflows.config.provenance import origin
 from workflows.config.records import EvaluationRecord, write
-from workflows.evaluation.protocol import rgb
 from workflows.files import digest, write_atomically, write_text
 from workflows.training import devices
 from workflows.training.tensor_files import open_rows
@@ -49,10 +49,8 @@ def write_table(file: Path, rows: list[Any], columns: list[str]) -> None:
 
 def write_picture(file: Path, images: np.ndarray, across: int) -> None:
     """Write uint8 images (n, c, h, w) as a PNG, `across` in each row; drop a row that is short."""
-    whole = rgb(images[: len(images) // across * across])
-    lines = [np.concatenate(list(line), axis=2) for line in np.split(whole, len(whole) // across)]
-    pixels = np.concatenate(lines, axis=1).transpose(1, 2, 0)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    whole = torch.tensor(images[: len(images) // across * across])
+    picture = to_pil_image(make_grid(whole, across, padding=0))
     write_atomically(file, lambda path: picture.save(path, "PNG"))
 
 

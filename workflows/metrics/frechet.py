@@ -36,10 +36,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _covariance(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return the covariance (D, D), summed over blocks of rows.
-
-    A copy of a million features in float64 would take 20 GB.
-    """
+    """Return the covariance (D, D)."""
+    # In blocks, because a copy of a million features in float64 would take 20 GB.
     total = np.zeros((len(mean), len(mean)))
     for start in range(0, len(features), BLOCK):
         rows = features[start : start + BLOCK] - mean

@@ -19,7 +19,7 @@ INPUT_SIZE = 299
 
 
 def empty() -> Inception3:
-    """Return pytorch-fid's network without weights; the layers have its names."""
+    """Return pytorch-fid's network up to the last block, without weights, under its names."""
     network = Inception3(num_classes=1, aux_logits=False, init_weights=False)
     for name, inputs, width in (("b", 192, 32), ("c", 256, 64), ("d", 288, 64)):
         setattr(network, f"Mixed_5{name}", blocks.FIDInceptionA(inputs, width))
@@ -27,7 +27,7 @@ def empty() -> Inception3:
         setattr(network, f"Mixed_6{name}", blocks.FIDInceptionC(768, width))
     network.Mixed_7b = blocks.FIDInceptionE_1(1280)
     network.Mixed_7c = blocks.FIDInceptionE_2(2048)
-    del network.fc
+    del network.avgpool, network.dropout, network.fc
     return network
 
 
@@ -44,11 +44,7 @@ class Inception(nn.Module):
     def __init__(self, network: Inception3) -> None:
         """network: from `empty`, with weights."""
         super().__init__()
-        stem = [network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_2b_3x3]
-        middle = [network.Conv2d_3b_1x1, network.Conv2d_4a_3x3]
-        mixed = [part for name, part in network.named_children() if name.startswith("Mixed_")]
-        pools = [nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2)]
-        self.layers = nn.Sequential(*stem, pools[0], *middle, pools[1], *mixed)
+        self.layers = nn.Sequential(*network.children())
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale to [-1, 1], resize bilinearly to 299 x 299 and average the last block's output."""

@@ -20,10 +20,7 @@ MEMORY = 256
 
 
 def coverage(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """Return precision and recall, in [0, 1], of features (N, D) and (M, D).
-
-    Both N and M must be larger than NEIGHBOURS.
-    """
+    """Return precision and recall, in [0, 1], of more than NEIGHBOURS features (n, D) each."""
     return _within(samples, real), _within(real, samples)
 
 

@@ -36,9 +36,8 @@ def choose(folder: Path | None = None) -> torch.device:
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    numbers = range(torch.cuda.device_count())
-    if "LOCAL_RANK" in os.environ:
-        numbers = range(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_RANK"]) + 1)
+    rank = os.environ.get("LOCAL_RANK")
+    numbers = range(torch.cuda.device_count()) if rank is None else [int(rank)]
     shared_folder = Path(tempfile.gettempdir()) / f"codebook-gpus-{os.getuid()}"
     return torch.device("cuda", lease(numbers, folder or shared_folder))
 

@@ -53,7 +53,7 @@ class Session:
     shape: tuple[int, ...]
 
     @property
-    def steps(self) -> int:
+    def epoch_steps(self) -> int:
         """The number of steps in one epoch."""
         return loop.steps_per_epoch(self.shape[0], self.spec.knobs.batch_size)
 
@@ -101,10 +101,10 @@ class Session:
             "status": outcome.status,
             "message": outcome.message,
             **self._training_spec(),
-            "epochs": loop.epochs_done(outcome.history, self.steps),
+            "epochs": loop.epochs_done(outcome.history, self.epoch_steps),
             "images": self.shape[0],
             "steps": outcome.steps,
-            "planned_steps": self.steps * self.spec.knobs.epochs,
+            "planned_steps": self.epoch_steps * self.spec.knobs.epochs,
             "seconds": outcome.history[-1]["seconds"] if outcome.history else 0.0,
             **origin(devices.name(self.learner.device), torch.get_num_threads()),
             "processes": processes.count(),
@@ -128,7 +128,7 @@ class Session:
         """Write progress.json and print a line. start: the record that this process began from."""
         epochs = self.spec.knobs.epochs
         pace = (record["seconds"] - start["seconds"]) / (record["step"] - start["step"])
-        left = pace * (self.steps * epochs - record["step"])
+        left = pace * (self.epoch_steps * epochs - record["step"])
         progress = {**record, "epochs": epochs, "seconds_left": left}
         write_json(self.out / "state" / "progress.json", progress)
         # The loss includes the quantiser's terms, which rise while the reconstruction improves.

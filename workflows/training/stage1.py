@@ -83,9 +83,9 @@ def train(
     resident = on_device(images.train, learner.device)
     if learner.film and not history:
         learner.film.after_step(learner.model, 0)
-    epoch = functools.partial(train_epoch, learner, resident, knobs)
+    run_epoch = functools.partial(train_epoch, learner, resident, knobs)
     measure = functools.partial(code_statistics, learner.model, images.validation, knobs)
-    loop.train_epochs(epoch, len(images.train), knobs, history, observers, measure)
+    loop.train_epochs(run_epoch, len(images.train), knobs, history, observers, measure)
 
 
 def train_epoch(

@@ -88,8 +88,8 @@ def train(
 ) -> None:
     """Train from the end of `history` to the last epoch, see `train_epochs`."""
     learner.ema.to(learner.device)
-    epoch = functools.partial(train_epoch, learner, data, knobs)
-    loop.train_epochs(epoch, len(data.points), knobs, history, observers)
+    run_epoch = functools.partial(train_epoch, learner, data, knobs)
+    loop.train_epochs(run_epoch, len(data.points), knobs, history, observers)
 
 
 def train_epoch(learner: Learner, data: Points, knobs: Generative, epoch: int) -> Iterator[Record]:
