@@ -88,7 +88,7 @@ def name(device: torch.device) -> str:
 
 
 def command(run: Callable[..., None]) -> Callable[..., None]:
-    """Return `run`, a step on a cell, with an option `threads`, and a lack of memory explained."""
+    """Wrap `run`, a step on a cell: set torch's threads first, and explain a lack of memory."""
 
     def run_with_threads(cell: Path, threads: int, **options: Any) -> None:
         torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from workflows.knobs import Generative, Training
 
-# A training takes about this many records at least, so that a short one has a curve, too.
+# A short training takes about this many records, so that it has a curve, too.
 RECORDS = 10
 # Validation images that are quantised together.
 WATCHED_BATCH = 50

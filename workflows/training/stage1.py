@@ -42,9 +42,9 @@ class Images:
 class Losses:
     """What a model is trained to minimise.
 
-    objective: the reconstruction term of (output, input). weights: of the quantiser's losses.
-    adversary: the critic that the decoder is trained against, or None. perceptual: the network that
-    the objective measures distances with, or None.
+    objective: the reconstruction term of (output, input). weights: by the names of the quantiser's
+    losses. adversary: the critic that the decoder is trained against, or None. perceptual: the
+    network that the objective measures distances with, or None.
     """
 
     objective: Callable[[Tensor, Tensor], Tensor]

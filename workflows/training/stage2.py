@@ -52,7 +52,8 @@ class Learner(loop.Learner):
     """Everything that a training of stage 2 changes.
 
     ema: the average of the model's weights. critic: the network that is trained against the model,
-    or None. samples: how many samples are kept at each of the `moments`. kept: these, by epoch.
+    or None. samples: the number of samples that are kept at each of the `moments`. kept: these
+    samples, by epoch.
     """
 
     ema: EMAModel
