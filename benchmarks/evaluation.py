@@ -20,12 +20,12 @@ from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import Measurement, inception_features
 
 WEIGHTS = Path(".cache/weights")
-COUNT, ROUNDS = 50, 3
+COUNT = 50
 PROTOCOLS = ("exact", "as_published")
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Smooth random images, uint8 (COUNT, 3, 32, 32), and noisy copies in [0, 1]."""
+    """Return smooth random images, uint8 (COUNT, 3, 32, 32), and noisy copies in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(COUNT, 3, 8, 8, generator=generator)
     images = torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")
@@ -34,7 +34,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def fid_network(tensors: Mapping[str, Tensor]) -> torch.nn.Module:
-    """pytorch-fid's network, without the download of its weights."""
+    """Return pytorch-fid's network without downloading its weights."""
     head = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     download = "load_state_dict_from_url"
     with mock.patch.object(pytorch_fid.inception, download, return_value={**tensors, **head}):
@@ -42,7 +42,7 @@ def fid_network(tensors: Mapping[str, Tensor]) -> torch.nn.Module:
 
 
 def lpips_network(net: str, tensors: Mapping[str, Tensor]) -> torch.nn.Module:
-    """lpips.LPIPS with its own heads, without the download of its backbone."""
+    """Return lpips.LPIPS with its own heads, without downloading its backbone."""
     network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
     for name, parameter in network.net.named_parameters():
         _, index, part = name.split(".")
@@ -51,22 +51,22 @@ def lpips_network(net: str, tensors: Mapping[str, Tensor]) -> torch.nn.Module:
 
 
 @torch.no_grad()
-def fid_features(network: torch.nn.Module, pictures: np.ndarray, batch: int = 50) -> np.ndarray:
-    """As pytorch-fid's get_activations: uint8 (N, 3, H, W) to (N, 2048)."""
-    # Contiguous like the output of its loader, whatever layout a resize has left.
-    batches = torch.from_numpy(np.ascontiguousarray(pictures)).split(batch)
+def fid_features(network: torch.nn.Module, pictures: np.ndarray) -> np.ndarray:
+    """Map uint8 (N, 3, H, W) to (N, 2048), as pytorch-fid's get_activations does."""
+    # pytorch-fid's loader returns contiguous batches, which a resize here may not be.
+    batches = torch.from_numpy(np.ascontiguousarray(pictures)).split(50)
     return np.concatenate([network(part.float() / 255)[0].flatten(1).numpy() for part in batches])
 
 
 @torch.no_grad()
 def perceptual(network: torch.nn.Module, a: np.ndarray, b: np.ndarray) -> list[float]:
-    """LPIPS pair by pair, as the package's example does."""
+    """Compute LPIPS pair by pair, as the package's example does."""
     tensors = [torch.from_numpy(x).float() / 127.5 - 1 for x in (a, b)]
     return [network(x[None], y[None]).item() for x, y in zip(*tensors, strict=True)]
 
 
 def pixels(a: np.ndarray, b: np.ndarray) -> list[tuple[float, float, float]]:
-    """Mean absolute difference, PSNR and SSIM, pair by pair."""
+    """Compute mean absolute difference, PSNR and SSIM, pair by pair."""
     values = []
     for x, y in zip(a / np.float32(255), b / np.float32(255), strict=True):
         similarity = structural_similarity(x, y, win_size=11, data_range=1.0, channel_axis=0)
@@ -78,17 +78,17 @@ def pixels(a: np.ndarray, b: np.ndarray) -> list[tuple[float, float, float]]:
 def theirs() -> Work:
     """Both protocols, with features of the originals too, because the libraries keep none."""
     tensors = {name: read_network(WEIGHTS, name)[0] for name in NETWORKS}
-    fid = fid_network(tensors["inception"])
-    distances = [lpips_network(name, tensors[f"lpips_{name}"]) for name in ("vgg", "alex")]
-    images, made = pictures()
+    inception = fid_network(tensors["inception"])
+    networks = [lpips_network(name, tensors[f"lpips_{name}"]) for name in ("vgg", "alex")]
+    images, reconstructions = pictures()
 
     def work() -> None:
         for protocol in map(load_protocol, PROTOCOLS):
             stored = protocol.store(protocol.originals(images))
-            restored = protocol.store(protocol.quantise(made))
-            for pair in (stored, restored):
-                fid_features(fid, protocol.for_inception(pair))
-            for network in distances:
+            restored = protocol.store(protocol.quantise(reconstructions))
+            for array in (stored, restored):
+                fid_features(inception, protocol.for_inception(array))
+            for network in networks:
                 perceptual(network, stored, restored)
             pixels(stored, restored)
 
@@ -97,7 +97,7 @@ def theirs() -> Work:
 
 def ours() -> Work:
     """Both protocols, with features of the originals from an earlier evaluation."""
-    images, made = pictures()
+    images, reconstructions = pictures()
     networks = load_networks(WEIGHTS)
     references = {
         p: inception_features(p.store(p.originals(images)), p, networks.inception)
@@ -107,15 +107,14 @@ def ours() -> Work:
     def work() -> None:
         for protocol, reference in references.items():
             measurement = Measurement(protocol, networks, reference)
-            measurement.add(images, made)
+            measurement.add(images, reconstructions)
             measurement.rows()
 
     return work
 
 
 def rows() -> Iterator[Row]:
-    """One row."""
-    seconds = side_by_side(theirs, ours, ROUNDS)
+    seconds = side_by_side(theirs, ours, rounds=3)
     work = "evaluation of CIFAR10 reconstructions, two protocols"
     note = "CPU seconds; only ours computes distances"
     yield ratio(seconds, work, "pytorch-fid + lpips + scikit-image", 4, note)

@@ -1,7 +1,7 @@
-"""Cells at the published settings on one GPU, alone and packed: `make bench-gpu`.
+"""Cells at the published settings on one GPU, alone and together: `make bench-gpu`.
 
-Images are random, of CIFAR10's number and shape: no time depends on the values. Packed cells are
-processes that share the GPU, as the workflow runs them.
+Images are random, of CIFAR10's number and shape: no time depends on the values. Cells are processes
+that share the GPU, as in the workflow.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from workflows.config.plan import Spec
 from workflows.files import digest, write_json
 
 IMAGES, EPOCHS, CELLS = 50_000, 500, 16
-# Forward and backward of one 32 x 32 image, counted by hand, and an H100's dense bfloat16 peak.
+# Forward and backward pass of a 32 x 32 image, counted by hand; an H100's dense bfloat16 peak.
 OPERATIONS, PEAK = 0.264e9, 790e12
 
 
 def train(folder: Path, cells: int, images: int, epochs: int) -> float:
-    """Wall seconds until `cells` cells, started together, are trained."""
-    # Of the images, a tenth of their number is for validation.
+    """Return the wall seconds until `cells` cells, started together, are trained."""
+    # A tenth more images are for validation.
     count, file = images + max(1, images // 10), folder / "train.npy"
     np.save(file, pictures(count).numpy())
     array = {"file": file.name, "images": count, "sha256": digest(file)}
@@ -38,24 +38,24 @@ def train(folder: Path, cells: int, images: int, epochs: int) -> float:
     settings = knobs("bf16").model_copy(update={"epochs": epochs, "train_images": images})
     command = [sys.executable, "-m", "workflows.steps.train", "--data", str(folder)]
     start = time.perf_counter()
-    running = []
+    trainings = []
     for seed in range(cells):
-        of_seed = settings.model_copy(update={"seed": seed})
+        settings_of_cell = settings.model_copy(update={"seed": seed})
         cell, out = f"cifar10/cvq_vae/closest/seed{seed}", folder / f"seed{seed}"
-        spec = Spec(budget="paper", cell=cell, knobs=of_seed, versions={})
+        spec = Spec(budget="paper", cell=cell, knobs=settings_of_cell, versions={})
         out.mkdir()
         arguments = ["--spec", spec.model_dump_json(), "--out", str(out)]
-        running.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL))
-    statuses = [process.wait() for process in running]
+        trainings.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL))
+    statuses = [training.wait() for training in trainings]
     if any(statuses):
         raise RuntimeError("a training failed")
     return time.perf_counter() - start
 
 
 def rows(cells: int = CELLS, images: int = IMAGES, epochs: int = EPOCHS) -> Iterator[Row]:
-    """Two rows; the goals, in seconds, are for one H100 at the published settings."""
+    """Yield two rows. The goals, in seconds, are for one H100 at the published settings."""
     name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
-    judged = "H100" in name and (images, epochs) == (IMAGES, EPOCHS)
+    comparable = "H100" in name and (images, epochs) == (IMAGES, EPOCHS)
     for kind, count, goal in (("alone", 1, 90.0), ("packed", cells, 600.0)):
         with tempfile.TemporaryDirectory() as folder:
             seconds = train(Path(folder), count, images, epochs)
@@ -63,4 +63,4 @@ def rows(cells: int = CELLS, images: int = IMAGES, epochs: int = EPOCHS) -> Iter
         work = f"CIFAR10 CVQ-VAE, {epochs} epochs of {images:,} at batch 1024, bf16: {count} {kind}"
         note = f"{name}; {floor / seconds:.1%} of the floor"
         peer = f"an H100's peak, {floor:.3g} s"
-        yield Row(work, peer, seconds, goal if judged else None, "s", at_most=True, note=note)
+        yield Row(work, peer, seconds, goal if comparable else None, "s", at_most=True, note=note)

@@ -1,10 +1,10 @@
-"""The published procedure, restated plainly: the peer of the quantiser and of a training step.
+"""The published procedure, restated plainly: the peer of our quantiser and of our training step.
 
-Written from the published description, to be compared with ours in speed here and number by number
-in tests/restatement. It sorts where a maximum would do, multiplies by one-hot matrices where a
-gather would do, stores the whole N x K matrix, computes in single precision, and reads the
-statistics of a step with `.item()`. The blend comes after the backward pass, as everywhere in this
-project.
+It is written from the published description. The benchmarks compare its speed with ours, and
+tests/restatement compares the numbers. It sorts where a maximum would do, multiplies by one-hot
+matrices where a gather would do, stores the whole N x K matrix, computes in single precision, and
+reads the statistics of a step with `.item()`. The blend comes after the backward pass, as
+everywhere in this project.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DECAY, EPSILON, TEMPERATURE, BETA = 0.99, 1e-3, 0.07, 0.25
 
 
 def similarities(latents: Tensor, codebook: Tensor, distance: str) -> Tensor:
-    """The whole matrix (N, K) of cosines, or of squared Euclidean distances with a minus."""
+    """Return the whole matrix (N, K) of cosines, or of negative squared Euclidean distances."""
     if distance == "cosine":
         return F.normalize(latents, dim=1) @ F.normalize(codebook, dim=1).T
     squares = latents.square().sum(1, keepdim=True) + codebook.square().sum(1)
@@ -28,7 +28,7 @@ def similarities(latents: Tensor, codebook: Tensor, distance: str) -> Tensor:
 
 
 class PlainQuantiser(nn.Module):
-    """CVQ-VAE with closest anchors; the caller decides in which steps it adapts."""
+    """CVQ-VAE with closest anchors. The caller decides in which steps it adapts."""
 
     usage: Tensor
 
@@ -41,7 +41,7 @@ class PlainQuantiser(nn.Module):
         self.register_buffer("usage", torch.zeros(size))
 
     def forward(self, latents: Tensor) -> Quantised:
-        """Latents (b, d, h, w). Leaves the statistics of the batch for `adapt`."""
+        """Quantise latents (b, d, h, w), and keep the statistics of the batch for `adapt`."""
         grid = latents.permute(0, 2, 3, 1).contiguous()
         flat = grid.view(-1, grid.shape[-1])
         scores = similarities(flat.detach(), self.codebook, self.distance)
@@ -71,7 +71,7 @@ class PlainQuantiser(nn.Module):
 
 
 def contrastive(scores: Tensor) -> Tensor:
-    """Cross entropy of each code's closest latents against the farthest half, (N, K) scores."""
+    """Compare each code's closest latents with its farthest half, by scores (N, K)."""
     count, size = scores.shape
     ordered = scores.T.sort(dim=1).values
     positive = ordered[:, -max(1, count // size) :].mean(1, keepdim=True)
@@ -82,13 +82,13 @@ def contrastive(scores: Tensor) -> Tensor:
 def step(
     model: Autoencoder, optimiser: torch.optim.Optimizer, images: Tensor, variance: float
 ) -> float:
-    """One training step on images (b, c, h, w) in [-1, 1]; returns its loss."""
-    found = model(images)
-    losses = found.quantised.losses
-    loss = F.mse_loss(found.images, images) / variance
+    """Train on images (b, c, h, w) in [-1, 1]. Returns the loss."""
+    output = model(images)
+    losses = output.quantised.losses
+    loss = F.mse_loss(output.images, images) / variance
     loss = loss + BETA * losses["commitment"] + losses["codebook"]
     optimiser.zero_grad()
     loss.backward()
-    model.quantiser.adapt(found.quantised.assignment)  # type: ignore[operator]
+    model.quantiser.adapt(output.quantised.assignment)  # type: ignore[operator]
     optimiser.step()
     return loss.item()

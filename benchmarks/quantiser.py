@@ -36,14 +36,14 @@ def library() -> torch.nn.Module:
 
 
 def batch(seed: int) -> Tensor:
-    """Latents as the encoder leaves them: (1024, 64, 8, 8), channels last."""
+    """Return latents as the encoder does: (1024, 64, 8, 8), channels last."""
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(IMAGES, WIDTH, SIDE, SIDE, generator=generator)
     return latents.contiguous(memory_format=torch.channels_last)
 
 
 def run(quantiser: Any, latents: Tensor, upstream: Tensor) -> None:
-    """A step of ours or the plain quantiser. upstream: the gradient that a decoder sends."""
+    """Run a step of our quantiser or the plain one. upstream: the decoder's gradient."""
     output = quantiser(latents.detach().requires_grad_())
     losses = output.losses
     loss = 0.25 * losses["commitment"] + losses["codebook"] + losses.get("contrastive", 0)
@@ -58,7 +58,7 @@ def run_library(quantiser: torch.nn.Module, latents: Tensor, upstream: Tensor) -
 
 
 def side(run: Callable[[Any, Tensor, Tensor], None], build: Callable[[], Any]) -> Work:
-    """Over fresh batches, starting from an untrained codebook: early steps need every anchor."""
+    """Return a step on the next batch. Early steps of a new codebook need every anchor."""
     torch.set_flush_denormal(True)
     quantiser, upstream = build(), torch.ones_like(batch(0))
     batches = itertools.cycle([batch(seed) for seed in range(BATCHES)])
@@ -66,11 +66,10 @@ def side(run: Callable[[Any, Tensor, Tensor], None], build: Callable[[], Any]) -
 
 
 def rows() -> Iterator[Row]:
-    """Three rows of the table."""
-    restated, other = "plain restatement", "vector-quantize-pytorch, cosine EMA with expiry"
     for contrastive, note, goal, rounds in ((False, "", 25, 5), (True, ", contrastive", 12, 3)):
         theirs = partial(side, run, partial(PlainQuantiser, CODES, WIDTH, contrastive))
         mine = partial(side, run, partial(ours, contrastive))
-        yield ratio(side_by_side(theirs, mine, rounds), WORK + note, restated, goal)
-    theirs, mine = partial(side, run_library, library), partial(side, run, ours)
-    yield ratio(side_by_side(theirs, mine, rounds=5), WORK, other, 4)
+        seconds = side_by_side(theirs, mine, rounds)
+        yield ratio(seconds, WORK + note, "plain restatement", goal)
+    seconds = side_by_side(partial(side, run_library, library), partial(side, run, ours), rounds=5)
+    yield ratio(seconds, WORK, "vector-quantize-pytorch, cosine EMA with expiry", 4)

@@ -23,20 +23,20 @@ VARIANCE = 0.063287
 
 
 def knobs(precision: str) -> Any:
-    """The published settings of CVQ-VAE with closest anchors, for a single epoch."""
+    """Return the published settings of CVQ-VAE with closest anchors, for a single epoch."""
     cell = load_grid("paper", read_datasets()).cell("cifar10/cvq_vae/closest/seed0")
     return cell.knobs.model_copy(update={"epochs": 1, "precision": precision})
 
 
 def pictures(count: int) -> torch.Tensor:
-    """Random, uint8 (count, 3, 32, 32): no time depends on the values."""
+    """Return random images, uint8 (count, 3, 32, 32): no time depends on the values."""
     torch.set_flush_denormal(True)
     pixels = np.random.default_rng(0).integers(0, 256, (count, 3, 32, 32), np.uint8)
     return torch.from_numpy(pixels)
 
 
 def ours(settings: Any) -> Work:
-    """A step, which is an epoch of one batch."""
+    """Return a training step, which is an epoch of one batch."""
     images = pictures(settings.batch_size)
     model = build_autoencoder(settings, 3, 1).to(memory_format=torch.channels_last)
     losses = Losses(build_objective(settings, VARIANCE), loss_weights(settings, 3 * 32 * 32))
@@ -45,7 +45,7 @@ def ours(settings: Any) -> Work:
 
 
 def restated(settings: Any) -> Work:
-    """The same in torch's default memory layout."""
+    """Return a plain training step, in torch's default memory layout."""
     size, width = settings.codebook_size, settings.code_dim
     quantiser = plain.PlainQuantiser(size, width)
     model = Autoencoder(convnet.encoder(3, width), quantiser, convnet.decoder(3, width))
@@ -54,17 +54,16 @@ def restated(settings: Any) -> Work:
     return lambda: plain.step(model, optimiser, inputs, VARIANCE)
 
 
-def compared(precision: str, goal: float) -> Row:
+def compare(precision: str, goal: float) -> Row:
     sides = partial(restated, knobs("fp32")), partial(ours, knobs(precision))
-    # Two threads wait for each other, and the waiting counts: hence not CPU seconds.
+    # Two threads wait for each other. CPU seconds would leave that waiting out.
     seconds = side_by_side(*sides, rounds=3, threads=2, clock=time.perf_counter)
     work = f"training step, CIFAR10 shapes, batch 1024, closest anchors, {precision}"
     return ratio(seconds, work, "plain restatement", goal)
 
 
 def rows() -> Iterator[Row]:
-    """float32, and bfloat16 if the processor has instructions for it."""
-    yield compared("fp32", 5)
+    yield compare("fp32", 5)
     if torch.cpu._is_avx512_bf16_supported():
         # The goal is for a processor that also has AMX.
-        yield compared("bf16", 12)
+        yield compare("bf16", 12)

@@ -1,1 +1,1 @@
-"""What is measured of a model: protocols, and the metrics of reconstructions and samples."""
+"""Measurements of trained models: protocols, metrics of reconstructions and codes, records."""

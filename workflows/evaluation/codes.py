@@ -1,4 +1,4 @@
-"""How many bits a code takes under a prior."""
+"""The number of bits that a code takes under a prior."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ BATCH = 50
 def bits_of_a_code(
     model: Any, space: Any, images: np.ndarray, labels: np.ndarray | None, device: torch.device
 ) -> float:
-    """The mean of -log2 p over the codes of images.
+    """Return the mean of -log2 p over the codes of images.
 
-    model: with `bits`, see models.generation.interface.Likelihood. space: that of its codes.
-    images: uint8 (n, c, h, w), none of which it was trained on, because it may know those by heart.
+    model: a `Likelihood` of models.generation.interface. space: encodes images as codes. images:
+    uint8 (n, c, h, w), which the model was not trained on, because it may know those by heart.
     labels: (n,), or None for a model without classes. Raises NotFinite.
     """
     model.eval()
-    total, codes = 0.0, 0
+    bits, codes = 0.0, 0
     for start in range(0, len(images), BATCH):
         rows = slice(start, start + BATCH)
         points = space.encode(normalise(images[rows], device))
-        of_rows = None if labels is None else torch.from_numpy(labels[rows]).to(device)
-        total += float(model.bits(points, of_rows).double().sum())
+        batch_labels = None if labels is None else torch.from_numpy(labels[rows]).to(device)
+        bits += float(model.bits(points, batch_labels).double().sum())
         codes += points.numel()
-    check_finite(np.array(total), "the model's likelihoods")
-    return total / codes
+    check_finite(np.array(bits), "the model's likelihoods")
+    return bits / codes

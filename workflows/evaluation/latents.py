@@ -1,4 +1,4 @@
-"""How far codevectors are from the latents that they stand for."""
+"""The distance of codevectors from the latents that they replace."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 
 @dataclass
 class LatentError:
-    """Sums over the latents of batches that were added, in float64.
+    """Sums over all latents that were added, in float64.
 
-    squares: of the errors. latents, latents_squared: over each of the D coordinates. count: N.
+    squares: of the errors. latents, latents_squared: for each of the D coordinates. count: of
+    latents.
     """
 
     squares: float = 0.0
@@ -21,17 +22,18 @@ class LatentError:
     count: int = 0
 
     def add(self, quantised: Any) -> None:
-        """Take in a batch, a `Quantised`."""
-        rows = quantised.assignment.latents.double()
-        vectors = quantised.vectors.permute(0, 2, 3, 1).reshape(rows.shape).double()
-        self.squares += float((vectors - rows).square().sum())
-        self.latents = self.latents + rows.sum(0)
-        self.latents_squared = self.latents_squared + rows.square().sum(0)
-        self.count += len(rows)
+        """Add the latents of a batch, a `Quantised`."""
+        latents = quantised.assignment.latents.double()
+        vectors = quantised.vectors.permute(0, 2, 3, 1).reshape(latents.shape).double()
+        self.squares += float((vectors - latents).square().sum())
+        self.latents = self.latents + latents.sum(0)
+        self.latents_squared = self.latents_squared + latents.square().sum(0)
+        self.count += len(latents)
 
     def over_variance(self) -> float:
-        """The mean squared error over the variance of the latents, both summed over coordinates: 0
-        if every latent is a codevector, 1 if all codevectors are the mean latent.
+        """Return the mean squared error over the variance, each summed over the coordinates.
+
+        The value is 0 if every latent is a codevector, 1 if every codevector is the mean latent.
         """
         mean = torch.as_tensor(self.latents) / self.count
         variance = torch.as_tensor(self.latents_squared) / self.count - mean.square()

@@ -11,32 +11,32 @@ from workflows.config.datasets import ProtocolSettings, read_protocol
 
 
 class NotFinite(ValueError):
-    """A model gave values that are no finite numbers, so that it cannot be measured."""
+    """A model returned values that are not finite, so it cannot be measured."""
 
 
-def check_finite(values: np.ndarray, what: str) -> None:
-    """Raise NotFinite if a value is not finite. what: the values' name in the message."""
-    wrong = np.count_nonzero(~np.isfinite(values))
-    if wrong:
-        raise NotFinite(f"{what} hold values that are not finite ({wrong} of {values.size})")
+def check_finite(values: np.ndarray, name: str) -> None:
+    """Raise NotFinite if a value is not finite. name: of the values in the message."""
+    count = np.count_nonzero(~np.isfinite(values))
+    if count:
+        raise NotFinite(f"{name} hold values that are not finite ({count} of {values.size})")
 
 
 class Protocol(ProtocolSettings):
-    """What a protocol's settings do to images, which are (N, C, H, W) everywhere."""
+    """The steps that a protocol's settings ask for. Images are (N, C, H, W)."""
 
     name: str
 
     def quantise(self, pictures: np.ndarray) -> np.ndarray:
-        """Floats of any shape, clipped to [0, 1], to uint8. Raises NotFinite."""
+        """Clip floats of any shape to [0, 1] and return them as uint8. Raises NotFinite."""
         check_finite(pictures, "the model's images")
         scaled = np.clip(pictures, 0, 1) * 255
         return (np.rint(scaled) if self.rounding == "nearest" else scaled).astype(np.uint8)
 
     def originals(self, images: np.ndarray) -> np.ndarray:
-        """uint8 test images as this protocol writes them, uint8 of the same shape.
+        """Return uint8 test images as this protocol writes them, uint8 of the same shape.
 
-        Truncation is not harmless to 8-bit originals: the published code takes them to [-1, 1] and
-        back in float32, after which levels 1 to 63 fall a hair short and lose one.
+        Truncation changes 8-bit originals too: the published code takes them to [-1, 1] and back in
+        float32, so levels 1 to 63 end just below a whole number and lose one.
         """
         if self.rounding == "nearest":
             return images
@@ -45,7 +45,7 @@ class Protocol(ProtocolSettings):
         return self.quantise((normalised + np.float32(1)) / np.float32(2))
 
     def store(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 pictures as read back from disk: grey tiled and through JPEG if so asked."""
+        """Return uint8 pictures as read back from disk, after tiling grey and JPEG if asked for."""
         if self.tile_grey:
             pictures = rgb(pictures)
         if self.jpeg_quality is None:
@@ -53,7 +53,7 @@ class Protocol(ProtocolSettings):
         return np.stack([_through_jpeg(picture, self.jpeg_quality) for picture in pictures])
 
     def for_inception(self, stored: np.ndarray) -> np.ndarray:
-        """Stored pictures to uint8 (N, 3, H', W'), resized by Pillow if so asked."""
+        """Return stored pictures as uint8 (N, 3, H', W'), resized by Pillow if asked for."""
         stored = rgb(stored)
         if self.fid_resize is None:
             return stored
@@ -66,12 +66,12 @@ class Protocol(ProtocolSettings):
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol `workflows/protocols/<name>.yaml`. Raises ConfigError."""
+    """Return the protocol of `workflows/protocols/<name>.yaml`. Raises ConfigError."""
     return Protocol(name=name, **read_protocol(name).model_dump())
 
 
 def rgb(pictures: np.ndarray) -> np.ndarray:
-    """(N, 1 or 3, H, W) to (N, 3, H, W)."""
+    """Return pictures (N, 1 or 3, H, W) with three channels."""
     return np.repeat(pictures, 3, axis=1) if pictures.shape[1] == 1 else pictures
 
 
@@ -81,8 +81,8 @@ def _channels_last(picture: np.ndarray) -> np.ndarray:
 
 def _through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     grey = len(picture) == 1
-    buffer = io.BytesIO()
+    file = io.BytesIO()
     image = Image.fromarray(picture[0] if grey else _channels_last(picture))
-    image.save(buffer, "JPEG", quality=quality)
-    read = np.asarray(Image.open(buffer))
-    return read[None] if grey else read.transpose(2, 0, 1)
+    image.save(file, "JPEG", quality=quality)
+    pixels = np.asarray(Image.open(file))
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)

@@ -1,7 +1,8 @@
-"""One model's reconstructions of the test split, measured by one protocol."""
+"""Measurements of a model's reconstructions of the test images by one protocol."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +26,12 @@ from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
 
 COLUMNS = ["protocol", "metric", "value", "images", "features"]
-BATCH = 50  # images that a network takes at a time
-# On a processor fewer, because activations of 50 are a gigabyte, but not fewer than 16, which torch
-# computes without oneDNN.
+# Images that a metric network takes at a time.
+BATCH = 50
+# On a processor, Inception's activations of 50 images take a gigabyte, so it takes fewer images.
+# For fewer than 16, torch would not use oneDNN.
 INCEPTION_BATCH = {"cpu": 20}
-# Images that are reconstructed and measured at a time; a multiple of all batches.
+# Images that are reconstructed and measured at a time; a multiple of every batch size.
 BLOCK = 100
 # Metric -> its network.
 PERCEPTUAL = {"LPIPS": "lpips_vgg", "LPIPS-Alex": "lpips_alex"}
@@ -37,38 +39,39 @@ Row = dict[str, Any]
 
 
 def inception_features(stored: np.ndarray, protocol: Protocol, network: Inception) -> np.ndarray:
-    """Stored uint8 (N, C, H, W) to features (N, 2048), float32."""
+    """Return the float32 features (N, 2048) of stored uint8 pictures (N, C, H, W)."""
     device = next(network.parameters()).device
     size = INCEPTION_BATCH.get(device.type, BATCH)
-    found = []
+    features = []
     with torch.inference_mode():
-        # Of about one size, so that no small rest is left, which would be slow.
+        # Batches of about equal size leave no small rest, which would be slow.
         for part in np.array_split(stored, max(1, len(stored) // size)):
-            pixels = protocol.for_inception(part)
-            batch = torch.tensor(pixels, device=device).float() / 255
-            found.append(network(batch).cpu().numpy())
-    return np.concatenate(found)
+            batch = torch.tensor(protocol.for_inception(part), device=device).float() / 255
+            features.append(network(batch).cpu().numpy())
+    return np.concatenate(features)
 
 
 def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> np.ndarray:
-    """LPIPS of stored pairs, uint8 (N, C, H, W) each; returns (N,)."""
+    """Return LPIPS (N,) of pairs of stored uint8 pictures (N, C, H, W)."""
     device = next(network.parameters()).device
-    found = []
+    distances = []
     with torch.inference_mode():
         for start in range(0, len(a), BATCH):
             parts = (rgb(x[start : start + BATCH]) for x in (a, b))
             pair = [torch.tensor(part, device=device).float() / 127.5 - 1 for part in parts]
-            found.append(network(*pair).cpu().numpy())
-    return np.concatenate(found)
+            distances.append(network(*pair).cpu().numpy())
+    return np.concatenate(distances)
 
 
 @dataclass
 class Measurement:
-    """One protocol's view of a model, fed with blocks of images in their order.
+    """The metrics of one model by one protocol. Blocks of images are added in their order.
 
-    reference: the original images' Inception features, at least as many as are used. fid_images,
-    lpips_images: how many of the first images rFID and KID, and LPIPS, rest on; None for all.
-    metrics: None for all of them. Networks and reference are None where no metric needs them.
+    networks, reference: the metric networks and the Inception features of the original images, at
+    least as many as rFID uses; None if no metric needs them. fid_images, lpips_images: rFID and
+    KID, or LPIPS, use this many of the first images; None for all. metrics: None for all metrics.
+    seen: the number of added images. side: their smaller side in pixels. parts: metric, or
+    "features" -> the values of each block.
     """
 
     protocol: Protocol
@@ -79,76 +82,77 @@ class Measurement:
     metrics: Collection[str] | None = None
     seen: int = 0
     side: int = 0
-    found: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    parts: dict[str, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, images: np.ndarray, reconstructions: np.ndarray) -> None:
-        """uint8 (n, C, H, W) and floats of that shape in [0, 1].
+        """Measure uint8 images (n, C, H, W) and reconstructions, floats of that shape in [0, 1].
 
-        n is BLOCK but for the last block, so that batches are the same however images are read.
+        n must be BLOCK except for the last block, so that the networks always see the same batches.
         """
         protocol, self.side = self.protocol, min(images.shape[2:])
         stored = protocol.store(protocol.originals(images))
         restored = protocol.store(protocol.quantise(reconstructions))
         pair = [x.astype(np.float32) / 255 for x in (stored, restored)]
         for metric, distance in (("l1", l1), ("PSNR", psnr), ("SSIM", ssim)):
-            if self._wanted(metric) and self.side >= FEWEST_PIXELS.get(metric, 1):
-                self._keep(metric, distance(*pair))
-        count = self._left(self.lpips_images, len(images))
+            if self._measures(metric):
+                self.parts[metric].append(distance(*pair))
+        count = self._remaining(self.lpips_images, len(images))
         for metric, name in PERCEPTUAL.items():
-            if count and self._wanted(metric) and self.side >= FEWEST_PIXELS[metric]:
+            if count and self._measures(metric):
                 network = getattr(self.networks, name)
                 distances = perceptual_distances(stored[:count], restored[:count], network)
-                self._keep(metric, distances)
-        count = self._left(self.fid_images, len(images))
+                self.parts[metric].append(distances)
+        count = self._remaining(self.fid_images, len(images))
         if count and self.networks is not None and needs_features(self.metrics):
-            inception = self.networks.inception
-            self._keep("features", inception_features(restored[:count], protocol, inception))
+            features = inception_features(restored[:count], protocol, self.networks.inception)
+            self.parts["features"].append(features)
         self.seen += len(images)
 
     def rows(self) -> list[Row]:
-        """Rows {protocol, metric, value, images, features} of everything measured on pictures.
+        """Return a row {protocol, metric, value, images, features} for each metric.
 
-        Left out is what `not_measurable` names. PSNR, a mean over images, is infinite if one of
-        them is restored exactly; CSV files and tables say "inf".
+        The metrics of `not_measured` have no row. PSNR, a mean over images, is infinite if an image
+        is restored exactly; CSV files and tables say "inf".
         """
-        labels = self.networks.features if self.networks else {}
-        name, rows = self.protocol.name, []
+        names = self.networks.features if self.networks else {}
+        protocol, rows = self.protocol.name, []
         for metric in ("l1", "PSNR", "SSIM", *PERCEPTUAL):
-            if metric in self.found:
-                values = np.concatenate(self.found[metric])
-                label = labels[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
-                rows.append(_row(name, metric, values.mean(), len(values), label))
-        if self.reference is None or "features" not in self.found:
+            if metric in self.parts:
+                values = np.concatenate(self.parts[metric])
+                network = names[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
+                rows.append(_row(protocol, metric, values.mean(), len(values), network))
+        if self.reference is None or "features" not in self.parts:
             return rows
-        features = np.concatenate(self.found["features"])
+        features = np.concatenate(self.parts["features"])
         count = len(features)
-        for metric, apart in (("rFID", frechet_distance), ("KID", kernel_distance)):
-            if self._wanted(metric) and count >= FEWEST_IMAGES[metric]:
-                value = apart(self.reference[:count], features)
-                rows.append(_row(name, metric, value, count, labels["inception"]))
+        for metric, distance in (("rFID", frechet_distance), ("KID", kernel_distance)):
+            if self._is_requested(metric) and count >= FEWEST_IMAGES[metric]:
+                value = distance(self.reference[:count], features)
+                rows.append(_row(protocol, metric, value, count, names["inception"]))
         return rows
 
     def not_measured(self) -> dict[str, str]:
-        """Metric -> why it is left out, for the images that were added."""
+        """Return metric -> the reason why the added images cannot have this metric."""
         count = self.seen if self.fid_images is None else min(self.seen, self.fid_images)
-        wanted = [metric for metric in OF_RECONSTRUCTIONS if self._wanted(metric)]
-        return not_measurable(wanted, self.side, count)
+        return not_measurable(filter(self._is_requested, OF_RECONSTRUCTIONS), self.side, count)
 
-    def _wanted(self, metric: str) -> bool:
+    def _is_requested(self, metric: str) -> bool:
         return self.metrics is None or metric in self.metrics
 
-    def _keep(self, name: str, values: np.ndarray) -> None:
-        self.found.setdefault(name, []).append(values)
+    def _measures(self, metric: str) -> bool:
+        return self._is_requested(metric) and self.side >= FEWEST_PIXELS.get(metric, 1)
 
-    def _left(self, limit: int | None, images: int) -> int:
+    def _remaining(self, limit: int | None, images: int) -> int:
+        """Return how many images of a block are within a limit on all images."""
         return images if limit is None else max(0, min(images, limit - self.seen))
 
 
 def code_rows(
     counts: np.ndarray, protocol: Protocol, images: int, error: float | None = None
 ) -> list[Row]:
-    """Usage, perplexity and, if it is measured, the error of latents, in the form of a
-    measurement's rows; no protocol changes these.
+    """Return rows of usage, perplexity and, if given, the error of latents.
+
+    No protocol changes these values. counts: how often each code was hit, (K,).
     """
     values = {"usage": usage(counts), "perplexity": perplexity(counts)}
     if error is not None:

@@ -1,4 +1,4 @@
-"""What evaluations of both stages read and leave: features, tables, pictures, evaluation.json."""
+"""The files of an evaluation: reference features, tables, pictures and evaluation.json."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from workflows.config.provenance import origin
 from workflows.config.records import EvaluationRecord, write
-from workflows.evaluation.protocol import rgb
 from workflows.files import digest, write_atomically, write_text
 from workflows.training import devices
 from workflows.training.tensor_files import open_rows
 
 
 def read_reference(file: Path, protocol: str, sha256: str, features: str) -> np.ndarray:
-    """The features of a file, (N, 2048), memory-mapped.
+    """Return the Inception features of reference images, (N, 2048), memory-mapped.
 
-    sha256: of the images. features: how results name Inception. Raises CheckpointError for a file
-    that is damaged or of something else.
+    sha256: of the images. features: the name of the Inception network in results. Raises
+    CheckpointError for a file that is damaged or of another protocol, dataset or network.
     """
-    wanted = {"protocol": protocol, "sha256": sha256, "features": features}
-    return open_rows(file, "features", wanted)[0]
+    expected = {"protocol": protocol, "sha256": sha256, "features": features}
+    return open_rows(file, "features", expected)[0]
 
 
 def write_evaluation(
-    cell: Path, device: torch.device, about: dict[str, Any], files: list[str]
+    cell: Path, device: torch.device, fields: dict[str, Any], files: list[str]
 ) -> None:
-    """Write evaluation.json: what a cell's numbers were made of, and the digests of its files.
+    """Write evaluation.json: where a cell's numbers come from, and the digests of its files.
 
-    device: that measured. about: fields of the record. files: names in the folder.
+    device: that measured. fields: of the record. files: names in the cell's folder.
     """
     digests = {name: digest(cell / name) for name in files}
     made_by = origin(devices.name(device), torch.get_num_threads())
-    record = EvaluationRecord.model_validate({**made_by, **about, "files": digests})
+    record = EvaluationRecord.model_validate({**made_by, **fields, "files": digests})
     write(cell / "evaluation.json", record)
 
 
@@ -48,15 +48,13 @@ def write_table(file: Path, rows: list[Any], columns: list[str]) -> None:
 
 
 def write_picture(file: Path, images: np.ndarray, across: int) -> None:
-    """Write images, uint8 (n, c, h, w), in rows of `across`; a row that is not full is left out."""
-    whole = rgb(images[: len(images) // across * across])
-    lines = [np.concatenate(list(line), axis=2) for line in np.split(whole, len(whole) // across)]
-    pixels = np.concatenate(lines, axis=1).transpose(1, 2, 0)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    """Write uint8 images (n, c, h, w) as a PNG, `across` in each row; drop a row that is short."""
+    whole = torch.tensor(images[: len(images) // across * across])
+    picture = to_pil_image(make_grid(whole, across, padding=0))
     write_atomically(file, lambda path: picture.save(path, "PNG"))
 
 
 def say_not_measured(cell: str, dataset: str, reasons: Mapping[str, str]) -> None:
-    """Print which metrics a cell has not got, and why. reasons: by metric."""
+    """Print the metrics that a cell cannot have. reasons: by metric."""
     for metric, reason in reasons.items():
         print(f"[{cell}] {dataset}: {metric} is not measured: it {reason}", flush=True)

@@ -1,7 +1,7 @@
-"""The InceptionV3 of the Fréchet Inception distance: its 2,048 pooled features.
+"""The InceptionV3 of the Fréchet Inception distance, which returns 2,048 pooled features.
 
-As trained for TensorFlow on 2015-12-05 and ported by pytorch-fid, whose blocks these are. That
-package would download weights when it builds the network, so the network is put together here.
+The weights were trained for TensorFlow (2015-12-05) and ported by pytorch-fid, whose blocks are
+used here. That package downloads weights when it builds the network, so this module builds it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INPUT_SIZE = 299
 
 
 def empty() -> Inception3:
-    """pytorch-fid's network before any weights, with its names of layers."""
+    """Return pytorch-fid's network up to the last block, without weights, under its names."""
     network = Inception3(num_classes=1, aux_logits=False, init_weights=False)
     for name, inputs, width in (("b", 192, 32), ("c", 256, 64), ("d", 288, 64)):
         setattr(network, f"Mixed_5{name}", blocks.FIDInceptionA(inputs, width))
@@ -27,34 +27,28 @@ def empty() -> Inception3:
         setattr(network, f"Mixed_6{name}", blocks.FIDInceptionC(768, width))
     network.Mixed_7b = blocks.FIDInceptionE_1(1280)
     network.Mixed_7c = blocks.FIDInceptionE_2(2048)
-    del network.fc
+    del network.avgpool, network.dropout, network.fc
     return network
 
 
 def kernels() -> dict[str, torch.Size]:
-    """Name of a convolution, such as Mixed_5b.branch1x1 -> its kernel's shape, in order."""
+    """Return the name of each convolution, such as Mixed_5b.branch1x1 -> its kernel's shape."""
     with torch.device("meta"):
         layers = empty().named_modules()
     return {name: part.conv.weight.shape for name, part in layers if isinstance(part, BasicConv2d)}
 
 
 class Inception(nn.Module):
-    """Images (N, 3, H, W) in [0, 1] to features (N, 2048)."""
+    """Maps images (N, 3, H, W) in [0, 1] to features (N, 2048)."""
 
     def __init__(self, network: Inception3) -> None:
-        """network: as `empty` gives it, with weights."""
+        """network: from `empty`, with weights."""
         super().__init__()
-        stem = [network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_2b_3x3]
-        middle = [network.Conv2d_3b_1x1, network.Conv2d_4a_3x3]
-        mixed = [part for name, part in network.named_children() if name.startswith("Mixed_")]
-        pools = [nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2)]
-        self.layers = nn.Sequential(*stem, pools[0], *middle, pools[1], *mixed)
+        self.layers = nn.Sequential(*network.children())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scale to [-1, 1], resize bilinearly to 299 x 299 and average the last block's output.
-
-        Scaled and laid out before they are resized, when they are a hundredth of the size.
-        """
+        """Scale to [-1, 1], resize bilinearly to 299 x 299 and average the last block's output."""
+        # Scaling and layout come first, because the resize makes images a hundred times as large.
         x = (2 * images - 1).contiguous(memory_format=torch.channels_last)
         size = (INPUT_SIZE, INPUT_SIZE)
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
@@ -62,10 +56,10 @@ class Inception(nn.Module):
 
 
 def load_inception(state: Mapping[str, Tensor]) -> Inception:
-    """The network with pytorch-fid's tensors, ready for inference; `fc.*` may be left out.
+    """Return the network with pytorch-fid's tensors, ready for inference.
 
-    Batch normalisation is folded into the convolutions. Raises RuntimeError if tensors are missing
-    or have other shapes.
+    Batch normalisation is folded into the convolutions. Tensors `fc.*` are ignored. Raises
+    RuntimeError if other tensors are missing or have other shapes.
     """
     network = empty().eval()
     counters = {name: torch.zeros(()) for name in network.state_dict() if "num_batches" in name}

@@ -1,8 +1,8 @@
-"""Precision and recall of two sets of features by the balls of their neighbours.
+"""Precision and recall of two sets of features (Kynkäänniemi et al., 2019).
 
-Kynkäänniemi et al. 2019: a set's manifold is the union of balls about its points that reach their
-k-th nearest neighbour. Precision is the share of samples within that of the real images, recall the
-share of real images within that of the samples.
+The manifold of a set is the union of balls about its points, each of which reaches to the k-th
+nearest neighbour of its point. Precision is the fraction of samples in the manifold of the real
+images, recall the fraction of real images in the manifold of the samples.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ MEMORY = 256
 
 
 def coverage(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """Precision and recall, in [0, 1], of more than NEIGHBOURS features (N, D) and (M, D) each."""
+    """Return precision and recall, in [0, 1], of more than NEIGHBOURS features (n, D) each."""
     return _within(samples, real), _within(real, samples)
 
 
-def nearest(queries: np.ndarray, among: np.ndarray, k: int) -> np.ndarray:
-    """Rows of `among` nearest to each query, (n, k), nearest first."""
-    return _index(among, k).kneighbors(queries, return_distance=False)
+def nearest(queries: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
+    """Return the rows of the k points that are nearest to each query, (n, k), nearest first."""
+    return _index(points, k).kneighbors(queries, return_distance=False)
 
 
 def _index(points: np.ndarray, k: int) -> NearestNeighbors:
-    # Compares blocks of rows, so that no matrix of all distances exists.
+    # This algorithm compares blocks of rows, so the matrix of all distances never exists.
     return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points)
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each point to its k-th nearest other, (n,)."""
+    """Return the distance from each point to its k-th nearest other point, (n,)."""
     distances, _ = _index(points, k).kneighbors()
     return distances[:, -1]
 
 
 def _within(points: np.ndarray, manifold: np.ndarray) -> float:
-    """The share of `points` that lie in a ball of the manifold."""
+    """Return the fraction of `points` that lie in a ball about a point of `manifold`."""
     radii = _radii(manifold, NEIGHBOURS)
 
-    def hits(distances: np.ndarray, _: int) -> Any:
+    def is_inside(distances: np.ndarray, _: int) -> Any:
         return (distances <= radii).any(axis=1)
 
-    parts = pairwise_distances_chunked(points, manifold, reduce_func=hits, working_memory=MEMORY)
+    parts = pairwise_distances_chunked(
+        points, manifold, reduce_func=is_inside, working_memory=MEMORY
+    )
     return float(np.concatenate(list(parts)).mean())

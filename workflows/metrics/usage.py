@@ -1,4 +1,4 @@
-"""Codebook usage and perplexity over a whole split, from how often each code was hit."""
+"""Codebook usage and perplexity, from how often each code was hit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def usage(counts: np.ndarray) -> float:
-    """Fraction of codes hit at least once, in [0, 1]. counts: shape (K,)."""
+    """Return the fraction of codes that were hit, in [0, 1]. counts: (K,)."""
     return float(np.count_nonzero(counts) / len(counts))
 
 
 def perplexity(counts: np.ndarray) -> float:
-    """Exponential of the entropy of code frequencies, in [1, K]; 0 if nothing was counted."""
+    """Return exp(entropy of the codes' frequencies), in [1, K]; 0 if all counts (K,) are 0."""
     total = counts.sum()
     if total == 0:
         return 0.0

@@ -27,7 +27,7 @@ from workflows.registry import (
 from workflows.training import devices, processes
 from workflows.training.film import Film, moments
 from workflows.training.loop import steps_per_epoch
-from workflows.training.session import Session, begun
+from workflows.training.session import Session, locked_cell
 from workflows.training.stage1 import LOG_COLUMNS, WATCHED, Images, Learner, Losses, train
 from workflows.training.tensor_files import save_tensors
 
@@ -130,7 +130,7 @@ def main(
     large = getattr(spec.knobs, "network", None) == "vqgan"
     most = spec.knobs.batch_size if large else 1
     processes.start(processes_, most, "workflows.steps.train")
-    with begun(out, threads):
+    with locked_cell(out, threads):
         run(spec, data, out, weights)
 
 

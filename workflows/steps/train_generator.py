@@ -23,7 +23,7 @@ from workflows.generators import (
 )
 from workflows.knobs import Generative
 from workflows.training import devices, processes
-from workflows.training.session import Session, begun
+from workflows.training.session import Session, locked_cell
 from workflows.training.spaces import read_latents, space_of
 from workflows.training.stage2 import LOG_COLUMNS, Learner, Points, train
 from workflows.training.tensor_files import save_tensors
@@ -140,7 +140,7 @@ def main(
     shared = GENERATORS[spec.knobs.method].critic is None
     most = spec.knobs.batch_size if shared else 1
     processes.start(processes_, most, "workflows.steps.train_generator")
-    with begun(out, threads):
+    with locked_cell(out, threads):
         run(spec, data, out, stage1, latents, progress_samples)
 
 

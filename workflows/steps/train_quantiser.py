@@ -17,7 +17,7 @@ from workflows.registry import code_dim, refuse_edited_plugin
 from workflows.training import devices
 from workflows.training.frozen import build_learner, train
 from workflows.training.loop import steps_per_epoch
-from workflows.training.session import Session, begun
+from workflows.training.session import Session, locked_cell
 from workflows.training.spaces import load_trained, read_latents
 from workflows.training.stage1 import LOG_COLUMNS, WATCHED
 from workflows.training.tensor_files import CheckpointError
@@ -61,7 +61,7 @@ def main(
     spec: Spec, data: Path, out: Path, stage1: Path, latents: Path, threads: int, processes_: int
 ) -> None:
     """Train in this process; there is no work that several would share."""
-    with begun(out, threads):
+    with locked_cell(out, threads):
         run(spec, data, out, stage1, latents)
 
 

@@ -10,42 +10,45 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workflows.training.loop import quantised, with_prefix
+from workflows.training.loop import quantise_batches, with_prefix
 
-FRAMES = 32  # of a film, or a few less
-LATENTS = 1500  # of a frame: more would hide the codevectors that lie among them
-# A codebook changes most at the beginning: half of the frames are of this part of the training.
+# A film has about this many frames; a short training has fewer.
+FRAMES = 32
+# More latents in a frame would hide the codevectors among them.
+LATENTS = 1500
+# Half of the frames show this first part of the training, in which a codebook changes most.
 EARLY = 1 / 8
 
 
 def moments(steps: int) -> frozenset[int]:
-    """The steps that a film of `steps` steps shows, with 0 and the last.
+    """Return the steps that a film of a training of `steps` steps shows, with the first and last.
 
-    Half of them are spaced by equal factors over the first part, half evenly over the rest.
+    Half of them are spaced by equal factors over the early part, the others evenly over the rest.
     """
-    part = max(1.0, steps * EARLY)
-    early = np.geomspace(1, part, FRAMES // 2)
-    late = np.linspace(part, steps, FRAMES // 2 + 1)
+    early_steps = max(1.0, steps * EARLY)
+    early = np.geomspace(1, early_steps, FRAMES // 2)
+    late = np.linspace(early_steps, steps, FRAMES // 2 + 1)
     return frozenset({0, steps, *np.round([*early, *late]).astype(int).tolist()})
 
 
-def picture(model: nn.Module, images: np.ndarray) -> dict[str, Tensor]:
-    """codebook (K, D); latents (M, D), a fixed draw from those of `images`; counts (K,), over all.
+def take_frame(model: nn.Module, images: np.ndarray) -> dict[str, Tensor]:
+    """Return codebook (K, D), some latents (M, D) and the counts (K,) of all codes.
 
-    images: uint8 (n, c, h, w). Nothing of the model or of the global generators changes.
+    images: uint8 (n, c, h, w). The latents are drawn alike in every frame. Neither the model nor a
+    global generator changes.
     """
-    found = [one.assignment for one in quantised(model, images)]
-    codes = torch.cat([one.codes for one in found])
-    latents = torch.cat([one.latents for one in found])
+    assignments = [batch.assignment for batch in quantise_batches(model, images)]
+    codes = torch.cat([assignment.codes for assignment in assignments])
+    latents = torch.cat([assignment.latents for assignment in assignments])
     quantiser: Any = model.quantiser
     size = quantiser.codebook_size
     with torch.inference_mode():
-        every = torch.arange(size, device=codes.device).view(1, size, 1)
-        codebook = quantiser.decode(every)[0, :, :, 0].T
-    drawn = torch.randperm(len(latents), generator=torch.Generator().manual_seed(0))[:LATENTS]
+        all_codes = torch.arange(size, device=codes.device).view(1, size, 1)
+        codebook = quantiser.decode(all_codes)[0, :, :, 0].T
+    rows = torch.randperm(len(latents), generator=torch.Generator().manual_seed(0))[:LATENTS]
     return {
         "codebook": codebook.float().cpu().contiguous(),
-        "latents": latents[drawn.to(latents.device)].float().cpu(),
+        "latents": latents[rows.to(latents.device)].float().cpu(),
         "counts": torch.bincount(codes, minlength=size).int().cpu(),
     }
 
@@ -59,9 +62,9 @@ class Film:
     frames: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Record the state after so many steps of the training, if it is one of the moments."""
+        """Record a frame if `step`, counted from the start of the training, is a moment."""
         if step in self.moments:
-            self.frames[step] = picture(model, self.images)
+            self.frames[step] = take_frame(model, self.images)
 
     def cut(self, last: int) -> None:
         """Drop the frames after step `last`."""
@@ -69,17 +72,19 @@ class Film:
             del self.frames[step]
 
     def pack(self, prefix: str = "") -> dict[str, Tensor]:
-        """step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K); empty without frames."""
+        """Return all frames F: step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K).
+
+        The result is empty without frames. prefix: of the names.
+        """
         if not self.frames:
             return {}
-        frames = self.frames.values()
-        packed = {"step": torch.tensor(list(self.frames), dtype=torch.int32)}
+        packed = {prefix + "step": torch.tensor(list(self.frames), dtype=torch.int32)}
         for name in ("codebook", "latents", "counts"):
-            packed[name] = torch.stack([frame[name] for frame in frames])
-        return {prefix + name: value for name, value in packed.items()}
+            packed[prefix + name] = torch.stack([frame[name] for frame in self.frames.values()])
+        return packed
 
-    def unpack(self, packed: Mapping[str, Tensor], prefix: str = "") -> None:
-        """Take up the frames that `pack` gave, among other tensors."""
-        kept = with_prefix(packed, prefix)
-        for index, step in enumerate(kept.pop("step", torch.tensor([])).tolist()):
-            self.frames[step] = {name: value[index] for name, value in kept.items()}
+    def unpack(self, packed: Mapping[str, Tensor], prefix: str) -> None:
+        """Add the frames that `pack` returned; tensors without the prefix are ignored."""
+        stacked = with_prefix(packed, prefix)
+        for index, step in enumerate(stacked.pop("step", torch.tensor([])).tolist()):
+            self.frames[step] = {name: value[index] for name, value in stacked.items()}

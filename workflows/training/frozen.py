@@ -1,6 +1,9 @@
-"""The training of a quantiser alone, on the latents of an autoencoder that stays as it is."""
+"""The training of a quantiser alone, on the latents of an autoencoder that does not change."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,53 +11,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workflows.knobs import Training
-from workflows.metrics.usage import perplexity, usage
-from workflows.registry import build_autoencoder, build_optimiser, codebook_size, loss_weights
-from workflows.training.loop import (
-    History,
-    Observers,
-    Record,
-    record_marks,
-    steps_per_epoch,
-    train_batches,
-    train_epochs,
-)
+from workflows.registry import build_autoencoder, build_optimiser, loss_weights
+from workflows.training import loop
+from workflows.training.loop import History, Observers, Record
 from workflows.training.spaces import Latents, Trained
-from workflows.training.stage1 import Learner, Losses, batches, count_codes, on_device
+from workflows.training.stage1 import Learner, Losses, batches, code_statistics, on_device
 
 
 def build_learner(
     knobs: Training, first_stage: Trained, steps: int, device: torch.device
 ) -> Learner:
-    """A new quantiser between the encoder and the decoder of a first stage, on `device`.
+    """Return a new quantiser between the encoder and the decoder of a first stage, on `device`.
 
-    steps: of the training.
+    steps: of the whole training.
     """
-    channels = first_stage.record.channels
-    model = build_autoencoder(knobs, channels, steps)
-    for part in ("encoder", "decoder"):
-        trained = first_stage.model.get_submodule(part).state_dict()
-        model.get_submodule(part).requires_grad_(False).load_state_dict(trained)
+    model = build_autoencoder(knobs, first_stage.record.channels, steps)
+    for name in ("encoder", "decoder"):
+        weights = first_stage.model.get_submodule(name).state_dict()
+        model.get_submodule(name).requires_grad_(False).load_state_dict(weights)
     model = model.to(device).to(memory_format=torch.channels_last)
     losses = Losses(F.mse_loss, loss_weights(knobs, 1))
     return Learner(model, build_optimiser(knobs, model), losses)
-
-
-def train_step(learner: Learner, latents: Tensor) -> Tensor:
-    """Train on latents (b, d, h, w); returns the loss and the mean squared error, (2,).
-
-    A method that learns by averages alone has a loss without a gradient.
-    """
-    quantiser, losses = learner.model.get_submodule("quantiser"), learner.losses
-    found = quantiser(latents)
-    loss = sum(losses.weights[name] * value for name, value in found.losses.items())
-    error = losses.objective(found.vectors.detach(), latents)
-    learner.optimiser.zero_grad(set_to_none=True)
-    if loss.requires_grad:
-        loss.backward()
-    quantiser.adapt(found.assignment)  # type: ignore[operator]
-    learner.optimiser.step()
-    return torch.stack([loss.detach(), error])
 
 
 def train(
@@ -65,26 +42,37 @@ def train(
     history: History,
     observers: Observers,
 ) -> None:
-    """Train from where `history` ends to the last epoch, see `train_epochs`.
+    """Train from the end of `history` to the last epoch, see `train_epochs`.
 
-    A record's reconstruction is the mean squared error of latents. validation: uint8 images, over
-    whose latents usage and perplexity are counted.
+    validation: uint8 images (n, c, h, w), whose latents usage and perplexity are counted over. The
+    reconstruction of a record is the mean squared error of latents.
     """
     points = on_device(latents.points, learner.device)
-    steps = steps_per_epoch(len(points), knobs.batch_size)
-    size = codebook_size(knobs) or 1
 
     def step(number: int, batch: Tensor) -> Tensor:
-        # Files hold latents of unit variance, and the networks' own are not.
+        # The file holds latents of unit variance; the networks need latents of the original scale.
         return train_step(learner, batch.to(learner.device) / latents.scale)
 
-    def look() -> Record:
-        counts = count_codes(learner.model, validation, size)
-        return {"usage": usage(counts), "perplexity": perplexity(counts)}
+    def train_epoch(epoch: int) -> Iterator[Record]:
+        shuffled = batches(points, knobs.batch_size, knobs.seed, epoch)
+        steps = loop.steps_per_epoch(len(points), knobs.batch_size)
+        marks = loop.record_marks(steps, knobs.epochs)
+        return loop.train_batches(shuffled, step, ["loss", "reconstruction"], marks)
 
-    def train_epoch(epoch: int):
-        ordered = batches(points, knobs.batch_size, knobs.seed, epoch)
-        marks = record_marks(steps, knobs.epochs)
-        return train_batches(ordered, step, ["loss", "reconstruction"], marks)
+    measure = functools.partial(code_statistics, learner.model, validation, knobs)
+    loop.train_epochs(train_epoch, len(points), knobs, history, observers, measure)
 
-    train_epochs(train_epoch, len(points), knobs, history, observers, look)
+
+def train_step(learner: Learner, latents: Tensor) -> Tensor:
+    """Train on latents (b, d, h, w). Returns the loss and the mean squared error, (2,)."""
+    quantiser, losses = learner.model.get_submodule("quantiser"), learner.losses
+    output = quantiser(latents)
+    loss = sum(losses.weights[name] * value for name, value in output.losses.items())
+    error = losses.objective(output.vectors.detach(), latents)
+    learner.optimiser.zero_grad(set_to_none=True)
+    # The loss of a method that learns by averages alone has no gradient.
+    if loss.requires_grad:
+        loss.backward()
+    quantiser.adapt(output.assignment)  # type: ignore[operator]
+    learner.optimiser.step()
+    return torch.stack([loss.detach(), error])

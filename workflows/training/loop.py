@@ -1,4 +1,4 @@
-"""The loop that trainings of both stages share: epochs, their batches and their records."""
+"""The loop over epochs and batches that all trainings share, and what they record on the way."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from workflows.knobs import Generative, Training
 
-# A run has about as many records, so that its curves have a shape even when it has few epochs.
+# A short training takes about this many records, so that it has a curve, too.
 RECORDS = 10
-WATCHED_BATCH = 50  # images that are quantised at a time
+# Validation images that are quantised together.
+WATCHED_BATCH = 50
 Record = dict[str, float]
 History = list[Record]
 
@@ -29,8 +30,8 @@ class Diverged(ArithmeticError):
 class Observers:
     """Functions that the loop calls.
 
-    after_record: gets every new record, to report progress. after_epoch: gets the whole history
-    once an epoch is over, to save a state.
+    after_record: reports progress; gets each new record. after_epoch: saves a state; gets the whole
+    history at the end of each epoch.
     """
 
     after_record: Callable[[Record], None]
@@ -39,72 +40,75 @@ class Observers:
 
 @dataclass(frozen=True)
 class Learner:
-    """What every training changes. Each stage adds its own."""
+    """Everything that a training changes. Each stage adds fields to these two."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
 
     @property
+    def critic(self) -> Any:
+        """The network that is trained against the model, or None. It has an `optimiser`."""
+        return None
+
+    @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device that the model is on."""
         return next(self.model.parameters()).device
 
     def pack(self) -> dict[str, Tensor]:
-        """The state of the training as named tensors."""
-        return pack_training(self.model, self.optimiser)
+        """Return the state of the training as named tensors."""
+        packed = {}
+        for prefix, module, optimiser in self._trained():
+            for name, value in module.state_dict().items():
+                packed[f"{prefix}model.{name}"] = value
+            for index, state in optimiser.state_dict()["state"].items():
+                for name, value in state.items():
+                    packed[f"{prefix}optimiser.{index}.{name}"] = value
+        return packed
 
     def unpack(self, packed: Mapping[str, Tensor]) -> None:
-        """Load what `pack` gave. Raises RuntimeError or KeyError if it is of another model."""
-        unpack_training(packed, self.model, self.optimiser)
+        """Load what `pack` returned. Raises RuntimeError or KeyError for another model's state."""
+        for prefix, module, optimiser in self._trained():
+            module.load_state_dict(with_prefix(packed, f"{prefix}model."))
+            _load_optimiser(optimiser, with_prefix(packed, f"{prefix}optimiser."))
+
+    def _trained(self) -> Iterator[tuple[str, nn.Module, torch.optim.Optimizer]]:
+        """Yield each trained network with its optimiser and the prefix of its names in a state."""
+        yield "", self.model, self.optimiser
+        if self.critic is not None:
+            yield "critic.", self.critic, self.critic.optimiser
 
 
-def pack_training(
-    model: nn.Module, optimiser: torch.optim.Optimizer, prefix: str = ""
-) -> dict[str, Tensor]:
-    """A model and its optimiser as named tensors. prefix: of the names."""
-    packed = {f"{prefix}model.{name}": value for name, value in model.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        packed |= {f"{prefix}optimiser.{index}.{name}": value for name, value in state.items()}
-    return packed
-
-
-def unpack_training(
-    packed: Mapping[str, Tensor],
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    prefix: str = "",
-) -> None:
-    """Load what `pack_training` gave. Raises RuntimeError or KeyError if it is of another model."""
-    model.load_state_dict(with_prefix(packed, f"{prefix}model."))
+def _load_optimiser(optimiser: torch.optim.Optimizer, packed: Mapping[str, Tensor]) -> None:
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in with_prefix(packed, f"{prefix}optimiser.").items():
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in packed.items():
         index, key = name.split(".")
-        like = parameters[int(index)]
-        if value.shape == like.shape and value.ndim:
-            # Moments must have their parameter's memory layout: files hold contiguous tensors, and
-            # the fused Adam walks both in memory order without looking at strides.
-            value = torch.empty_like(like).copy_(value).detach()
-        state.setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape and value.ndim:
+            # Moments must have the memory layout of their parameter: files hold contiguous tensors,
+            # and the fused Adam walks through both in memory order without looking at strides.
+            value = torch.empty_like(parameter).copy_(value).detach()
+        states.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": states})
 
 
 def with_prefix(packed: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, named without it."""
+    """Return the tensors whose names begin with `prefix`, by their names without the prefix."""
     return {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}
 
 
 def normalise(images: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """uint8 (n, c, h, w) to float32 in [-1, 1] on `device`, channels last."""
+    """Return uint8 images (n, c, h, w) as float32 in [-1, 1] on `device`, channels last."""
     tensor = torch.as_tensor(images).to(device)
     return tensor.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
-def quantised(model: Any, images: np.ndarray) -> Iterator[Any]:
-    """Encode and quantise uint8 images (n, c, h, w) by batches, in evaluation mode.
+def quantise_batches(model: Any, images: np.ndarray) -> Iterator[Any]:
+    """Yield the `Quantised` of each batch of uint8 images (n, c, h, w), in evaluation mode.
 
-    Decoding the images would cost as much again.
+    The images are not decoded, which would double the time.
     """
     training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -114,22 +118,23 @@ def quantised(model: Any, images: np.ndarray) -> Iterator[Any]:
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Batches an epoch, the last one short."""
+    """Return the number of batches of an epoch; the last batch may be short."""
     return math.ceil(images / batch_size)
 
 
 def epochs_done(history: History, steps: int) -> int:
-    """Whole epochs behind a history. steps: of an epoch."""
+    """Return the number of whole epochs in a history. steps: in one epoch."""
     return int(history[-1]["step"]) // steps if history else 0
 
 
 def record_marks(steps: int, epochs: int) -> frozenset[int]:
-    """The steps of an epoch, counted from 1, after which a record is taken; always the last.
+    """Return the steps of an epoch, from 1 to `steps`, after which a record is taken.
 
-    Long runs have one record an epoch. Short runs have more, so that a run has about RECORDS.
+    The last step is always among them. A training of fewer than RECORDS epochs takes several
+    records in each epoch.
     """
-    times = min(steps, math.ceil(RECORDS / epochs))
-    return frozenset(round(steps * part / times) for part in range(1, times + 1))
+    count = min(steps, math.ceil(RECORDS / epochs))
+    return frozenset(round(steps * part / count) for part in range(1, count + 1))
 
 
 def train_batches(
@@ -139,13 +144,13 @@ def train_batches(
     marks: frozenset[int],
     after_step: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Record]:
-    """Train on the batches of an epoch, yielding a record after each of the `marks`.
+    """Train on the batches of one epoch, and yield a record after each step in `marks`.
 
-    train_step: gets the number of the step, from 1, and a batch; returns its losses, (k,), which
-    have the `names`. A record holds step, the losses (means over images since the last record) and
-    images_per_second, which leaves out the time that after_step takes.
+    train_step: gets the number of the step, from 1, and a batch; returns its losses (k,), which are
+    called `names`. after_step: gets the number of the step; its time does not count. A record holds
+    step, the mean of each loss over the images since the last record, and images_per_second.
     """
-    # Losses are summed on the device: reading one at every step would wait for the device.
+    # Losses are summed on the device, because reading one at every step would wait for the device.
     sums: Any = 0.0
     seen, start = 0, time.perf_counter()
     for step, batch in enumerate(batches, start=1):
@@ -167,27 +172,27 @@ def train_epochs(
     knobs: Training | Generative,
     history: History,
     observers: Observers,
-    look: Callable[[], Record] = dict,
+    measure: Callable[[], Record] = dict,
 ) -> None:
-    """Train from where `history` ends, the end of an epoch, to the last epoch.
+    """Train from the end of `history`, which holds whole epochs, to the last epoch.
 
-    train_epoch: trains for the epoch of that number, from 0, as `train_batches` does. images: of an
-    epoch. look: measures the model, for each record. Records of an epoch are appended once the
-    epoch is over, so that the history of a run that diverges ends with a whole epoch. Raises
-    Diverged when a mean loss is not finite.
+    train_epoch: trains for the epoch with the given number, from 0, and yields the records of
+    `train_batches`. images: in one epoch. measure: returns more values for each record. The records
+    of an epoch join the history once the epoch is complete, so a training that diverges keeps whole
+    epochs. Raises Diverged if a mean loss is not finite.
     """
     steps = steps_per_epoch(images, knobs.batch_size)
-    before = history[-1]["seconds"] if history else 0.0
+    earlier_seconds = history[-1]["seconds"] if history else 0.0
     start = time.perf_counter()
     for epoch in range(epochs_done(history, steps), knobs.epochs):
-        fresh = []
-        for found in train_epoch(epoch):
-            if not math.isfinite(found["loss"]):
-                raise Diverged(f"the loss became {found['loss']} in epoch {epoch + 1}")
-            step = epoch * steps + int(found["step"])
-            record = {**found, "epoch": round(step / steps, 4), "step": step, **look()}
-            record["seconds"] = before + time.perf_counter() - start
-            fresh.append(record)
+        new_records = []
+        for means in train_epoch(epoch):
+            if not math.isfinite(means["loss"]):
+                raise Diverged(f"the loss became {means['loss']} in epoch {epoch + 1}")
+            step = epoch * steps + int(means["step"])
+            record = {**means, "epoch": round(step / steps, 4), "step": step, **measure()}
+            record["seconds"] = earlier_seconds + time.perf_counter() - start
+            new_records.append(record)
             observers.after_record(record)
-        history += fresh
+        history += new_records
         observers.after_epoch(history)

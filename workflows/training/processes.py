@@ -18,47 +18,48 @@ from workflows.errors import ConfigError
 
 
 def count() -> int:
-    """How many processes train together; 1 unless torchrun started this one."""
+    """Return how many processes train together: 1 unless torchrun started this process."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this process is the one that reports and writes files."""
+    """Return whether this process is the one that reports and writes files."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def say(line: str) -> None:
-    """Print a line once, however many processes there are."""
+    """Print a line in the main process alone."""
     if is_main():
         print(line, flush=True)
 
 
-def start(wanted: int, most: int, module: str) -> None:
-    """Replace this process by `wanted` processes, unless torchrun has started it already.
+def start(requested: int, most: int, module: str) -> None:
+    """Replace this process by the requested number of processes; one process just goes on.
 
-    most: how many processes this training may have. module: the step, which each process runs with
-    the arguments of this one. Raises ConfigError for a number that is not possible here.
+    most: the largest number that this training allows. module: the step, which each process runs
+    with the arguments of this process. Raises ConfigError for a number that is not possible here.
     """
-    if not 1 <= wanted <= most:
-        raise ConfigError(f"--processes: {wanted}; allowed: 1 to {most} for this model")
-    if "LOCAL_RANK" in os.environ or wanted == 1:
+    if not 1 <= requested <= most:
+        raise ConfigError(f"--processes: {requested}; allowed: 1 to {most} for this model")
+    # torchrun sets the variable in the processes that it starts.
+    if "LOCAL_RANK" in os.environ or requested == 1:
         return
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else wanted
-    if wanted > gpus:
-        raise ConfigError(f"--processes: {wanted}; this machine has {gpus} GPUs")
-    # Without a number torchrun gives each process one thread and prints a warning.
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else requested
+    if requested > gpus:
+        raise ConfigError(f"--processes: {requested}; this machine has {gpus} GPUs")
+    # Without this variable torchrun gives each process one thread and prints a warning.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={wanted}"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={requested}"]
     os.execv(sys.executable, [sys.executable, *launcher, "-m", module, *sys.argv[1:]])
 
 
-def divide(modules: list[nn.Module | None], alike: list[nn.Module | None], root: nn.Module) -> None:
-    """Let all processes share the work of `modules`; does nothing where there is one process.
+def divide(shared: list[nn.Module | None], copied: list[nn.Module | None], root: nn.Module) -> None:
+    """Let all processes share the work of some modules; do nothing for a single process.
 
-    modules: each maps tensors (b, ...) to one tensor (b, ...), image by image. alike: modules that
-    every process computes in full; rounding on a GPU may differ between processes, so all take over
-    the main one's weights before each training step. root: the model whose call begins a training
-    step. None stands for a module that the training does without.
+    shared: each maps tensors (b, ...) to one tensor (b, ...), image by image. copied: every process
+    computes these in full; their weights are copied from the main process before each training
+    step, because rounding on a GPU may differ between processes. root: the model, whose call begins
+    a training step. None stands for a module that the training does not have.
     """
     if count() == 1:
         return
@@ -67,83 +68,84 @@ def divide(modules: list[nn.Module | None], alike: list[nn.Module | None], root:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    for module in filter(None, modules):
-        parts = _Parts()
-        module.register_forward_pre_hook(parts.take)
-        module.register_forward_hook(parts.join)
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                # Also called for torch.autograd.grad, so a critic sees the whole gradient.
-                parameter.register_hook(_summed)
+    for module in filter(None, shared):
+        _share(module)
 
-    def agree(_: nn.Module, __: Any) -> None:
-        for module in filter(None, alike if root.training else []):
+    def copy_weights(*_: Any) -> None:
+        for module in filter(None, copied if root.training else []):
             for tensor in (*module.parameters(), *module.buffers()):
                 distributed.broadcast(tensor.detach(), 0)
 
-    root.register_forward_pre_hook(agree)
+    root.register_forward_pre_hook(copy_weights)
 
 
-class _Parts:
-    """The hooks of one module: take this process's part of its inputs, and join all outputs."""
+def _share(module: nn.Module) -> None:
+    """Give each process its part of the module's inputs, and all processes the whole output."""
+    images = 0
 
-    images = 0  # of the whole batch
+    def split_inputs(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        nonlocal images
+        images = len(inputs[0])
+        return tuple(_Split.apply(x) if isinstance(x, Tensor) else x for x in inputs)
 
-    def take(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        self.images = len(inputs[0])
-        return tuple(_Take.apply(x) if isinstance(x, Tensor) else x for x in inputs)
+    def join_outputs(_: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return _Join.apply(output, images)
 
-    def join(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        return _Join.apply(output, self.images)
+    module.register_forward_pre_hook(split_inputs)
+    module.register_forward_hook(join_outputs)
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            # torch.autograd.grad calls this hook too, so a critic sees the whole gradient.
+            parameter.register_hook(_sum_over_processes)
 
 
 def own_rows(images: int, process: int, processes: int) -> Tensor:
-    """The rows of a batch that a process computes: equally many for each, in one run.
+    """Return the rows of a batch that a process computes; every process gets equally many.
 
-    Numbers from `images` on stand for rows that another process computes, too. They are there
-    because every process must take part in each exchange with as many rows as the others.
+    Every process must take part in each exchange with the same number of rows. Row numbers from
+    `images` on fill up the last parts; they stand for rows that another process computes, too.
     """
     each = -(-images // processes)
     return torch.arange(process * each, (process + 1) * each)
 
 
-def _own_rows(whole: Tensor) -> Tensor:
-    rows = own_rows(len(whole), distributed.get_rank(), distributed.get_world_size())
-    return rows.to(whole.device)
+def _own_rows(batch: Tensor) -> Tensor:
+    rows = own_rows(len(batch), distributed.get_rank(), distributed.get_world_size())
+    return rows.to(batch.device)
 
 
-def _gathered(part: Tensor) -> Tensor:
+def _gather(part: Tensor) -> Tensor:
     part = part.contiguous()
     parts = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, part)
     return torch.cat(parts)
 
 
-def _summed(gradient: Tensor) -> Tensor:
+def _sum_over_processes(gradient: Tensor) -> Tensor:
     total = gradient.clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(total)
     return total
 
 
-class _Take(torch.autograd.Function):
-    """A whole batch to this process's part; backward, all parts' gradients to the batch's."""
+class _Split(torch.autograd.Function):
+    """Forward: this process's part of a batch. Backward: the gradient of the whole batch."""
 
     @staticmethod
-    def forward(ctx: Any, whole: Tensor) -> Tensor:
-        ctx.images = len(whole)
-        return whole[_own_rows(whole) % len(whole)]
+    def forward(ctx: Any, batch: Tensor) -> Tensor:
+        ctx.images = len(batch)
+        return batch[_own_rows(batch) % len(batch)]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _gathered(gradient)[: ctx.images]
+        return _gather(gradient)[: ctx.images]
 
 
 class _Join(torch.autograd.Function):
-    """All processes' parts to the whole batch; backward, the batch's gradient to one's part."""
+    """Forward: the whole batch of all parts. Backward: the gradient of this process's part."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, images: int) -> Tensor:
-        return _gathered(part)[:images]
+        return _gather(part)[:images]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:

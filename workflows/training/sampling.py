@@ -1,4 +1,4 @@
-"""Samples of a generative model, each a function of its seed and number alone."""
+"""Samples of a generative model. Each sample depends on its seed and number alone."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def sample_points(
     device: torch.device,
     quick: bool = False,
 ) -> Tensor:
-    """Points (n, *shape), on the processor, of the samples with these numbers.
+    """Return the points (n, *shape) of the samples with these numbers, on the processor.
 
     All noise of a sample is drawn from the cell's seed and the sample's number, and its class is
-    number % classes, so that neither batches nor interruptions change any sample. quick: see
+    number % classes, so neither batches nor interruptions change a sample. quick: see
     GenerativeModel.
     """
     model.eval()
-    found = []
+    points = []
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]
         streams = [generator(knobs.seed, Purpose.SAMPLE, number) for number in part]
@@ -39,16 +39,16 @@ def sample_points(
         if knobs.conditional:
             assert classes is not None
             labels = torch.tensor([number % classes for number in part], device=device)
-        found.append(model.sample(shape, labels, streams, quick).cpu())
-    return torch.cat(found)
+        points.append(model.sample(shape, labels, streams, quick).cpu())
+    return torch.cat(points)
 
 
 @torch.inference_mode()
 def to_images(space: nn.Module, points: Tensor, device: torch.device) -> Tensor:
-    """Points (n, d, h, w) to images (n, c, H, W) in [0, 1], on the processor."""
+    """Return points (n, d, h, w) as images (n, c, H, W) in [0, 1], on the processor."""
     space = space.to(device).eval()
-    made = [
+    images = [
         space.decode(part.to(device)).clamp(-1, 1).add(1).div(2).cpu()  # type: ignore[operator]
         for part in points.split(BATCH)
     ]
-    return torch.cat(made)
+    return torch.cat(images)

@@ -1,4 +1,4 @@
-"""What a training of either stage keeps in its cell's folder: states, progress and its record."""
+"""The files of a training in its cell's folder: states, progress, log, model and record."""
 
 from __future__ import annotations
 
@@ -19,22 +19,14 @@ from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
 from workflows.files import claim, digest, write_json, write_text
-from workflows.training import devices, processes
-from workflows.training.loop import (
-    Diverged,
-    History,
-    Learner,
-    Observers,
-    Record,
-    epochs_done,
-    steps_per_epoch,
-)
+from workflows.training import devices, loop, processes
+from workflows.training.loop import History, Observers, Record
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. status: finished or diverged. message: why it diverged."""
+    """How a training ended. status: "finished" or "diverged". message: why it diverged."""
 
     status: str
     message: str
@@ -42,41 +34,40 @@ class Outcome:
 
     @property
     def steps(self) -> int:
-        """How many of its steps count."""
+        """The number of steps in the history, which holds whole epochs."""
         return int(self.history[-1]["step"]) if self.history else 0
 
 
 @dataclass(frozen=True)
 class Session:
-    """One training.
+    """One training and its cell's folder, `out`.
 
-    out: the cell's folder. source: digests of what is trained on; a state of another spec or source
-    is ignored. shape: (n, c, h, w) of what is trained on. Of several processes only the main one
-    writes and prints.
+    source: the digests of the training data; a state of another spec or source is ignored. shape:
+    (n, c, h, w) of the training data. Of several processes only the main process writes and prints.
     """
 
     spec: Spec
     out: Path
-    learner: Learner
+    learner: loop.Learner
     source: Mapping[str, Any]
     shape: tuple[int, ...]
 
     @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return steps_per_epoch(self.shape[0], self.spec.knobs.batch_size)
+    def epoch_steps(self) -> int:
+        """The number of steps in one epoch."""
+        return loop.steps_per_epoch(self.shape[0], self.spec.knobs.batch_size)
 
     def run(self, train: Callable[[History, Observers], None]) -> Outcome:
-        """Run `train` from where an interrupted run ended, saving a state after each epoch.
+        """Call `train`, which goes on after an interruption, and save a state after each epoch.
 
-        Where the training diverges, its last whole epoch is loaded again. Raises CheckpointError
-        for a state that cannot be used, ConfigError if the training would take too much.
+        If the training diverges, load its last whole epoch again. Raises CheckpointError for a
+        state that cannot be used, ConfigError if the training would take too much.
         """
         self._refuse_too_much()
         state = self.out / "state" / "last.safetensors"
-        identity = json.dumps([self._told(), self.source], sort_keys=True)
+        identity = json.dumps([self._training_spec(), self.source], sort_keys=True)
         history = resume(state, identity, self.learner.unpack)
-        resumed = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
+        start = dict(history[-1]) if history else {"step": 0, "seconds": 0.0}
 
         def after_epoch(history: History) -> None:
             if processes.is_main():
@@ -85,12 +76,12 @@ class Session:
 
         def after_record(record: Record) -> None:
             if processes.is_main():
-                self._report(record, resumed)
+                self._report(record, start)
 
         try:
             train(history, Observers(after_record, after_epoch))
-        except Diverged as error:
-            # Without a whole epoch, a state that lies here is that of another training.
+        except loop.Diverged as error:
+            # A training that diverged in its first epoch has not written the state that is there.
             if history:
                 self.learner.unpack(read_tensors(state)[0])
             kept = "its last whole epoch is kept" if history else "no epoch of it is whole"
@@ -98,76 +89,73 @@ class Session:
             return Outcome("diverged", str(error), history)
         return Outcome("finished", "", history)
 
-    def _refuse_too_much(self) -> None:
-        """Print what this training will take. Raises ConfigError if that is too much."""
-        knobs, device = self.spec.knobs, self.learner.device
-        work = cost.Training(knobs, self.shape[-1], self.shape[0], processes.count())
-        step = cost.estimate(work, device.type, cost.read_records())
-        processes.say(f"[{self.spec.cell}] {step}")
-        lower = cost.LOWER.get(work.network, "network_channels or network_blocks")
-        cost.refuse_too_much(step, devices.free_memory(device), f"batch_size, {lower}")
+    def write(self, outcome: Outcome, columns: list[str], fields: Mapping[str, Any]) -> None:
+        """Write log.csv with these columns, model.safetensors and, last, train.json.
 
-    def _report(self, record: Record, resumed: Record) -> None:
-        """Write progress.json and print a line. resumed: the record that this run began from."""
-        epochs = self.spec.knobs.epochs
-        pace = (record["seconds"] - resumed["seconds"]) / (record["step"] - resumed["step"])
-        left = pace * (self.steps * epochs - record["step"])
-        progress = {**record, "epochs": epochs, "seconds_left": left}
-        write_json(self.out / "state" / "progress.json", progress)
-        # The loss also has the quantiser's terms, which rise while reconstruction gets better.
-        shown = f"loss {record['loss']:.4g}  "
-        if "reconstruction" in record:
-            shown += f"reconstruction {record['reconstruction']:.4g}  "
-        if "usage" in record:
-            shown += f"usage {record['usage']:.1%}  "
-        print(
-            f"[{self.spec.cell}] epoch {record['epoch']:.3g}/{epochs}  "
-            f"{shown}{record['images_per_second']:,.0f} images/s  "
-            f"{int(left // 60)}:{int(left % 60):02d} left",
-            flush=True,
-        )
-
-    def write(self, outcome: Outcome, columns: list[str], about: Mapping[str, Any]) -> None:
-        """Write model.safetensors, log.csv and, last of all, train.json.
-
-        columns: of the log. about: what train.json says beside what all trainings say.
+        fields: of train.json that this kind of training adds.
         """
-        write_text(self.out / "log.csv", log_text(outcome.history, columns))
+        write_text(self.out / "log.csv", _csv(outcome.history, columns))
         cell = {"cell": self.spec.cell}
         save_tensors(self.out / "model.safetensors", self.learner.model.state_dict(), cell)
         record = {
             "status": outcome.status,
             "message": outcome.message,
-            **self._told(),
-            "epochs": epochs_done(outcome.history, self.steps),
+            **self._training_spec(),
+            "epochs": loop.epochs_done(outcome.history, self.epoch_steps),
             "images": self.shape[0],
             "steps": outcome.steps,
-            "planned_steps": self.steps * self.spec.knobs.epochs,
+            "planned_steps": self.epoch_steps * self.spec.knobs.epochs,
             "seconds": outcome.history[-1]["seconds"] if outcome.history else 0.0,
             **origin(devices.name(self.learner.device), torch.get_num_threads()),
             "processes": processes.count(),
             "log_sha256": digest(self.out / "log.csv"),
             "model_sha256": digest(self.out / "model.safetensors"),
             "parameters": sum(p.numel() for p in self.learner.model.parameters()),
-            **about,
+            **fields,
         }
         write(self.out / "train.json", TrainRecord.model_validate(record))
 
-    def _told(self) -> dict[str, Any]:
-        """The part of the spec that decides what is trained: not how the model is sampled later."""
-        knobs = self.spec.knobs
-        of_training = knobs.model_dump(exclude={*getattr(knobs, "SAMPLING", ())})
-        told = self.spec.model_dump(include={"budget", "cell", "versions"})
-        return {**told, "knobs": of_training}
+    def _refuse_too_much(self) -> None:
+        """Print what the training will take. Raises ConfigError for too much memory or time."""
+        knobs, device = self.spec.knobs, self.learner.device
+        work = cost.Training(knobs, self.shape[-1], self.shape[0], processes.count())
+        estimate = cost.estimate(work, device.type, cost.read_records())
+        processes.say(f"[{self.spec.cell}] {estimate}")
+        lower = cost.LOWER.get(work.network, "network_channels or network_blocks")
+        cost.refuse_too_much(estimate, devices.free_memory(device), f"batch_size, {lower}")
+
+    def _report(self, record: Record, start: Record) -> None:
+        """Write progress.json and print a line. start: the record that this process began from."""
+        epochs = self.spec.knobs.epochs
+        pace = (record["seconds"] - start["seconds"]) / (record["step"] - start["step"])
+        left = pace * (self.epoch_steps * epochs - record["step"])
+        progress = {**record, "epochs": epochs, "seconds_left": left}
+        write_json(self.out / "state" / "progress.json", progress)
+        # The loss includes the quantiser's terms, which rise while the reconstruction improves.
+        line = f"loss {record['loss']:.4g}  "
+        if "reconstruction" in record:
+            line += f"reconstruction {record['reconstruction']:.4g}  "
+        if "usage" in record:
+            line += f"usage {record['usage']:.1%}  "
+        print(
+            f"[{self.spec.cell}] epoch {record['epoch']:.3g}/{epochs}  "
+            f"{line}{record['images_per_second']:,.0f} images/s  "
+            f"{int(left // 60)}:{int(left % 60):02d} left",
+            flush=True,
+        )
+
+    def _training_spec(self) -> dict[str, Any]:
+        """Return the part of the spec that the trained weights depend on."""
+        sampling = set(getattr(self.spec.knobs, "SAMPLING", ()))
+        return self.spec.model_dump(exclude={"filmed": True, "knobs": sampling})
 
 
-def resume(
-    state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], None]
-) -> list[dict[str, float]]:
-    """Give the tensors of an interrupted training to `unpack` and return its history.
+def resume(state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], None]) -> History:
+    """Give the tensors of an interrupted training to `unpack`, and return its history.
 
-    identity: of settings, data and versions; the state of another run is ignored, and the history
-    is then empty. Raises CheckpointError for a state that is damaged or that `unpack` cannot use.
+    identity: names settings, data and versions. A state of another identity is ignored, and the
+    history is then empty. Raises CheckpointError for a state that is damaged or that `unpack`
+    cannot use.
     """
     if not state.exists():
         return []
@@ -184,8 +172,7 @@ def resume(
     return json.loads(metadata["history"])
 
 
-def log_text(history: History, columns: list[str]) -> str:
-    """The records of a history as CSV."""
+def _csv(history: History, columns: list[str]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -194,8 +181,8 @@ def log_text(history: History, columns: list[str]) -> str:
 
 
 @contextmanager
-def begun(out: Path, threads: int) -> Iterator[None]:
-    """Hold the lock of a cell's folder while it is trained, and explain a lack of memory."""
+def locked_cell(out: Path, threads: int) -> Iterator[None]:
+    """Set up torch, hold the lock of a cell's folder, and explain a lack of memory."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     lock = claim(out / "state" / "lock") if processes.is_main() else nullcontext()

@@ -1,4 +1,4 @@
-"""Trained models on disk, and the latents or codes of the training images in first stages."""
+"""Trained models on disk, and the files of latents or codes that first stages make of images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Trained:
-    """model: in evaluation mode. knobs: the settings of its training. record: its train.json."""
+    """A trained autoencoder in evaluation mode, the settings of its training, its train.json."""
 
     model: nn.Module
     knobs: Training
@@ -37,8 +37,9 @@ class Trained:
 
 
 def load_trained(folder: Path) -> Trained:
-    """The autoencoder in a cell's folder. Raises CheckpointError if it cannot be loaded, and
-    ConfigError if its plug-in was edited.
+    """Return the autoencoder in a cell's folder.
+
+    Raises CheckpointError if the model cannot be loaded, ConfigError if its plug-in was edited.
     """
     record = read(folder / "train.json", TrainRecord)
     knobs = parse_knobs(record.knobs)
@@ -50,10 +51,10 @@ def load_trained(folder: Path) -> Trained:
 
 
 def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
-    """Load the weights that a training wrote. record: its train.json.
+    """Load the weights of a trained model into `model`. record: its train.json.
 
-    Raises CheckpointError for a file that is damaged or of another model. Records of the first
-    release have no digest; their models have a checksum of their own.
+    Records of the first release have no digest, but each file has a checksum of its own. Raises
+    CheckpointError for a file that is damaged or of another model.
     """
     try:
         if record.model_sha256 not in (None, digest(file)):
@@ -66,10 +67,33 @@ def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
         ) from error
 
 
+def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) -> Trained:
+    """Return the autoencoder in a cell's folder if a generative model can be trained on it.
+
+    dataset_sha256: of the training images. versions: of today's training of such cells. Raises
+    CheckpointError for an unfinished model, or one of another dataset or version.
+    """
+    trained = load_trained(folder)
+    file, record = folder / "train.json", trained.record
+    if record.status != "finished":
+        raise CheckpointError(
+            f"{file}: status: this first stage {record.status}; only a finished one will do"
+        )
+    for key, expected in (("dataset_sha256", dataset_sha256), ("versions", dict(versions))):
+        if getattr(record, key) != expected:
+            raise CheckpointError(
+                f"{file}: {key}: is {getattr(record, key)}, must be {expected}; train this cell "
+                f"again with --config retrain={record.cell}"
+            )
+    return trained
+
+
 @dataclass(frozen=True)
 class Latents:
-    """points: float32 (n, d, h, w): latents of unit variance, or codes. scale: what they were
-    multiplied by. model: the digest of the first stage's model.
+    """What a first stage makes of images: latents of unit variance, or codes.
+
+    points: float32 (n, d, h, w). scale: the factor that gave the latents unit variance, 1 for
+    codes. model: the digest of the first stage's model.
     """
 
     points: np.ndarray
@@ -77,87 +101,64 @@ class Latents:
     model: str = ""
 
 
-def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) -> Trained:
-    """The finished autoencoder of a cell's folder, fit to be a first stage.
-
-    dataset_sha256: of the training images. versions: of what trains such cells now.
-    Raises CheckpointError for one that did not finish, or is of another dataset or version.
-    """
-    trained = load_trained(folder)
-    record = trained.record
-    about = folder / "train.json"
-    if record.status != "finished":
-        raise CheckpointError(
-            f"{about}: status: this first stage {record.status}; only a finished one will do"
-        )
-    wanted = {"dataset_sha256": dataset_sha256, "versions": dict(versions)}
-    for key, value in wanted.items():
-        if getattr(record, key) != value:
-            raise CheckpointError(
-                f"{about}: {key}: is {getattr(record, key)}, must be {value}; train this cell "
-                f"again with --config retrain={record.cell}"
-            )
-    return trained
-
-
 def write_latents(
     file: Path,
     kind: str,
     trained: Trained,
     images: np.ndarray,
-    about: dict[str, str],
+    metadata: dict[str, str],
     device: torch.device,
 ) -> Latents:
-    """Write the latents of uint8 images (n, c, h, w), times what gives them unit variance, or their
-    codes.
+    """Write and return the scaled latents, or the codes, of uint8 images (n, c, h, w).
 
-    kind: "latents" or "codes". about: the file's metadata. Memory holds the images and latents of
-    a batch.
+    kind: "latents" or "codes". metadata: of the file. Only one batch at a time is in memory.
     """
     space = SPACES[kind](cast(Any, trained.model)).to(device)
     blocks = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
-    shape = _encoded(space, images[:1], device).shape[1:]
+    shape = _encode(space, images[:1], device).shape[1:]
 
     def fill(points: np.ndarray) -> dict[str, str]:
         for block in blocks:
-            points[block] = _encoded(space, images[block], device)
+            points[block] = _encode(space, images[block], device)
         if kind == "codes":
-            return {**about, "scale": "1.0"}
+            return {**metadata, "scale": "1.0"}
         scale = 1 / deviation(points)
         for block in blocks:
             points[block] *= np.float32(scale)
-        return {**about, "scale": repr(scale)}
+        return {**metadata, "scale": repr(scale)}
 
     write_rows(file, "points", (len(images), *shape), fill)
-    return read_latents(file, about)
+    return read_latents(file, metadata)
 
 
 @torch.inference_mode()
-def _encoded(space: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+def _encode(space: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
     batch = torch.tensor(images, device=device).float().div_(127.5).sub_(1)
     return space.encode(batch).cpu().numpy()  # type: ignore[operator]
 
 
 def deviation(points: np.ndarray) -> float:
-    """The standard deviation of all numbers, with n - 1, computed by parts in float64."""
+    """Return the standard deviation of all numbers, with n - 1, computed by parts in float64."""
     parts = [points[start : start + BATCH] for start in range(0, len(points), BATCH)]
     mean = sum(float(part.sum(dtype=np.float64)) for part in parts) / points.size
     squares = sum(float(np.square(part.astype(np.float64) - mean).sum()) for part in parts)
     return math.sqrt(squares / (points.size - 1))
 
 
-def read_latents(file: Path, wanted: dict[str, str]) -> Latents:
-    """What `write_latents` wrote, memory-mapped. wanted: metadata that the file must have.
+def read_latents(file: Path, expected: dict[str, str]) -> Latents:
+    """Return the latents or codes that `write_latents` wrote, memory-mapped.
 
-    Raises CheckpointError for a file that is damaged or of another first stage.
+    expected: metadata that the file must have. Raises CheckpointError for a file that is damaged or
+    of another first stage.
     """
-    points, metadata = open_rows(file, "points", wanted)
+    points, metadata = open_rows(file, "points", expected)
     return Latents(points, float(metadata["scale"]), metadata.get("model", ""))
 
 
 def space_of(knobs: Generative, stage1: Path | None, latents: Path | None) -> nn.Module:
-    """The space of a generative model. stage1, latents: the first stage's; None for pixels.
+    """Return the space of a generative model, which maps its points to images and back.
 
+    stage1, latents: folder of the first stage and file of its latents or codes; None for pixels.
     Raises CheckpointError if the latents are of another first stage.
     """
     if stage1 is None or latents is None:

@@ -1,5 +1,6 @@
-"""safetensors files: `save_tensors` and `read_tensors` for tensors that fit in memory, `write_rows`
-and `open_rows` for one large array, which is memory-mapped while parts of it are written or read.
+"""safetensors files of named tensors (`save_tensors`) or of one large array (`write_rows`).
+
+The large array is memory-mapped while parts of it are written or read.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch import Tensor
 from workflows.errors import BenchmarkError
 from workflows.files import write_atomically
 
-# Keys of a file's metadata. The library stores several keys in a random order, so `save_tensors`
-# writes one key that holds all of its metadata: equal content is then equal bytes.
+# Keys of metadata. The library stores several keys in a random order, so `save_tensors` writes a
+# single key, which holds all metadata as JSON: equal content then gives equal bytes.
 ABOUT, CHECKSUM = "about", "checksum"
 
 
@@ -29,9 +30,9 @@ class CheckpointError(BenchmarkError):
 
 
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors with string metadata and a checksum of both, atomically."""
-    # Copied, because modules may share a tensor, as residual quantisers share a codebook, and a
-    # file has no shared tensors.
+    """Write tensors with metadata and a checksum of both, atomically."""
+    # Modules may share a tensor, as residual quantisers share a codebook, but the library refuses
+    # shared tensors, so each is copied.
     copies = {
         name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, value in tensors.items()
@@ -44,21 +45,21 @@ def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> N
     try:
         save_file(tensors, path, metadata)
     except SafetensorError as error:
-        # The library's error for a full disk.
+        # The library raises this error when the disk is full.
         raise OSError(str(error)) from error
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    summed = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    checksum = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name in sorted(tensors):
         value = tensors[name]
-        summed.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        summed.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return summed.hexdigest()
+        checksum.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        checksum.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and metadata that `save_tensors` wrote. Raises CheckpointError."""
+    """Return the tensors and metadata that `save_tensors` wrote. Raises CheckpointError."""
     try:
         with safe_open(file, "pt") as opened:
             metadata = json.loads(opened.metadata()[ABOUT])
@@ -80,37 +81,37 @@ def write_rows(
     """
 
     def write(path: Path) -> None:
-        # The header comes first and is known last, so the rows are in a file of their own until
-        # the library copies them from there.
-        scratch = path.with_suffix(".rows")
+        # The file begins with the metadata, which is known last. So the rows are written to a
+        # temporary file, from which the library copies them.
+        temporary = path.with_suffix(".rows")
         try:
-            rows = np.memmap(scratch, "<f4", "w+", shape=shape)
+            rows = np.memmap(temporary, "<f4", "w+", shape=shape)
             metadata = fill(rows)
             _save({name: torch.from_numpy(rows)}, path, metadata)
         finally:
-            scratch.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     write_atomically(file, write)
 
 
 def open_rows(
-    file: Path, name: str, wanted: Mapping[str, str] | None = None
+    file: Path, name: str, expected: Mapping[str, str] | None = None
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """The only tensor of a file, float32, memory-mapped and read only; and the file's metadata.
+    """Return the float32 tensor of a file, memory-mapped and read only, and the file's metadata.
 
-    wanted: metadata that the file must have. Raises CheckpointError for any other file.
+    expected: metadata that the file must have. Raises CheckpointError for any other file.
     """
     try:
-        # The library checks header and length.
+        # The library checks the header and the length of the file.
         with safe_open(file, "np") as opened:
             metadata = opened.metadata() or {}
             shape = opened.get_slice(name).get_shape()
-        # The header comes before the numbers.
+        # The numbers are the end of the file.
         start = file.stat().st_size - 4 * math.prod(shape)
         rows = np.memmap(file, "<f4", "r", start, tuple(shape))
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); make it again") from error
-    for key, value in (wanted or {}).items():
+    for key, value in (expected or {}).items():
         if metadata.get(key) != value:
             raise CheckpointError(f"{file}: {key} is {metadata.get(key)}, must be {value}")
     return rows, metadata
