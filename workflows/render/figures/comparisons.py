@@ -16,7 +16,7 @@ from workflows.render.figures.lines import (
     sweep,
     swept,
 )
-from workflows.render.numbers import few
+from workflows.render.numbers import too_few_images
 
 # Published rows of the table of methods that bound the panels of `training_length`.
 PUBLISHED = ("VQ-VAE (l2)", "CVQ-VAE + contrastive")
@@ -80,7 +80,7 @@ def _published(data: Collected, table: str, panels: Panels) -> None:
     ours, known = data.numbers(table), data.published[data.published["table"] == METHODS]
     for (dataset, metric), ax in panels.items():
         rests_on = ours[(ours["dataset"] == dataset) & (ours["metric"] == metric)]["images"]
-        if few(metric, set(rests_on.dropna())):
+        if too_few_images(metric, set(rests_on.dropna())):
             continue
         here = known[known["dataset"] == data.plan.published_dataset(dataset, table)]
         values = here[here["metric"] == metric].set_index("row")["value"]
