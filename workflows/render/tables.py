@@ -98,7 +98,7 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
     seeds = int(max(block.rows["seeds"].max() for block in blocks))
     if seeds > 1:
         sentences.append(
-            f"Numbers are means over up to {seeds} seeds, followed by half of the 95 % interval "
+            f"Numbers are means over up to {seeds} seeds, with half of the 95 % interval "
             "(Student's t). A bold number is better than every other row's, beyond the interval of "
             "their difference."
         )
