@@ -39,7 +39,9 @@ def overview(gallery: Gallery) -> Values:
             for claim in claims
         ],
         "counts": summary(verdicts),
-        "commits": sorted(runs["commit"].str.replace("+", " with ", regex=False).unique()),
+        "commits": sorted(
+            {commit.replace("+changes", " with changes") for commit in runs["commit"]}
+        ),
         "devices": sorted(runs["device"].unique()),
         "example": next((cell for cell in examples if cell in gallery.finished), examples[0]),
     }
