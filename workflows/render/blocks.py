@@ -210,7 +210,5 @@ def _row_state(
     elif seeds < len(planned):
         status = "not_measured"
         note = count if seeds else "not measured"
-    if not seeds:
-        return {"status": status, "seeds": 0, "epochs": None, "note": note}
-    epochs = int(numbers["epochs"].min())
-    return {"status": "ok", "seeds": seeds, "epochs": epochs, "note": note}
+    status, epochs = ("ok", int(numbers["epochs"].min())) if seeds else (status, None)
+    return {"status": status, "seeds": seeds, "epochs": epochs, "note": note}

@@ -79,10 +79,9 @@ def with_interval(metric: str, mean: float, low: float, high: float, sign: bool 
 
 
 def too_few_images(metric: str, images: Collection[int]) -> bool:
-    """Return whether a metric is a Fréchet distance over fewer than ENOUGH images.
+    """Return whether a metric is a Fréchet distance whose values rest on fewer than ENOUGH images.
 
-    Such a distance must not stand beside a published one. images: the numbers of test images of
-    the metric's values.
+    Such a distance must not stand beside a published one.
     """
     return metric in FRECHET and bool(images) and min(images) < ENOUGH
 

@@ -20,11 +20,7 @@ PREAMBLE = "% Needs the packages booktabs and siunitx.\n\\sisetup{separate-uncer
 
 @dataclass(frozen=True)
 class Format:
-    """The marks of a kind of document.
-
-    escape: returns a text as the document shows it. bold, grey, raised and inset: templates with
-    one place for an escaped text.
-    """
+    """How a kind of document escapes text, and its templates for marking an escaped text."""
 
     escape: Callable[[str], str]
     bold: str

@@ -138,9 +138,8 @@ def _claim(gallery: Gallery, claim: PlannedClaim) -> Values:
     plan, table = gallery.plan, claim.table
     verdicts = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
     lines = printed(verdicts, plan, table).to_dict("records")
-    columns = rows = [claim.of[0], *claim.than[:1]]
-    if claim.about.value is not None:
-        columns = [*rows, claim.about.kind.replace("_", " ")]
+    rows = [claim.of[0], *claim.than[:1]]
+    bound = [] if claim.about.value is None else [claim.about.kind.replace("_", " ")]
     for line, verdict in zip(lines, verdicts.to_dict("records"), strict=True):
         dataset, metric = verdict["dataset"], verdict["metric"]
         block = gallery.block(table, dataset)
@@ -151,12 +150,12 @@ def _claim(gallery: Gallery, claim: PlannedClaim) -> Values:
         if line["published"] == ABSENT or line["too_few"]:
             line["published"] = ""
         line["entries"] = [gallery.entry(block, metric, row) for row in rows]
-        if claim.about.value is not None:
+        if bound:
             line["entries"].append(NO_ENTRY | {"text": formatted(metric, claim.about.value)})
     return {
         "about": claim.about,
         "table": table,
-        "columns": columns,
+        "columns": [*rows, *bound],
         "lines": lines,
         "training": training_of(verdicts, plan, claim),
         "lengths": at_other_lengths(at_lengths(claim, plan, gallery.measured), plan, table),

@@ -195,10 +195,7 @@ def others_page(gallery: Gallery) -> Values:
 
 
 def _heading(source: str, dataset: str) -> str:
-    """Return a source followed by the dataset.
-
-    Some sources already end with the dataset, in another spelling, which is left out.
-    """
+    """Return a source and the dataset, which some sources already name in another spelling."""
     start, _, end = source.rpartition(", ")
     repeated = end.replace("-", "").lower() == dataset.replace("-", "").lower()
     return f"{start if repeated else source}, {dataset}"
