@@ -21,7 +21,7 @@ from workflows.evaluation import reconstructions
 from workflows.evaluation.protocol import Protocol, load_protocol
 from workflows.evaluation.reconstructions import COLUMNS, Measurement, inception_features
 from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS
-from workflows.render.numbers import shown
+from workflows.render.numbers import formatted
 
 pytestmark = pytest.mark.slow
 
@@ -190,7 +190,7 @@ def test_an_infinite_ratio_is_written_read_and_printed(pictures, rows_of, tmp_pa
     made[3] = pictures[DIGITS][3] / np.float32(255)
     rows_of(DIGITS, made).to_csv(tmp_path / "metrics.csv", index=False)
     measured = values(read_csv(tmp_path / "metrics.csv", Metric))
-    assert shown("PSNR", measured.pop("PSNR")) == "inf"
+    assert formatted("PSNR", measured.pop("PSNR")) == "inf"
     assert np.isfinite(list(measured.values())).all()
 
 

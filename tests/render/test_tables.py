@@ -20,7 +20,7 @@ from workflows.config.planning import make_plan
 from workflows.knobs import Training
 from workflows.render import captions
 from workflows.render.blocks import Block, blocks
-from workflows.render.numbers import ENOUGH, shown
+from workflows.render.numbers import ENOUGH, formatted
 from workflows.render.tables import MARKDOWN, foot, latex, markdown, printed, tidy
 
 ROWS = ["zeta, offline", "alpha, online"]
@@ -123,7 +123,7 @@ def test_what_a_training_takes_rests_on_no_images_and_is_no_quality() -> None:
     found = render(plan, pd.concat([measured, taken]))
     assert tidy(found)["step"].tolist() == pytest.approx([160.4, 60.4] * 2)
     assert not found[0].lines.query("metric == 'step'")["best"].any()
-    assert found[0].shades["step"] == dict.fromkeys(ROWS, 0)
+    assert [found[0].entries["step"][row]["shade"] for row in ROWS] == [0, 0]
     assert words(found[0])["step (ms)"] == ["160 ± 2", "", "60 ± 2"]
 
 
@@ -151,7 +151,7 @@ def test_a_frechet_distance_of_few_images_is_grey_and_beside_no_published_one() 
         # The same photographs at another size.
         ("ffhq_64", "ffhq", "as_published", "beside <ffhq_64> are of FFHQ."),
         ("mnist", "mnist", "as_published", "took 500 epochs at batch 1,024"),
-        ("ffhq", "ffhq", "as_published", "How long the published runs took"),
+        ("ffhq", "ffhq", "as_published", "not known how long the published runs took"),
     ],
 )
 def test_the_foot_says_how_far_published_numbers_are_from_ours(
@@ -176,11 +176,13 @@ def test_a_row_without_numbers_stays_and_says_why() -> None:
     assert f"<sup>a</sup> diverged: {changes['note']}" in markdown(found, plan)
     assert list(tidy(found)["status"]) == ["diverged", "ok"] * 2
     found = render(plan, measured_of(plan).query("row != @ROWS[1]"))
-    assert found[0].notes == {"not measured": [ROWS[1]]}
+    assert [found[0].mark(row) for row in ROWS] == ["", "a"]
+    assert found[0].notes == ["not measured"]
     gone = {"status": "dataset_missing", "note": "put it there"}
     (block,) = render(plan, measured_of(plan, zeta=gone, alpha=gone))
-    assert block.notes == {"dataset missing: put it there": ROWS}
-    assert "Nothing measured." in foot([block], plan)
+    assert block.notes == ["dataset missing: put it there"]
+    assert [block.mark(row) for row in ROWS] == ["a", "a"]
+    assert "Nothing is measured." in foot([block], plan)
     assert "put it there" in latex([block], plan)
 
 
@@ -199,7 +201,9 @@ def test_several_seeds_are_a_mean_with_an_interval() -> None:
     plan = plan_of("mnist", seeds=3)
     found = render(plan, measured_of(plan, images=5000))
     assert words(found[1])["rFID (N = 5,000)"] == ["3.00 ± 2.48"] * 2
-    assert any(text.startswith("Means over up to 3 seeds") for text in foot(found, plan))
+    assert any(
+        text.startswith("Numbers are means over up to 3 seeds") for text in foot(found, plan)
+    )
     assert list(tidy(found)["rFID high"]) == pytest.approx([5.484] * 4, abs=1e-3)
 
 
@@ -210,9 +214,9 @@ def test_a_number_of_some_seeds_says_how_many_and_is_not_called_outdated() -> No
     old, lost = measured.copy(), measured.copy()
     old.loc[rest, ["status", "note"]] = ["outdated", "epochs was 2, is 8"]
     lost.loc[rest, ["status", "note"]] = ["diverged", "the loss became nan"]
-    assert list(render(plan, old)[0].notes) == ["1 of 3 seeds measured, 2 outdated"]
+    assert render(plan, old)[0].notes == ["1 of 3 seeds measured, 2 outdated"]
     said = "1 of 3 seeds measured, 2 diverged: the loss became nan"
-    assert list(render(plan, lost)[0].notes) == [said]
+    assert render(plan, lost)[0].notes == [said]
 
 
 @pytest.mark.parametrize(
@@ -260,9 +264,9 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 
 def test_printing_values() -> None:
-    assert shown("usage", 0.5) == "50.0"
-    assert shown("rFID", -0.001, sign=True) == "0.00"
-    assert shown("SSIM", float("nan")) == "n/a"
+    assert formatted("usage", 0.5) == "50.0"
+    assert formatted("rFID", -0.001, sign=True) == "0.00"
+    assert formatted("SSIM", float("nan")) == "n/a"
 
 
 def test_rows_of_a_dataset_that_the_budget_lacks_are_printed() -> None:
@@ -276,7 +280,7 @@ def test_rows_of_a_dataset_that_the_budget_lacks_are_printed() -> None:
         "rFID": ["", "2.50"],
         "usage (%)": ["", "100.0%"],
     }
-    assert found[-1].notes == {"not here": [ROWS[0]]}
+    assert found[-1].notes == ["not here"]
     assert "Published: poster text." in foot(found, plan)
     assert tidy(found).iloc[-1]["status"] == "not_at_this_budget"
 
@@ -285,12 +289,12 @@ def test_rows_of_a_dataset_that_the_budget_lacks_are_printed() -> None:
     ("wanted", "said"),
     [(2000, "the first 2,000 of 3,600"), (5000, "all 3,600"), (None, "all 3,600")],
 )
-def test_the_foot_says_how_many_training_images_samples_are_held_against(
+def test_the_foot_says_how_many_training_images_samples_are_compared_with(
     wanted: int | None, said: str
 ) -> None:
     plan = plan_of("mnist", stage=2, reference_images=wanted)
     (block,) = blocks(plan, measured_of(plan, ("samples",)), published_of(), "anchors")
-    assert f"Samples of <mnist> are held against {said} training images." in foot([block], plan)
+    assert f"Samples of <mnist> are compared with {said} training images." in foot([block], plan)
     nothing = measured_of(plan, ("samples",)).iloc[:0]
     (block,) = blocks(plan, nothing, published_of(), "anchors")
     assert not any(text.startswith("Samples") for text in foot([block], plan))
@@ -302,15 +306,15 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
     plan = plan_of("mnist")
     (first,), (second,) = plan.rows_of("anchors", "mnist").values()
     same = "8 epochs over 3,600 images at batch 64"
-    assert captions.described(plan, first) == same
+    assert captions.describe_training(plan, first) == same
     about = {"dataset": "mnist", "epochs": 8, "batch_size": 8, "perceptual_network": "alex"}
     plan.cells[second] = plans.cell(**about, **VQGAN)
-    assert captions.training(plan, "anchors", {"mnist": ROWS}) == (
+    assert captions.training_sentences(plan, "anchors", {"mnist": ROWS}) == (
         f"<mnist>: {same} ({ROWS[0]}); 8 epochs over 3,600 images at batch 8, VQGAN of 32 "
         f"channels, f = 4, with AlexNet's LPIPS and a critic from step 2 ({ROWS[1]})."
     )
     # Of what is not measured nothing is said.
-    assert captions.training(plan, "anchors", {"mnist": ROWS[:1]}) == f"<mnist>: {same}."
+    assert captions.training_sentences(plan, "anchors", {"mnist": ROWS[:1]}) == f"<mnist>: {same}."
     for codes, words in ((16, "16 codes of"), (None, "no codebook, latents of")):
         method = registry.Method(
             lambda knobs, steps: None, Training, codes=lambda _, n=codes: n, dim=lambda _: 4
@@ -319,19 +323,19 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
         knobs = plan.knobs(first).model_dump(include=set(Training.model_fields))
         toy = Training.model_validate(knobs | {"method": "toy"})
         plan.cells[first] = plan.cells[first].model_copy(update={"knobs": toy})
-        assert captions.described(plan, first) == f"{same}, {words} 4 dimensions"
+        assert captions.describe_training(plan, first) == f"{same}, {words} 4 dimensions"
 
 
 def test_training_is_described_with_its_first_stage() -> None:
     datasets = read_datasets()
     plan = make_plan(load_grid("lite", datasets), datasets, {})
     assert plan.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
-    trained = captions.trained(plan, plan.cells_of("methods", "mnist"))
+    trained = captions.training_length(plan, plan.cells_of("methods", "mnist"))
     assert trained == "16 epochs over 58,000 images at batch 16"
     table, dataset = "generation_ffhq_imagenet", "cifar10"
-    trained = captions.trained(plan, plan.cells_of(table, dataset))
+    trained = captions.training_length(plan, plan.cells_of(table, dataset))
     assert trained == "6 to 20 epochs over 24,000 images at batch 8 or 32 or 64"
-    text = captions.training(plan, table, {dataset: ["DDPM", "RQ-VAE-LDM"]})
+    text = captions.training_sentences(plan, table, {dataset: ["DDPM", "RQ-VAE-LDM"]})
     start = "ImageNet stand-in: 6 epochs over 24,000 images at batch 8, U-Net of "
     assert text.startswith(start)
     end = "on a first stage of 8 epochs over 48,000 images at batch 16 (RQ-VAE-LDM)."

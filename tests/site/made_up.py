@@ -77,7 +77,7 @@ def site(
     numbers = read_published(published, known)
     data = Collected(known, **frames, published=numbers)
     for table in known.tables:
-        for kind, text in showing.texts(data, numbers, table).items():
+        for kind, text in showing.texts(data, table).items():
             write_text(folder / "tables" / f"{table}.{kind}", text)
     found = verdicts(known, data.measured, numbers)
     found.to_csv(folder / "verdicts.csv", index=False)

@@ -197,7 +197,7 @@ def test_a_site_of_few_runs_says_what_is_there_and_what_is_not(tmp_path: Path) -
     assert set(listed[:2]) == {ours, theirs}
     older = text_of(site / f"cells/{old}.html")
     assert "Settings of today" in older
-    assert "Provenance of the older run What follows is of an older run" in older
+    assert "Provenance of the older run This record is of an older run" in older
     assert "older run" not in text_of(site / f"cells/{ours}.html")
     empty = text_of(site / "tables/frozen_latents.html")
     assert empty.count("Nothing is measured yet.") == 1
@@ -324,7 +324,7 @@ def test_the_first_page_answers_and_leads_to_the_evidence(gallery: Path, page: P
     target = page.locator("tr:target")
     assert (target.locator("td").first.text_content() or "").strip() == "CIFAR-10"
     plan = read_json(gallery.parent / "plan.json", Plan)
-    length = captions.trained(plan, plan.cells_of("methods", "cifar10"))
+    length = captions.training_length(plan, plan.cells_of("methods", "cifar10"))
     judged = page.locator("section#cvq_better_than_vq")
     assert length in (judged.text_content() or "")
     text = judged.locator("tbody tr", has_text="CIFAR-10").filter(has_text="PSNR").text_content()
@@ -378,7 +378,7 @@ def test_quality_names_what_is_missing_diverged_and_measured_on_too_little(
     checks = page.locator("section.card").all_text_contents()
     found = {check.split(":")[0].strip(): check for check in checks}
     assert made_up.DIVERGED in found["Diverged"]
-    assert made_up.MISSING in found["Without their dataset on the machine that rendered this"]
+    assert made_up.MISSING in found["Dataset missing on the machine that made these pages"]
     assert "rFID (N = 64)" in next(text for text in checks if "Fréchet" in text)
     # The pages of such runs say why, too.
     opened(page, gallery / f"cells/{made_up.DIVERGED}.html")

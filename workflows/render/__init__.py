@@ -1,1 +1,1 @@
-"""Tables and figures from collected CSVs: a DataFrame in, text or a Figure out; no torch."""
+"""Draw tables, figures and pages from the records of cells, without torch."""

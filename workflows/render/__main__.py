@@ -1,7 +1,8 @@
-"""Draw what there is, from records alone: `python -m workflows.render --budget lite`.
+"""Draw tables, figures and pages from records: `python -m workflows.render --budget lite`.
 
-Cells that are finished give their numbers, also while a run goes on; the rest is printed as not
-measured, and records of other settings or versions as outdated. The rules call this command too.
+Finished cells give their numbers, also while a run goes on. Other cells are printed as not
+measured, and cells whose records have other settings or versions as outdated. The rules call this
+command, too.
 """
 
 from __future__ import annotations
@@ -10,29 +11,36 @@ import argparse
 from pathlib import Path
 
 from workflows.config import cli
+from workflows.config.plan import find_plan
 from workflows.errors import known
+from workflows.files import write_json
 from workflows.records.cells import progress, status
-from workflows.render.showing import draw_site, draw_table, draw_verdicts, read
+from workflows.records.state import read_results
+from workflows.render.showing import draw_site, draw_table, draw_verdicts
 
 
 def main(budget: str, table: str | None, cell: str | None, site: bool) -> None:
-    """Draw a table, what shows a cell, the site, or all. Raises ConfigError and OSError."""
-    results = read(budget)
+    """Draw one table, everything that shows a cell, the site, or all.
+
+    Raises ConfigError and OSError.
+    """
+    results = read_results(budget)
+    file = Path(results.plan.results, "plan.json")
+    # An equal file keeps its time, so that Snakemake does not run the rules that read the file.
+    if find_plan(file) != results.plan:
+        write_json(file, results.plan.model_dump(mode="json"))
     tables = list(results.grid.tables)
     if table:
-        tables = [known(table, tables, "table")]
-    elif cell:
+        draw_table(results, known(table, tables, "table"))
+        return
+    if cell:
         tables = results.grid.tables_of(results.grid.cell(cell).id)
-    elif site:
-        tables = []
-    if not table:
-        print(status(progress(results.plan, results.states)))
-    for name in tables:
+    print(status(progress(results.plan, results.states)))
+    for name in [] if site else tables:
         draw_table(results, name)
-    if not table:
-        gallery = draw_verdicts(results)
-        if not cell:
-            print(f"Open {draw_site(gallery, Path('figures', budget))}")
+    gallery = draw_verdicts(results)
+    if not cell:
+        print(f"Open {draw_site(gallery, Path('figures', budget))}")
 
 
 if __name__ == "__main__":

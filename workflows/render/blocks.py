@@ -1,4 +1,4 @@
-"""One dataset and one protocol of a table: measured numbers joined with the published ones."""
+"""The blocks of a table, which join measured numbers with published ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ import pandas as pd
 from workflows.config.names import METRICS, UNRANKED
 from workflows.config.plan import Plan
 from workflows.records.intervals import interval
-from workflows.render.numbers import ABSENT, PROTOCOLS, few, heading, shown
+from workflows.render.numbers import ABSENT, PROTOCOLS, formatted, heading, too_few_images
 
 
 @dataclass(frozen=True)
 class Block:
-    """One dataset's rows by one protocol.
+    """The rows of a table on one dataset, measured by one protocol.
 
-    lines: one line per (metric, row): mean, low, high and seeds of its interval; best: better than
-    each other row beyond the interval of their difference; images; published, with the digits of
-    the source. As they are printed: text, half (of the interval), beside (the published number, if
-    it may stand beside ours). rows: columns `row, status, seeds, epochs, note`. features: `metric,
-    features`, the networks behind the numbers. images: metric -> its numbers of test images.
+    lines: a line for each metric and row. `mean, low, high, seeds` are the interval over seeds, and
+    `best` says whether the row is the best beyond that. `shade` ranks the mean within its column,
+    from 0 (worst, or without rank) to 100 (best). `images` counts test images. `text` and `half`
+    are the mean and half of its interval as text. `published` has the digits of the source, and
+    `comparable` is the same text, or empty if that number must not stand beside ours.
+    rows: columns `row, status, seeds, epochs, note`.
+    features: columns `metric, features`, the networks behind the numbers.
+    images: metric -> the numbers of test images of its values.
     evidence: how the published numbers are known.
     """
 
@@ -38,168 +41,174 @@ class Block:
     images: Mapping[str, set[int]]
     evidence: tuple[str, ...]
 
-    def few(self, metric: str) -> bool:
-        """Whether a metric's values rest on too few images to stand beside published ones."""
-        return few(metric, self.images.get(metric, ()))
+    @property
+    def anchor(self) -> str:
+        """The name of the block's place on the page of its table."""
+        return f"{self.dataset}-{self.protocol}"
+
+    def too_few_images(self, metric: str) -> bool:
+        """Return whether a metric rests on too few images to stand beside published numbers."""
+        return too_few_images(metric, self.images.get(metric, ()))
 
     def heading(self, metric: str) -> str:
-        """The metric with its unit and its number of images."""
+        """Return the metric with its unit and its number of images."""
         return heading(metric, self.images.get(metric, ()))
 
     @cached_property
     def measured(self) -> set[str]:
         """The rows that have numbers."""
-        return set(self.rows.loc[self.rows["epochs"].notna(), "row"])
+        return set(self.rows.loc[self.rows["seeds"] > 0, "row"])
 
     @cached_property
     def entries(self) -> dict[str, dict[str, dict[Any, Any]]]:
-        """Metric -> row -> a line of `lines`. Metrics without any value are left out."""
+        """Metric -> row -> its line of `lines`. Metrics without any number are left out."""
         return {
             str(metric): {line["row"]: line for line in lines.to_dict("records")}
             for metric, lines in self.lines.groupby("metric", sort=False)
-            if (lines["text"] + lines["beside"]).any()
+            if (lines["text"] + lines["comparable"]).any()
         }
 
     @cached_property
-    def shades(self) -> dict[str, dict[str, int]]:
-        """Metric -> row -> how good its number is in the column: 100 for the best, 0 for the worst
-        and for none. What says nothing about quality has no shade.
-        """
-        found = {}
-        for metric, entries in self.entries.items():
-            means = pd.Series({row: entry["mean"] for row, entry in entries.items()})
-            finite = means[np.isfinite(means)]
-            gains = finite - finite.min() if METRICS[metric] else finite.max() - finite
-            shades = (100 * gains / gains.max()).fillna(50).round()
-            if metric in UNRANKED:
-                shades[:] = 0
-            found[metric] = shades.reindex(means.index, fill_value=0).astype(int).to_dict()
-        return found
+    def notes(self) -> list[str]:
+        """The different notes of the rows, in order."""
+        return [note for note in self.rows["note"].unique() if note]
 
-    @cached_property
-    def notes(self) -> dict[str, list[str]]:
-        """What is to be said of single rows -> those rows."""
-        noted = self.rows[self.rows["note"] != ""]
-        return {str(note): list(of["row"]) for note, of in noted.groupby("note", sort=False)}
-
-    def marks(self, row: str) -> str:
-        """The letters of a row's notes, which count from a."""
-        return "".join(chr(ord("a") + n) for n, of in enumerate(self.notes.values()) if row in of)
+    def mark(self, row: str) -> str:
+        """Return the letter of a row's note, which counts from a; empty without a note."""
+        note = self.rows.set_index("row")["note"][row]
+        return chr(ord("a") + self.notes.index(note)) if note else ""
 
 
 def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: str) -> list[Block]:
-    """The blocks of a table: its datasets in order, for each the protocols that were measured, then
-    the datasets that this budget has none for. Raises ConfigError for an unknown table.
+    """Return the blocks of a table: each dataset in order, and for each its measured protocols.
+
+    Datasets that this budget lacks come last, with published numbers alone. Raises ConfigError for
+    an unknown table.
     """
-    found = []
-    theirs = published[published["table"] == table]
-    # Nothing measured still shows its rows, with the reason and the published numbers.
+    table_blocks = []
+    published = published[published["table"] == table]
+    # A dataset without measurements still shows its rows with the reason and published numbers.
     unmeasured = "samples" if plan.tables[table].stage == 2 else "as_published"
     for dataset in plan.datasets_of(table):
-        ours = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
+        lines = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
         planned = plan.rows_of(table, dataset)
-        protocols = [p for p in PROTOCOLS if (ours["protocol"] == p).any()] or [unmeasured]
-        real = plan.published_dataset(dataset, table)
+        protocols = [p for p in PROTOCOLS if (lines["protocol"] == p).any()] or [unmeasured]
+        published_dataset = plan.published_dataset(dataset, table)
         for protocol in protocols:
-            # Published numbers stand beside ours of the same protocol, if that was measured.
-            beside = theirs[(theirs["dataset"] == real) & (protocol == protocols[0])]
-            good = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
+            # Published numbers stand in the first block of a dataset alone.
+            first = protocol == protocols[0]
+            theirs = published[(published["dataset"] == published_dataset) & first]
+            ours = lines[(lines["status"] == "ok") & (lines["protocol"] == protocol)]
             rows = [
-                {"row": row, **_state(planned.get(row), row, ours, good)}
+                {"row": row, **_row_state(row, planned.get(row), lines, ours)}
                 for row in plan.tables[table].order
-                if row in planned or row in set(beside["row"])
+                if row in planned or row in set(theirs["row"])
             ]
-            found.append(_block(plan, (table, dataset, protocol, real), rows, good, beside))
-    for entry in plan.absent:
-        if entry.table == table:
-            state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None, "note": entry.note}
-            rows = [{"row": row, **state} for row in entry.rows]
-            beside = theirs[theirs["dataset"] == entry.dataset]
-            about = (table, entry.dataset, unmeasured, entry.dataset)
-            found.append(_block(plan, about, rows, measured.iloc[:0], beside))
-    return found
+            key = (table, dataset, protocol, published_dataset)
+            table_blocks.append(_block(plan, key, rows, ours, theirs))
+    for absent in plan.absent:
+        if absent.table == table:
+            state = {"status": "not_at_this_budget", "seeds": 0, "epochs": None}
+            rows = [{"row": row, **state, "note": absent.note} for row in absent.rows]
+            theirs = published[published["dataset"] == absent.dataset]
+            key = (table, absent.dataset, unmeasured, absent.dataset)
+            table_blocks.append(_block(plan, key, rows, measured.iloc[:0], theirs))
+    return table_blocks
 
 
 def _block(
     plan: Plan,
-    about: tuple[str, str, str, str],
+    key: tuple[str, str, str, str],
     rows: list[dict[str, Any]],
-    good: pd.DataFrame,
-    beside: pd.DataFrame,
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
 ) -> Block:
-    """A block of these rows. about: its table, dataset, protocol and dataset of published numbers.
+    """Return the block of the rows. key: the first four fields of the block.
 
-    good, beside: the lines of Measured and of Published that the block shows.
+    ours, theirs: the measured and the published numbers that the block shows.
     """
-    metrics = plan.tables[about[0]].metrics
-    good = good[good["metric"].isin(metrics)]
-    counted = good.dropna(subset=["images"]).astype({"images": int})
-    images = {str(metric): set(of["images"]) for metric, of in counted.groupby("metric")}
-    printed = beside.set_index(["row", "metric"])["value"]
+    metrics = plan.tables[key[0]].metrics
+    ours = ours[ours["metric"].isin(metrics)]
+    counted = ours.dropna(subset=["images"]).astype({"images": int})
+    images = {str(metric): set(lines["images"]) for metric, lines in counted.groupby("metric")}
+    published_texts = theirs.set_index(["row", "metric"])["value"]
     lines: list[dict[str, Any]] = []
     for metric in metrics:
-        of_metric = good[good["metric"] == metric]
+        of_metric = ours[ours["metric"] == metric]
+        of_rows = {state["row"]: of_metric[of_metric["row"] == state["row"]] for state in rows}
+        intervals = {row: interval(of_row["value"]) for row, of_row in of_rows.items()}
+        shades = _shades(metric, pd.Series({row: over.mean for row, over in intervals.items()}))
         best = None if metric in UNRANKED else best_row(of_metric)
-        for row in (state["row"] for state in rows):
-            of_row = of_metric[of_metric["row"] == row]
-            over = interval(of_row["value"])
-            text, half = (
-                shown(metric, value).replace(ABSENT, "")
-                for value in (over.mean, (over.high - over.low) / 2)
-            )
-            theirs = printed.get((row, metric), "")
-            lines.append(
-                {"metric": metric, "row": row, **over._asdict(), "best": row == best}
-                | {"images": of_row["images"].max(), "published": theirs, "text": text}
-                | {
-                    "half": half,
-                    "beside": "" if text and few(metric, images.get(metric, ())) else theirs,
-                }
-            )
-    networks = good.loc[good["features"] != "", ["metric", "features"]].drop_duplicates()
-    frames = pd.DataFrame(lines), pd.DataFrame(rows), networks
-    return Block(*about, *frames, images, tuple(beside["evidence"].unique()))
+        for row, over in intervals.items():
+            text = formatted(metric, over.mean).replace(ABSENT, "")
+            published = published_texts.get((row, metric), "")
+            hidden = text and too_few_images(metric, images.get(metric, ()))
+            line = {"metric": metric, "row": row, **over._asdict(), "best": row == best}
+            line |= {
+                "shade": shades[row],
+                "images": of_rows[row]["images"].max(),
+                "text": text,
+                "half": formatted(metric, (over.high - over.low) / 2).replace(ABSENT, ""),
+                "published": published,
+                "comparable": "" if hidden else published,
+            }
+            lines.append(line)
+    features = ours.loc[ours["features"] != "", ["metric", "features"]].drop_duplicates()
+    frames = pd.DataFrame(lines), pd.DataFrame(rows), features
+    return Block(*key, *frames, images, tuple(theirs["evidence"].unique()))
+
+
+def _shades(metric: str, means: pd.Series) -> dict[str, int]:
+    """Return row -> how good its mean is, as Block.lines describes `shade`."""
+    if metric in UNRANKED:
+        return dict.fromkeys(means.index, 0)
+    finite = means[np.isfinite(means)]
+    gains = finite - finite.min() if METRICS[metric] else finite.max() - finite
+    # Equal means are all in the middle.
+    shades = (100 * gains / gains.max()).fillna(50).round()
+    return shades.reindex(means.index, fill_value=0).astype(int).to_dict()
 
 
 def best_row(lines: pd.DataFrame) -> str | None:
-    """The row that is better than every other in a metric, beyond what seeds explain, if one is.
+    """Return the row that is better than every other row, or None if seeds support no such row.
 
-    lines: of Measured, of that metric. Rows are compared within seeds.
+    Rows are compared within seeds: the interval of each difference must lie above 0. lines: the
+    measured lines of one metric.
     """
-    wide = lines.pivot_table(index="seed", columns="row", values="value")
-    if wide.shape[1] < 2:
+    values = lines.pivot_table(index="seed", columns="row", values="value")
+    if values.shape[1] < 2:
         return None
-    gains = wide if METRICS[lines["metric"].iloc[0]] else -wide
-    first = str(gains.mean().idxmax())
-    others = (gains[first] - gains[other] for other in gains.columns.drop(first))
-    return first if all(interval(gain.dropna()).low > 0 for gain in others) else None
+    gains = values if METRICS[lines["metric"].iloc[0]] else -values
+    best = str(gains.mean().idxmax())
+    differences = (gains[best] - gains[other] for other in gains.columns.drop(best))
+    return best if all(interval(gain.dropna()).low > 0 for gain in differences) else None
 
 
-def _state(
-    planned: list[str] | None, row: str, ours: pd.DataFrame, good: pd.DataFrame
+def _row_state(
+    row: str, planned: list[str] | None, lines: pd.DataFrame, ours: pd.DataFrame
 ) -> dict[str, Any]:
-    """Whether a row has numbers, of how many seeds and epochs, and what to say about it.
+    """Return the `status, seeds, epochs, note` of a row.
 
-    planned: its cells, None for a row of published numbers alone. ours: the dataset's lines of
-    Measured. good: those with numbers by the block's protocol.
+    planned: the row's cells, None for a row of published numbers alone. lines: all measured lines
+    of the dataset. ours: those of them that have numbers by the block's protocol.
     """
-    nothing = {"seeds": 0, "epochs": None}
     if planned is None:
-        return {"status": "published_only", **nothing, "note": "published number only"}
-    numbers = good[good["row"] == row]
-    bad = ours[(ours["row"] == row) & (ours["status"] != "ok")]
+        state = {"status": "published_only", "seeds": 0, "epochs": None}
+        return {**state, "note": "published number only"}
+    numbers = ours[ours["row"] == row]
+    failures = lines[(lines["row"] == row) & (lines["status"] != "ok")]
     seeds = numbers["cell"].nunique()
+    count = f"{seeds} of {len(planned)} seeds measured"
     status, note = "ok", ""
-    if len(bad):
-        status = bad["status"].iloc[0]
-        note = f"{status.replace('_', ' ')}: {bad['note'].iloc[0]}"
+    if len(failures):
+        status = failures["status"].iloc[0]
+        note = f"{status.replace('_', ' ')}: {failures['note'].iloc[0]}"
         if seeds:
-            # Outdated runs do not touch the number, so their reasons would only mislead.
-            why = status if status == "outdated" else note
-            note = f"{seeds} of {len(planned)} seeds measured, {bad['cell'].nunique()} {why}"
+            # Why other runs are outdated would mislead about the number that is shown.
+            reason = status if status == "outdated" else note
+            note = f"{count}, {failures['cell'].nunique()} {reason}"
     elif seeds < len(planned):
         status = "not_measured"
-        note = f"{seeds} of {len(planned)} seeds measured" if seeds else "not measured"
-    if not seeds:
-        return {"status": status, **nothing, "note": note}
-    return {"status": "ok", "seeds": seeds, "epochs": int(numbers["epochs"].min()), "note": note}
+        note = count if seeds else "not measured"
+    status, epochs = ("ok", int(numbers["epochs"].min())) if seeds else (status, None)
+    return {"status": status, "seeds": seeds, "epochs": epochs, "note": note}

@@ -1,4 +1,4 @@
-"""What is said of a plan: names of datasets, lengths of training, sizes of networks."""
+"""Phrases about a plan: names of datasets and methods, lengths of training, sizes of networks."""
 
 from __future__ import annotations
 
@@ -19,90 +19,90 @@ METHODS: dict[str, dict[str, Any]] = yaml.safe_load(
 
 
 def short(plan: Plan, dataset: str, table: str | None = None) -> str:
-    """A dataset in two or three words; `plan.dataset_title` has the whole name."""
-    real = plan.stands_for(dataset, table)
-    if real:
-        return f"{TITLES.get(real, real).split(',')[0]} stand-in"
+    """Return a dataset's name in two or three words; `plan.dataset_title` returns the long name."""
+    replaced = plan.stands_for(dataset, table)
+    if replaced:
+        return f"{TITLES.get(replaced, replaced).split(',')[0]} stand-in"
     return plan.title_of(dataset).split(",")[0]
 
 
 def method_title(method: str) -> str:
-    """How a method is called in words, which is its name if methods.yaml does not know it."""
+    """Return a method's title in methods.yaml, or its name if the file lacks the method."""
     return METHODS.get(method, {"title": method})["title"]
 
 
-def trained(plan: Plan, cells: Iterable[str]) -> str:
-    """How long cells are trained: "2 to 4 epochs over 12,000 images at batch 16 or 64"."""
+def training_length(plan: Plan, cells: Iterable[str]) -> str:
+    """Return how long cells train, as "2 to 4 epochs over 12,000 images at batch 16 or 64"."""
     cells = list(cells)
     epochs = {plan.knobs(cell).epochs for cell in cells}
-    batches: dict[int, list[str]] = {}
-    for images, batch in sorted({plan.size(cell) for cell in cells}):
-        batches.setdefault(images, []).append(f"{batch:,}")
-    over = " or ".join(f"{of:,} images at batch {' or '.join(batches[of])}" for of in batches)
-    return f"{span(epochs)} {'epoch' if epochs == {1} else 'epochs'} over {over}"
-
-
-def training(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
-    """A sentence for each dataset: how long which rows are trained, in which networks, and on which
-    first stages. rows: dataset -> the rows that are meant.
-    """
-    return " ".join(
-        f"{short(plan, dataset, table)}: {'; '.join(_told(plan, table, dataset, rows[dataset]))}."
-        for dataset in rows
+    batch_sizes: dict[int, list[str]] = {}
+    for images, batch_size in sorted({plan.size(cell) for cell in cells}):
+        batch_sizes.setdefault(images, []).append(f"{batch_size:,}")
+    data = " or ".join(
+        f"{images:,} images at batch {' or '.join(sizes)}" for images, sizes in batch_sizes.items()
     )
+    return f"{span(epochs)} {'epoch' if epochs == {1} else 'epochs'} over {data}"
 
 
-def _told(plan: Plan, table: str, dataset: str, rows: Collection[str]) -> list[str]:
-    """What is the same for all rows once; what differs with the rows that it is said of."""
-    found: dict[str, list[str]] = {}
-    for row, cells in plan.rows_of(table, dataset).items():
-        if row in rows:
-            found.setdefault(described(plan, cells[0]), []).append(row)
-    if len(found) == 1:
-        return list(found)
-    return [f"{text} ({', '.join(of)})" for text, of in found.items()]
+def training_sentences(plan: Plan, table: str, rows: Mapping[str, Collection[str]]) -> str:
+    """Return a sentence for each dataset that describes how the rows of a table are trained.
 
-
-def described(plan: Plan, cell: str) -> str:
-    """A training: its length, its network if budgets make that smaller than the published, and its
-    first stage.
+    A description that holds for all rows names no row. rows: dataset -> the rows to describe.
     """
-    parts = [trained(plan, [cell]), *_network(plan.knobs(cell))]
-    below = plan.cells[cell].first_stage
-    if below in plan.cells:
-        parts.append(f"on a first stage of {described(plan, below)}")
+    sentences = []
+    for dataset, described_rows in rows.items():
+        descriptions: dict[str, list[str]] = {}
+        for row, cells in plan.rows_of(table, dataset).items():
+            if row in described_rows:
+                descriptions.setdefault(describe_training(plan, cells[0]), []).append(row)
+        parts = list(descriptions)
+        if len(parts) > 1:
+            parts = [f"{text} ({', '.join(names)})" for text, names in descriptions.items()]
+        sentences.append(f"{short(plan, dataset, table)}: {'; '.join(parts)}.")
+    return " ".join(sentences)
+
+
+def describe_training(plan: Plan, cell: str) -> str:
+    """Return a cell's length of training, its network, and the training of its first stage."""
+    parts = [training_length(plan, [cell]), *_network(plan.knobs(cell))]
+    first_stage = plan.cells[cell].first_stage
+    if first_stage in plan.cells:
+        parts.append(f"on a first stage of {describe_training(plan, first_stage)}")
     return ", ".join(parts)
 
 
 def _network(knobs: Any) -> list[str]:
-    """Nothing is said of the small autoencoder with a codebook of the table's size."""
+    """Return phrases on a network's size; none for the small autoencoder, which most tables use."""
     if isinstance(knobs, Diffusion):
         levels = ", ".join(str(factor) for factor in knobs.unet_multipliers)
-        asked = [f"guidance {knobs.guidance:g}"] if knobs.guidance != 1 else []
         unet = f"U-Net of {knobs.unet_channels} channels times {levels}"
-        return [unet, f"{knobs.sampling_steps} sampling steps", *asked]
+        guidance = [f"guidance {knobs.guidance:g}"] if knobs.guidance != 1 else []
+        return [unet, f"{knobs.sampling_steps} sampling steps", *guidance]
     if isinstance(knobs, Prior):
-        passes = [f"{knobs.passes} sampling steps"] if knobs.passes > 1 else []
         sizes = f"width {knobs.transformer_width}, depth {knobs.transformer_layers}"
+        passes = [f"{knobs.passes} sampling steps"] if knobs.passes > 1 else []
         return [f"transformer of {sizes}", *passes]
     if isinstance(knobs, Adversarial):
         return [f"networks of up to {knobs.gan_channels} channels"]
-    said = []
+    phrases = []
     if knobs.network == "vqgan":
         distance = {"vgg": "VGG16", "alex": "AlexNet"}[knobs.perceptual_network]
-        said.append(
+        phrases.append(
             f"VQGAN of {knobs.network_channels} channels, f = {knobs.downsampling}, with "
             f"{distance}'s LPIPS and a critic from step {knobs.adversarial_start:,}"
         )
+    # The settings do not show the codebook of a method that derives its size.
     if "codebook_size" not in type(knobs).model_fields:
         codes = codebook_size(knobs)
         size = "no codebook, latents of" if codes is None else f"{codes:,} codes of"
-        said.append(f"{size} {code_dim(knobs)} dimensions")
-    return said
+        phrases.append(f"{size} {code_dim(knobs)} dimensions")
+    return phrases
 
 
-def reference(plan: Plan, dataset: str) -> str:
-    """The training images that samples of a dataset's models are compared with."""
-    there = plan.datasets[dataset].images
-    wanted = plan.reference_images or there
-    return f"the first {wanted:,} of {there:,}" if wanted < there else f"all {there:,}"
+def reference_images(plan: Plan, dataset: str) -> str:
+    """Return which training images the samples of a dataset's models are compared with."""
+    available = plan.datasets[dataset].images
+    compared = plan.reference_images or available
+    return (
+        f"the first {compared:,} of {available:,}" if compared < available else f"all {available:,}"
+    )

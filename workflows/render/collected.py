@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +15,10 @@ MISSING = "no measurements"
 
 @dataclass(frozen=True)
 class Collected:
-    """A plan, its collected numbers, whose lines are Measured, Curve and Codes, and the published
-    ones, whose lines are Published.
+    """A plan with its measured and published numbers.
 
-    Pictures and films are read from the folders of their cells.
+    The lines of `measured`, `curves`, `codes` and `published` are those of Measured, Curve, Codes
+    and Published in config/lines.py. Pictures and films are read from the folders of cells.
     """
 
     plan: Plan
@@ -30,47 +29,49 @@ class Collected:
 
     @cached_property
     def finished(self) -> frozenset[str]:
-        """Cells that have numbers."""
+        """The cells that have numbers."""
         return frozenset(self.measured.loc[self.measured["status"] == "ok", "cell"])
 
     @cached_property
     def failed(self) -> dict[str, str]:
-        """Cell -> why it has no numbers, of those that were tried."""
+        """Cell -> why the cell has no numbers, for each cell that was tried."""
         bad = self.measured[self.measured["status"] != "ok"]
-        states = zip(bad["cell"], bad["status"], bad["note"], strict=True)
-        return {cell: f"{status.replace('_', ' ')}: {note}" for cell, status, note in states}
+        reasons = bad["status"].str.replace("_", " ") + ": " + bad["note"]
+        return dict(zip(bad["cell"], reasons, strict=True))
 
     @cached_property
     def diverged(self) -> frozenset[str]:
-        """Cells that have no numbers because their training or evaluation diverged."""
+        """The cells that have no numbers because their training or evaluation diverged."""
         return frozenset(self.measured.loc[self.measured["status"] == "diverged", "cell"])
 
     def numbers(self, table: str | None = None, stage: int = 1) -> pd.DataFrame:
-        """The measured lines of a table of autoencoders, or of all tables of a stage.
+        """Return the measured lines of one table, or of all tables of a stage.
 
-        Those of a table are by the protocol of the published numbers, if it was measured by that.
+        Each table of autoencoders gives the lines of one protocol: the published protocol if the
+        table has numbers by that protocol, else the exact one.
         """
-        of_stage = [name for name, about in self.plan.tables.items() if about.stage == stage]
-        shown = self.measured["table"].isin([table] if table else of_stage)
-        ours = self.measured[shown & (self.measured["status"] == "ok")]
+        tables = [name for name, planned in self.plan.tables.items() if planned.stage == stage]
+        shown = self.measured["table"].isin([table] if table else tables)
+        lines = self.measured[shown & (self.measured["status"] == "ok")]
         if stage == 2:
-            return ours
-        beside = set(ours.loc[ours["protocol"] == "as_published", "table"])
-        wanted = ours["table"].isin(beside).map({True: "as_published", False: "exact"})
-        return ours[ours["protocol"] == wanted]
+            return lines
+        as_published = set(lines.loc[lines["protocol"] == "as_published", "table"])
+        protocols = lines["table"].isin(as_published).map({True: "as_published", False: "exact"})
+        return lines[lines["protocol"] == protocols]
 
     def reason(self, table: str, dataset: str) -> str:
-        """Why a table's dataset has nothing to draw."""
-        reasons = filter(None, map(self.why, self.plan.cells_of(table, dataset)))
-        return ": ".join([MISSING, *islice(reasons, 1)])
+        """Return why a table has nothing to draw for a dataset."""
+        reasons = map(self.why, self.plan.cells_of(table, dataset))
+        reason = next(filter(None, reasons), "")
+        return f"{MISSING}: {reason}" if reason else MISSING
 
     def why(self, cell: str) -> str:
-        """Why a cell that was tried has no numbers, as short as a figure needs; else empty."""
-        said = self.failed.get(cell, "")
-        return "the runs are outdated" if said.startswith("outdated") else said
+        """Return in a few words why a cell has no numbers; empty if the cell was not tried."""
+        reason = self.failed.get(cell, "")
+        return "the runs are outdated" if reason.startswith("outdated") else reason
 
     def first_files(self, table: str, dataset: str, name: str) -> dict[str, Path | str]:
-        """Row -> the file of that name of its first seed's run, or in words why there is none."""
+        """Return row -> the file `name` of the first seed's run, or words on why it is missing."""
         rows = self.plan.rows_of(table, dataset)
         return {
             row: self.why(cells[0]) or self.file(cells[0], name) or "not measured"
@@ -78,7 +79,7 @@ class Collected:
         }
 
     def file(self, cell: str, name: str) -> Path | None:
-        """A picture or film in a cell's folder; None if there is none that today's records name.
+        """Return a picture or film in a cell's folder, or None if today's run did not leave it.
 
         A training that diverged leaves pictures, too.
         """

@@ -1,15 +1,15 @@
-"""Names and captions as text of a format, whatever marks they hold: shown, and never obeyed."""
+"""Escape text for Markdown and LaTeX, so that a name or caption is shown and never interpreted."""
 
 from __future__ import annotations
 
 import re
 
-# What Markdown takes for an instruction, where it does: HTML, code, emphasis, links and pictures,
-# entities, a table's edge; at the start also headings, quotes and lists. Elsewhere a mark stays as
-# it is, so that the documents read well as they stand.
+# Marks that Markdown would interpret where they stand: backslashes, code, emphasis, table edges,
+# HTML, links, pictures, entities and strike-through. Other marks stay bare, for readability.
 INLINE = re.compile(r"[\\`*|<]|\](?=[(\[:])|!(?=\[)|&(?=#?\w+;)|~(?=~)|(?<![^\W_])_|_(?![^\W_])")
-BLOCK = re.compile(r"^([#>+=~-]|\d{1,9}(?=[.)](\s|$)))")
-# What LaTeX takes for an instruction, or prints as another mark.
+# Marks that make a heading, quote or list at the start of a line; `number` is a list item's number.
+BLOCK = re.compile(r"^(?:(?P<number>\d{1,9})(?=[.)](\s|$))|(?=[#>+=~-]))")
+# Marks that LaTeX interprets, or prints as another mark.
 LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -21,18 +21,14 @@ LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
 
 
 def markdown(text: str) -> str:
-    """One line of Markdown that shows `text`; white space, also line breaks, become blanks."""
-    line = INLINE.sub(lambda mark: f"\\{mark.group()}", " ".join(text.split()))
-    start = BLOCK.match(line)
-    if start is None:
-        return line
-    # A number is made an item by the point behind it.
-    place = 0 if start.group(2) is None and not line[0].isdigit() else len(start.group(1))
-    return f"{line[:place]}\\{line[place:]}"
+    """Return one line of Markdown that shows `text`. White space and line breaks become blanks."""
+    line = INLINE.sub(r"\\\g<0>", " ".join(text.split()))
+    # The backslash goes behind the number of a list item, and before any other mark.
+    return BLOCK.sub(lambda match: f"{match['number'] or ''}\\", line)
 
 
 def latex(text: str) -> str:
-    """One line of LaTeX that shows `text`, also at the start of a table's row."""
+    """Return one line of LaTeX that shows `text`, also at the start of a table's row."""
     line = "".join(LATEX.get(mark, mark) for mark in " ".join(text.split()))
-    # Behind the end of the row before, these would be its optional argument and its star.
+    # The end of a table's row takes "[" as its argument and "*" as a part of its command.
     return f"{{{line[0]}}}{line[1:]}" if line.startswith(("[", "*")) else line

@@ -1,10 +1,13 @@
-"""How a metric's value is printed, and in what words a verdict is."""
+"""How metrics, protocols and verdicts are printed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
-# Digits after the point, as the paper prints them; usage in per cent.
+from workflows.records.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTED
+
+# Metric -> digits after the point, as the paper prints them. Usage is printed in per cent.
 DIGITS = {
     "l1": 4,
     "PSNR": 2,
@@ -34,9 +37,10 @@ UNITS = {
     "bits": "a code",
     "error": "of variance",
 }
+# Metrics that compare the features of a pretrained network.
 ON_FEATURES = ("rFID", "FID", "KID", "KID-deviation", "precision", "recall", "LPIPS", "LPIPS-Alex")
 FRECHET = ("rFID", "FID")
-# Inception has as many features. A covariance of fewer images is singular, and the distance is
+# Inception gives 2,048 features. The covariance of fewer images is singular, and their distance is
 # biased upwards by much more than methods differ.
 ENOUGH = 2048
 ABSENT = "n/a"
@@ -45,44 +49,50 @@ PROTOCOLS = {
     "exact": "exact protocol",
     "samples": "samples against training images",
 }
-# Verdict -> in plain words, and its letter in the grid.
+# A verdict in verdicts.csv -> the words on pages.
 VERDICTS = {
-    "reproduced": ("agrees", "A"),
-    "contradicted": ("disagrees", "D"),
-    "undecided": ("undecided", "U"),
-    "not tested at this budget": ("not tested", "–"),
+    REPRODUCED: "agrees",
+    CONTRADICTED: "disagrees",
+    UNDECIDED: "undecided",
+    UNTESTED: "not tested",
 }
 
 
-def shown(metric: str, value: float | None, sign: bool = False) -> str:
-    """A value with the metric's digits, usage in per cent; `n/a` for none."""
-    if value is None or value != value:
+def formatted(metric: str, value: float | None, sign: bool = False) -> str:
+    """Return a value with the digits of its metric, or `n/a` for None and NaN.
+
+    sign: whether a positive value gets a plus sign, as a difference does.
+    """
+    if value is None or math.isnan(value):
         return ABSENT
     scaled = value * 100 if metric == "usage" else value
     digits = DIGITS[metric]
     text = f"{scaled:+.{digits}f}" if sign else f"{scaled:.{digits}f}"
-    # A difference that rounds to nothing has no sign.
+    # A difference that rounds to zero is printed without a sign.
     return f"{0:.{digits}f}" if float(text) == 0 else text
 
 
-def ranged(metric: str, mean: float, low: float, high: float, sign: bool = False) -> str:
-    """A mean, and behind it its interval if there is one."""
-    text, *bounds = (shown(metric, value, sign) for value in (mean, low, high))
-    return text if low != low else f"{text} [{', '.join(bounds)}]"
+def with_interval(metric: str, mean: float, low: float, high: float, sign: bool = False) -> str:
+    """Return a mean as text, followed by "[low, high]" unless the interval is NaN."""
+    text, *bounds = (formatted(metric, value, sign) for value in (mean, low, high))
+    return text if math.isnan(low) else f"{text} [{', '.join(bounds)}]"
 
 
-def few(metric: str, images: Collection[int]) -> bool:
-    """Whether it is a Fréchet distance over too few images to stand beside a published one."""
+def too_few_images(metric: str, images: Collection[int]) -> bool:
+    """Return whether a metric is a Fréchet distance whose values rest on fewer than ENOUGH images.
+
+    Such a distance must not stand beside a published one.
+    """
     return metric in FRECHET and bool(images) and min(images) < ENOUGH
 
 
 def span(counts: Collection[int]) -> str:
-    """The least and the most of some counts: "2 to 4", or "2" where they are the same."""
+    """Return the smallest and the largest count as "2 to 4", or as "2" if they are equal."""
     return " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)}))
 
 
 def heading(metric: str, images: Collection[int] = ()) -> str:
-    """The metric, its unit, and the number of images N it rests on, where that matters."""
+    """Return a metric with its unit and, for a metric on features, its number of images N."""
     parts = [UNITS[metric]] if metric in UNITS else []
     if images and metric in ON_FEATURES:
         parts.append(f"N = {span(images)}")

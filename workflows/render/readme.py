@@ -1,4 +1,4 @@
-"""The README's table from the collected results: `python -m workflows.render.readme [--check]`."""
+"""Write the README's table of results: `python -m workflows.render.readme [--check]`."""
 
 from __future__ import annotations
 
@@ -26,64 +26,72 @@ from workflows.render.verdicts import STANDINGS, summary
 ROOT = Path(__file__).parents[2]
 BUDGET, TABLE, PROTOCOL = "lite", "methods", "as_published"
 DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR10"}
-# Metric -> whether the published number stands beside ours.
-METRICS = {"PSNR": True, "rFID": True, "usage": False, "perplexity": False}
+METRICS = ("PSNR", "rFID", "usage", "perplexity")
+# The metrics whose published numbers stand beside ours.
+COMPARED = ("PSNR", "rFID")
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
 def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
-    """The lines between the README's marks. measured, published: of Measured and Published."""
-    every = blocks(plan, measured, published, TABLE)
-    kept = {block.dataset: block for block in every if block.protocol == PROTOCOL}
-    wide: dict[str, list[str]] = {}
-    for dataset, name in DATASETS.items():
-        wide.setdefault("method", kept[dataset].rows["row"].to_list())
-        for metric, lines in kept[dataset].lines.groupby("metric", sort=False):
-            if metric in METRICS:
-                column = f"{name} {heading(str(metric))}"
-                wide[column] = [_entry(line) for line in lines.to_dict("records")]
-    shown = [kept[dataset] for dataset in DATASETS]
-    images = sorted({count for block in shown for count in block.images.get("rFID", ())})
-    seeds = {count for block in shown for count in block.rows["seeds"] if count}
-    number = "one seed" if seeds == {1} else f"{span(seeds or {0})} seeds"
-    halves = any((block.lines["half"] != "").any() for block in shown)
-    trained = " and ".join(
-        f"{captions.trained(plan, plan.cells_of(TABLE, name))} of {title}"
-        for name, title in DATASETS.items()
-    )
-    counted = summary(verdicts(plan, measured, published))
-    stated = counted.loc["stated"]
-    outcome = ", ".join(f"{n} {VERDICTS[str(verdict)][0]}" for verdict, n in stated.items() if n)
-    others = [f"{counted.loc[name].sum()} on {STANDINGS[name]}" for name in counted.index[1:]]
+    """Return the text between the README's marks: verdicts, conditions, a table and a figure.
+
+    The lines of `measured` and `published` are those of Measured and Published.
+    """
+    counts = summary(verdicts(plan, measured, published))
+    stated = counts.loc["stated"]
+    outcomes = ", ".join(f"{n} {VERDICTS[str(verdict)]}" for verdict, n in stated.items() if n)
+    others = [f"{counts.loc[name].sum()} on {STANDINGS[name]}" for name in counts.index[1:]]
     apart = f" Counted apart: {', '.join(others)}." if others else ""
-    # Only sources of what the table shows.
-    beside = [metric for metric, theirs in METRICS.items() if theirs]
-    cited = published[published["table"] == TABLE]
-    cited = cited[cited["dataset"].isin(DATASETS) & cited["metric"].isin(beside)]
-    evidence = "; ".join(cited["evidence"].unique())
+    by_dataset = {
+        block.dataset: block
+        for block in blocks(plan, measured, published, TABLE)
+        if block.protocol == PROTOCOL
+    }
+    shown = [by_dataset[dataset] for dataset in DATASETS]
+    table: dict[str, list[str]] = {"method": shown[0].rows["row"].to_list()}
+    for block in shown:
+        for metric in METRICS:
+            lines = block.lines[block.lines["metric"] == metric]
+            column = f"{DATASETS[block.dataset]} {heading(metric)}"
+            table[column] = [_entry(line) for line in lines.to_dict("records")]
+    lengths = " and ".join(
+        f"{captions.training_length(plan, plan.cells_of(TABLE, dataset))} of {title}"
+        for dataset, title in DATASETS.items()
+    )
+    seeds = {count for block in shown for count in block.rows["seeds"] if count}
+    seed_count = "one seed" if seeds == {1} else f"{span(seeds or {0})} seeds"
+    intervals = any((block.lines["half"] != "").any() for block in shown)
+    images = sorted({count for block in shown for count in block.images.get("rFID", ())})
+    # Only the sources of published numbers that the table shows are named.
+    sources = published[
+        (published["table"] == TABLE)
+        & published["dataset"].isin(DATASETS)
+        & published["metric"].isin(COMPARED)
+    ]
     return "\n\n".join(
         [
             f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one per dataset and metric: "
-            f"{outcome} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
-            f"Measured at budget *{BUDGET}*: {trained} instead of the published 500 over all at "
-            f"1,024, {number}, as published with JPEG files; "
-            f"ours{' (mean ± half of its 95 % interval)' if halves else ''} / published; "
+            f"{outcomes} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
+            f"Measured at budget *{BUDGET}*: {lengths} instead of the published 500 over all at "
+            f"1,024, {seed_count}, as published with JPEG files; "
+            f"ours{' (mean ± half of its 95 % interval)' if intervals else ''} / published; "
             f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. "
-            f"Published: {evidence} ([all evidence](results/published/README.md)).",
-            pd.DataFrame(wide).to_markdown(index=False, disable_numparse=True),
+            f"Published: {'; '.join(sources['evidence'].unique())} "
+            "([all evidence](results/published/README.md)).",
+            pd.DataFrame(table).to_markdown(index=False, disable_numparse=True),
             f"![Usage and perplexity during training](figures/{BUDGET}/training_curves.png)",
         ]
     )
 
 
 def _entry(line: Mapping[Hashable, Any]) -> str:
-    """The number of a block's line, and of metrics that the paper has the published one."""
-    ours = " ± ".join(filter(None, (line["text"] or ABSENT, line["half"])))
-    return f"{ours} / {line['published'] or ABSENT}" if METRICS[line["metric"]] else ours
+    """Return our number in a line of a block, with the published one if COMPARED has the metric."""
+    ours = f"{line['text']} ± {line['half']}" if line["half"] else line["text"] or ABSENT
+    return f"{ours} / {line['published'] or ABSENT}" if line["metric"] in COMPARED else ours
 
 
 def main(check: bool) -> None:
-    """Write README.md, or with `check` raise BenchmarkError if something else would be written."""
+    """Write README.md. With `check`, raise BenchmarkError instead if README.md is out of date."""
     file = ROOT / "README.md"
     old = file.read_text(encoding="utf-8")
     if START not in old or END not in old:
@@ -92,10 +100,10 @@ def main(check: bool) -> None:
     measured = gather(results.plan, results.states)["measured"]
     inner = excerpt(results.plan, measured, read_published(PUBLISHED, results.plan))
     text = f"{old.partition(START)[0]}{START}\n{inner}\n{END}{old.partition(END)[2]}"
-    if check and old != text:
-        raise BenchmarkError("README.md differs; run python -m workflows.render.readme")
     if not check:
         write_text(file, text)
+    elif old != text:
+        raise BenchmarkError("README.md differs; run python -m workflows.render.readme")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,14 @@ import os
 import shutil
 from pathlib import Path
 
-import pandas as pd
-
-from workflows.config.plan import find_plan
-from workflows.files import write_bytes, write_json, write_text
+from workflows.files import write_bytes, write_text
 from workflows.records.collect import collect, gather
 from workflows.records.published import read_others, read_published
-from workflows.records.state import Results, read_results
+from workflows.records.state import Results
 from workflows.records.verdicts import verdicts
 from workflows.render.blocks import blocks
 from workflows.render.collected import Collected
-from workflows.render.figures import files as files_of
+from workflows.render.figures import files as figure_files
 from workflows.render.site.gallery import Gallery
 from workflows.render.site.pages import contents
 from workflows.render.tables import latex, markdown, tidy
@@ -29,25 +26,13 @@ from workflows.render.verdicts import markdown as verdicts_document
 PUBLISHED = Path("results/published")
 
 
-def read(budget: str) -> Results:
-    """A budget as its records are now; plan.json is written if it differs.
-
-    Raises ConfigError and OSError.
-    """
-    results = read_results(budget)
-    file = Path(results.plan.results, "plan.json")
-    if find_plan(file) != results.plan:
-        write_json(file, results.plan.model_dump(mode="json"))
-    return results
-
-
-def texts(data: Collected, published: pd.DataFrame, table: str) -> dict[str, str]:
-    """A table as "csv", "md" and "tex"."""
-    found = blocks(data.plan, data.measured, published, table)
+def texts(data: Collected, table: str) -> dict[str, str]:
+    """Return a table's text in the formats "csv", "md" and "tex"."""
+    table_blocks = blocks(data.plan, data.measured, data.published, table)
     return {
-        "csv": tidy(found).to_csv(index=False, lineterminator="\n"),
-        "md": markdown(found, data.plan),
-        "tex": latex(found, data.plan),
+        "csv": tidy(table_blocks).to_csv(index=False, lineterminator="\n"),
+        "md": markdown(table_blocks, data.plan),
+        "tex": latex(table_blocks, data.plan),
     }
 
 
@@ -58,45 +43,40 @@ def draw_table(results: Results, table: str) -> None:
     """
     plan, published = results.plan, read_published(PUBLISHED, results.plan)
     data = Collected(plan, **gather(plan, results.states, table), published=published)
-    found = texts(data, published, table)
-    folder, figures = Path(plan.results, "tables"), Path("figures", plan.budget)
-    files = {folder / f"{table}.{kind}": text.encode() for kind, text in found.items()}
+    folder = Path(plan.results, "tables")
+    files = {folder / f"{table}.{kind}": text.encode() for kind, text in texts(data, table).items()}
     for name, figure in plan.figures.items():
         if figure.table == table:
-            files |= {figures / file: made for file, made in files_of(data, name, figure).items()}
+            for file, content in figure_files(data, name, figure).items():
+                files[Path("figures", plan.budget, file)] = content
     for path, content in files.items():
         write_bytes(path, content)
 
 
 def draw_verdicts(results: Results) -> Gallery:
-    """Write the whole budget's numbers and its verdicts. Returns what the site is made of.
+    """Write the whole budget's numbers and verdicts. Returns what `draw_site` needs.
 
     Raises ConfigError and OSError.
     """
     plan, folder = results.plan, Path(results.plan.results)
     frames = collect(plan, results.states, folder)
     published, reported = read_published(PUBLISHED, plan), read_others(PUBLISHED)
-    found = verdicts(plan, frames["measured"], published)
-    document = verdicts_document(found, plan)
-    write_text(folder / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
+    judged = verdicts(plan, frames["measured"], published)
+    document = verdicts_document(judged, plan)
+    write_text(folder / "verdicts.csv", judged.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "verdicts.md", document)
     tried = dict.fromkeys(frames["measured"]["cell"])
     records = {cell: record for cell in tried if (record := results.states[cell].train)}
     return Gallery(
-        plan,
-        **frames,
-        published=published,
-        verdicts=found,
-        records=records,
-        reported=reported,
+        plan, **frames, published=published, verdicts=judged, records=records, reported=reported
     )
 
 
 def draw_site(gallery: Gallery, figures: Path) -> Path:
-    """Write the pages of a budget, with copies of its tables and of its figures in a folder.
+    """Write the pages of a budget, with copies of its tables and of the figures in a folder.
 
-    Returns the first page. The site is built in a folder beside its place, so that nobody opens
-    half of a site and an error leaves the old one. Raises OSError.
+    Returns the first page. The site is built in a temporary folder, so that nobody opens half of a
+    site and an error leaves the old site as it was. Raises OSError.
     """
     results = Path(gallery.plan.results)
     site, fresh = results / "site", results / f".site.{os.getpid()}"

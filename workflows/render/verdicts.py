@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims as a document."""
+"""Write the verdicts on claims as text and as a document."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 from workflows.config.plan import Plan, PlannedClaim
 from workflows.records.verdicts import UNDECIDED
 from workflows.render import escape
-from workflows.render.captions import short, training
-from workflows.render.numbers import VERDICTS, ranged, shown
+from workflows.render.captions import short, training_sentences
+from workflows.render.numbers import VERDICTS, formatted, with_interval
 
-# Who says what is judged -> in words; of the first kind are the paper's claims.
+# The standing of a claim, which says who states the claim -> in words.
 STANDINGS = {
     "stated": "what the paper or its poster states",
     "inferred": "what we take the paper's unread tables to say",
@@ -21,118 +21,125 @@ STANDINGS = {
     "others": "what other publications say",
 }
 READING = (
-    "A verdict speaks of this budget's data and length of training, not of the paper's. It agrees "
-    "or disagrees where the 95 % interval over seeds (Student's t, rows compared within seeds) "
-    "lies on one side of 0, which takes two seeds. Seeds on which a row diverged are not judged. "
-    "Intervals are not widened for the number of claims: about one verdict in twenty would be "
-    "decided by chance. An effect is in the metric's unit, and positive where the claim is right. "
-    "A Fréchet distance of few images is biased upwards, for some rows more than for others; KID "
-    "in the tables is not."
+    "A verdict holds for this budget's data and length of training, which are not the paper's. It "
+    "agrees or disagrees where the 95 % interval over seeds (Student's t, rows compared within "
+    "seeds) lies on one side of 0, which takes two seeds. Seeds on which a row diverged are not "
+    "judged. Intervals are not widened for the number of claims, so about one verdict in twenty "
+    "would be decided by chance. An effect is in the metric's unit, and positive where the claim "
+    "is right. A Fréchet distance of few images is biased upwards, for some rows more than for "
+    "others. The tables also show KID, which has no such bias."
 )
+# The kind of a claim -> its effect.
 KINDS = {
     "better": "by how much the first row is better than the second",
     "at_least": "the distance above the bound",
     "at_most": "the distance below the bound",
-    "steadier": "how much wider the other rows lie apart, from worst to best, than these",
+    "steadier": "the range of the other rows, from worst to best, minus the range of these rows",
     "rises": "the mean gain from one value of the sweep to the next",
     "does_not_rise": "the mean loss from one value of the sweep to the next",
 }
 
 
-def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """How many verdicts there are: a row for each of STANDINGS that occurs, a column for each of
-    VERDICTS.
+def summary(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts of verdicts, with a row for each standing that occurs.
+
+    The columns are the keys of VERDICTS. verdicts: lines of verdicts.csv.
     """
-    counts = pd.crosstab(found["standing"], found["verdict"])
-    present = [standing for standing in STANDINGS if standing in counts.index]
-    return counts.reindex(index=present, columns=list(VERDICTS), fill_value=0)
+    counts = pd.crosstab(verdicts["standing"], verdicts["verdict"])
+    standings = [standing for standing in STANDINGS if standing in counts.index]
+    return counts.reindex(index=standings, columns=list(VERDICTS), fill_value=0)
 
 
-def printed(found: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
-    """One claim's lines as text: dataset, metric, verdict, effect, published effect, seeds."""
-    lines = found.to_dict("records")
+def printed(verdicts: pd.DataFrame, plan: Plan, table: str) -> pd.DataFrame:
+    """Return one claim's verdicts as text.
+
+    The columns are dataset, metric, verdict, effect, published (the published effect) and seeds.
+    """
+    lines = verdicts.to_dict("records")
     return pd.DataFrame(
         {
-            "dataset": [short(plan, name, table) for name in found["dataset"]],
-            "metric": found["metric"],
-            "verdict": [verdict(line) for line in lines],
+            "dataset": [short(plan, name, table) for name in verdicts["dataset"]],
+            "metric": verdicts["metric"],
+            "verdict": [verdict_words(line) for line in lines],
             "effect": [
-                ranged(line["metric"], line["effect"], line["low"], line["high"], sign=True)
+                with_interval(line["metric"], line["effect"], line["low"], line["high"], sign=True)
                 for line in lines
             ],
-            "published": [shown(line["metric"], line["published"], sign=True) for line in lines],
+            "published": [
+                formatted(line["metric"], line["published"], sign=True) for line in lines
+            ],
             "seeds": [seeds(line) for line in lines],
         }
     )
 
 
-def verdict(line: Mapping[Any, Any]) -> str:
-    """A verdict in words; where it is undecided, also why. line: of verdicts.csv."""
-    word = VERDICTS[line["verdict"]][0]
+def verdict_words(line: Mapping[Any, Any]) -> str:
+    """Return the verdict in a line of verdicts.csv in words, with the reason if undecided."""
+    words = VERDICTS[line["verdict"]]
     if line["verdict"] != UNDECIDED:
-        return word
-    return f"{word} (one seed)" if line["seeds"] == 1 else f"{word} at this length"
+        return words
+    return f"{words} (one seed)" if line["seeds"] == 1 else f"{words} at this length"
 
 
 def seeds(line: Mapping[Any, Any]) -> str:
-    """How many seeds are behind a verdict, and how many could not be. line: of verdicts.csv."""
+    """Return how many seeds a line of verdicts.csv judges, and how many diverged."""
     return f"{line['seeds']}" + (f" ({line['diverged']} diverged)" if line["diverged"] else "")
 
 
-def trained(found: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
-    """Sentences on how the runs behind a claim's lines were trained; empty without any."""
-    tested = set(found.loc[found["seeds"] > 0, "dataset"])
-    here = [name for name in plan.datasets_of(claim.table) if name in tested]
-    meant = {name: [*claim.of, *claim.than] for name in here}
-    return f"Trained: {training(plan, claim.table, meant)}" if here else ""
+def training_of(verdicts: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
+    """Return how the runs behind a claim's verdicts were trained; empty without runs."""
+    tested = set(verdicts.loc[verdicts["seeds"] > 0, "dataset"])
+    datasets = [name for name in plan.datasets_of(claim.table) if name in tested]
+    rows = {name: [*claim.of, *claim.than] for name in datasets}
+    return f"Trained: {training_sentences(plan, claim.table, rows)}" if datasets else ""
 
 
-def at_other_lengths(found: pd.DataFrame, plan: Plan, table: str) -> list[str]:
-    """A sentence for each dataset and metric of a claim that two lengths or more were measured by.
+def at_other_lengths(verdicts: pd.DataFrame, plan: Plan, table: str) -> list[str]:
+    """Return a sentence for each dataset and metric that two or more lengths were measured by.
 
-    found: its lines of `at_lengths`.
+    verdicts: what records.lengths.at_lengths returns for a claim.
     """
-    said = []
-    for (dataset, metric), lines in found.groupby(["dataset", "metric"], sort=False):
+    sentences = []
+    for (dataset, metric), lines in verdicts.groupby(["dataset", "metric"], sort=False):
         if len(lines) < 2:
             continue
-        held = "; ".join(
-            f"{line['length']}: {shown(str(metric), line['effect'], sign=True)}, "
+        results = "; ".join(
+            f"{line['length']}: {formatted(str(metric), line['effect'], sign=True)}, "
             f"{'held' if line['effect'] > 0 else 'did not hold'}"
             for line in lines.to_dict("records")
         )
-        seeds = sorted({int(count) for count in lines["seeds"]})
-        by = "one seed" if seeds == [1] else f"{seeds[0]} seeds or more"
-        where = f"{short(plan, str(dataset), table)}, {metric}"
-        said.append(f"{where}, by length of training (1 is this budget's; {by}): {held}.")
-    return said
+        fewest = int(lines["seeds"].min())
+        count = "one seed" if (lines["seeds"] == 1).all() else f"{fewest} seeds or more"
+        start = f"{short(plan, str(dataset), table)}, {metric}"
+        sentences.append(
+            f"{start}, by length of training (1 is this budget's; {count}): {results}."
+        )
+    return sentences
 
 
-def markdown(found: pd.DataFrame, plan: Plan) -> str:
-    """A document: the count, then every claim with its verdicts."""
-    counted = summary(found)
-    words = {verdict: word for verdict, (word, _) in VERDICTS.items()}
+def markdown(verdicts: pd.DataFrame, plan: Plan) -> str:
+    """Return a document with the counts, and every claim with its verdicts."""
+    counts = summary(verdicts).rename(index=STANDINGS, columns=VERDICTS).rename_axis("on")
     parts = [
         "# Verdicts on the paper's claims",
         f"Budget {escape.markdown(plan.title)}.",
-        counted.rename(index=STANDINGS, columns=words).rename_axis("on").to_markdown(),
+        counts.to_markdown(),
         READING,
     ]
-    for claim in plan.claims:
-        about = claim.about
-        lines = found[found["claim"] == claim.about.id]
-        body = printed(lines, plan, claim.table)
+    for planned in plan.claims:
+        claim = planned.about
+        lines = verdicts[verdicts["claim"] == claim.id]
+        body = printed(lines, plan, planned.table)
         body["dataset"] = [
-            escape.markdown(plan.dataset_title(name, claim.table)) for name in lines["dataset"]
+            escape.markdown(plan.dataset_title(name, planned.table)) for name in lines["dataset"]
         ]
+        body = body.rename(columns={"effect": "effect, positive where the claim is right"})
         parts += [
-            f"## {escape.markdown(about.claim.rstrip('.'))}",
-            escape.markdown(f"Source: {about.source}. {about.caveat or ''}".rstrip()),
-            body.rename(
-                columns={"effect": "effect, positive where the claim is right"}
-            ).to_markdown(index=False, disable_numparse=True),
-            escape.markdown(trained(lines, plan, claim)),
+            f"## {escape.markdown(claim.claim.rstrip('.'))}",
+            escape.markdown(f"Source: {claim.source}. {claim.caveat or ''}".rstrip()),
+            body.to_markdown(index=False, disable_numparse=True),
+            escape.markdown(training_of(lines, plan, planned)),
         ]
-    kinds = dict.fromkeys(claim.about.kind for claim in plan.claims)
+    kinds = dict.fromkeys(planned.about.kind for planned in plan.claims)
     parts.append("\n".join(f"- {kind.replace('_', ' ')}: {KINDS[kind]}" for kind in kinds))
     return "\n\n".join(parts) + "\n"

@@ -16,7 +16,7 @@ from workflows.render.captions import method_title, short
 from workflows.render.collected import Collected
 from workflows.render.figures import panels
 from workflows.render.figures.layout import DOUBLE, GREY, NOTE, Drawing, page, style
-from workflows.render.numbers import few, heading
+from workflows.render.numbers import heading, too_few_images
 
 METHODS = "methods"
 # Columns of curves.csv, and the labels of their panels.
@@ -154,7 +154,7 @@ def training_length(data: Collected) -> Drawing:
     ours = data.numbers(table)
     for (dataset, metric), ax in axes.items():
         images = ours[(ours["dataset"] == dataset) & (ours["metric"] == metric)]["images"]
-        if few(metric, set(images.dropna())):
+        if too_few_images(metric, set(images.dropna())):
             continue
         published = data.published[
             (data.published["table"] == METHODS)

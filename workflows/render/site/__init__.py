@@ -1,1 +1,1 @@
-"""The gallery: a static site of a budget's results, from collected CSVs and pictures alone."""
+"""Build a static site of a budget's results from collected numbers and pictures."""

@@ -1,4 +1,4 @@
-"""The claims and what became of them: the first page's answer and grid, and the page of all."""
+"""The values of the templates `index.html` and `claims.html`: the claims and their verdicts."""
 
 from __future__ import annotations
 
@@ -9,151 +9,155 @@ import pandas as pd
 
 from workflows.config.plan import PlannedClaim
 from workflows.records.lengths import at_lengths
+from workflows.records.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTED
 from workflows.render.captions import short
-from workflows.render.numbers import ABSENT, UNITS, VERDICTS, shown
+from workflows.render.numbers import ABSENT, UNITS, VERDICTS, formatted
 from workflows.render.site import links
-from workflows.render.site.gallery import NO_NUMBER, Gallery, Shown
-from workflows.render.verdicts import at_other_lengths, printed, summary, trained
-
-AGREES, DISAGREES, UNDECIDED, UNTESTED = VERDICTS
+from workflows.render.site.gallery import NO_ENTRY, Gallery, Values
+from workflows.render.verdicts import at_other_lengths, printed, summary, training_of
 
 
-def overview(gallery: Gallery) -> Shown:
-    """What the template `index.html` shows: the answer, the grid, then the ways on."""
-    plan, found = gallery.plan, gallery.verdicts
-    first = sorted(plan.claims, key=lambda claim: not claim.about.headline)
-    # A cell to name in a command: measured if there is one, and of the first headline if possible.
-    wanted = [(claim.table, claim.of[0]) for claim in first]
-    shown = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
-    known = [*(shown[place] for place in wanted if place in shown), *plan.cells]
-    datasets = list(dict.fromkeys(found["dataset"]))
-    # What outdated runs took is no part of the numbers shown.
-    records = [record for cell, record in gallery.records.items() if cell in gallery.finished]
+def overview(gallery: Gallery) -> Values:
+    """Return the values of `index.html`: the answer, the grid of claims, an example cell."""
+    plan, verdicts = gallery.plan, gallery.verdicts
+    claims = sorted(plan.claims, key=lambda claim: not claim.about.headline)
+    datasets = list(dict.fromkeys(verdicts["dataset"]))
+    runs = gallery.measured[gallery.measured["status"] == "ok"].drop_duplicates("cell")
     states = Counter(gallery.state(cell) for cell in plan.cells if cell not in gallery.finished)
+    # The example of a cell is measured if possible, and is of the first headline if possible.
+    first_cells = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
+    claimed = [first_cells.get((claim.table, claim.of[0])) for claim in claims]
+    examples = [*filter(None, claimed), *plan.cells]
     return {
         "title": "Results",
-        "without": [f"{count} {state}" for state, count in states.items()],
-        "hours": sum(record.seconds for record in records) / 3600,
-        "answer": answer(gallery, first),
+        "unfinished": [f"{count} {state}" for state, count in states.items()],
+        "hours": runs["seconds"].sum() / 3600,
+        "answer": _answer(gallery, claims),
         "datasets": datasets,
         "grid": [
-            (claim, [_square(found, claim.about.id, name) for name in datasets]) for claim in first
+            (claim, [_square(verdicts, claim.about.id, dataset) for dataset in datasets])
+            for claim in claims
         ],
-        "counts": summary(found),
-        "commits": sorted({links.code(record) for record in records}),
-        "devices": sorted({record.device for record in records}),
-        "example": next((cell for cell in known if cell in gallery.finished), known[0]),
+        "counts": summary(verdicts),
+        "commits": sorted(
+            {commit.replace("+changes", " with changes") for commit in runs["commit"]}
+        ),
+        "devices": sorted(runs["device"].unique()),
+        "example": next((cell for cell in examples if cell in gallery.finished), examples[0]),
     }
 
 
-def answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
-    """A sentence: by how many metrics the first claim that compares rows holds on each dataset."""
-    found = gallery.verdicts
-    claim = next((one for one in claims if one.about.kind == "better"), None)
+def _answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
+    """Return a sentence on the metrics by which the first claim that compares rows holds."""
+    verdicts = gallery.verdicts
+    claim = next((claim for claim in claims if claim.about.kind == "better"), None)
     if claim is None:
         return "This budget compares no methods."
-    lines = found[(found["claim"] == claim.about.id) & (found["verdict"] != UNTESTED)]
-    if lines.empty:
-        said = f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
-        return f"{said} {beside}" if (beside := _numbers(gallery, claim)) else said
+    tested = verdicts[(verdicts["claim"] == claim.about.id) & (verdicts["verdict"] != UNTESTED)]
+    if tested.empty:
+        sentence = f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
+        return f"{sentence} {_similar_numbers(gallery, claim)}".rstrip()
     parts: list[str] = []
-    for dataset, of in lines.groupby("dataset", sort=False):
-        count = Counter(of["verdict"])
-        metrics = f"{count[AGREES]} of {len(of)}{'' if parts else ' metrics'}"
-        lost = f" (worse on {count[DISAGREES]})" if count[DISAGREES] else ""
-        parts.append(f"{metrics} on {short(gallery.plan, str(dataset), claim.table)}{lost}")
-    said = f"{claim.of[0]} beats {claim.than[0]} on {' and '.join(parts)}, at this length."
-    rest = (lines["verdict"] == UNDECIDED).any()
-    return said + (" The seeds leave the others undecided." if rest else "")
+    for dataset, lines in tested.groupby("dataset", sort=False):
+        counts = Counter(lines["verdict"])
+        metrics = f"{counts[REPRODUCED]} of {len(lines)}{'' if parts else ' metrics'}"
+        worse = f" (worse on {counts[CONTRADICTED]})" if counts[CONTRADICTED] else ""
+        parts.append(f"{metrics} on {short(gallery.plan, str(dataset), claim.table)}{worse}")
+    sentence = f"{claim.of[0]} beats {claim.than[0]} on {' and '.join(parts)}, at this length."
+    undecided = (tested["verdict"] == UNDECIDED).any()
+    return sentence + (" The seeds leave the others undecided." if undecided else "")
 
 
-def _numbers(gallery: Gallery, claim: PlannedClaim) -> str:
-    """A sentence with the numbers of a claim that sets another row against the same as `claim`, by
-    the first dataset and metric of both that are measured; empty if there are none.
+def _similar_numbers(gallery: Gallery, claim: PlannedClaim) -> str:
+    """Return a sentence with the first numbers of a similar claim; empty without such numbers.
+
+    A similar claim says that another row of the table is better than the same row as in `claim`.
     """
-    found = gallery.verdicts
-    tested = found[(found["verdict"] != UNTESTED) & found["metric"].isin(claim.about.metrics)]
+    verdicts = gallery.verdicts
+    compared = verdicts["metric"].isin(claim.about.metrics)
+    tested = verdicts[compared & (verdicts["verdict"] != UNTESTED)]
     for other in gallery.plan.claims:
-        alike = (other.table, other.than, other.about.kind) == (claim.table, claim.than, "better")
+        similar = (other.table, other.than, other.about.kind) == (claim.table, claim.than, "better")
         lines = tested[tested["claim"] == other.about.id].to_dict("records")
-        if not alike or not lines:
+        if not similar or not lines:
             continue
-        first = lines[0]
-        block = gallery.block(claim.table, first["dataset"])
+        dataset, metric, seeds = (lines[0][key] for key in ("dataset", "metric", "seeds"))
+        block = gallery.block(claim.table, dataset)
         rows = (other.of[0], other.than[0])
-        ours, theirs = (gallery.number(block, first["metric"], row)["text"] for row in rows)
-        unit = f" {UNITS[first['metric']]}" if first["metric"] in UNITS else ""
-        seeds = "one seed" if first["seeds"] == 1 else f"{first['seeds']} seeds"
+        ours, theirs = (gallery.entry(block, metric, row)["text"] for row in rows)
+        unit = f" {UNITS[metric]}" if metric in UNITS else ""
         return (
-            f"{rows[0]}: {first['metric']} {ours}{unit} against {theirs}{unit} of {rows[1]} on "
-            f"{short(gallery.plan, first['dataset'], claim.table)}, {seeds}."
+            f"{rows[0]}: {metric} {ours}{unit} against {theirs}{unit} of {rows[1]} on "
+            f"{short(gallery.plan, dataset, claim.table)}, "
+            f"{'one seed' if seeds == 1 else f'{seeds} seeds'}."
         )
     return ""
 
 
-def _square(found: pd.DataFrame, claim: str, dataset: str) -> Shown | None:
-    """A square of the grid: what a claim's verdicts on a dataset say together.
+def _square(verdicts: pd.DataFrame, claim: str, dataset: str) -> Values | None:
+    """Return the values of a square of the grid, which sums up a claim's verdicts on a dataset.
 
-    None if the claim does not speak of the dataset.
+    Returns None if the claim does not speak of the dataset.
     """
-    lines = found[(found["claim"] == claim) & (found["dataset"] == dataset)]
+    lines = verdicts[(verdicts["claim"] == claim) & (verdicts["dataset"] == dataset)]
     if lines.empty:
         return None
-    count = Counter(lines["verdict"])
-    tested = len(lines) - count[UNTESTED]
-    kind, letter, of = "undecided", "U", 0
+    counts = Counter(lines["verdict"])
+    tested = len(lines) - counts[UNTESTED]
+    kind, letter, count = "undecided", "U", 0
     if not tested:
         kind, letter = "not", "–"
-    elif count[AGREES] and count[DISAGREES]:
-        kind, letter, of = "mixed", "M", count[AGREES]
-    elif count[AGREES]:
-        kind, letter, of = "agrees" if count[AGREES] == tested else "partly", "A", count[AGREES]
-    elif count[DISAGREES]:
-        kind, letter, of = "disagrees", "D", count[DISAGREES]
+    elif counts[REPRODUCED]:
+        count = counts[REPRODUCED]
+        kind, letter = ("mixed", "M") if counts[CONTRADICTED] else ("partly", "A")
+        if count == tested:
+            kind = "agrees"
+    elif counts[CONTRADICTED]:
+        kind, letter, count = "disagrees", "D", counts[CONTRADICTED]
     metrics = lines.groupby("verdict")["metric"].agg(", ".join)
     return {
         "kind": kind,
         "letter": letter,
-        "count": f"{of}/{tested}" if of else "",
+        "count": f"{count}/{tested}" if count else "",
         "link": links.claim(claim, dataset),
-        "said": "; ".join(f"{VERDICTS[str(verdict)][0]}: {of}" for verdict, of in metrics.items()),
+        "hint": "; ".join(f"{VERDICTS[str(key)]}: {names}" for key, names in metrics.items()),
     }
 
 
-def claims_page(gallery: Gallery) -> Shown:
-    """What the template `claims.html` shows."""
+def claims_page(gallery: Gallery) -> Values:
+    """Return the values of `claims.html`."""
     claims = [_claim(gallery, claim) for claim in gallery.plan.claims]
     return {"title": "Claims", "counts": summary(gallery.verdicts), "claims": claims}
 
 
-def _claim(gallery: Gallery, claim: PlannedClaim) -> Shown:
-    """A claim, its verdicts one by one, and the runs behind them.
+def _claim(gallery: Gallery, claim: PlannedClaim) -> Values:
+    """Return a claim, its verdicts one by one, and the runs behind the verdicts.
 
-    A verdict has the numbers of the claim's first row and of its second, or of its bound.
+    Beside each verdict stand the numbers of the claim's first row and of its second row or bound.
     """
     plan, table = gallery.plan, claim.table
-    found = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
-    lines = printed(found, plan, table).to_dict("records")
+    verdicts = gallery.verdicts[gallery.verdicts["claim"] == claim.about.id]
+    lines = printed(verdicts, plan, table).to_dict("records")
     rows = [claim.of[0], *claim.than[:1]]
-    for line, known in zip(lines, found.to_dict("records"), strict=True):
-        dataset, metric = known["dataset"], known["metric"]
+    bound = [] if claim.about.value is None else [claim.about.kind.replace("_", " ")]
+    for line, verdict in zip(lines, verdicts.to_dict("records"), strict=True):
+        dataset, metric = verdict["dataset"], verdict["metric"]
         block = gallery.block(table, dataset)
-        line["key"], line["link"] = dataset, gallery.place(table, dataset)
-        line["few"] = block is not None and block.few(metric)
+        line["key"], line["link"] = dataset, gallery.block_link(table, dataset)
+        line["too_few"] = block is not None and block.too_few_images(metric)
         line["heading"] = block.heading(metric) if block else metric
-        line["order"] = "" if line["effect"] == ABSENT else known["effect"]
-        if line["published"] == ABSENT or line["few"]:
+        line["order"] = "" if line["effect"] == ABSENT else verdict["effect"]
+        if line["published"] == ABSENT or line["too_few"]:
             line["published"] = ""
-        line["numbers"] = [gallery.number(block, metric, row) for row in rows]
-        if claim.about.value is not None:
-            line["numbers"].append(NO_NUMBER | {"text": shown(metric, claim.about.value)})
-    bound = {"at_least": ["at least"], "at_most": ["at most"]}.get(claim.about.kind, [])
+        line["entries"] = [gallery.entry(block, metric, row) for row in rows]
+        if bound:
+            line["entries"].append(NO_ENTRY | {"text": formatted(metric, claim.about.value)})
     return {
         "about": claim.about,
         "table": table,
-        "rows": [*rows, *bound],
+        "columns": [*rows, *bound],
         "lines": lines,
-        "trained": trained(found, plan, claim),
+        "training": training_of(verdicts, plan, claim),
         "lengths": at_other_lengths(at_lengths(claim, plan, gallery.measured), plan, table),
-        "judged": [*claim.of, *claim.than],
+        "rows": [*claim.of, *claim.than],
     }

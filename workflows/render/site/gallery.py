@@ -1,4 +1,4 @@
-"""What the site is made of, and the questions that its pages ask."""
+"""The results that the site shows, and the questions that its pages ask about them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from workflows.render.collected import Collected
 from workflows.render.figures import OF_ALL
 from workflows.render.site import links
 
-Shown = dict[str, Any]
-NO_NUMBER: Shown = {"text": "", "half": "", "beside": "", "link": ""}
+# The values of a template.
+Values = dict[str, Any]
+NO_ENTRY: Values = {"text": "", "half": "", "comparable": "", "link": ""}
 
 
 @dataclass(frozen=True)
 class Gallery(Collected):
-    """The collected numbers of a budget with what else the site shows.
+    """The collected numbers of a budget with everything else that the site shows.
 
-    verdicts: as workflows.records.verdicts gives them. records: cell -> its train.json, for cells
-    that have one. reported: lines of Published that others report.
+    verdicts: what workflows.records.verdicts returns. records: cell -> its train.json, for cells
+    that have that file. reported: what other publications report, as lines of Published.
     """
 
     verdicts: pd.DataFrame
@@ -33,91 +34,92 @@ class Gallery(Collected):
     reported: pd.DataFrame
 
     @cached_property
-    def sheets(self) -> dict[str, list[Block]]:
+    def blocks(self) -> dict[str, list[Block]]:
         """Table -> its blocks."""
         numbers = self.measured, self.published
-        return {name: blocks(self.plan, *numbers, name) for name in self.plan.tables}
+        return {table: blocks(self.plan, *numbers, table) for table in self.plan.tables}
 
     @cached_property
-    def figures(self) -> dict[str, Shown]:
-        """Every figure's title, caption, table if it is of one, and files beside the usual."""
-        of_tables = {name: one.model_dump() for name, one in self.plan.figures.items()}
+    def figures(self) -> dict[str, Values]:
+        """Figure -> its title, caption, table (None for all cells) and additional files `more`."""
+        of_tables = {name: figure.model_dump() for name, figure in self.plan.figures.items()}
         return of_tables | {
-            name: {**said, "table": None, "more": []} for name, (_, said) in OF_ALL.items()
+            name: {**texts, "table": None, "more": []} for name, (_, texts) in OF_ALL.items()
         }
 
     def block(self, table: str, dataset: str) -> Block | None:
-        """The block of a dataset with the published numbers, which is the first of its protocols.
+        """Return a dataset's first block in a table, which has the published numbers, if any.
 
         A table that the budget leaves out has blocks of the paper's datasets alone.
         """
-        wanted = (dataset, self.plan.published_dataset(dataset, table))
-        found = [block for block in self.sheets[table] if block.dataset in wanted]
-        return found[0] if found else None
+        names = (dataset, self.plan.published_dataset(dataset, table))
+        return next((block for block in self.blocks[table] if block.dataset in names), None)
 
-    def number(self, block: Block | None, metric: str, row: str) -> Shown:
-        """A row's entry in a block with the link to a run behind it; nothing if there is none."""
+    def block_link(self, table: str, dataset: str) -> str:
+        """Return the link to a dataset's first block, or to the table if there is no block."""
+        block = self.block(table, dataset)
+        return links.table(table, block.anchor if block else "")
+
+    def entry(self, block: Block | None, metric: str, row: str) -> Values:
+        """Return a row's entry in a block with a link to a run behind the number, or NO_ENTRY."""
         entry = block.entries.get(metric, {}).get(row) if block else None
         if block is None or entry is None:
-            return NO_NUMBER
+            return NO_ENTRY
         cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
-        # The page of a cell has no line for what the run itself takes.
-        anchor = "" if metric in RUN_METRICS else links.anchor(block.protocol, metric)
+        # The page of a cell has no line for the metrics of the training itself.
+        anchor = "" if metric in RUN_METRICS else f"{block.protocol}-{metric}"
         return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
-
-    def place(self, table: str, dataset: str) -> str:
-        """The link to that block, or else to the table."""
-        block = self.block(table, dataset)
-        return links.table(table, links.anchor(block.dataset, block.protocol) if block else "")
 
     @cached_property
     def _values(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
-        good = self.measured[self.measured["status"] == "ok"]
-        once = good.drop_duplicates(["cell", "protocol", "metric"])
+        lines = self.measured[self.measured["status"] == "ok"]
+        # A cell has the same numbers in every table that shows the cell.
+        lines = lines.drop_duplicates(["cell", "protocol", "metric"])
         return {
-            key: lines.set_index("metric")[["value", "images", "features"]].to_dict("index")
-            for key, lines in once.groupby(["cell", "protocol"])
+            key: group.set_index("metric")[["value", "images", "features"]].to_dict("index")
+            for key, group in lines.groupby(["cell", "protocol"])
         }
 
-    def values(self, cell: str, protocol: str) -> Mapping[str, Shown]:
-        """Metric -> `value`, `images`, `features` of a run; nothing if it was not measured."""
+    def values(self, cell: str, protocol: str) -> Mapping[str, Values]:
+        """Return metric -> `value`, `images`, `features` of a run; empty if not measured."""
         return self._values.get((cell, protocol), {})
 
     @cached_property
-    def beside(self) -> str:
-        """The protocol to speak of first: the published one, if it was measured."""
+    def main_protocol(self) -> str:
+        """The protocol of lists of all cells: the published one if measured, else the exact one."""
         protocols = {protocol for _, protocol in self._values}
         return "as_published" if "as_published" in protocols else "exact"
 
     @cached_property
-    def logged(self) -> frozenset[str]:
-        """Cells with records of their training."""
+    def with_curves(self) -> frozenset[str]:
+        """The cells that have records of their training."""
         return frozenset(self.curves["cell"])
 
     @cached_property
-    def counted(self) -> frozenset[str]:
-        """Cells whose codes were counted over the test split."""
+    def with_codes(self) -> frozenset[str]:
+        """The cells whose codes were counted over the test split."""
         return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """`measured`, `diverged`, `dataset missing`, `outdated` or `not measured`, or for a first
-        stage that is there for others alone `in no table`.
+        """Return `measured`, `diverged`, `dataset missing`, `outdated` or `not measured`.
+
+        A first stage that was not tried and that no table shows is `in no table`.
         """
         if cell in self.finished:
             return "measured"
-        state = "not measured" if self.places(cell) else "in no table"
-        return self.failed.get(cell, state).partition(":")[0]
+        untried = "not measured" if self.shown_in(cell) else "in no table"
+        return self.failed.get(cell, untried).partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
-        """The cells of a table's row, one a seed, that have numbers."""
+        """Return the cells of a table's row that have numbers, one for each seed."""
         cells = self.plan.rows_of(table, dataset).get(row, [])
         return [cell for cell in cells if cell in self.finished]
 
-    def others(self, cell: str) -> list[str]:
-        """The cells of the same settings and other seeds."""
-        start = cell.rpartition("/")[0] + "/"
-        return [name for name in self.plan.cells if name.startswith(start) and name != cell]
+    def other_seeds(self, cell: str) -> list[str]:
+        """Return the cells with the same settings and other seeds."""
+        folder = cell.rpartition("/")[0] + "/"
+        return [name for name in self.plan.cells if name.startswith(folder) and name != cell]
 
-    def places(self, cell: str) -> list[tuple[str, str]]:
-        """The (table, row) pairs that show a cell."""
+    def shown_in(self, cell: str) -> list[tuple[str, str]]:
+        """Return the (table, row) pairs that show a cell."""
         return [(line.table, line.row) for line in self.plan.rows if line.cell == cell]

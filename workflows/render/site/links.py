@@ -1,15 +1,13 @@
-"""Where each page of the site lies below its root, the anchors within, and how things are named."""
+"""The paths of pages below the site's root, anchors within pages, and links between pages."""
 
 from __future__ import annotations
 
 from functools import partial
 from urllib.parse import quote
 
-from workflows.config.records import TrainRecord
-
 INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
 CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
-# Pages of the documentation that the site speaks of: in words -> where they lie in a clone.
+# Title -> path in a clone of the documents that the site links to.
 DOCUMENTS = {"what is reproduced so far": "docs/reproduction.md", "doubts": "docs/doubts.md"}
 
 
@@ -17,38 +15,28 @@ def _page(folder: str, name: str, anchor: str = "") -> str:
     return f"{folder}/{name}.html" + (f"#{anchor}" if anchor else "")
 
 
-# The page of each of these, by its name and an anchor within.
+# Each returns the page of a cell, table, figure or method by its name, with an optional anchor.
 cell, table, figure, method = (
     partial(_page, folder) for folder in ("cells", "tables", "figures", "methods")
 )
 
 
 def claim(name: str, dataset: str = "") -> str:
-    """A claim, or its verdicts on a dataset."""
+    """Return the place of a claim, or of its verdicts on a dataset."""
     return f"{CLAIMS}#{name}" + (f"-{dataset}" if dataset else "")
 
 
-def anchor(first: str, second: str) -> str:
-    """The anchor of a table's dataset and protocol, or of a cell's protocol and metric."""
-    return f"{first}-{second}"
-
-
-def picture(name: str, file: str) -> str:
-    """A cell's drawing, such as `curves.svg`."""
-    return f"pictures/{name.replace('/', '__')}-{file}"
-
-
-def code(record: TrainRecord) -> str:
-    """The commit that trained a run, and whether the tree differed from it."""
-    return record.commit + (" with changes" if record.dirty else "")
+def picture(cell_name: str, file: str) -> str:
+    """Return the path of a cell's picture, such as `curves.svg`."""
+    return f"pictures/{cell_name.replace('/', '__')}-{file}"
 
 
 def document(page: str, file: str) -> str:
-    """A file of the clone as a link on `page`; the site lies three folders below the clone."""
+    """Return a link on `page` to a file of the clone, which is three folders above the site."""
     return "../" * (page.count("/") + 3) + file
 
 
 def relative(page: str, target: str) -> str:
-    """`target` as a link on `page`, both from the root; quoted."""
-    path, mark, anchor = target.partition("#")
-    return "../" * page.count("/") + quote(path) + mark + quote(anchor)
+    """Return a quoted link on `page` to `target`; both are paths below the site's root."""
+    path, mark, fragment = target.partition("#")
+    return "../" * page.count("/") + quote(path) + mark + quote(fragment)

@@ -1,9 +1,10 @@
-"""Everything that the site is made of: pages, the files that pages share, and copies."""
+"""Make every file of the site: pages, shared files, pictures, and copies of data and figures."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,16 +13,8 @@ from markupsafe import Markup, escape
 
 from workflows.render import captions, numbers, verdicts
 from workflows.render.figures import OF_ALL, cells, image, three_files
-from workflows.render.site import links
-from workflows.render.site.cell_pages import cell_page, cells_page, pictures
-from workflows.render.site.claim_pages import claims_page, overview
-from workflows.render.site.gallery import Gallery, Shown
-from workflows.render.site.other_pages import (
-    method_page,
-    others_page,
-    quality_page,
-    table_page,
-)
+from workflows.render.site import claim_pages, links, other_pages
+from workflows.render.site.gallery import Gallery, Values
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -29,8 +22,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 def contents(
     gallery: Gallery, results: Path, figures: Path
 ) -> Iterator[tuple[str, str | bytes | Path]]:
-    """(path below the root, what is there) of every file: its content, or a file to copy from the
-    folders of the budget's tables and figures.
+    """Yield the path below the site's root and the content of every file, or a file to copy.
+
+    results, figures: the folders of the budget's tables and figures.
     """
     yield from _assets()
     yield from _pages(gallery)
@@ -51,21 +45,21 @@ def contents(
 
 
 def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]:
-    """What the page of a cell that was trained shows beside its numbers."""
-    for name in pictures(gallery, cell):
+    """Yield the path and content of each picture on a cell's page."""
+    for name in other_pages.pictures(gallery, cell):
         yield links.picture(cell, name), Path(gallery.plan.cells[cell].folder, name)
-    for kind, known, draw in (
-        ("curves.svg", gallery.logged, cells.curves),
-        ("codes.svg", gallery.counted, cells.codes),
+    for file, drawable, draw in (
+        ("curves.svg", gallery.with_curves, cells.curves),
+        ("codes.svg", gallery.with_codes, cells.codes),
     ):
-        if cell in known:
-            row = next((row for _, row in gallery.places(cell)), "")
-            behind = [name for name in gallery.others(cell) if name in known]
-            yield links.picture(cell, kind), image(draw(gallery, cell, behind, row), "svg")
+        if cell in drawable:
+            row = next((row for _, row in gallery.shown_in(cell)), "")
+            others = [name for name in gallery.other_seeds(cell) if name in drawable]
+            yield links.picture(cell, file), image(draw(gallery, cell, others, row), "svg")
 
 
 def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
-    """(path below the root, HTML) of every page. Whatever comes from data or names is escaped."""
+    """Yield the path and HTML of every page. Texts from data and names are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -74,61 +68,64 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
         lstrip_blocks=True,
     )
     plan = gallery.plan
-    # In the menu the tables that headlines speak of come first.
-    first = {claim.table for claim in plan.claims if claim.about.headline}
-    tables = {name: plan.tables[name] for name in sorted(plan.tables, key=lambda n: n not in first)}
+    # The menu begins with the tables that headlines speak of.
+    headlines = {claim.table for claim in plan.claims if claim.about.headline}
+    tables = sorted(plan.tables, key=lambda name: name not in headlines)
     methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
-    environment.globals |= {"captions": captions, "links": links, "numbers": numbers}
-    environment.globals |= {"words": verdicts}
-    environment.globals |= {"gallery": gallery, "plan": plan, "figures": gallery.figures}
-    environment.globals |= {"tables": tables, "methods": methods}
     clone = Path(plan.results).parent.parent
-    documents = {name: file for name, file in links.DOCUMENTS.items() if (clone / file).is_file()}
-    environment.globals |= {"documents": documents}
+    documents = {title: file for title, file in links.DOCUMENTS.items() if (clone / file).is_file()}
+    environment.globals |= {
+        "captions": captions,
+        "documents": documents,
+        "figures": gallery.figures,
+        "gallery": gallery,
+        "links": links,
+        "methods": methods,
+        "numbers": numbers,
+        "plan": plan,
+        "tables": {name: plan.tables[name] for name in tables},
+        "verdicts": verdicts,
+    }
 
-    def page(path: str, template: str, values: Shown) -> tuple[str, str]:
-        def url(target: str) -> str:
-            return links.relative(path, target)
-
-        def pointed(text: str) -> Markup:
-            """Text in which the names of documents that are there are links to them."""
-            made = escape(text)
+    def page(path: str, template: str, values: Values) -> tuple[str, str]:
+        def with_documents(text: str) -> Markup:
+            """Escape a text, and make links of the paths of documents in the text."""
+            escaped = escape(text)
             for file in documents.values():
                 link = Markup('<a href="{}">{}</a>').format(links.document(path, file), file)
-                made = made.replace(file, link)
-            return made
+                escaped = escaped.replace(file, link)
+            return escaped
 
-        given = {"path": path, "url": url, "pointed": pointed}
-        return path, environment.get_template(template).render(values, **given)
+        url = partial(links.relative, path)
+        html = environment.get_template(template).render(
+            values, path=path, url=url, with_documents=with_documents
+        )
+        return path, html
 
-    yield page(links.INDEX, "index.html", overview(gallery))
-    yield page(links.CLAIMS, "claims.html", claims_page(gallery))
+    yield page(links.INDEX, "index.html", claim_pages.overview(gallery))
+    yield page(links.CLAIMS, "claims.html", claim_pages.claims_page(gallery))
     yield page(links.FIGURES, "figures.html", {"title": "Figures"})
-    yield page(links.CELLS, "cells.html", cells_page(gallery))
-    yield page(links.QUALITY, "quality.html", quality_page(gallery))
-    yield page(links.OTHERS, "others.html", others_page(gallery))
+    yield page(links.CELLS, "cells.html", other_pages.cells_page(gallery))
+    yield page(links.QUALITY, "quality.html", other_pages.quality_page(gallery))
+    yield page(links.OTHERS, "others.html", other_pages.others_page(gallery))
     for table in plan.tables:
-        yield page(links.table(table), "table.html", table_page(gallery, table))
+        yield page(links.table(table), "table.html", other_pages.table_page(gallery, table))
     for name, figure in gallery.figures.items():
         values = {"title": figure["title"], "name": name, "figure": figure}
         yield page(links.figure(name), "figure.html", values)
-    for name in methods:
-        yield page(links.method(name), "method.html", method_page(gallery, name))
+    for method in methods:
+        yield page(links.method(method), "method.html", other_pages.method_page(gallery, method))
     for cell in plan.cells:
-        yield page(links.cell(cell), "cell.html", cell_page(gallery, cell))
+        yield page(links.cell(cell), "cell.html", other_pages.cell_page(gallery, cell))
 
 
 def _assets() -> Iterator[tuple[str, str]]:
-    """(path below the root, content) of the style sheets and scripts; nothing from another host.
-
-    DataTables is a module, which a browser loads from a data address but not from a file.
-    """
+    """Yield the path and content of style sheets and scripts; none comes from another host."""
     for name in ("site.css", "site.js"):
         yield f"assets/{name}", (TEMPLATES / name).read_text(encoding="utf-8")
     bundle = files("itables") / "html"
     yield "assets/datatables.css", (bundle / "dt_bundle.css").read_text(encoding="utf-8")
+    # DataTables is a module, which a browser loads from a data address but not from a file.
     module = base64.b64encode((bundle / "dt_bundle.js").read_bytes()).decode("ascii")
-    yield (
-        "assets/datatables.js",
-        f'window.datatables = import("data:text/javascript;base64,{module}");\n',
-    )
+    script = f'window.datatables = import("data:text/javascript;base64,{module}");\n'
+    yield "assets/datatables.js", script

@@ -1,9 +1,9 @@
 "use strict";
-// DataTables' own colours follow this class, ours the system's setting.
+// DataTables takes its dark colours from a class; our own style sheet follows the system.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const follow = () => document.documentElement.classList.toggle("dark", dark.matches);
-dark.addEventListener("change", follow);
-follow();
+const applyScheme = () => document.documentElement.classList.toggle("dark", dark.matches);
+dark.addEventListener("change", applyScheme);
+applyScheme();
 
 document.addEventListener("DOMContentLoaded", async () => {
   for (const button of document.querySelectorAll("[data-copy]")) {
@@ -13,41 +13,41 @@ document.addEventListener("DOMContentLoaded", async () => {
         await navigator.clipboard.writeText(code.textContent);
         button.textContent = "Copied";
       } catch {
-        // Not every browser lets a page that was opened from a file write to the clipboard.
+        // Some browsers forbid a page that was opened from a file to write to the clipboard.
         window.getSelection().selectAllChildren(code);
         button.textContent = "Selected";
       }
     });
   }
-  // A menu closes when something else is clicked, and on Escape.
+  // A click outside a menu closes the menu, and so does Escape.
   const menus = [...document.querySelectorAll(".menu")];
   document.addEventListener("click", (event) => {
     for (const menu of menus) if (!menu.contains(event.target)) menu.open = false;
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") for (const menu of menus) menu.open = false;
-    const way = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
-    if (way && !event.altKey && !event.ctrlKey && !event.metaKey) {
-      document.querySelector(`a[rel=${way}]`)?.click();
+    const direction = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+    if (direction && !event.altKey && !event.ctrlKey && !event.metaKey) {
+      document.querySelector(`a[rel=${direction}]`)?.click();
     }
   });
-  // A link to a table of one protocol shows that protocol.
-  const show = () => {
+  // A link to a table of one protocol selects that protocol.
+  const showProtocol = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const protocol = target?.closest("[data-protocol]")?.dataset.protocol;
-    const choice = protocol && document.querySelector(`input[name=protocol][value=${protocol}]`);
-    if (choice) {
-      choice.checked = true;
+    const button = protocol && document.querySelector(`input[name=protocol][value=${protocol}]`);
+    if (button) {
+      button.checked = true;
       target.scrollIntoView();
     }
   };
-  window.addEventListener("hashchange", show);
-  show();
+  window.addEventListener("hashchange", showProtocol);
+  showProtocol();
   const sortable = document.querySelectorAll("table.sortable");
   if (sortable.length) {
     const { default: DataTable } = await window.datatables;
     for (const table of sortable) {
-      const made = new DataTable(table, {
+      const dataTable = new DataTable(table, {
         paging: false,
         info: false,
         layout: {
@@ -55,14 +55,14 @@ document.addEventListener("DOMContentLoaded", async () => {
           bottomStart: null, bottomEnd: null,
         },
         autoWidth: false,
-        // As the experiments list them, until a heading is clicked.
+        // Rows keep the order of the experiments until a heading is clicked.
         order: [],
         language: { search: "Filter" },
       });
-      for (const choice of document.querySelectorAll("select[data-column]")) {
-        const narrow = () => made.column(choice.dataset.column).search(choice.value).draw();
-        choice.addEventListener("change", narrow);
-        if (choice.value) narrow();
+      for (const select of document.querySelectorAll("select[data-column]")) {
+        const filterRows = () => dataTable.column(select.dataset.column).search(select.value).draw();
+        select.addEventListener("change", filterRows);
+        if (select.value) filterRows();
       }
     }
   }
