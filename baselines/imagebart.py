@@ -23,7 +23,6 @@ no image has. Encoder and decoder have equally many layers, and the last step ha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +39,7 @@ from models.generation.codes import (
     uniforms,
     x_transformers,
 )
-from models.generation.interface import Shape
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams
 
 
 @dataclass(frozen=True)
@@ -178,18 +177,13 @@ class ImageBart(nn.Module):
         self,
         before: Int[Tensor, "b n"],
         noisy: Int[Tensor, "b n"],
-        labels: Int[Tensor, " b"] | None,
+        labels: Labels,
         time: int,
     ) -> Float[Tensor, "b n k"]:
         """Return the logits of x_{t-1}, which is `before`, given x_t, which is `noisy`."""
         return self.steps[time - 1](before, noisy, self._start(before, labels))
 
-    def loss(
-        self,
-        points: Float[Tensor, "b 1 h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the divergence of one reverse step from the posterior, a term of the bound on
         -log p (section 3 of Esser et al.), in nats a code.
 
@@ -204,13 +198,7 @@ class ImageBart(nn.Module):
         target = self.chain.posterior(codes, noisy, time)
         return F.kl_div(predicted, target, reduction="none").sum(-1).mean()
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b 1 h w"]:
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
         """Draw codes, from x_{T-1} to x_0. quick: changes nothing."""
         numbers = uniforms((self.chain.steps, self.places), streams)
         numbers = numbers.to(next(self.parameters()).device)
@@ -221,9 +209,7 @@ class ImageBart(nn.Module):
             codes = step.sample(codes, start, numbers[:, time - 1], self.temperature)
         return as_points(codes, shape)
 
-    def _start(
-        self, codes: Int[Tensor, "b n"], labels: Int[Tensor, " b"] | None
-    ) -> Int[Tensor, "b 1"]:
+    def _start(self, codes: Int[Tensor, "b n"], labels: Labels) -> Int[Tensor, "b 1"]:
         """Return the start tokens, which come after the K tokens of codes."""
         tokens = start_tokens(labels, self.classes, len(codes), codes.device)
         return self.chain.codebook_size + tokens

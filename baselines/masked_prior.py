@@ -19,7 +19,6 @@ smoothing would add codes to samples that no image has. Norms come before the la
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from einops import rearrange
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.generation.codes import draw_codes, heads_of, uniforms, x_transformers
-from models.generation.interface import Shape, check_labels
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams, check_labels
 
 QUICK_STEPS = 8
 
@@ -67,7 +66,7 @@ class MaskedPrior(nn.Module):
         self,
         codes: Int[Tensor, "b n q"],
         hidden: Bool[Tensor, "b n"],
-        labels: Int[Tensor, " b"] | None = None,
+        labels: Labels = None,
     ) -> Float[Tensor, "b n q k"]:
         """Return the logits of the codes of all places.
 
@@ -83,25 +82,14 @@ class MaskedPrior(nn.Module):
         logits = self.network(tokens)[:, -self.places :]
         return rearrange(logits, "b n (q k) -> b n q k", q=self.groups)
 
-    def loss(
-        self,
-        points: Float[Tensor, "b q h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the cross-entropy of the hidden codes (section 3.1 of Chang et al.)."""
         codes = rearrange(points.long(), "b q h w -> b (h w) q")
         hidden = draw_hidden(len(points), self.places, stream).to(points.device)
         logits = self(codes, hidden, labels)
         return F.cross_entropy(logits[hidden].flatten(0, 1).float(), codes[hidden].flatten())
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b q h w"]:
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
         """Draw codes. Each step draws all hidden places and hides the least sure of them again.
 
         quick: takes at most 8 steps.

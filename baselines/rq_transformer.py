@@ -12,7 +12,6 @@ not clipped, and the learning rate does not fall. The published networks are lar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from einops import rearrange
@@ -30,7 +29,7 @@ from models.generation.codes import (
     uniforms,
     x_transformers,
 )
-from models.generation.interface import Shape
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams
 
 # The standard deviation of embeddings at the start, as in the published code.
 DEVIATION = 0.02
@@ -107,9 +106,7 @@ class ResidualTransformer(nn.Module):
         self.deep = x_transformers.Decoder(depth=layers[1], **heads_of(width))
         self.to_logits = nn.Linear(width, size)
 
-    def forward(
-        self, points: Float[Tensor, "b q h w"], labels: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b n k"]:
+    def forward(self, points: Points, labels: Labels = None) -> Float[Tensor, "b n k"]:
         """Return the logits of each code given the codes before it, n = h w q."""
         sums = self._sums(points)
         earlier_places = self.of_place(sums[:, :-1, -1])
@@ -119,12 +116,7 @@ class ResidualTransformer(nn.Module):
         hidden = self.deep(rearrange(deep_inputs, "b t q c -> (b t) q c"))
         return rearrange(self.to_logits(hidden), "(b t) q k -> b (t q) k", b=len(points))
 
-    def loss(
-        self,
-        points: Float[Tensor, "b q h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the mean cross-entropy of a code, with soft targets if their temperature is > 0.
 
         Soft targets come with codes that are drawn from them, which the model then reads.
@@ -135,20 +127,12 @@ class ResidualTransformer(nn.Module):
         logits = self(points, labels).float()
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
 
-    def bits(
-        self, points: Float[Tensor, "b q h w"], labels: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, " b"]:
+    def bits(self, points: Points, labels: Labels) -> Float[Tensor, " b"]:
         """Return -log2 p of each row's codes, exactly, at temperature 1 and among all codes."""
         return bits_of(self(points, labels), in_order(points))
 
     @torch.no_grad()
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b q h w"]:
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
         """Draw codes one after the other, each by one uniform number of the row's stream.
 
         Keys and values of earlier codes are kept. quick: changes nothing.
@@ -178,7 +162,7 @@ class ResidualTransformer(nn.Module):
     def _sums(self, points: Tensor) -> Float[Tensor, "b t q d"]:
         return cumulative(self.codebook[rearrange(points.long(), "b q h w -> b (h w) q")])
 
-    def _start(self, labels: Tensor | None, count: int) -> Float[Tensor, "b 1 c"]:
+    def _start(self, labels: Labels, count: int) -> Float[Tensor, "b 1 c"]:
         return self.starts[start_tokens(labels, self.classes, count, self.starts.device)]
 
     def _softened(self, points: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,9 @@ before it, in the order of `in_order`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,7 +24,7 @@ from models.generation.codes import (
     uniforms,
     x_transformers,
 )
-from models.generation.interface import Shape
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams
 
 
 class AutoregressivePrior(nn.Module):
@@ -55,37 +54,22 @@ class AutoregressivePrior(nn.Module):
             logits_dim=codebook_size,
         )
 
-    def forward(
-        self, points: Float[Tensor, "b q h w"], labels: Int[Tensor, " b"] | None = None
-    ) -> Float[Tensor, "b n k"]:
+    def forward(self, points: Points, labels: Labels = None) -> Float[Tensor, "b n k"]:
         """Return the logits of each code given the codes before it, n = h w q."""
         before = in_order(points)[:, :-1]
         return self.network(torch.cat([self._start(labels, len(points)), before], dim=1))
 
-    def loss(
-        self,
-        points: Float[Tensor, "b q h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the mean of -ln p of a code. Nothing is drawn."""
         logits = self(points, labels).float()
         return F.cross_entropy(logits.flatten(0, 1), in_order(points).flatten())
 
-    def bits(
-        self, points: Float[Tensor, "b q h w"], labels: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, " b"]:
+    def bits(self, points: Points, labels: Labels) -> Float[Tensor, " b"]:
         """Return -log2 p of each row, exactly, at temperature 1."""
         return bits_of(self(points, labels), in_order(points))
 
     @torch.no_grad()
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b q h w"]:
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
         """Draw codes one after the other, each by one uniform number of the row's stream.
 
         Keys and values of earlier codes are kept. quick: changes nothing.
@@ -101,6 +85,6 @@ class AutoregressivePrior(nn.Module):
             codes.append(token)
         return as_points(torch.cat(codes, dim=1), shape)
 
-    def _start(self, labels: Tensor | None, count: int) -> Tensor:
+    def _start(self, labels: Labels, count: int) -> Tensor:
         device = next(self.parameters()).device
         return self.codebook_size + start_tokens(labels, self.classes, count, device)

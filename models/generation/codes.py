@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.generation.interface import Shape, check_labels
+from models.generation.interface import Labels, Points, Shape, Streams, check_labels
 
 with warnings.catch_warnings():
     # A library that x_transformers imports uses torch.jit.script, which torch calls deprecated.
@@ -34,7 +33,7 @@ def heads_of(width: int) -> dict[str, Any]:
     return {"dim": width, "heads": heads, "attn_dim_head": HEAD_WIDTH, "attn_flash": True}
 
 
-def in_order(points: Float[Tensor, "b q h w"]) -> Int[Tensor, "b n"]:
+def in_order(points: Points) -> Int[Tensor, "b n"]:
     """Return codes in the order in which they are predicted, n = h w q.
 
     Places are in raster order, and the q codes of a place stay together.
@@ -42,14 +41,14 @@ def in_order(points: Float[Tensor, "b q h w"]) -> Int[Tensor, "b n"]:
     return rearrange(points.long(), "b q h w -> b (h w q)")
 
 
-def as_points(codes: Int[Tensor, "b n"], shape: Shape) -> Float[Tensor, "b q h w"]:
+def as_points(codes: Int[Tensor, "b n"], shape: Shape) -> Points:
     """Invert `in_order`. shape: (q, h, w)."""
     q, h, w = shape
     return rearrange(codes.float(), "b (h w q) -> b q h w", q=q, h=h, w=w)
 
 
 def start_tokens(
-    labels: Int[Tensor, " b"] | None, classes: int | None, count: int, device: torch.device
+    labels: Labels, classes: int | None, count: int, device: torch.device
 ) -> Int[Tensor, "b 1"]:
     """Return the first token of `count` sequences: the label, or 0 in a model without classes.
 
@@ -66,7 +65,7 @@ def bits_of(logits: Float[Tensor, "b n k"], codes: Int[Tensor, "b n"]) -> Float[
     return nats.sum(dim=1) / math.log(2)
 
 
-def uniforms(shape: Shape, streams: Sequence[torch.Generator]) -> Tensor:
+def uniforms(shape: Shape, streams: Streams) -> Tensor:
     """Draw uniform numbers in [0, 1), float64 (n, *shape), one row from each stream."""
     rows = [torch.rand(shape, generator=stream, dtype=torch.float64) for stream in streams]
     return torch.stack(rows)

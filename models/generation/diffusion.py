@@ -8,11 +8,19 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generation.interface import Shape, check_labels, draw_each
+from models.generation.interface import (
+    Labels,
+    Points,
+    Scalar,
+    Shape,
+    Streams,
+    check_labels,
+    draw_each,
+)
 
 # Maps points, times and labels to the noise in the points.
 Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -112,10 +120,10 @@ class DiffusionModel(nn.Module):
 
     def forward(
         self,
-        points: Float[Tensor, "b d h w"],
+        points: Points,
         times: Int[Tensor, " b"],
-        labels: Int[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b d h w"]:
+        labels: Labels = None,
+    ) -> Points:
         """Return the predicted noise. labels: in [0, classes], where `classes` means "no class".
 
         Raises ValueError as `check_labels` does, and on a processor IndexError for a label out of
@@ -128,12 +136,7 @@ class DiffusionModel(nn.Module):
         predicted = self.network(padded, times, class_labels=labels)  # type: ignore[operator]
         return predicted.sample[..., :height, :width]
 
-    def loss(
-        self,
-        points: Float[Tensor, "b d h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the distance of predicted and true noise (eq. 14 of Ho et al.)."""
         noise = torch.randn(points.shape, generator=stream).to(points.device)
         times = torch.randint(0, self.process.noise_steps, (len(points),), generator=stream)
@@ -145,13 +148,7 @@ class DiffusionModel(nn.Module):
         distance = {"l1": F.l1_loss, "l2": F.mse_loss}[self.process.loss]
         return distance(self(noisy, times, labels).float(), noise)
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b d h w"]:
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
         """Return points by DDIM, with guidance.
 
         quick: takes fewer steps, draws no noise between them, and guides nothing.
@@ -168,10 +165,10 @@ def denoised(
     predict: Predict,
     classes: int | None,
     process: Process,
-    points: Float[Tensor, "b d h w"],
-    labels: Int[Tensor, " b"] | None,
-    streams: Sequence[torch.Generator],
-) -> Float[Tensor, "b d h w"]:
+    points: Points,
+    labels: Labels,
+    streams: Streams,
+) -> Points:
     """Denoise points of pure noise step by step."""
     sampler = process.denoising()
     for time in sampler.timesteps:
@@ -186,11 +183,11 @@ def denoised(
 def with_guidance(
     predict: Predict,
     classes: int | None,
-    points: Float[Tensor, "b d h w"],
+    points: Points,
     times: Int[Tensor, " b"],
-    labels: Int[Tensor, " b"] | None,
+    labels: Labels,
     guidance: float,
-) -> Float[Tensor, "b d h w"]:
+) -> Points:
     """Predict noise with classifier-free guidance (Ho and Salimans 2021).
 
     The noise is e(none) + s (e(label) - e(none)), where s is `guidance` and the label `classes`

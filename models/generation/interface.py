@@ -10,9 +10,16 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+# The shape of a point, without the batch.
 Shape = tuple[int, ...]
+Points = Float[Tensor, "b d h w"]
+# In [0, classes), or None for a model without classes.
+Labels = Int[Tensor, " b"] | None
+Scalar = Float[Tensor, ""]
+Streams = Sequence[torch.Generator]
 
 
 @runtime_checkable
@@ -21,16 +28,9 @@ class GenerativeModel(Protocol):
 
     The model is trained by its loss (`WithLoss`) or by a critic (`Critic`). All random numbers come
     from the given streams, so an interrupted training or sampling resumes with the same numbers.
-    labels: (n,), in [0, classes), or None for a model without classes.
     """
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Tensor | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Tensor:
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
         """Return points (n, *shape), one from each stream, on the model's device.
 
         quick: asks a model with many sampling steps for fewer, for a look during training.
@@ -45,7 +45,7 @@ class WithLoss(GenerativeModel, Protocol):
     Several processes share the rows of a batch, so the model must treat rows independently.
     """
 
-    def loss(self, points: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the loss of a batch, a scalar with a gradient. stream: on the processor."""
         ...
 
@@ -54,7 +54,7 @@ class WithLoss(GenerativeModel, Protocol):
 class Likelihood(Protocol):
     """A generative model that knows the probability of points."""
 
-    def bits(self, points: Tensor, labels: Tensor | None) -> Tensor:
+    def bits(self, points: Points, labels: Labels) -> Float[Tensor, " b"]:
         """Return -log2 p of each row of points, (n,)."""
         ...
 
@@ -79,12 +79,12 @@ class Critic(Protocol):
         ...
 
 
-def check_labels(labels: Tensor | None, classes: int | None) -> None:
+def check_labels(labels: Labels, classes: int | None) -> None:
     """Raise ValueError unless a model with classes has labels, and a model without has none."""
     if (labels is None) != (classes is None):
         raise ValueError("labels: needed by a model with classes, and refused by one without")
 
 
-def draw_each(shape: Shape, streams: Sequence[torch.Generator]) -> Tensor:
+def draw_each(shape: Shape, streams: Streams) -> Tensor:
     """Draw normal numbers (n, *shape), one row from each stream."""
     return torch.stack([torch.randn(shape, generator=stream) for stream in streams])
