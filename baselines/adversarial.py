@@ -10,8 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generation.interface import Shape
-
 SLOPE = 0.2
 # The momenta of Adam for both critics, as published.
 BETAS = (0.0, 0.99)
@@ -19,21 +17,18 @@ BETAS = (0.0, 0.99)
 MOVED, CUT = 1 / 8, 1 / 2
 
 
-def sides_of(shape: Shape) -> list[int]:
-    """Return the sides of a generator's grids, ascending: 4 to 7, then doubled up to the image's.
+def sides_of(side: int) -> list[int]:
+    """Return the sides of a generator's grids, ascending: 4 to 7, then doubled up to `side`.
 
-    shape: of an image, (c, h, w). Raises ValueError for images that are not square or whose side is
-    not reached by doubling.
+    Raises ValueError for a side that doubling does not reach.
     """
-    if shape[-1] != shape[-2]:
-        raise ValueError(f"images of {shape[-2]} x {shape[-1]} pixels; allowed: square images")
-    sides = [shape[-1]]
+    sides = [side]
     while sides[0] % 2 == 0 and sides[0] >= 8:
         sides.insert(0, sides[0] // 2)
     if not 4 <= sides[0] <= 7 or len(sides) == 1:
         raise ValueError(
-            f"images of {shape[-2]} x {shape[-1]} pixels; allowed: sides of 4, 5, 6 or 7 times a "
-            "power of two, at least 8, such as 28, 32 or 64"
+            f"images of {side} x {side} pixels; allowed: sides of 4, 5, 6 or 7 times a power of "
+            "two, at least 8, such as 28, 32 or 64"
         )
     return sides
 
@@ -95,12 +90,9 @@ def _cut(size: int, middle: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through the module to its inputs, and give its weights none."""
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
-    for weight in weights:
-        weight.requires_grad_(False)
+    """Let gradients pass through a module to its inputs, while its weights get none."""
+    module.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in weights:
-            weight.requires_grad_(True)
+        module.requires_grad_(True)

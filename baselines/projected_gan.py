@@ -156,12 +156,12 @@ class FastGenerator(nn.Module):
     """
 
     def __init__(self, shape: Shape, channels: int, noise_dim: int) -> None:
-        """shape: of an image, (c, h, w). channels: of the two smallest grids, see `widths_of`.
+        """shape: of an image, (c, s, s). channels: of the two smallest grids, see `widths_of`.
 
         Raises ValueError for sides that do not fit.
         """
         super().__init__()
-        sides = sides_of(shape)
+        sides = sides_of(shape[-1])
         widths = widths_of(len(sides), channels)
         self.noise_dim = noise_dim
         self.start = nn.Sequential(
@@ -222,21 +222,17 @@ class ProjectedCritic(nn.Module):
 
     def __init__(
         self,
-        shape: Shape,
         channels: int,
         learning_rate: float,
         augment: bool,
         feature_side: int,
         weights: Mapping[str, Tensor],
     ) -> None:
-        """shape: of an image, (c, h, w), c = 1 or 3. channels: of a critic at most. augment: see
-        `scores`. feature_side: side of the images that the frozen network sees, a multiple of 32.
-        weights: of the frozen network. Raises ValueError for other shapes.
+        """channels: of a critic at most. augment: whether all images are augmented before they are
+        scored. feature_side: side of the images that the frozen network sees, a multiple of 32.
+        weights: of the frozen network.
         """
         super().__init__()
-        sides_of(shape)
-        if shape[0] not in (1, 3):
-            raise ValueError(f"images of {shape[0]} channels; allowed: 1 or 3")
         self.features = Features(weights)
         self.projections = Projections()
         outputs = zip((*MIXED[-2::-1], MIXED[0]), (16, 8, 4, 2), strict=True)

@@ -140,11 +140,11 @@ class StyleGenerator(nn.Module):
     """Makes images of normal numbers: `noise_dim` become a style, the others are noise inputs."""
 
     def __init__(self, shape: Shape, channels: int, noise_dim: int) -> None:
-        """shape: of an image, (c, h, w). channels: of the two smallest grids, see `widths_of`.
+        """shape: of an image, (c, s, s). channels: of the two smallest grids, see `widths_of`.
         noise_dim: also the length of a style. Raises ValueError for sides that do not fit.
         """
         super().__init__()
-        sides = sides_of(shape)
+        sides = sides_of(shape[-1])
         widths = widths_of(len(sides), channels)
         self.noise_dim = noise_dim
         # The sides of the noise inputs, in the order of the convolutions.
@@ -242,7 +242,7 @@ class StyleCritic(nn.Module):
         to the next. augment: whether all images are augmented before they are scored.
         """
         super().__init__()
-        sides = sides_of(shape)
+        sides = sides_of(shape[-1])
         widths = widths_of(len(sides), channels)[::-1]
         self.from_rgb = Scaled((widths[0], shape[0], 1, 1))
         self.blocks = nn.Sequential(*(Residual(*pair) for pair in pairwise(widths)))

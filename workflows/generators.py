@@ -115,7 +115,7 @@ def _projected_critic(knobs: ProjectedGan, shape: Shape, weights: Mapping[str, A
     from baselines.projected_gan import ProjectedCritic
 
     training = (knobs.learning_rate, knobs.augment)
-    return ProjectedCritic(shape, knobs.gan_channels, *training, knobs.feature_side, weights)
+    return ProjectedCritic(knobs.gan_channels, *training, knobs.feature_side, weights)
 
 
 @dataclass(frozen=True)

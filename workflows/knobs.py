@@ -43,9 +43,9 @@ class Closed(BaseModel):
                 kind: Any = problem["type"]
                 text = problem["msg"]
                 if kind == "extra_forbidden" and len(problem["loc"]) == 1:
-                    text = f"unknown key; {nearest(str(problem['loc'][0]), list(cls.model_fields))}"
                     kind = UNKNOWN_KEY
-                # Types within this type may have explained their unknown keys already.
+                    text = f"unknown key; {nearest(str(problem['loc'][0]), cls.model_fields)}"
+                # The unknown keys of an inner type are explained already, and passed on.
                 if kind == UNKNOWN_KEY:
                     kind = PydanticCustomError(UNKNOWN_KEY, "{text}", {"text": text})
                 problems.append({**problem, "type": kind})
@@ -240,11 +240,12 @@ class Generative(Run):
 
     first_stage: the id of the cell whose latents or codes are modelled; None for pixels.
     conditional: whether samples have a class. ema_decay: of the averaged weights, which the cell
-    keeps. SAMPLING: the names of the knobs that sampling reads and training ignores.
+    keeps.
     """
 
     stage: ClassVar[Literal[1, 2]] = 2
-    SAMPLING: ClassVar[tuple[str, ...]] = ("samples",)
+    # Sampling reads these knobs, and training ignores them.
+    SAMPLING: ClassVar = ("sampling_steps", "eta", "guidance", "temperature", "top_k", "samples")
     first_stage: str | None
     conditional: bool
     ema_decay: Part
@@ -267,7 +268,6 @@ class Diffusion(Generative):
     + s (e(class) - e(none)); 1 is off.
     """
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("sampling_steps", "eta", "guidance", "samples")
     sampling_steps: Steps
     eta: Annotated[float, Field(ge=0, le=1)]
     guidance: Annotated[float, Field(ge=1, le=100)]
@@ -325,7 +325,6 @@ class Diffusion(Generative):
 class Prior(Generative):
     """A transformer that models codes. temperature: divides the logits of samples."""
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("temperature", "samples")
     transformer_width: Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
     transformer_layers: Layers
     temperature: Annotated[float, Field(gt=0, le=10)]
@@ -338,7 +337,6 @@ class ResidualPrior(Prior):
     turns both off. top_k: samples are drawn among the likeliest codes; None for all codes.
     """
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("temperature", "top_k", "samples")
     depth_layers: Layers
     soft_temperature: Annotated[float, Field(ge=0)]
     top_k: Annotated[int, Field(ge=1, le=MOST_CODES)] | None
@@ -351,7 +349,6 @@ class MaskedPrior(Prior):
     probability of a place's codes.
     """
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("sampling_steps", *Prior.SAMPLING)
     sampling_steps: Steps
 
     @property

@@ -50,15 +50,13 @@ def slopes(module: torch.nn.Module) -> Tensor:
 
 
 def test_sides_are_doubled_from_a_small_grid() -> None:
-    assert adversarial.sides_of((1, 28, 28)) == [7, 14, 28]
-    assert adversarial.sides_of((3, 32, 32)) == [4, 8, 16, 32]
-    assert adversarial.sides_of((3, 64, 64)) == [4, 8, 16, 32, 64]
+    assert adversarial.sides_of(28) == [7, 14, 28]
+    assert adversarial.sides_of(32) == [4, 8, 16, 32]
+    assert adversarial.sides_of(64) == [4, 8, 16, 32, 64]
     for side in (2, 4, 7, 30, 36, 44):
         with pytest.raises(ValueError, match=f"{side} x {side} pixels; allowed: sides of 4, 5, 6"):
-            adversarial.sides_of((3, side, side))
+            adversarial.sides_of(side)
     for method in GANS:
-        with pytest.raises(ValueError, match="16 x 32 pixels; allowed: square images"):
-            build_generator(knobs_of(method), (3, 16, 32), None, None)
         with pytest.raises(ValueError, match="30 x 30 pixels"):
             build_generator(knobs_of(method), (3, 30, 30), None, None)
 
