@@ -417,7 +417,7 @@ class HasKnobs:
         return self.knobs.stage
 
 
-# Knob -> how a cell's name shows its value, in the order of the name.
+# Knob -> the form of its value in the name of a cell, in the order of the name.
 SLUGS = {
     "network": "{}",
     "downsampling": "f{}",

@@ -313,10 +313,10 @@ def _vqgan_misfit(knobs: Vqgan, pixels: int) -> str:
 class Network:
     """An entry of NETWORKS: an encoder and its decoder.
 
-    build: returns builders of the encoder and of the decoder, from the knobs and the number of
-    image channels. knobs: the type of the settings that the network adds to the method's. misfit:
-    returns why images of so many pixels a side do not fit, or "". version: raised when the numbers
-    change.
+    build: returns a function that makes the encoder and one that makes the decoder, given the knobs
+    and the channels of images. knobs: the type of the settings that the network adds to those of
+    the method. misfit: returns why images with this many pixels a side do not fit, or "". version:
+    raised when the numbers change.
     """
 
     build: Callable[[Any, int], Any]
@@ -477,7 +477,7 @@ def build_optimiser(knobs: Training, model: Any) -> Any:
 
 
 class LossWeights(dict[str, float]):
-    """Maps losses to weights, and names a loss without a weight, which a new method may have."""
+    """The weight of each loss. A loss without a weight, as in a new method, is refused by name."""
 
     method = ""
 
@@ -492,8 +492,8 @@ class LossWeights(dict[str, float]):
 def loss_weights(knobs: Training, values: int) -> LossWeights:
     """Return the weight of each loss of the quantiser. values: of one image, c h w.
 
-    The knob `<loss>_weight` is the weight of a loss. Fixed losses are sums over an image. Beside
-    VQGAN's terms, which are means over values, they are divided by the number of values.
+    The knob `<loss>_weight` is the weight of a loss. Fixed losses are of a whole image, as SQ-VAE's
+    are. Beside VQGAN's terms, which are of one value, they are divided by the number of values.
     """
     method = METHODS[knobs.method]
     fixed_weight = 1 / values if knobs.network == "vqgan" else 1.0
