@@ -1,44 +1,45 @@
 """ImageBART (Esser et al. 2021): multinomial diffusion of codes, undone by transformers.
 
-A forward chain x_0 .. x_T replaces ever more codes by uniform ones, x_t ~ Cat((1 - beta_t) x_{t-1}
-+ beta_t / K), and x_0 are the codes of an image. Each reverse step p(x_{t-1} | x_t) is a
-transformer of its own: a bidirectional encoder of x_t, and a decoder that predicts x_{t-1} code by
-code and attends to what the encoder gives. The last x_T is pure noise, so the step from there is a
-causal transformer alone.
+A forward chain x_0 .. x_T replaces ever more codes by uniform codes, x_t ~ Cat((1 - beta_t) x_{t-1}
++ beta_t / K), where x_0 are the codes of an image. Each reverse step p(x_{t-1} | x_t) has its own
+transformer: a bidirectional encoder reads x_t, and a decoder predicts x_{t-1} code by code and
+attends to the output of the encoder. x_T is pure noise, so the step from x_T is a causal
+transformer without an encoder.
 
 The betas are the schedule that the published code names geometric, 1 / (T - t + 1) (Sohl-Dickstein
 et al. 2015, section 2.4.1): each step erases the same part, 1 / T, of the codes of x_0.
 
-Training draws one step of the chain per batch, as the published joint training does. So a training
-step costs what one transformer costs, whatever T is, and each transformer is trained in one of T
-steps. The others have no gradient then, which an optimiser skips: they rest, with their moments.
+Training draws one step of the chain per batch, as the published joint training does. A training
+step therefore costs as much as one transformer, whatever T is, and each transformer is trained in
+one of T steps. The optimiser skips the other transformers with their moments, because they have no
+gradient.
 
-Departures. The published code remaps codes to those that occur in the training data; here K is the
-size of the codebook, because a model is built without the data, so noise also has codes that no
-image has. Encoder and decoder have equally many layers, and the last step as many as both (the
-published models have 32 and 6, and 36). The learning rate is not annealed.
+Departures. The published code remaps codes to those that occur in the training data. Here K is the
+size of the codebook, because a model is built without the data, so noise also contains codes that
+no image has. Encoder and decoder have equally many layers, and the last step has as many as both
+(the published models have 32 and 6, and 36). The learning rate is not annealed.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generation.codes import HEAD, draw_codes, uniforms
-from models.generation.interface import Shape
-
-with warnings.catch_warnings():
-    # The library calls torch.jit.script when it is imported.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
-    from x_transformers import Decoder, Encoder, TransformerWrapper
+from models.generation.codes import (
+    as_points,
+    draw_codes,
+    heads_of,
+    in_order,
+    start_tokens,
+    uniforms,
+    x_transformers,
+)
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams
 
 
 @dataclass(frozen=True)
@@ -49,57 +50,59 @@ class Chain:
     codebook_size: int
 
     def beta(self, time: int) -> float:
-        """The part of the codes that step t replaces."""
+        """Return the part of the codes that step t replaces."""
         return 1 / (self.steps - time + 1)
 
     def kept(self, time: int) -> float:
-        """The part of the codes of x_0 that none of the first t steps replaces; 1 at t = 0."""
+        """Return the part of the codes of x_0 that the first t steps keep; 1 at t = 0."""
         return math.prod((1 - self.beta(earlier) for earlier in range(1, time + 1)), start=1.0)
 
     def replace(
-        self, codes: Int[Tensor, "b n"], part: float, stream: torch.Generator
+        self, codes: Int[Tensor, "b n"], probability: float, stream: torch.Generator
     ) -> Int[Tensor, "b n"]:
-        """Codes of which each is replaced, with a probability, by a uniform one."""
-        replaced = torch.rand(codes.shape, generator=stream) < part
-        others = torch.randint(0, self.codebook_size, codes.shape, generator=stream)
-        return torch.where(replaced.to(codes.device), others.to(codes.device), codes)
+        """Replace each code with this probability by a uniform code."""
+        replaced = torch.rand(codes.shape, generator=stream) < probability
+        uniform = torch.randint(0, self.codebook_size, codes.shape, generator=stream)
+        return torch.where(replaced.to(codes.device), uniform.to(codes.device), codes)
 
     def posterior(
         self, first: Int[Tensor, "b n"], noisy: Int[Tensor, "b n"], time: int
     ) -> Float[Tensor, "b n k"]:
-        """q(x_{t-1} | x_t, x_0), the product of what x_0 and x_t say of x_{t-1}, normalised
+        """Return q(x_{t-1} | x_t, x_0), where x_0 is `first` and x_t is `noisy`.
+
+        The posterior is the normalised product of q(x_{t-1} | x_0) and q(x_t | x_{t-1})
         (Hoogeboom et al. 2021, section 4).
         """
         product = self._mixed(first, self.kept(time - 1)) * self._mixed(noisy, 1 - self.beta(time))
         return product / product.sum(-1, keepdim=True)
 
     def _mixed(self, codes: Int[Tensor, "b n"], part: float) -> Float[Tensor, "b n k"]:
-        """`part` times the codes, and the rest uniform."""
+        """Return distributions with `part` of the mass on the codes and the rest uniform."""
         return F.one_hot(codes, self.codebook_size) * part + (1 - part) / self.codebook_size
 
 
 class ReverseStep(nn.Module):
-    """The transformer of one reverse step, p(x_{t-1} | x_t), or p(x_{T-1}) of the last."""
+    """The transformer of one reverse step: p(x_{t-1} | x_t), or p(x_{T-1}) for the last step."""
 
-    def __init__(self, codes: int, prefixes: int, places: int, width: int, layers: int, last: bool):
-        """codes: K. prefixes: how many tokens there are beside codes, which begin a sequence.
-        layers: of the encoder and of the decoder. last: whether there is no x_t to encode.
+    def __init__(self, codes: int, classes: int, places: int, width: int, layers: int, last: bool):
+        """codes: K. classes: the number of start tokens. layers: of the encoder and of the decoder.
+        last: whether this is the step from x_T, which has no encoder.
         """
         super().__init__()
-        sizes = {"dim": width, "heads": width // HEAD, "attn_dim_head": HEAD, "attn_flash": True}
+        tokens, heads = codes + classes, heads_of(width)
         self.encoder = None
         if not last:
-            self.encoder = TransformerWrapper(
-                num_tokens=codes + prefixes,
+            self.encoder = x_transformers.TransformerWrapper(
+                num_tokens=tokens,
                 max_seq_len=places + 1,
-                attn_layers=Encoder(depth=layers, **sizes),
+                attn_layers=x_transformers.Encoder(depth=layers, **heads),
                 return_only_embed=True,
             )
         depth = 2 * layers if last else layers
-        self.decoder = TransformerWrapper(
-            num_tokens=codes + prefixes,
+        self.decoder = x_transformers.TransformerWrapper(
+            num_tokens=tokens,
             max_seq_len=places,
-            attn_layers=Decoder(depth=depth, cross_attend=not last, **sizes),
+            attn_layers=x_transformers.Decoder(depth=depth, cross_attend=not last, **heads),
             logits_dim=codes,
         )
 
@@ -107,29 +110,34 @@ class ReverseStep(nn.Module):
         self,
         before: Int[Tensor, "b n"],
         noisy: Int[Tensor, "b n"],
-        prefix: Int[Tensor, "b 1"],
+        start: Int[Tensor, "b 1"],
     ) -> Float[Tensor, "b n k"]:
-        """The logits of each code of x_{t-1}, which is `before`, given those ahead of it."""
-        tokens = torch.cat([prefix, before[:, :-1]], 1)
-        return self.decoder(tokens, context=self.encode(noisy, prefix))
+        """Return the logits of each code of x_{t-1}, given the codes of x_{t-1} ahead of it.
+
+        before: x_{t-1}. noisy: x_t. start: the first token of each sequence.
+        """
+        tokens = torch.cat([start, before[:, :-1]], 1)
+        return self.decoder(tokens, context=self.encode(noisy, start))
 
     def encode(
-        self, noisy: Int[Tensor, "b n"], prefix: Int[Tensor, "b 1"]
+        self, noisy: Int[Tensor, "b n"], start: Int[Tensor, "b 1"]
     ) -> Float[Tensor, "b m d"] | None:
-        """What the decoder attends to, for the prefix and each code of x_t; None of the last."""
-        return None if self.encoder is None else self.encoder(torch.cat([prefix, noisy], 1))
+        """Return the encoder's output for the start token and each code of x_t; None in the last
+        step.
+        """
+        return None if self.encoder is None else self.encoder(torch.cat([start, noisy], 1))
 
     def sample(
         self,
         noisy: Int[Tensor, "b n"],
-        prefix: Int[Tensor, "b 1"],
+        start: Int[Tensor, "b 1"],
         numbers: Float[Tensor, "b n"],
         temperature: float,
     ) -> Int[Tensor, "b n"]:
         """Draw x_{t-1} code by code. numbers: in [0, 1), one for each code."""
-        context, tokens, cache = self.encode(noisy, prefix), prefix, None
+        context, tokens, cache = self.encode(noisy, start), start, None
         for place in range(numbers.shape[1]):
-            # Keys and values of earlier tokens and of the encoder are in the cache.
+            # The cache holds keys and values of earlier tokens and of the encoder.
             logits, cache = self.decoder(
                 tokens, context=context, return_intermediates=True, cache=cache
             )
@@ -139,7 +147,7 @@ class ReverseStep(nn.Module):
 
 
 class ImageBart(nn.Module):
-    """The reverse chain. Sequences begin with the token of the class, or with one for all."""
+    """The reverse chain. Each sequence begins with the start token of its class."""
 
     def __init__(
         self,
@@ -152,10 +160,8 @@ class ImageBart(nn.Module):
         classes: int | None = None,
     ) -> None:
         """codebook_size: K. shape: (1, h, w). width: of the transformers, a multiple of 32. layers:
-        see ReverseStep. scales: T. temperature: what the logits of a sample are divided by.
-        classes: the number of labels; None for a model without classes.
-
-        Raises ValueError for more than one code a place.
+        see ReverseStep. scales: T. temperature: divides the logits of samples. classes: the number
+        of labels, or None. Raises ValueError for more than one code a place.
         """
         super().__init__()
         if shape[0] != 1:
@@ -163,68 +169,47 @@ class ImageBart(nn.Module):
         self.chain = Chain(scales, codebook_size)
         self.classes, self.temperature, self.places = classes, temperature, math.prod(shape)
         sizes = (codebook_size, classes or 1, self.places, width, layers)
-        self.steps = nn.ModuleList(ReverseStep(*sizes, time == scales) for time in self.times)
-
-    @property
-    def times(self) -> range:
-        """1 to T."""
-        return range(1, self.chain.steps + 1)
+        self.steps = nn.ModuleList(
+            ReverseStep(*sizes, last=time == scales) for time in range(1, scales + 1)
+        )
 
     def forward(
         self,
         before: Int[Tensor, "b n"],
         noisy: Int[Tensor, "b n"],
-        labels: Int[Tensor, " b"] | None,
+        labels: Labels,
         time: int,
     ) -> Float[Tensor, "b n k"]:
-        """The logits of x_{t-1}, which is `before`, given x_t, which is `noisy`.
+        """Return the logits of x_{t-1}, which is `before`, given x_t, which is `noisy`."""
+        return self.steps[time - 1](before, noisy, self._start(before, labels))
 
-        Raises ValueError if a model without classes gets labels or one with classes gets none.
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
+        """Return the divergence of one reverse step from the posterior, a term of the bound on
+        -log p (section 3 of Esser et al.), in nats a code.
+
+        The target is the posterior and not the x_{t-1} that was drawn, as in the published joint
+        training.
         """
-        return self.steps[time - 1](before, noisy, self._prefix(before, labels))
-
-    def loss(
-        self,
-        points: Float[Tensor, "b 1 h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        """The divergence of one reverse step from the posterior, a term of the bound on -log p
-        (section 3 of Esser et al.), in nats a code.
-
-        The posterior, rather than the x_{t-1} that was drawn, is the target, as in the published
-        joint training.
-        """
-        codes = rearrange(points.long(), "b 1 h w -> b (h w)")
+        codes = in_order(points)
         time = int(torch.randint(1, self.chain.steps + 1, (), generator=stream))
         before = self.chain.replace(codes, 1 - self.chain.kept(time - 1), stream)
         noisy = self.chain.replace(before, self.chain.beta(time), stream)
-        found = self(before, noisy, labels, time).float().log_softmax(-1)
+        predicted = self(before, noisy, labels, time).float().log_softmax(-1)
         target = self.chain.posterior(codes, noisy, time)
-        return F.kl_div(found, target, reduction="none").sum(-1).mean()
+        return F.kl_div(predicted, target, reduction="none").sum(-1).mean()
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b 1 h w"]:
-        """Codes, from x_{T-1} to x_0. There is no quicker way."""
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
+        """Draw codes, from x_{T-1} to x_0. quick: changes nothing."""
         numbers = uniforms((self.chain.steps, self.places), streams)
         numbers = numbers.to(next(self.parameters()).device)
         codes = torch.zeros(numbers.shape[::2], dtype=torch.long, device=numbers.device)
-        prefix = self._prefix(codes, labels)
-        for time in reversed(self.times):
+        start = self._start(codes, labels)
+        for time in range(self.chain.steps, 0, -1):
             step: ReverseStep = self.steps[time - 1]  # type: ignore[assignment]
-            codes = step.sample(codes, prefix, numbers[:, time - 1], self.temperature)
-        return rearrange(codes, "b (c h w) -> b c h w", c=1, h=shape[1]).float()
+            codes = step.sample(codes, start, numbers[:, time - 1], self.temperature)
+        return as_points(codes, shape)
 
-    def _prefix(
-        self, codes: Int[Tensor, "b n"], labels: Int[Tensor, " b"] | None
-    ) -> Int[Tensor, "b 1"]:
-        """The token that each sequence begins with, behind those of the codes."""
-        if (labels is None) != (self.classes is None):
-            raise ValueError("labels: needed by a model with classes, and refused by one without")
-        first = self.chain.codebook_size
-        return torch.full_like(codes[:, :1], first) if labels is None else labels[:, None] + first
+    def _start(self, codes: Int[Tensor, "b n"], labels: Labels) -> Int[Tensor, "b 1"]:
+        """Return the start tokens, which come after the K tokens of codes."""
+        tokens = start_tokens(labels, self.classes, len(codes), codes.device)
+        return self.chain.codebook_size + tokens

@@ -1,25 +1,24 @@
 """MoVQ's prior (Zheng et al. 2022): a masked transformer of multichannel codes, after MaskGIT.
 
-Training hides some places and predicts their codes from the rest. Sampling begins with all places
-hidden and, in a few steps, reveals those that the transformer is surest of (Chang et al. 2022).
+Training hides some places and predicts their codes from the other places. Sampling begins with all
+places hidden, and in a few steps reveals the places that the transformer is surest of (Chang et al.
+2022).
 
-A token is a place with its q codes: all are hidden or shown together, and each has an output of its
-own. So a grid takes as many tokens as with one code a place. The codes of one place are drawn
-independently of each other, given all places that are shown.
+A token is a place with its q codes. The codes of a place are hidden or shown together, and the
+transformer has an output for each of them, so a grid takes as many tokens as with one code a place.
+The codes of one place are drawn independently of each other, given all places that are shown.
 
 Departures. The embeddings of a place's codes are added, as BERT adds embeddings, so that the
-transformer's width does not depend on q; each channel group has its own, because one code means
-different things in different groups. A place is as sure as its codes are on average, so that the
-noise of `temperature` weighs as in MaskGIT, which has one code a place. Neither dropout nor label
-smoothing (both 0.1 in MaskGIT): a model draws from nothing but its streams, and smoothing would add
-codes to samples that no image has. Norms come before the layers, not behind.
+transformer's width does not depend on q. Each channel group has its own embeddings, because one
+code means different things in different groups. The confidence of a place is the mean over its
+codes, so that the noise of `temperature` weighs as in MaskGIT, which has one code a place. There is
+no dropout and no label smoothing (both 0.1 in MaskGIT): a model draws only from its streams, and
+smoothing would add codes to samples that no image has. Norms come before the layers.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
 
 import torch
 from einops import rearrange
@@ -27,13 +26,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generation.codes import HEAD, draw_codes, uniforms
-from models.generation.interface import Shape
-
-with warnings.catch_warnings():
-    # The library calls torch.jit.script when it is imported.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
-    from x_transformers import ContinuousTransformerWrapper, Encoder
+from models.generation.codes import draw_codes, heads_of, uniforms, x_transformers
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams, check_labels
 
 QUICK_STEPS = 8
 
@@ -52,40 +46,34 @@ class MaskedPrior(nn.Module):
         classes: int | None = None,
     ) -> None:
         """codebook_size: K. shape: (q, h, w). width: of the transformer, a multiple of 32.
-        temperature: of the noise that the first step of sampling adds to how sure a place is.
-        classes: the number of labels; None for a model without classes.
+        temperature: scales the noise that the first step of sampling adds to the confidence of a
+        place. classes: the number of labels, or None.
         """
         super().__init__()
         self.codebook_size, self.groups, self.places = codebook_size, shape[0], math.prod(shape[1:])
-        self.sampling_steps, self.temperature = sampling_steps, temperature
+        self.sampling_steps, self.temperature, self.classes = sampling_steps, temperature, classes
         # Code K of each group means "hidden".
         self.embedding = nn.Embedding(self.groups * (codebook_size + 1), width)
         nn.init.kaiming_normal_(self.embedding.weight)
         self.label = None if classes is None else nn.Embedding(classes, width)
-        self.network = ContinuousTransformerWrapper(
+        self.network = x_transformers.ContinuousTransformerWrapper(
             max_seq_len=self.places + (classes is not None),
             dim_out=self.groups * codebook_size,
-            attn_layers=Encoder(
-                dim=width,
-                depth=layers,
-                heads=width // HEAD,
-                attn_dim_head=HEAD,
-                attn_flash=True,
-            ),
+            attn_layers=x_transformers.Encoder(depth=layers, **heads_of(width)),
         )
 
     def forward(
         self,
         codes: Int[Tensor, "b n q"],
         hidden: Bool[Tensor, "b n"],
-        labels: Int[Tensor, " b"] | None = None,
+        labels: Labels = None,
     ) -> Float[Tensor, "b n q k"]:
-        """The logits of all places' codes. codes: in [0, k), of no effect where a place is hidden.
+        """Return the logits of the codes of all places.
 
-        Raises ValueError if a model without classes gets labels or one with classes gets none.
+        codes: in [0, k); codes of hidden places are ignored. Raises ValueError as `check_labels`
+        does.
         """
-        if (labels is None) != (self.label is None):
-            raise ValueError("labels: needed by a model with classes, and refused by one without")
+        check_labels(labels, self.classes)
         shown = codes.masked_fill(hidden.unsqueeze(-1), self.codebook_size)
         first = torch.arange(self.groups, device=codes.device) * (self.codebook_size + 1)
         tokens = self.embedding(shown + first).sum(-2)
@@ -94,50 +82,41 @@ class MaskedPrior(nn.Module):
         logits = self.network(tokens)[:, -self.places :]
         return rearrange(logits, "b n (q k) -> b n q k", q=self.groups)
 
-    def loss(
-        self,
-        points: Float[Tensor, "b q h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        """The cross-entropy of the hidden codes (section 3.1 of Chang et al.)."""
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
+        """Return the cross-entropy of the hidden codes (section 3.1 of Chang et al.)."""
         codes = rearrange(points.long(), "b q h w -> b (h w) q")
         hidden = draw_hidden(len(points), self.places, stream).to(points.device)
         logits = self(codes, hidden, labels)
         return F.cross_entropy(logits[hidden].flatten(0, 1).float(), codes[hidden].flatten())
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b q h w"]:
-        """Codes, drawn for all hidden places in each step; the least sure ones are hidden again."""
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
+        """Draw codes. Each step draws all hidden places and hides the least sure of them again.
+
+        quick: takes at most 8 steps.
+        """
         device = self.embedding.weight.device
         steps = min(QUICK_STEPS, self.sampling_steps) if quick else self.sampling_steps
-        left = still_hidden(self.places, steps)
-        numbers = uniforms((len(left), self.places, self.groups + 1), streams).to(device)
+        counts = still_hidden(self.places, steps)
+        numbers = uniforms((len(counts), self.places, self.groups + 1), streams).to(device)
         codes = torch.zeros(len(streams), self.places, self.groups, dtype=torch.long, device=device)
         hidden = torch.ones(len(streams), self.places, dtype=torch.bool, device=device)
-        for step, count in enumerate(left):
+        for step, count in enumerate(counts):
             logits = self(codes, hidden, labels).float()
             drawn = draw_codes(logits, numbers[:, step, :, :-1])
             codes = torch.where(hidden.unsqueeze(-1), drawn, codes)
-            chosen = logits.log_softmax(-1).gather(-1, codes.unsqueeze(-1))
-            noise = (
-                gumbel(numbers[:, step, :, -1]) * self.temperature * (1 - (step + 1) / len(left))
-            )
-            sure = chosen.flatten(2).mean(-1) + noise
-            hidden = ranks(sure.masked_fill(~hidden, math.inf)) < count
+            log_probabilities = logits.log_softmax(-1).gather(-1, codes.unsqueeze(-1))
+            noise = gumbel(numbers[:, step, :, -1]) * self.temperature
+            noise = noise * (1 - (step + 1) / len(counts))
+            confidence = log_probabilities.flatten(2).mean(-1) + noise
+            hidden = ranks(confidence.masked_fill(~hidden, math.inf)) < count
         return rearrange(codes, "b (h w) q -> b q h w", h=shape[1]).float()
 
 
 def still_hidden(places: int, steps: int) -> list[int]:
-    """How many places are hidden after step t of T: N cos(pi t / 2T), rounded down, and none after
-    the last (sections 3.2 and 3.3 of Chang et al.).
+    """Return how many of N places are hidden after each step t of T.
 
-    Each step reveals one or more, so a grid of few places takes no more steps than it has places.
+    The count is N cos(pi t / 2T), rounded down, and 0 after the last step (sections 3.2 and 3.3 of
+    Chang et al.). Each step reveals at least one place, so there are at most N steps.
     """
     steps, counts = min(steps, places), [places]
     for step in range(1, steps):
@@ -146,16 +125,19 @@ def still_hidden(places: int, steps: int) -> list[int]:
 
 
 def draw_hidden(count: int, places: int, stream: torch.Generator) -> Bool[Tensor, "b n"]:
-    """Which places of each row training hides: cos(pi r / 2) of them, rounded up, r uniform."""
+    """Draw the places that training hides, `count` rows of them.
+
+    A row hides the part cos(pi r / 2) of its places, rounded up, with r uniform in [0, 1).
+    """
     parts = torch.cos(torch.rand(count, 1, generator=stream) * (math.pi / 2))
     return ranks(torch.rand(count, places, generator=stream)) < (parts * places).ceil().clamp(min=1)
 
 
 def ranks(numbers: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
-    """How many numbers of its row each number is above, equal ones in some order."""
+    """Return the rank of each number within its row, from 0; equal numbers are in some order."""
     return numbers.argsort(-1).argsort(-1)
 
 
 def gumbel(numbers: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Numbers with a standard Gumbel distribution, made of uniform ones."""
+    """Turn uniform numbers into numbers with a standard Gumbel distribution."""
     return -(-numbers.clamp(min=1e-20).log()).log()

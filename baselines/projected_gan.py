@@ -1,13 +1,13 @@
 """Projected GAN (Sauer et al. 2021): critics of a frozen network's features, mixed at random.
 
 The generator is FastGAN's (Liu et al. 2021), built of the lighter of its two kinds of blocks, which
-has one convolution and no noise inputs. Its skip connections excite a grid by that of a quarter of
-its side, in place of a sixteenth, as small images have no such grids. Its convolutions have no
-spectral norm: batch norm follows each of them and undoes what the norm would do.
+has one convolution and no noise inputs. A skip connection excites a grid by the grid of a quarter
+of its side instead of a sixteenth, because small images have no such grids. The convolutions have
+no spectral norm, because the batch norm after each of them would undo it.
 
-The critics see features of EfficientNet-lite0, of which the last layers are not used. Images are
-resized to a side of `feature_side` pixels first: the network halves a side five times and was
-trained on 224, to which the official code resizes too.
+The critics see features of EfficientNet-lite0, whose last layers are not used. Images are first
+resized to a side of `feature_side` pixels: the network halves a side five times and was trained on
+224 pixels, to which the official code resizes too.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
-from baselines.adversarial import SLOPE, augmented, frozen, sides_of, square, widths_of
+from baselines.adversarial import BETAS, SLOPE, augmented, frozen, sides_of, unit, widths_of
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams
 
-BETAS = (0.0, 0.99)
-# The blocks of EfficientNet-lite0 after which features are taken: a 4th to a 32nd of the side.
+# Features are taken after these blocks of EfficientNet-lite0: a 4th to a 32nd of the side.
 STAGES = (3, 5, 11, 16)
 # Channels of the features, and of their random mixtures (appendix of Sauer et al.).
 CHANNELS = (24, 40, 112, 320)
 MIXED = (64, 128, 256, 512)
-# Critics halve grids once at least, and down to this side, where they score patches.
+# A critic halves its grid once, and again while the side is above this; then it scores patches.
 SMALLEST = 8
 
 
 def as_buffers(network: nn.Module, persistent: bool) -> nn.Module:
-    """The same with weights that nothing trains. persistent: whether a state has them."""
+    """Turn all parameters of a network into buffers, which nothing trains, and return the network.
+
+    persistent: whether the state dict holds the buffers.
+    """
     for part in network.modules():
         for name, value in [*part.named_parameters(recurse=False)]:
             delattr(part, name)
@@ -46,10 +49,10 @@ def as_buffers(network: nn.Module, persistent: bool) -> nn.Module:
 
 
 class Features(nn.Module):
-    """EfficientNet-lite0 with its batch norms folded into the convolutions before them."""
+    """EfficientNet-lite0 with each batch norm folded into the convolution before it."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        """weights: the published ones. Raises RuntimeError if they are of another network."""
+        """weights: the published ones. Raises RuntimeError if they belong to another network."""
         super().__init__()
         with torch.device("meta"):
             network: Any = EfficientNet.from_name("efficientnet-lite0")
@@ -62,15 +65,16 @@ class Features(nn.Module):
         self.stages = nn.ModuleList(as_buffers(part, persistent=False) for part in parts)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Features of images in [-1, 1], the finest first, (b, CHANNELS[i], h / 4 / 2^i, ...)."""
-        found = [self.stages[0](images)]
-        for stage in self.stages[1:]:
-            found.append(stage(found[-1]))
-        return found
+        """Return features of images in [-1, 1], (b, CHANNELS[i], h / 4 / 2^i, w / 4 / 2^i)."""
+        features: list[Tensor] = []
+        for stage in self.stages:
+            images = stage(images)
+            features.append(images)
+        return features
 
 
 def _folded(block: Any) -> nn.Module:
-    """A block of EfficientNet without batch norms, which leaves no mode to be in."""
+    """Fold the batch norms of a block of EfficientNet into its convolutions."""
     for conv, norm in (
         ("_expand_conv", "_bn0"),
         ("_depthwise_conv", "_bn1"),
@@ -85,22 +89,20 @@ def _folded(block: Any) -> nn.Module:
 class Projections(nn.Module):
     """Random mixtures of features, across channels and across scales (section 4.1).
 
-    Drawn once (He et al. 2015) and never trained. The coarsest mixture is doubled by bilinear
-    interpolation, convolved, added to the next finer one, and so on.
+    The weights are drawn once (He et al. 2015) and never trained. The coarsest mixture is doubled
+    by bilinear interpolation, convolved, added to the next finer mixture, and so on.
     """
 
     def __init__(self) -> None:
-        """Draw them from torch's own generator, as other modules do."""
+        """Draw the weights from torch's global generator, as other modules do."""
         super().__init__()
         across_channels = [
             nn.Conv2d(before, after, 1, bias=False)
             for before, after in zip(CHANNELS, MIXED, strict=True)
         ]
-        # From the coarsest to the finest; each gives what the next one has.
-        coarse_to_fine = (*MIXED[::-1], MIXED[0])
         across_scales = [
             nn.Conv2d(before, after, 3, padding=1, bias=False)
-            for before, after in pairwise(coarse_to_fine)
+            for before, after in pairwise((*MIXED[::-1], MIXED[0]))
         ]
         for conv in (*across_channels, *across_scales):
             nn.init.kaiming_normal_(conv.weight)
@@ -108,61 +110,58 @@ class Projections(nn.Module):
         self.across_scales = as_buffers(nn.ModuleList(across_scales), persistent=True)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Mixtures, the coarsest first; each has twice the side of its features."""
+        """Return mixtures, the coarsest first; each has twice the side of its features."""
         channels: Any = self.across_channels
         scales: Any = self.across_scales
         mixed = [conv(values) for conv, values in zip(channels, features, strict=True)]
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         for conv, values in zip(scales, reversed(mixed), strict=True):
-            values = values + found[-1] if found else values
+            values = values + outputs[-1] if outputs else values
             doubled = F.interpolate(values, scale_factor=2.0, mode="bilinear")
-            found.append(conv(doubled))
-        return found
+            outputs.append(conv(doubled))
+        return outputs
 
 
-class Doubling(nn.Sequential):
-    """Doubles a grid: nearest neighbours, convolution, batch norm, gated linear unit."""
-
-    def __init__(self, before: int, after: int) -> None:
-        """before, after: channels."""
-        super().__init__(
-            nn.Upsample(scale_factor=2.0, mode="nearest"),
-            nn.Conv2d(before, 2 * after, 3, padding=1, bias=False),
-            nn.BatchNorm2d(2 * after),
-            nn.GLU(1),
-        )
+def doubling(before: int, after: int) -> nn.Sequential:
+    """Return a block that doubles a grid and takes it from `before` to `after` channels."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2.0, mode="nearest"),
+        nn.Conv2d(before, 2 * after, 3, padding=1, bias=False),
+        nn.BatchNorm2d(2 * after),
+        nn.GLU(1),
+    )
 
 
-class Excitation(nn.Sequential):
-    """Factors in (0, 1) for the channels of a large grid, of a small grid (skip-layer excitation,
-    section 3.1 of Liu et al.).
+def excitation(before: int, after: int) -> nn.Sequential:
+    """Return a skip-layer excitation (section 3.1 of Liu et al.).
+
+    The block maps a small grid of `before` channels to a factor in (0, 1) for each of the `after`
+    channels of a large grid.
     """
-
-    def __init__(self, before: int, after: int) -> None:
-        """before, after: channels of the small and the large grid."""
-        super().__init__(
-            nn.AdaptiveAvgPool2d(4),
-            nn.Conv2d(before, after, 4, bias=False),
-            nn.SiLU(),
-            nn.Conv2d(after, after, 1, bias=False),
-            nn.Sigmoid(),
-        )
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(4),
+        nn.Conv2d(before, after, 4, bias=False),
+        nn.SiLU(),
+        nn.Conv2d(after, after, 1, bias=False),
+        nn.Sigmoid(),
+    )
 
 
 class FastGenerator(nn.Module):
     """Makes images of `noise_dim` normal numbers (Liu et al. 2021).
 
-    In training, batch norm goes by the batch. Samples are made in evaluation mode, by the running
-    statistics, so that a sample does not depend on its batch. The loop averages weights and not
-    these statistics: as in the official code, averaged weights meet the last statistics.
+    Batch norm uses the batch in training and running statistics in evaluation mode, so that a
+    sample does not depend on its batch. The training loop averages weights but not the running
+    statistics: as in the official code, the averaged weights meet the last statistics.
     """
 
-    def __init__(self, shape: tuple[int, ...], channels: int, noise_dim: int) -> None:
-        """shape: of an image, (c, h, w). channels: of the two lowest resolutions; each doubling
-        after these halves them. Raises ValueError for sides that do not fit.
+    def __init__(self, shape: Shape, channels: int, noise_dim: int) -> None:
+        """shape: of an image, (c, s, s). channels: of the two smallest grids, see `widths_of`.
+
+        Raises ValueError for sides that do not fit.
         """
         super().__init__()
-        sides = sides_of(square(shape))
+        sides = sides_of(shape[-1])
         widths = widths_of(len(sides), channels)
         self.noise_dim = noise_dim
         self.start = nn.Sequential(
@@ -170,12 +169,12 @@ class FastGenerator(nn.Module):
             nn.BatchNorm2d(2 * widths[0]),
             nn.GLU(1),
         )
-        self.doublings = nn.ModuleList(Doubling(*pair) for pair in pairwise(widths))
+        self.doublings = nn.ModuleList(doubling(*pair) for pair in pairwise(widths))
         self.excitations = nn.ModuleList(
-            Excitation(*pair) for pair in zip(widths, widths[2:], strict=False)
+            excitation(*pair) for pair in zip(widths, widths[2:], strict=False)
         )
         self.to_rgb = nn.Conv2d(widths[-1], shape[0], 3, padding=1)
-        # As published; what follows a batch norm needs no other start.
+        # These deviations are the published ones.
         for part in self.modules():
             if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(part.weight, 0.0, 0.02)
@@ -183,41 +182,34 @@ class FastGenerator(nn.Module):
                 nn.init.normal_(part.weight, 1.0, 0.02)
 
     def draw(self, count: int, stream: torch.Generator) -> Float[Tensor, "b z"]:
-        """What `count` images are made of."""
+        """Draw the numbers that `count` images are made of."""
         numbers = torch.randn(count, self.noise_dim, generator=stream)
         return numbers.to(self.to_rgb.weight.device)
 
     def forward(self, numbers: Float[Tensor, "b z"]) -> Float[Tensor, "b c h w"]:
-        """Images in [-1, 1]."""
-        unit = numbers * (numbers.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        grids = [self.start(unit[:, :, None, None])]
-        for level, doubling in enumerate(self.doublings):
-            grid = doubling(grids[-1])
+        """Return images in [-1, 1]."""
+        grids = [self.start(unit(numbers)[:, :, None, None])]
+        for level, double in enumerate(self.doublings):
+            grid = double(grids[-1])
             if level >= 1:
                 grid = grid * self.excitations[level - 1](grids[level - 1])
             grids.append(grid)
         return self.to_rgb(grids[-1]).float().tanh()
 
-    def sample(
-        self,
-        shape: tuple[int, ...],
-        labels: Tensor | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b c h w"]:
-        """An image from each stream."""
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
+        """Return an image from each stream."""
         return self(torch.cat([self.draw(1, stream) for stream in streams]))
 
 
 def patch_scores(before: int, side: int, widest: int) -> nn.Sequential:
-    """A critic of a grid of features (b, before, side, side): a score for each patch."""
+    """Return a critic that gives each patch of a grid (b, before, side, side) a score."""
     parts: list[nn.Module] = []
     channels = before
-    # Scores of what no batch norm has seen would have the size of the frozen network's features,
-    # which spectral norms cannot undo.
+    # At least one batch norm is needed: without any, scores would have the size of the frozen
+    # network's features, which spectral norms cannot undo.
     while side > SMALLEST or not parts:
         after = min(widest, 2 * channels)
-        # By the batch at hand: real and made images are each normalised among themselves.
+        # Without running statistics, real and made images are each normalised among themselves.
         norm = nn.BatchNorm2d(after, track_running_stats=False)
         conv = spectral_norm(nn.Conv2d(channels, after, 4, 2, 1))
         parts += [conv, norm, nn.LeakyReLU(SLOPE)]
@@ -226,25 +218,21 @@ def patch_scores(before: int, side: int, widest: int) -> nn.Sequential:
 
 
 class ProjectedCritic(nn.Module):
-    """Four critics, one a scale of randomly mixed features, with their optimiser."""
+    """Four critics, one for each scale of randomly mixed features, with their optimiser."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
         channels: int,
         learning_rate: float,
         augment: bool,
         feature_side: int,
         weights: Mapping[str, Tensor],
     ) -> None:
-        """shape: of an image, (c, h, w), c = 1 or 3. channels: of a critic at most. feature_side:
-        pixels a side of what the frozen network sees, a multiple of 32. weights: of that network.
-        Raises ValueError for other shapes.
+        """channels: of a critic at most. augment: whether all images are augmented before they are
+        scored. feature_side: side of the images that the frozen network sees, a multiple of 32.
+        weights: of the frozen network.
         """
         super().__init__()
-        square(shape)
-        if shape[0] not in (1, 3):
-            raise ValueError(f"images of {shape[0]} channels; allowed: 1 or 3")
         self.features = Features(weights)
         self.projections = Projections()
         outputs = zip((*MIXED[-2::-1], MIXED[0]), (16, 8, 4, 2), strict=True)
@@ -256,33 +244,32 @@ class ProjectedCritic(nn.Module):
         self.optimiser = torch.optim.Adam(self.parameters(), learning_rate, BETAS, fused=True)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        """Scores of each image's patches, (b, 1, y, x), the coarsest scale first; higher for images
-        that look real.
+        """Return the scores of patches, (b, 1, y, x), the coarsest scale first.
+
+        A higher score means that the patch looks more real.
         """
         sides = (self.feature_side, self.feature_side)
         images = F.interpolate(images, sides, mode="bilinear").expand(-1, 3, -1, -1)
         mixed = self.projections(self.features(images))
         return [critic(grid).float() for critic, grid in zip(self.critics, mixed, strict=True)]
 
-    def seen(self, images: Tensor, stream: torch.Generator) -> list[Tensor]:
-        """Scores of images, which may be augmented first."""
+    def scores(self, images: Tensor, stream: torch.Generator) -> list[Tensor]:
+        """Return the scores of images, which are augmented first if the critic was told so."""
         return self(augmented(images, stream) if self.augment else images)
 
-    def learn(
-        self, model: nn.Module, points: Float[Tensor, "b c h w"], stream: torch.Generator, step: int
-    ) -> None:
-        """A step of Adam on the hinge loss, summed over the scales (eq. 4)."""
+    def learn(self, model: nn.Module, points: Points, stream: torch.Generator, step: int) -> None:
+        """Take a step of Adam on the hinge loss, summed over the scales (eq. 4)."""
         with torch.no_grad():
             made = model(model.draw(len(points), stream))  # type: ignore[operator]
-        # Apart, as batch norm would otherwise tell each kind by the other.
-        low = [F.relu(1 + scores).mean() for scores in self.seen(made, stream)]
-        high = [F.relu(1 - scores).mean() for scores in self.seen(points, stream)]
+        # In one batch, batch norm would give real and made images away by each other.
+        low = [F.relu(1 + scores).mean() for scores in self.scores(made, stream)]
+        high = [F.relu(1 - scores).mean() for scores in self.scores(points, stream)]
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(low + high).sum().backward()
         self.optimiser.step()
 
-    def judge(self, model: nn.Module, count: int, stream: torch.Generator) -> Float[Tensor, ""]:
-        """The generator's loss: minus the mean score, summed over the scales."""
+    def judge(self, model: nn.Module, count: int, stream: torch.Generator) -> Scalar:
+        """Return the generator's loss: minus the mean score, summed over the scales."""
         made = model(model.draw(count, stream))  # type: ignore[operator]
         with frozen(self):
-            return -torch.stack([scores.mean() for scores in self.seen(made, stream)]).sum()
+            return -torch.stack([scores.mean() for scores in self.scores(made, stream)]).sum()

@@ -1,13 +1,14 @@
 """StyleGAN2 (Karras et al. 2019, 2020) for small images.
 
-As published: mapping network, constant input, modulated and demodulated convolutions, noise inputs,
-sums of RGB outputs, residual critic with the minibatch's deviation, non-saturating loss, lazy R1
-and weights that learn at equal rates. The loop averages the generator's weights.
+These parts are as published: mapping network, constant input, modulated and demodulated
+convolutions, noise inputs, sums of RGB outputs, residual critic with the minibatch's deviation,
+non-saturating loss, lazy R1 and weights that learn at equal rates. The training loop averages the
+generator's weights.
 
-Left out: style mixing, the regularisation of path lengths, and truncation with the mean style that
-it needs. The mapping network has 2 layers instead of 8, as StyleGAN2-ADA's for small images (Karras
-et al. 2020a). Lazy R1 is part of the critic's step that it falls on, where the official code makes
-a step of its own and adapts Adam's rates to that.
+Departures: there is no style mixing, no regularisation of path lengths, and no truncation. The
+mapping network has 2 layers instead of 8, as StyleGAN2-ADA's for small images (Karras et al.
+2020a). Lazy R1 is added to the loss of every `r1_every`-th step, where the official code takes an
+additional step and adapts Adam's rates.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.adversarial import SLOPE, augmented, frozen, sides_of, square, widths_of
+from baselines.adversarial import BETAS, SLOPE, augmented, frozen, sides_of, unit, widths_of
+from models.generation.interface import Labels, Points, Scalar, Shape, Streams
 
 MAPPING_LAYERS = 2
-# The mapping network learns at a hundredth of the rate.
+# The mapping network learns at a hundredth of the rate of other layers.
 MAPPING_RATE = 0.01
-# Images whose deviation the critic sees, at most.
+# The critic sees the deviation within groups of at most this many images.
 GROUP = 4
-BETAS = (0.0, 0.99)
 
 
 def activated(values: Tensor) -> Tensor:
-    """Leaky ReLU that keeps the variance of normal numbers, about."""
+    """Apply a leaky ReLU, scaled so that the variance of normal numbers roughly stays."""
     return F.leaky_relu(values, SLOPE) * math.sqrt(2)
 
 
 def blurred(values: Tensor, gain: float, padding: int, stride: int = 1) -> Tensor:
-    """Each channel convolved with the outer square of (1, 3, 3, 1), whose sum is `gain`."""
+    """Convolve each channel with the outer square of (1, 3, 3, 1), scaled to a sum of `gain`."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=values.dtype, device=values.device) / 8
     channels = values.shape[1]
     kernel = (gain * taps[:, None] * taps).expand(channels, 1, 4, 4)
@@ -46,12 +47,14 @@ def blurred(values: Tensor, gain: float, padding: int, stride: int = 1) -> Tenso
 
 
 class Scaled(nn.Module):
-    """A weight of unit normal numbers that is multiplied by `gain` where it is used, so that Adam
-    moves all layers at an equal rate (Karras et al. 2018, section 4.1); and a bias.
+    """A linear layer or a convolution whose weights are multiplied by `gain` when they are used.
+
+    The weights begin as unit normal numbers, so Adam moves all layers at an equal rate (Karras et
+    al. 2018, section 4.1).
     """
 
     def __init__(self, shape: Sequence[int], rate: float = 1.0, bias: float = 0.0) -> None:
-        """shape: (out, in) or (out, in, k, k). rate: of learning. bias: at first."""
+        """shape: (out, in) or (out, in, k, k). rate: of learning. bias: its first value."""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(*shape) / rate)
         self.bias = nn.Parameter(torch.full((shape[0],), bias / rate))
@@ -59,15 +62,15 @@ class Scaled(nn.Module):
         self.rate = rate
 
     def weights(self) -> Tensor:
-        """The weight as it is used."""
+        """Return the weights times their gain."""
         return self.weight * self.gain
 
     def biases(self) -> Tensor:
-        """The bias as it is used."""
+        """Return the biases times their rate."""
         return self.bias * self.rate
 
     def forward(self, values: Tensor) -> Tensor:
-        """(b, in) to (b, out), or (b, in, h, w) to (b, out, h, w)."""
+        """Map (b, in) to (b, out), or (b, in, h, w) to (b, out, h, w)."""
         if self.weight.ndim == 2:
             return F.linear(values, self.weights(), self.biases())
         padding = self.weight.shape[-1] // 2
@@ -75,16 +78,16 @@ class Scaled(nn.Module):
 
 
 class Modulated(nn.Module):
-    """A convolution whose weights are scaled by a style, and demodulated (eq. 1 to 3 of 2020).
+    """A convolution whose weights are scaled by a style and demodulated (eq. 1 to 3 of 2020).
 
-    The inputs are scaled in place of the weights and the outputs in place of the demodulated
-    weights, which is the same, and no sample needs weights of its own.
+    Inputs are scaled instead of weights, and outputs instead of demodulated weights. The result is
+    the same, and all samples share one convolution.
     """
 
     def __init__(
         self, before: int, after: int, kernel: int, styles: int, up: bool, demodulate: bool = True
     ) -> None:
-        """before, after: channels. styles: numbers of a style. up: whether sides are doubled."""
+        """before, after: channels. styles: length of a style. up: whether sides are doubled."""
         super().__init__()
         self.style = Scaled((before, styles), bias=1.0)
         self.conv = Scaled((after, before, kernel, kernel))
@@ -94,11 +97,11 @@ class Modulated(nn.Module):
     def forward(
         self, values: Float[Tensor, "b c y x"], styles: Float[Tensor, "b s"]
     ) -> Float[Tensor, "b d h w"]:
-        """The convolution, without its bias."""
+        """Return the convolution without its bias."""
         scales = self.style(styles)
         weights, values = self.conv.weights(), values * scales[:, :, None, None]
         if self.up:
-            # Every second place is new; the filter spreads what is there over these.
+            # The transposed convolution leaves gaps, which the blur fills.
             doubled = F.conv_transpose2d(values, weights.transpose(0, 1), stride=2)
             values = blurred(doubled, 4.0, 1)
         else:
@@ -109,9 +112,9 @@ class Modulated(nn.Module):
 
 
 def demodulation(weights: Tensor, scales: Tensor) -> Float[Tensor, "b d"]:
-    """One over the norm of each output's scaled weights, (b, out).
+    """Return one over the norm of each output's scaled weights, (b, out), in float32.
 
-    weights: (out, in, k, k). scales: (b, in). In float32, as squares leave the range of others.
+    weights: (out, in, k, k). scales: (b, in). Half precision could not hold the squares.
     """
     with torch.autocast(weights.device.type, enabled=False):
         squares = weights.float().square().sum((2, 3))
@@ -122,30 +125,29 @@ class Styled(nn.Module):
     """A modulated convolution, noise of a learned strength, bias and activation."""
 
     def __init__(self, before: int, after: int, styles: int, up: bool) -> None:
-        """As of Modulated."""
+        """The arguments are those of Modulated."""
         super().__init__()
         self.conv = Modulated(before, after, 3, styles, up)
         self.strength = nn.Parameter(torch.zeros(()))
 
     def forward(self, values: Tensor, styles: Tensor, noise: Tensor) -> Tensor:
-        """noise: (b, 1, h, w)."""
+        """Return the activations, (b, after, h, w). noise: (b, 1, h, w)."""
         made = self.conv(values, styles) + self.strength * noise
         return activated(made + self.conv.conv.biases()[:, None, None])
 
 
 class StyleGenerator(nn.Module):
-    """Makes images of normal numbers: a style from `noise_dim` of them, noise from the others."""
+    """Makes images of normal numbers: `noise_dim` become a style, the others are noise inputs."""
 
-    def __init__(self, shape: tuple[int, ...], channels: int, noise_dim: int) -> None:
-        """shape: of an image, (c, h, w). channels: of the two lowest resolutions; each doubling
-        after these halves them. noise_dim: also the numbers of a style. Raises ValueError for sides
-        that do not fit.
+    def __init__(self, shape: Shape, channels: int, noise_dim: int) -> None:
+        """shape: of an image, (c, s, s). channels: of the two smallest grids, see `widths_of`.
+        noise_dim: also the length of a style. Raises ValueError for sides that do not fit.
         """
         super().__init__()
-        sides = sides_of(square(shape))
+        sides = sides_of(shape[-1])
         widths = widths_of(len(sides), channels)
         self.noise_dim = noise_dim
-        # Of the noise, in the order of the convolutions.
+        # The sides of the noise inputs, in the order of the convolutions.
         self.sides = [sides[0], *(side for side in sides[1:] for _ in range(2))]
         self.mapping = nn.ModuleList(
             Scaled((noise_dim, noise_dim), MAPPING_RATE) for _ in range(MAPPING_LAYERS)
@@ -160,16 +162,16 @@ class StyleGenerator(nn.Module):
         )
 
     def draw(self, count: int, stream: torch.Generator) -> list[Tensor]:
-        """What `count` images are made of: (count, noise_dim), and (count, 1, s, s) for each
-        convolution.
+        """Draw the numbers that `count` images are made of: (count, noise_dim), then (count, 1, s,
+        s) for each convolution.
         """
         device = self.constant.device
         shapes = [(self.noise_dim,), *((1, side, side) for side in self.sides)]
-        return [torch.randn(count, *one, generator=stream).to(device) for one in shapes]
+        return [torch.randn(count, *shape, generator=stream).to(device) for shape in shapes]
 
     def forward(self, numbers: Float[Tensor, "b z"], *noise: Tensor) -> Float[Tensor, "b c h w"]:
-        """Images, about in [-1, 1]; nothing bounds them."""
-        styles = numbers * (numbers.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        """Return images, mostly in [-1, 1] but unbounded."""
+        styles = unit(numbers)
         for layer in self.mapping:
             styles = activated(layer(styles))
         values = self.convs[0](self.constant.expand(len(styles), -1, -1, -1), styles, noise[0])
@@ -177,7 +179,7 @@ class StyleGenerator(nn.Module):
         for level in range(1, len(self.to_rgb)):
             for index in (2 * level - 1, 2 * level):
                 values = self.convs[index](values, styles, noise[index])
-            # Bilinear doubling is the same filter, (1, 3, 3, 1), but for the border.
+            # Away from the border, bilinear doubling is the same filter, (1, 3, 3, 1).
             image = F.interpolate(image, scale_factor=2.0, mode="bilinear")
             image = image + self._rgb(level, values, styles)
         return image
@@ -186,20 +188,14 @@ class StyleGenerator(nn.Module):
         layer: Any = self.to_rgb[level]
         return layer(values, styles).float() + layer.conv.biases()[:, None, None]
 
-    def sample(
-        self,
-        shape: tuple[int, ...],
-        labels: Tensor | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b c h w"]:
-        """An image from each stream, clipped to [-1, 1]."""
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
+        """Return an image from each stream, clipped to [-1, 1]."""
         drawn = [self.draw(1, stream) for stream in streams]
         return self(*(torch.cat(rows) for rows in zip(*drawn, strict=True))).clamp(-1, 1)
 
 
 class Residual(nn.Module):
-    """Two convolutions and a way past them, each halving the sides."""
+    """Two convolutions beside a shortcut; both paths halve the sides."""
 
     def __init__(self, before: int, after: int) -> None:
         """before, after: channels."""
@@ -209,7 +205,7 @@ class Residual(nn.Module):
         self.past = Scaled((after, before, 1, 1))
 
     def forward(self, values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
-        """Sides are halved, and rounded down."""
+        """Return the sum of both paths, with halved sides, rounded down."""
         made = blurred(activated(self.first(values)), 1.0, 2)
         made = F.conv2d(made, self.second.weights(), self.second.biases(), stride=2)
         past = F.conv2d(blurred(values, 1.0, 1, 2), self.past.weights())
@@ -217,9 +213,10 @@ class Residual(nn.Module):
 
 
 def with_deviation(values: Float[Tensor, "b c h w"]) -> Tensor:
-    """A further channel: how much the images of a group differ, in the mean over all numbers.
+    """Add a channel with the standard deviation among the images of a group, averaged over all
+    values.
 
-    Groups have 4 images, or fewer where the batch is no multiple of that.
+    The size of a group is the largest divisor of the batch size up to 4.
     """
     count, _, height, width = values.shape
     group = max(size for size in range(1, GROUP + 1) if count % size == 0)
@@ -230,22 +227,22 @@ def with_deviation(values: Float[Tensor, "b c h w"]) -> Tensor:
 
 
 class StyleCritic(nn.Module):
-    """Scores images, learns to score real ones higher, and has its own optimiser."""
+    """Learns to give real images higher scores than made ones, with its own optimiser."""
 
     def __init__(
         self,
-        shape: tuple[int, ...],
+        shape: Shape,
         channels: int,
         learning_rate: float,
         r1_weight: float,
         r1_every: int,
         augment: bool,
     ) -> None:
-        """shape, channels: as the generator's. r1_weight: γ. r1_every: steps from one penalty to
-        the next. augment: whether all images are augmented before they are scored.
+        """shape, channels: those of the generator. r1_weight: γ. r1_every: steps from one penalty
+        to the next. augment: whether all images are augmented before they are scored.
         """
         super().__init__()
-        sides = sides_of(square(shape))
+        sides = sides_of(shape[-1])
         widths = widths_of(len(sides), channels)[::-1]
         self.from_rgb = Scaled((widths[0], shape[0], 1, 1))
         self.blocks = nn.Sequential(*(Residual(*pair) for pair in pairwise(widths)))
@@ -256,22 +253,20 @@ class StyleCritic(nn.Module):
         self.optimiser = torch.optim.Adam(self.parameters(), learning_rate, BETAS, fused=True)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        """A score for each image, higher for those that look real."""
+        """Return a score for each image; a higher score means that the image looks more real."""
         values = self.blocks(activated(self.from_rgb(images)))
         values = activated(self.last(with_deviation(values)))
         return self.score(activated(self.hidden(values.flatten(1)))).float().squeeze(1)
 
-    def seen(self, images: Tensor, stream: torch.Generator) -> Tensor:
-        """Scores of images, which may be augmented first."""
+    def scores(self, images: Tensor, stream: torch.Generator) -> Tensor:
+        """Return the scores of images, which are augmented first if the critic was told so."""
         return self(augmented(images, stream) if self.augment else images)
 
-    def learn(
-        self, model: nn.Module, points: Float[Tensor, "b c h w"], stream: torch.Generator, step: int
-    ) -> None:
-        """A step of Adam on the logistic loss, with R1 in every `r1_every`-th step."""
+    def learn(self, model: nn.Module, points: Points, stream: torch.Generator, step: int) -> None:
+        """Take a step of Adam on the logistic loss, with R1 in every `r1_every`-th step."""
         with torch.no_grad():
             made = model(*model.draw(len(points), stream))  # type: ignore[operator]
-        low, high = self.seen(made, stream), self.seen(points, stream)
+        low, high = self.scores(made, stream), self.scores(points, stream)
         loss = F.softplus(low).mean() + F.softplus(-high).mean()
         if self.r1_weight and step % self.r1_every == 0:
             loss = loss + self.r1_every * self.r1_weight / 2 * self.penalty(points, stream)
@@ -279,19 +274,19 @@ class StyleCritic(nn.Module):
         loss.backward()
         self.optimiser.step()
 
-    def penalty(self, points: Float[Tensor, "b c h w"], stream: torch.Generator) -> Tensor:
-        """R1 (Mescheder et al. 2018): the mean squared norm of the scores' slope by real images.
-
-        In float32: this gradient is differentiated again, and half precision leaves little of it.
+    def penalty(self, points: Points, stream: torch.Generator) -> Scalar:
+        """Return R1 (Mescheder et al. 2018): the mean squared norm of the gradient of the scores by
+        real images, in float32.
         """
+        # The gradient is differentiated again, for which half precision is too coarse.
         with torch.autocast(points.device.type, enabled=False):
             points = points.detach().requires_grad_()
-            scores = self.seen(points, stream)
-            (slope,) = torch.autograd.grad(scores.sum(), points, create_graph=True)
-            return slope.square().sum((1, 2, 3)).mean()
+            scores = self.scores(points, stream)
+            (gradient,) = torch.autograd.grad(scores.sum(), points, create_graph=True)
+            return gradient.square().sum((1, 2, 3)).mean()
 
-    def judge(self, model: nn.Module, count: int, stream: torch.Generator) -> Float[Tensor, ""]:
-        """The generator's non-saturating loss."""
+    def judge(self, model: nn.Module, count: int, stream: torch.Generator) -> Scalar:
+        """Return the generator's non-saturating loss."""
         made = model(*model.draw(count, stream))  # type: ignore[operator]
         with frozen(self):
-            return F.softplus(-self.seen(made, stream)).mean()
+            return F.softplus(-self.scores(made, stream)).mean()

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writes, digests and lock files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 
 def digest(file: Path) -> str:
-    """The SHA-256 of a file's bytes, 64 hexadecimal digits. Raises OSError."""
+    """Return the SHA-256 of a file, 64 hexadecimal digits. Raises OSError."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, flush the file to disk and rename it.
+    """Let `write` fill a temporary file beside `path`, flush the file to disk and rename it.
 
-    Raises OSError that names the file and says what to do; the old file is then as it was.
+    Raises OSError that names `path` and says what to do; an old file is then left as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -42,17 +42,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content`, atomically."""
+    """Write bytes atomically."""
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    """Write text atomically, as UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON, atomically."""
+    """Write indented JSON atomically."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -60,8 +60,8 @@ def write_json(path: Path, content: Any) -> None:
 def claim(file: Path) -> Iterator[None]:
     """Hold a lock file, so that no other process works on the same cell or GPU.
 
-    The system releases the lock when this process ends, however it ends. A file system without
-    locks lets every process go on. Raises BlockingIOError, which names the other process.
+    The system releases the lock when this process ends, however it ends. On a file system without
+    locks every process goes on. Raises BlockingIOError, which names the other process.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as handle:

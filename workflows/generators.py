@@ -1,6 +1,8 @@
-"""The generative models of stage 2, by their names in YAML: the registry's other half.
+"""The generative models of stage 2, by their names in YAML.
 
-Beside every builder stand the knobs that it takes and its version, as in workflows/registry.py.
+To add a model, write a type of knobs in workflows/knobs.py and an entry in GENERATORS. `_prior` and
+`_gan` make the builders of most models; other models have a function of a few lines. A builder
+imports the model's module when it is called, so a run loads its own model alone.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import Any
 
 from workflows.knobs import (
     Diffusion,
@@ -22,43 +25,17 @@ from workflows.knobs import (
     Training,
 )
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from models.autoencoder import Autoencoder
-
-# Of a point, without the batch.
+# The shape of a point, without the batch.
 Shape = tuple[int, ...]
-# Of a network that was trained elsewhere, by name.
-Weights = Mapping[str, "Tensor"]
-
-
-def latent_space(first_stage: Any, scale: float = 1.0) -> Any:
-    """The latents of an autoencoder, times `scale`, with the way to images and back."""
-    from models.generation.spaces import LatentSpace
-
-    return LatentSpace(first_stage, scale)
-
-
-def code_space(first_stage: Any, scale: float = 1.0) -> Any:
-    """The codes of an autoencoder, with the way to images and back."""
-    from models.generation.spaces import CodeSpace
-
-    return CodeSpace(first_stage)
-
-
-def _pixel_space(first_stage: None, scale: float = 1.0) -> Any:
-    from models.generation.spaces import PixelSpace
-
-    return PixelSpace()
-
-
-# What a generative model's points are -> their space, of a first stage and a scale.
-SPACES = {"pixels": _pixel_space, "latents": latent_space, "codes": code_space}
+# Makes a model from knobs, the shape of a point, the number of classes (None for a model without
+# classes) and the space.
+Builder = Callable[[Any, Shape, int | None, Any], Any]
+# Makes a critic from knobs, the shape of a point and the weights of a frozen network by name.
+CriticBuilder = Callable[[Any, Shape, Mapping[str, Any]], Any]
 
 
 def diffusion_process(knobs: Diffusion) -> Any:
-    """How a diffusion model's points are noised and denoised."""
+    """Return the noising and denoising of a diffusion model."""
     from models.generation.diffusion import Process
 
     return Process(
@@ -89,17 +66,18 @@ def _diffusion(knobs: Diffusion, shape: Shape, classes: int | None, space: Any) 
     )
 
 
-def _autoregressive(knobs: Prior, shape: Shape, classes: int | None, space: Any) -> Any:
-    from models.generation.autoregressive import AutoregressivePrior
+def _prior(location: str, *names: str) -> Builder:
+    """Return the builder of a prior, whose class takes the size of its transformer and some knobs.
 
-    return AutoregressivePrior(
-        space.codebook_size,
-        shape,
-        knobs.transformer_width,
-        knobs.transformer_layers,
-        knobs.temperature,
-        classes,
-    )
+    location: "module:class". names: of the knobs that the class takes after the size.
+    """
+
+    def build(knobs: Any, shape: Shape, classes: int | None, space: Any) -> Any:
+        size = (knobs.transformer_width, knobs.transformer_layers)
+        others = [getattr(knobs, name) for name in names]
+        return resolve_name(location)(space.codebook_size, shape, *size, *others, classes)
+
+    return build
 
 
 def _rq_transformer(knobs: ResidualPrior, shape: Shape, classes: int | None, space: Any) -> Any:
@@ -117,67 +95,48 @@ def _rq_transformer(knobs: ResidualPrior, shape: Shape, classes: int | None, spa
     )
 
 
-def _masked_prior(knobs: MaskedPrior, shape: Shape, classes: int | None, space: Any) -> Any:
-    from baselines.masked_prior import MaskedPrior as Model
+def _gan(location: str) -> Builder:
+    """Return the builder of a generator of images. location: "module:class"."""
 
-    sizes = (knobs.transformer_width, knobs.transformer_layers)
-    sampling = (knobs.sampling_steps, knobs.temperature)
-    return Model(space.codebook_size, shape, *sizes, *sampling, classes)
+    def build(knobs: Any, shape: Shape, classes: int | None, space: Any) -> Any:
+        return resolve_name(location)(shape, knobs.gan_channels, knobs.noise_dim)
 
-
-def _imagebart(knobs: MultinomialPrior, shape: Shape, classes: int | None, space: Any) -> Any:
-    from baselines.imagebart import ImageBart
-
-    sizes = (knobs.transformer_width, knobs.transformer_layers, knobs.scales)
-    return ImageBart(space.codebook_size, shape, *sizes, knobs.temperature, classes)
+    return build
 
 
-def _stylegan2(knobs: StyleGan, shape: Shape, classes: int | None, space: Any) -> Any:
-    from baselines.stylegan2 import StyleGenerator
-
-    return StyleGenerator(shape, knobs.gan_channels, knobs.noise_dim)
-
-
-def _stylegan2_critic(knobs: StyleGan, shape: Shape, weights: Weights) -> Any:
+def _style_critic(knobs: StyleGan, shape: Shape, weights: Mapping[str, Any]) -> Any:
     from baselines.stylegan2 import StyleCritic
 
-    own = (knobs.learning_rate, knobs.r1_weight, knobs.r1_every, knobs.augment)
-    return StyleCritic(shape, knobs.gan_channels, *own)
+    training = (knobs.learning_rate, knobs.r1_weight, knobs.r1_every, knobs.augment)
+    return StyleCritic(shape, knobs.gan_channels, *training)
 
 
-def _projected_gan(knobs: ProjectedGan, shape: Shape, classes: int | None, space: Any) -> Any:
-    from baselines.projected_gan import FastGenerator
-
-    return FastGenerator(shape, knobs.gan_channels, knobs.noise_dim)
-
-
-def _projected_gan_critic(knobs: ProjectedGan, shape: Shape, weights: Weights) -> Any:
+def _projected_critic(knobs: ProjectedGan, shape: Shape, weights: Mapping[str, Any]) -> Any:
     from baselines.projected_gan import ProjectedCritic
 
-    own = (knobs.learning_rate, knobs.augment, knobs.feature_side)
-    return ProjectedCritic(shape, knobs.gan_channels, *own, weights)
+    training = (knobs.learning_rate, knobs.augment)
+    return ProjectedCritic(knobs.gan_channels, *training, knobs.feature_side, weights)
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A generative model.
+    """An entry of GENERATORS.
 
-    build: of knobs, the shape of a point, the number of classes (None for a model that does not
-    know them) and the space. knobs: the type of all knobs that it takes. points: what it models,
-    one of SPACES; of latents and codes it needs a first stage. version, network, sampling: raised
-    when its numbers change; the last where only those of sampling do. critic: its opponent, of
-    knobs, the shape of a point and the weights of `frozen`. frozen: the network whose features the
-    critic sees, one of weight_sources.FROZEN. betas, weight_decay: of AdamW. likelihood: whether it
-    can say how likely points are. fits: whether it can model what a first stage of a method makes.
+    knobs: the pydantic type that holds the model's settings. points: what is modelled, a name in
+    SPACES; latents and codes need a first stage. version, network, sampling: raised when the
+    numbers change; `sampling` when only those of samples change. critic: builds the opponent of an
+    adversarial network. frozen: the network whose features the critic sees, a name in
+    weight_sources.FROZEN. betas, weight_decay: of AdamW. likelihood: whether the model has `bits`.
+    fits: whether the points of a first stage of this method can be modelled.
     """
 
-    build: Callable[[Any, Shape, int | None, Any], Any]
+    build: Builder
     knobs: type[Generative]
     points: str
     version: int = 1
     network: int = 1
     sampling: int = 1
-    critic: Callable[[Any, Shape, Weights], Any] | None = None
+    critic: CriticBuilder | None = None
     frozen: str | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
@@ -186,18 +145,24 @@ class Generator:
 
     @property
     def has_first_stage(self) -> bool:
-        """Whether it models what a first stage makes of images."""
+        """Whether the model needs the latents or codes of a first stage."""
         return self.points != "pixels"
 
 
-# Versions of the U-Net and of DDIM, which the diffusion models share.
+# The versions of the U-Net and of DDIM, which the diffusion models share.
 BACKBONE = 1
 SAMPLING = 1
+# The version of the training loop of stage 2.
+GENERATION_TRAINING = 1
 GENERATORS: dict[str, Generator] = {
     "ldm": Generator(_diffusion, Diffusion, "latents", network=BACKBONE, sampling=SAMPLING),
     "ddpm": Generator(_diffusion, Diffusion, "pixels", network=BACKBONE, sampling=SAMPLING),
     "autoregressive": Generator(
-        _autoregressive, Prior, "codes", betas=(0.9, 0.95), likelihood=True
+        _prior("models.generation.autoregressive:AutoregressivePrior", "temperature"),
+        Prior,
+        "codes",
+        betas=(0.9, 0.95),
+        likelihood=True,
     ),
     "rq_transformer": Generator(
         _rq_transformer,
@@ -208,68 +173,82 @@ GENERATORS: dict[str, Generator] = {
         likelihood=True,
         fits=lambda method: method == "rq_vae",
     ),
-    # MaskGIT's and ImageBART's optimisers.
+    # MaskGIT's and ImageBART's optimisers are as published.
     "masked_prior": Generator(
-        _masked_prior, MaskedPrior, "codes", betas=(0.9, 0.96), weight_decay=0.045
+        _prior("baselines.masked_prior:MaskedPrior", "sampling_steps", "temperature"),
+        MaskedPrior,
+        "codes",
+        betas=(0.9, 0.96),
+        weight_decay=0.045,
     ),
     "imagebart": Generator(
-        _imagebart,
+        _prior("baselines.imagebart:ImageBart", "scales", "temperature"),
         MultinomialPrior,
         "codes",
         betas=(0.9, 0.95),
-        # It models one code a place.
+        # ImageBART models one code a place.
         fits=lambda method: method not in ("rq_vae", "movq"),
     ),
-    # Both with Adam, which AdamW is without decay.
+    # Both GANs were published with Adam, which is AdamW without decay.
     "stylegan2": Generator(
-        _stylegan2,
+        _gan("baselines.stylegan2:StyleGenerator"),
         StyleGan,
         "pixels",
-        critic=_stylegan2_critic,
+        critic=_style_critic,
         betas=(0.0, 0.99),
         weight_decay=0.0,
     ),
     "projected_gan": Generator(
-        _projected_gan,
+        _gan("baselines.projected_gan:FastGenerator"),
         ProjectedGan,
         "pixels",
-        critic=_projected_gan_critic,
+        critic=_projected_critic,
         frozen="efficientnet_lite0",
         betas=(0.0, 0.99),
         weight_decay=0.0,
     ),
 }
-# The version of the training loop of stage 2.
-GENERATION_TRAINING = 1
 
 
-def build_space(knobs: Generative, first_stage: Autoencoder | None, scale: float = 1.0) -> Any:
-    """What a generative model's points are, with the way to images and back."""
+def _space(points: str, first_stage: Any, scale: float = 1.0) -> Any:
+    from models.generation import spaces
+
+    if points == "latents":
+        return spaces.LatentSpace(first_stage, scale)
+    return spaces.CodeSpace(first_stage) if points == "codes" else spaces.PixelSpace()
+
+
+# Kind of points -> builder of their space, from a first stage and the scale of its latents.
+SPACES = {points: partial(_space, points) for points in ("pixels", "latents", "codes")}
+
+
+def build_space(knobs: Generative, first_stage: Any, scale: float = 1.0) -> Any:
+    """Return the space of a model's points. first_stage: an autoencoder, or None for pixels."""
     return SPACES[GENERATORS[knobs.method].points](first_stage, scale)
 
 
 def first_stage_file(knobs: Training | Generative) -> str | None:
-    """The file in a first stage's folder that a cell is trained on; None of a cell without one."""
+    """Return the name of the first stage's file that a cell is trained on, or None."""
     if getattr(knobs, "first_stage", None) is None:
         return None
-    kind = GENERATORS[knobs.method].points if isinstance(knobs, Generative) else "latents"
-    return f"{kind}.safetensors"
+    points = GENERATORS[knobs.method].points if isinstance(knobs, Generative) else "latents"
+    return f"{points}.safetensors"
 
 
 def build_generator(knobs: Generative, shape: Shape, classes: int | None, space: Any) -> Any:
-    """The model of a cell, its weights drawn from the cell's seed.
+    """Return the model of a cell, its weights drawn from the cell's seed.
 
-    shape: of a point. classes: of the dataset; used by conditional models alone.
+    shape: of a point. classes: of the dataset; only conditional models use them.
     """
     from models.streams import Purpose, drawn
 
-    known = classes if knobs.conditional else None
-    build = partial(GENERATORS[knobs.method].build, knobs, shape, known, space)
+    known_classes = classes if knobs.conditional else None
+    build = partial(GENERATORS[knobs.method].build, knobs, shape, known_classes, space)
     return drawn(build, knobs.seed, Purpose.BACKBONE)
 
 
-def build_critic(knobs: Generative, shape: Shape, weights: Weights) -> Any:
-    """The opponent of an adversarial network, its weights drawn from the cell's seed; else None.
+def build_critic(knobs: Generative, shape: Shape, weights: Mapping[str, Any]) -> Any:
+    """Return the critic of a cell, its weights drawn from the cell's seed, or None.
 
     weights: of the frozen network that the method names; empty for other methods.
     """
@@ -280,10 +259,13 @@ def build_critic(knobs: Generative, shape: Shape, weights: Weights) -> Any:
 
 
 def build_generator_optimiser(knobs: Generative, model: Any) -> Any:
-    """AdamW, with the settings that each model was published with."""
+    """Return AdamW with the settings that the model was published with."""
     import torch
 
-    about = GENERATORS[knobs.method]
+    generator = GENERATORS[knobs.method]
     return torch.optim.AdamW(
-        model.parameters(), knobs.learning_rate, about.betas, weight_decay=about.weight_decay
+        model.parameters(),
+        knobs.learning_rate,
+        generator.betas,
+        weight_decay=generator.weight_decay,
     )

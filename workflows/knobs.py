@@ -1,6 +1,6 @@
-"""The settings of one training, typed. The registry says which of them a method and a network take.
+"""The settings of trainings ("knobs"), as pydantic types. The registries name the type of a method.
 
-A cell's name holds the value of every knob that differs from what its row starts from (SLUGS).
+The name of a cell shows every knob that differs from what its row starts from (SLUGS).
 """
 
 from __future__ import annotations
@@ -14,21 +14,26 @@ from pydantic_core import PydanticCustomError
 
 from workflows.errors import nearest
 
-# The type of a problem that this module explains.
 UNKNOWN_KEY = "unknown_key"
-Weight = Annotated[float, Field(ge=0)]
-Dimension = Annotated[int, Field(ge=1, le=4096)]
 MOST_CODES = 1_048_576
+Weight = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Part = Annotated[float, Field(ge=0, lt=1)]
+Variance = Annotated[float, Field(gt=0, lt=1)]
+Dimension = Annotated[int, Field(ge=1, le=4096)]
+Layers = Annotated[int, Field(ge=1, le=64)]
+Steps = Annotated[int, Field(ge=1, le=10_000)]
+Width = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
 
 
 class Closed(BaseModel):
-    """A frozen type that takes no other keys."""
+    """A frozen type that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="wrap")
     @classmethod
-    def _say_what_is_allowed(cls, content: Any, handler: Any) -> Any:
+    def _name_allowed_keys(cls, content: Any, handler: Any) -> Any:
         """Add the nearest and all allowed keys to the message about an unknown key."""
         try:
             return handler(content)
@@ -38,8 +43,9 @@ class Closed(BaseModel):
                 kind: Any = problem["type"]
                 text = problem["msg"]
                 if kind == "extra_forbidden" and len(problem["loc"]) == 1:
-                    text = f"unknown key; {nearest(str(problem['loc'][0]), list(cls.model_fields))}"
                     kind = UNKNOWN_KEY
+                    text = f"unknown key; {nearest(str(problem['loc'][0]), cls.model_fields)}"
+                # The unknown keys of an inner type are explained already, and passed on.
                 if kind == UNKNOWN_KEY:
                     kind = PydanticCustomError(UNKNOWN_KEY, "{text}", {"text": text})
                 problems.append({**problem, "type": kind})
@@ -47,7 +53,7 @@ class Closed(BaseModel):
 
 
 class Run(Closed):
-    """What every training takes. train_images: the first so many, or None for all."""
+    """The settings of every training. train_images: the number of images used, or None for all."""
 
     dataset: str
     method: str
@@ -60,14 +66,14 @@ class Run(Closed):
 
 
 class Training(Run):
-    """What every training of an autoencoder takes (stage 1)."""
+    """The settings of every autoencoder (stage 1)."""
 
     stage: ClassVar[Literal[1, 2]] = 1
     network: str = "convnet"
 
 
 class Continuous(Training):
-    """An autoencoder without a codebook, whose latents have D = code_dim coordinates."""
+    """An autoencoder without a codebook, with D = code_dim coordinates a latent."""
 
     code_dim: Dimension
 
@@ -93,7 +99,7 @@ class MovingAverage(Codebook):
 
 
 class Nearest(MovingAverage):
-    """VQ-VAE: the nearest codevector, trained by the codebook loss."""
+    """VQ-VAE whose codevectors are trained by the codebook loss."""
 
     codebook_weight: Weight
 
@@ -105,40 +111,39 @@ class Refreshed(Nearest):
     schedule: Literal["online", "offline"]
 
 
-class Clustered(Refreshed):
-    """CVQ-VAE, with or without the contrastive term."""
-
-    contrastive: bool
-    contrastive_weight: Weight
-
-
 class Contrastive(Refreshed):
     """CVQ-VAE with the contrastive term."""
 
     contrastive_weight: Weight
 
 
-class Stochastic(Codebook):
-    """SQ-VAE: the variance at the first step and the temperature at the last."""
+class Clustered(Contrastive):
+    """CVQ-VAE, with or without the contrastive term."""
 
-    sq_initial_variance: Annotated[float, Field(gt=0)]
+    contrastive: bool
+
+
+class Stochastic(Codebook):
+    """SQ-VAE, with the variance at the first step and the temperature at the last step."""
+
+    sq_initial_variance: Positive
     sq_final_temperature: Annotated[float, Field(gt=0, le=1)]
 
 
 class Residual(Codebook):
-    """RQ-VAE: residual_depth codes a latent, each quantising what the ones before left."""
+    """RQ-VAE, with residual_depth codes a latent."""
 
-    residual_depth: Annotated[int, Field(ge=1, le=64)]
+    residual_depth: Layers
     commitment_weight: Weight
 
 
 class Multichannel(Nearest):
-    """MoVQ: one code for each of channel_groups groups of a latent's coordinates."""
+    """MoVQ, with one code for each of channel_groups groups of a latent's coordinates."""
 
     channel_groups: Annotated[int, Field(ge=1, le=64)]
 
     @model_validator(mode="after")
-    def _divides(self) -> Multichannel:
+    def _groups_divide_channels(self) -> Multichannel:
         if self.code_dim % self.channel_groups:
             raise ValueError(
                 f"code_dim: {self.code_dim} is not a multiple of channel_groups: "
@@ -148,36 +153,36 @@ class Multichannel(Nearest):
 
 
 class Finite(Training):
-    """FSQ: one coordinate for each number of levels; K is their product."""
+    """FSQ, with one coordinate for each number of levels; K is the product of the levels."""
 
     levels: Annotated[list[Annotated[int, Field(ge=3, le=256)]], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")
-    def _few_enough(self) -> Finite:
+    def _has_few_codes(self) -> Finite:
         if math.prod(self.levels) > MOST_CODES:
             raise ValueError(f"levels: their product is above {MOST_CODES:,}")
         return self
 
 
 class Binary(Training):
-    """LFQ and BSQ: code_bits coordinates, one bit each; K = 2^code_bits."""
+    """LFQ and BSQ, with code_bits coordinates of one bit each; K = 2^code_bits."""
 
     code_bits: Annotated[int, Field(ge=1, le=20)]
     commitment_weight: Weight
     entropy_weight: Weight
-    entropy_temperature: Annotated[float, Field(gt=0)]
+    entropy_temperature: Positive
 
 
 class Expiring(Codebook):
-    """VQ-VAE by moving averages; a code with a count below `expiry` expires, at 0 none does."""
+    """VQ-VAE by moving averages; codes with a count below `expiry` expire."""
 
-    decay: Annotated[float, Field(ge=0, lt=1)]
+    decay: Part
     expiry: Annotated[float, Field(ge=0)]
     commitment_weight: Weight
 
 
 class Trained(Codebook):
-    """A codebook trained by the codebook loss, searched as the method says."""
+    """A codebook that is trained by the codebook loss."""
 
     commitment_weight: Weight
     codebook_weight: Weight
@@ -187,11 +192,11 @@ class IndexPropagated(Trained):
     """IBQ, with its entropies."""
 
     entropy_weight: Weight
-    entropy_temperature: Annotated[float, Field(gt=0)]
+    entropy_temperature: Positive
 
 
 class Transported(Codebook):
-    """VQ-WAE: the weights of transport and of the divergence of codes' weights from uniform."""
+    """VQ-WAE, with the weights of transport and of the divergence of code weights from uniform."""
 
     transport_weight: Weight
     weights_kl_weight: Weight
@@ -210,9 +215,7 @@ class ArcMargin(Trained):
 
 
 class Vqgan(Closed):
-    """VQGAN's encoder, decoder and losses. adversarial_start: the first step, counted from 0, in
-    which the critic takes part.
-    """
+    """The networks and losses of VQGAN. adversarial_start: the critic's first step, from 0."""
 
     downsampling: Literal[4, 8, 16]
     network_channels: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
@@ -224,51 +227,52 @@ class Vqgan(Closed):
 
 
 class Frozen(Closed):
-    """Encoder and decoder of a trained autoencoder, which stay as they are while a quantiser is
-    trained on its latents. first_stage: id of that autoencoder's cell.
+    """The frozen networks of a trained autoencoder, between which a quantiser is trained.
+
+    first_stage: the id of the autoencoder's cell.
     """
 
     first_stage: str
 
 
 class Generative(Run):
-    """What every generative model takes (stage 2).
+    """The settings of every generative model (stage 2).
 
-    first_stage: id of the cell whose latents or codes it models; None for a model of pixels.
-    conditional: whether samples are asked for by class. ema_decay: of the averaged weights, which
-    are what is kept. SAMPLING: the knobs that sampling reads and training does not.
+    first_stage: the id of the cell whose latents or codes are modelled; None for pixels.
+    conditional: whether samples have a class. ema_decay: of the averaged weights, which the cell
+    keeps.
     """
 
     stage: ClassVar[Literal[1, 2]] = 2
-    SAMPLING: ClassVar[tuple[str, ...]] = ("samples",)
+    # Sampling reads these knobs, and training ignores them.
+    SAMPLING: ClassVar = ("sampling_steps", "eta", "guidance", "temperature", "top_k", "samples")
     first_stage: str | None
     conditional: bool
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    ema_decay: Part
     warmup_steps: Annotated[int, Field(ge=0)]
-    # A line of the picture of samples has eight.
+    # The picture of samples has eight in a line.
     samples: Annotated[int, Field(ge=8, le=1_000_000)]
 
     @property
     def passes(self) -> int:
-        """How often the network runs to make a sample."""
+        """How often the network runs for one sample."""
         return 1
 
 
 class Diffusion(Generative):
     """A diffusion model.
 
-    label_dropout: how often training hides the class, which guidance needs. attention_levels: so
-    many of the lowest resolutions attend. noise_schedule: `linear` has betas in even steps,
-    `scaled_linear` their square roots. guidance: 1 is off; else the noise without the class plus so
-    many times what the class adds.
+    label_dropout: the probability that training hides the class, as guidance needs.
+    attention_levels: the number of lowest resolutions with attention. noise_schedule: the betas
+    (`linear`) or their square roots (`scaled_linear`) have equal distances. guidance: s in e(none)
+    + s (e(class) - e(none)); 1 is off.
     """
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("sampling_steps", "eta", "guidance", "samples")
-    sampling_steps: Annotated[int, Field(ge=1, le=10_000)]
+    sampling_steps: Steps
     eta: Annotated[float, Field(ge=0, le=1)]
     guidance: Annotated[float, Field(ge=1, le=100)]
-    label_dropout: Annotated[float, Field(ge=0, lt=1)]
-    unet_channels: Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+    label_dropout: Part
+    unet_channels: Width
     unet_multipliers: Annotated[
         list[Annotated[int, Field(ge=1, le=16)]], Field(min_length=1, max_length=6)
     ]
@@ -277,19 +281,19 @@ class Diffusion(Generative):
     head_channels: Annotated[int, Field(ge=8, le=1024)]
     noise_steps: Annotated[int, Field(ge=2, le=10_000)]
     noise_schedule: Literal["linear", "scaled_linear"]
-    noise_start: Annotated[float, Field(gt=0, lt=1)]
-    noise_end: Annotated[float, Field(gt=0, lt=1)]
+    noise_start: Variance
+    noise_end: Variance
     diffusion_loss: Literal["l1", "l2"]
 
     @property
     def passes(self) -> int:
-        """Twice with guidance."""
+        """How often the network runs for one sample: with guidance twice a step."""
         return self.sampling_steps * (1 if self.guidance == 1 else 2)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Diffusion:
+    def _settings_fit_together(self) -> Diffusion:
         if self.noise_steps % self.sampling_steps:
-            # Sampling would begin below the last time, with more noise than images have there.
+            # Sampling would begin below the last time, where images have less noise.
             divisors = [n for n in range(1, self.noise_steps + 1) if self.noise_steps % n == 0]
             raise ValueError(
                 f"sampling_steps: {self.sampling_steps} does not divide noise_steps: "
@@ -308,84 +312,78 @@ class Diffusion(Generative):
                 f"{', '.join(map(str, widths))} channels, not all multiples of the {groups} groups "
                 "that the U-Net normalises by; a multiple of 32 always fits"
             )
-        # The block below the last level always attends.
-        attending = widths[max(0, len(widths) - self.attention_levels) :] or widths[-1:]
-        if self.head_channels > min(attending):
+        # The block below the last level always has attention.
+        narrowest = min(widths[max(0, len(widths) - self.attention_levels) :] or widths[-1:])
+        if self.head_channels > narrowest:
             raise ValueError(
-                f"head_channels: {self.head_channels} is more than the {min(attending)} channels "
-                f"of a level that attends; allowed: 8 to {min(attending)}"
+                f"head_channels: {self.head_channels} is more than the {narrowest} channels of a "
+                f"level with attention; allowed: 8 to {narrowest}"
             )
         return self
 
 
 class Prior(Generative):
-    """A transformer that models codes, in heads of 32 numbers. temperature: what the logits of a
-    sample are divided by.
-    """
+    """A transformer that models codes. temperature: divides the logits of samples."""
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("temperature", "samples")
     transformer_width: Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
-    transformer_layers: Annotated[int, Field(ge=1, le=64)]
+    transformer_layers: Layers
     temperature: Annotated[float, Field(gt=0, le=10)]
 
 
 class ResidualPrior(Prior):
-    """RQ-Transformer: transformer_layers over places, then depth_layers over the codes of a place.
+    """RQ-Transformer, with transformer_layers over places and depth_layers over codes of a place.
 
-    soft_temperature: in squared latents, of soft targets and of the codes drawn in training; 0
-    turns both off. top_k: samples have the likeliest codes alone, None for all.
+    soft_temperature: of soft targets and of the codes drawn in training, in squared latents; 0
+    turns both off. top_k: samples are drawn among the likeliest codes; None for all codes.
     """
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("temperature", "top_k", "samples")
-    depth_layers: Annotated[int, Field(ge=1, le=64)]
+    depth_layers: Layers
     soft_temperature: Annotated[float, Field(ge=0)]
     top_k: Annotated[int, Field(ge=1, le=MOST_CODES)] | None
 
 
 class MaskedPrior(Prior):
-    """A transformer that predicts hidden codes. temperature: of the noise that the first step of
-    sampling adds to the logarithm of how likely a place's codes are.
+    """A transformer that predicts hidden codes.
+
+    temperature: scales the noise that the first step of sampling adds to the logarithm of the
+    probability of a place's codes.
     """
 
-    SAMPLING: ClassVar[tuple[str, ...]] = ("sampling_steps", *Prior.SAMPLING)
-    sampling_steps: Annotated[int, Field(ge=1, le=10_000)]
+    sampling_steps: Steps
 
     @property
     def passes(self) -> int:
-        """Every step looks at all codes."""
+        """How often the network runs for one sample: each step reads all codes."""
         return self.sampling_steps
 
 
 class MultinomialPrior(Prior):
-    """A chain of transformers that undo multinomial diffusion. scales: how many of them.
-    transformer_layers: of each encoder and of each decoder.
-    """
+    """ImageBART, with `scales` transformers. transformer_layers: of each encoder and decoder."""
 
     scales: Annotated[int, Field(ge=2, le=16)]
 
     @property
     def passes(self) -> int:
-        """What was computed for earlier codes is kept, so each transformer counts once."""
+        """How often a network runs for one sample: each transformer once, as it caches."""
         return self.scales
 
 
 class Adversarial(Generative):
     """A generative adversarial network, which does not know classes.
 
-    gan_channels: of the generator's and the critic's widest resolution. noise_dim: numbers that an
-    image is made of. augment: whether real and generated images are changed alike before the critic
-    sees them.
+    gan_channels: at the widest resolution of generator and critic. noise_dim: the count of numbers
+    that an image is made of. augment: whether the critic sees all images augmented.
     """
 
     conditional: Literal[False]
-    gan_channels: Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+    gan_channels: Width
     noise_dim: Annotated[int, Field(ge=4, le=1024)]
     augment: bool
 
 
 class StyleGan(Adversarial):
-    """StyleGAN2. r1_weight: of half the critic's squared slope by real images; 0 leaves that out.
-    r1_every: the term is part of every so many-th step, and weighs so many times as much there.
+    """StyleGAN2. r1_weight: γ of the penalty R1; 0 turns R1 off. r1_every: steps between
+    penalties, each of which counts `r1_every` times.
     """
 
     r1_weight: Weight
@@ -393,13 +391,13 @@ class StyleGan(Adversarial):
 
 
 class ProjectedGan(Adversarial):
-    """Projected GAN. feature_side: what images are resized to before the frozen network."""
+    """Projected GAN. feature_side: the side of the images that the frozen network sees."""
 
     feature_side: Literal[64, 128, 224]
 
 
 class HasKnobs:
-    """What cells say of themselves by their knobs."""
+    """The properties that a cell derives from its knobs."""
 
     knobs: Training | Generative
 
@@ -410,16 +408,16 @@ class HasKnobs:
 
     @property
     def first_stage(self) -> str | None:
-        """Id of the cell on whose latents this one is trained; None for a training on images."""
+        """The id of the cell on whose latents or codes this cell is trained, if there is one."""
         return getattr(self.knobs, "first_stage", None)
 
     @property
     def stage(self) -> int:
-        """1: an autoencoder. 2: a generative model."""
+        """1 for an autoencoder, 2 for a generative model."""
         return self.knobs.stage
 
 
-# Knob -> how a cell's name shows its value, in the order of the name.
+# Knob -> the form of its value in the name of a cell, in the order of the name.
 SLUGS = {
     "network": "{}",
     "downsampling": "f{}",
@@ -480,14 +478,14 @@ SLUGS = {
     "top_k": "top{}",
     "samples": "samples{}",
 }
-# What says which run a cell is. A row, a role and a seed decide these, not a setting.
+# A row, a role and a seed decide these knobs; no setting does.
 IDENTITY = ("dataset", "method", "seed", "first_stage")
 
 
 def variant(knobs: Mapping[str, Any], start: Mapping[str, Any]) -> str:
-    """The third part of a cell's name: the knobs that differ from `start`, or "default".
+    """Return the third part of a cell's name: the knobs that differ from `start`, or "default".
 
-    A knob without a slug is shown as its name and value.
+    Knobs without a slug come last, with name and value.
     """
     names = [name for name in {**SLUGS, **knobs} if name in knobs and name not in IDENTITY]
     different = [name for name in names if knobs[name] != start.get(name)]
@@ -495,7 +493,7 @@ def variant(knobs: Mapping[str, Any], start: Mapping[str, Any]) -> str:
 
 
 def _slug(name: str, value: Any) -> str:
-    """Such as D4; a flag that is turned off is no_contrastive."""
+    """Return a short form such as D4, or no_contrastive for a flag that is off."""
     pattern = SLUGS.get(name, name if isinstance(value, bool) else name + "{}")
     if isinstance(value, bool):
         return pattern if value else f"no_{pattern}"

@@ -1,4 +1,4 @@
-"""Diffusion models (Ho et al. 2020) of pixels and latents, on a U-Net of diffusers."""
+"""Diffusion models (Ho et al. 2020) of pixels and latents, with the U-Net of diffusers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,33 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generation.interface import Shape, draw_each
+from models.generation.interface import (
+    Labels,
+    Points,
+    Scalar,
+    Shape,
+    Streams,
+    check_labels,
+    draw_each,
+)
 
-# Points, times and labels -> the noise in the points.
+# Maps points, times and labels to the noise in the points.
 Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 QUICK_STEPS = 20
 
 
 @dataclass(frozen=True)
 class Process:
-    """How points are noised, and denoised again.
+    """The noising of points in training, and the denoising of samples.
 
-    noise_steps: T. schedule, start, end: of the betas, as diffusers calls them. loss: l1 or l2.
-    label_dropout: how often training hides the class. clip: whether samples are clipped to [-1, 1]
-    on the way, as pixels are. sampling_steps, eta: of DDIM. guidance: s of `with_guidance`.
+    noise_steps: T. schedule, start, end: the betas, in diffusers' terms. loss: l1 or l2.
+    label_dropout: the probability that training hides a class. clip: whether the sampler clips to
+    [-1, 1], the range of pixels, at each step. sampling_steps, eta: of DDIM. guidance: s of
+    `with_guidance`.
     """
 
     noise_steps: int
@@ -39,30 +48,9 @@ class Process:
     eta: float
     guidance: float
 
-    def noising(self) -> Any:
-        """The schedule that adds noise in training: diffusers' DDPMScheduler."""
-        return DDPMScheduler(**self._betas())
-
-    def denoising(self) -> Any:
-        """The DDIM sampler (Song et al. 2021) of diffusers, at its first time.
-
-        Times are those of the published implementation: every T / steps, from one.
-        """
-        sampler: Any = DDIMScheduler(
-            **self._betas(),
-            clip_sample=self.clip,
-            set_alpha_to_one=False,
-            steps_offset=1 if self.sampling_steps < self.noise_steps else 0,
-        )
-        sampler.set_timesteps(self.sampling_steps)
-        return sampler
-
-    def quick(self) -> Process:
-        """Fewer steps, without drawing noise and without guidance."""
-        steps = min(QUICK_STEPS, self.noise_steps)
-        return replace(self, sampling_steps=steps, eta=0.0, guidance=1.0)
-
-    def _betas(self) -> dict[str, Any]:
+    @property
+    def betas(self) -> dict[str, Any]:
+        """The settings of the betas that diffusers' schedulers take."""
         return {
             "num_train_timesteps": self.noise_steps,
             "beta_schedule": self.schedule,
@@ -70,12 +58,30 @@ class Process:
             "beta_end": self.end,
         }
 
+    def noising(self) -> Any:
+        """Return diffusers' DDPMScheduler, which adds noise in training."""
+        return DDPMScheduler(**self.betas)
+
+    def denoising(self) -> Any:
+        """Return diffusers' DDIM sampler (Song et al. 2021).
+
+        As in the published implementation the sampler visits every T / steps-th time, from 1.
+        """
+        sampler: Any = DDIMScheduler(
+            **self.betas,
+            clip_sample=self.clip,
+            set_alpha_to_one=False,
+            steps_offset=1 if self.sampling_steps < self.noise_steps else 0,
+        )
+        sampler.set_timesteps(self.sampling_steps)
+        return sampler
+
 
 class DiffusionModel(nn.Module):
-    """Predicts the noise in noisy points from their times and, if it has classes, their labels.
+    """Predicts the noise in noisy points from their times and, if there are classes, their labels.
 
-    diffusers' U-Net halves the grid at each level, so a grid whose sides cannot be halved so often
-    is padded with zeros, and the prediction cropped: 7 x 7 becomes 8 x 8.
+    diffusers' U-Net halves the grid at each level. A grid whose sides cannot be halved that often
+    is padded with zeros, for example from 7 x 7 to 8 x 8, and the prediction is cropped.
     """
 
     def __init__(
@@ -88,9 +94,9 @@ class DiffusionModel(nn.Module):
         head_channels: int,
         classes: int | None = None,
     ) -> None:
-        """channels: of a point. widths: of the levels, outermost first. blocks: residual blocks a
-        level. attention_levels: how many of the innermost levels have attention. classes: the
-        number of labels; label `classes` means "none". None for a model without classes.
+        """channels: of a point. widths: channels of the levels, outermost first. blocks: residual
+        blocks of a level. attention_levels: the number of innermost levels with attention. classes:
+        the number of labels, or None; the label `classes` means "no class".
         """
         super().__init__()
         self.process = process
@@ -114,30 +120,24 @@ class DiffusionModel(nn.Module):
 
     def forward(
         self,
-        points: Float[Tensor, "b d h w"],
+        points: Points,
         times: Int[Tensor, " b"],
-        labels: Int[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b d h w"]:
-        """The predicted noise. labels: in [0, classes], where `classes` means "none".
+        labels: Labels = None,
+    ) -> Points:
+        """Return the predicted noise. labels: in [0, classes], where `classes` means "no class".
 
-        Raises ValueError if a model without classes gets labels or one with classes gets none, and
-        on a processor IndexError for a label out of range.
+        Raises ValueError as `check_labels` does, and on a processor IndexError for a label out of
+        range.
         """
-        if (labels is None) != (self.classes is None):
-            raise ValueError("labels: needed by a model with classes, and refused by one without")
+        check_labels(labels, self.classes)
         height, width = points.shape[2:]
-        right, below = -width % self.multiple, -height % self.multiple
-        padded = F.pad(points, (0, right, 0, below))
+        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = F.pad(points, padding)
         predicted = self.network(padded, times, class_labels=labels)  # type: ignore[operator]
         return predicted.sample[..., :height, :width]
 
-    def loss(
-        self,
-        points: Float[Tensor, "b d h w"],
-        labels: Int[Tensor, " b"] | None,
-        stream: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        """The distance of predicted and true noise (eq. 14 of Ho et al.)."""
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
+        """Return the distance of predicted and true noise (eq. 14 of Ho et al.)."""
         noise = torch.randn(points.shape, generator=stream).to(points.device)
         times = torch.randint(0, self.process.noise_steps, (len(points),), generator=stream)
         hidden = torch.rand(len(points), generator=stream) < self.process.label_dropout
@@ -148,15 +148,15 @@ class DiffusionModel(nn.Module):
         distance = {"l1": F.l1_loss, "l2": F.mse_loss}[self.process.loss]
         return distance(self(noisy, times, labels).float(), noise)
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Int[Tensor, " b"] | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Float[Tensor, "b d h w"]:
-        """Points by DDIM, with guidance."""
-        process = self.process.quick() if quick else self.process
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
+        """Return points by DDIM, with guidance.
+
+        quick: takes fewer steps, draws no noise between them, and guides nothing.
+        """
+        process = self.process
+        if quick:
+            steps = min(QUICK_STEPS, process.noise_steps)
+            process = replace(process, sampling_steps=steps, eta=0.0, guidance=1.0)
         points = draw_each(shape, streams).to(next(self.parameters()).device)
         return denoised(self, self.classes, process, points, labels, streams)
 
@@ -165,11 +165,11 @@ def denoised(
     predict: Predict,
     classes: int | None,
     process: Process,
-    points: Float[Tensor, "b d h w"],
-    labels: Int[Tensor, " b"] | None,
-    streams: Sequence[torch.Generator],
-) -> Float[Tensor, "b d h w"]:
-    """Points of pure noise, denoised step by step."""
+    points: Points,
+    labels: Labels,
+    streams: Streams,
+) -> Points:
+    """Denoise points of pure noise step by step."""
     sampler = process.denoising()
     for time in sampler.timesteps:
         times = time.to(points.device).expand(len(points))
@@ -183,15 +183,15 @@ def denoised(
 def with_guidance(
     predict: Predict,
     classes: int | None,
-    points: Float[Tensor, "b d h w"],
+    points: Points,
     times: Int[Tensor, " b"],
-    labels: Int[Tensor, " b"] | None,
+    labels: Labels,
     guidance: float,
-) -> Float[Tensor, "b d h w"]:
-    """Classifier-free guidance (Ho and Salimans 2021): e(none) + s (e(label) - e(none)).
+) -> Points:
+    """Predict noise with classifier-free guidance (Ho and Salimans 2021).
 
-    classes: the label that means "none". guidance: s. With s = 1 this is e(label), and the network
-    runs once instead of twice.
+    The noise is e(none) + s (e(label) - e(none)), where s is `guidance` and the label `classes`
+    means "none". At s = 1 this is e(label), and the network runs once instead of twice.
     """
     if labels is None or guidance == 1:
         return predict(points, times, labels)

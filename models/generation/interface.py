@@ -1,7 +1,7 @@
-"""What every generative model of stage 2 gives, so that loop and steps need not know which.
+"""The interfaces of generative models of stage 2, by which loops and steps use any of them.
 
-Points are what is modelled, (n, d, h, w) in float32: pixels in [-1, 1], latents of unit variance,
-or codes, d of each latent, which float32 holds exactly up to 2^24.
+A model learns the distribution of points, float32 (n, d, h, w): pixels in [-1, 1], latents of unit
+variance, or codes with d codes a place, which float32 holds exactly up to 2^24.
 """
 
 from __future__ import annotations
@@ -10,52 +10,52 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+# The shape of a point, without the batch.
 Shape = tuple[int, ...]
+Points = Float[Tensor, "b d h w"]
+# In [0, classes), or None for a model without classes.
+Labels = Int[Tensor, " b"] | None
+Scalar = Float[Tensor, ""]
+Streams = Sequence[torch.Generator]
 
 
 @runtime_checkable
 class GenerativeModel(Protocol):
     """A module that learns how points are distributed, and samples them.
 
-    What trains it is a loss of its own (`WithLoss`) or a critic (`Critic`). Everything is drawn
-    from the streams that are given, so that an interrupted training or sampling goes on as if it
-    had not been interrupted. labels: (n,), in [0, classes), or None for a model without classes.
+    The model is trained by its loss (`WithLoss`) or by a critic (`Critic`). All random numbers come
+    from the given streams, so an interrupted training or sampling resumes with the same numbers.
     """
 
-    def sample(
-        self,
-        shape: Shape,
-        labels: Tensor | None,
-        streams: Sequence[torch.Generator],
-        quick: bool = False,
-    ) -> Tensor:
-        """Points (n, *shape), one a stream, on the model's device.
+    def sample(self, shape: Shape, labels: Labels, streams: Streams, quick: bool = False) -> Points:
+        """Return points (n, *shape), one from each stream, on the model's device.
 
-        quick: for a look during training; a model with many sampling steps then takes fewer.
+        quick: asks a model with many sampling steps for fewer, for a look during training.
         """
         ...
 
 
 @runtime_checkable
 class WithLoss(GenerativeModel, Protocol):
-    """A generative model without an opponent.
+    """A generative model that is trained by its own loss.
 
-    A call maps a batch to a batch, row by row, so that several processes can share the rows.
+    Several processes share the rows of a batch, so the model must treat rows independently.
     """
 
-    def loss(self, points: Tensor, labels: Tensor | None, stream: torch.Generator) -> Tensor:
-        """The loss of a batch, a scalar with a gradient. stream: of the processor."""
+    def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
+        """Return the loss of a batch, a scalar with a gradient. stream: on the processor."""
         ...
 
 
 @runtime_checkable
 class Likelihood(Protocol):
-    """A generative model that can say how likely points are."""
+    """A generative model that knows the probability of points."""
 
-    def bits(self, points: Tensor, labels: Tensor | None) -> Tensor:
-        """-log2 p of each row of points, (n,)."""
+    def bits(self, points: Points, labels: Labels) -> Float[Tensor, " b"]:
+        """Return -log2 p of each row of points, (n,)."""
         ...
 
 
@@ -71,14 +71,20 @@ class Critic(Protocol):
     def learn(
         self, model: torch.nn.Module, points: Tensor, stream: torch.Generator, step: int
     ) -> None:
-        """Train the critic on real points and on as many of the model's. step: from 1."""
+        """Train the critic on real points and on equally many of the model. step: from 1."""
         ...
 
     def judge(self, model: torch.nn.Module, count: int, stream: torch.Generator) -> Tensor:
-        """The generator's loss on `count` of its own points, a scalar."""
+        """Return the generator's loss on `count` points that the generator makes, a scalar."""
         ...
 
 
-def draw_each(shape: Shape, streams: Sequence[torch.Generator]) -> Tensor:
-    """Normal numbers (n, *shape), a row from each stream."""
+def check_labels(labels: Labels, classes: int | None) -> None:
+    """Raise ValueError unless a model with classes has labels, and a model without has none."""
+    if (labels is None) != (classes is None):
+        raise ValueError("labels: needed by a model with classes, and refused by one without")
+
+
+def draw_each(shape: Shape, streams: Streams) -> Tensor:
+    """Draw normal numbers (n, *shape), one row from each stream."""
     return torch.stack([torch.randn(shape, generator=stream) for stream in streams])

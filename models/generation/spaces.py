@@ -1,11 +1,10 @@
-"""What stage 2 models: the pixels of images, or latents or codes of a frozen first stage.
+"""Spaces of points that stage 2 models: pixels, or the latents or codes of a frozen first stage.
 
-As in Rombach et al. 2022 with a vector-quantised first stage, the latent before quantisation is
-diffused, and the quantiser replaces it by a codevector when it is decoded. A codebook therefore
-acts on diffusion through the latents of its encoder and through that replacement. A prior models
-the codes themselves.
+A space maps images in [-1, 1] to points and back. Nothing in a space is trained.
 
-A space maps images in [-1, 1] to points that are modelled, and back. Nothing in it is trained.
+As in Rombach et al. 2022 with a vector-quantised first stage, a diffusion model learns the latent
+before quantisation, and decoding begins with the quantiser. So a codebook affects diffusion through
+the latents of its encoder and through the replacement of a latent by a codevector.
 """
 
 from __future__ import annotations
@@ -16,21 +15,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
+from models.generation.interface import Shape
 
 
 class LatentSpace(nn.Module):
-    """Latents of a frozen autoencoder, scaled to a variance of one."""
+    """Latents of a frozen autoencoder, scaled to unit variance."""
 
     scale: Tensor
 
     def __init__(self, autoencoder: Autoencoder, scale: float) -> None:
-        """scale: one over the standard deviation of the training images' latents."""
+        """scale: one over the standard deviation of the latents of the training images."""
         super().__init__()
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.register_buffer("scale", torch.tensor(scale))
 
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
-        """Latents before quantisation, scaled."""
+        """Return the scaled latents before quantisation."""
         return self.autoencoder.encoder(images).float() * self.scale
 
     def decode(self, points: Float[Tensor, "b d y x"]) -> Float[Tensor, "b c h w"]:
@@ -38,16 +38,16 @@ class LatentSpace(nn.Module):
         quantised = self.autoencoder.quantiser(points / self.scale)
         return self.autoencoder.decoder(quantised.vectors).float()
 
-    def noise(self, shape: tuple[int, ...], stream: torch.Generator) -> Tensor:
-        """Points of no training, normal as the latents are."""
+    def noise(self, shape: Shape, stream: torch.Generator) -> Tensor:
+        """Return the points of an untrained model: normal numbers."""
         return torch.randn(shape, generator=stream)
 
 
 class CodeSpace(nn.Module):
-    """Codes of a frozen autoencoder, (b, q, h, w): q of each latent, in their order."""
+    """Codes of a frozen autoencoder, (b, q, h, w), with q codes for each latent."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
-        """autoencoder: one with a codebook."""
+        """The autoencoder must have a codebook."""
         super().__init__()
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         quantiser = self.autoencoder.quantiser
@@ -55,32 +55,30 @@ class CodeSpace(nn.Module):
         self.codes_per_latent = int(quantiser.codes_per_latent)  # type: ignore[arg-type]
 
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b q y x"]:
-        """The codes of images."""
+        """Return the codes of images."""
         stacked = self.autoencoder.quantise(images).codes.float()
         return rearrange(stacked, "b (q h) w -> b q h w", q=self.codes_per_latent)
 
     def decode(self, points: Float[Tensor, "b q y x"]) -> Float[Tensor, "b c h w"]:
-        """The images of codes."""
+        """Return the images of codes."""
         stacked = rearrange(points.long(), "b q h w -> b (q h) w")
         vectors = self.autoencoder.quantiser.decode(stacked)  # type: ignore[operator]
         return self.autoencoder.decoder(vectors).float()
 
-    def noise(self, shape: tuple[int, ...], stream: torch.Generator) -> Tensor:
-        """Points of no training: every code as likely as any other."""
+    def noise(self, shape: Shape, stream: torch.Generator) -> Tensor:
+        """Return the points of an untrained model: uniform codes."""
         return torch.randint(0, self.codebook_size, shape, generator=stream).float()
 
 
 class PixelSpace(nn.Module):
-    """The pixels themselves."""
+    """The pixels of images. Points and images are the same."""
 
     def encode(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The images."""
+        """Return the images."""
         return images
 
-    def decode(self, points: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The images."""
-        return points
+    decode = encode
 
-    def noise(self, shape: tuple[int, ...], stream: torch.Generator) -> Tensor:
-        """Points of no training: normal numbers."""
+    def noise(self, shape: Shape, stream: torch.Generator) -> Tensor:
+        """Return the points of an untrained model: normal numbers."""
         return torch.randn(shape, generator=stream)

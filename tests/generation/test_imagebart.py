@@ -78,7 +78,7 @@ def test_the_cache_changes_nothing(classes: int | None, time: int) -> None:
     kept: list[Tensor] = []
     step.decoder.register_forward_hook(lambda _, __, output: kept.append(output[0][:, -1]))
     numbers = uniforms((9,), [generator(0, Purpose.SAMPLE, number) for number in range(2)])
-    made = step.sample(noisy, bart._prefix(noisy, labels), numbers, 0.8)
+    made = step.sample(noisy, bart._start(noisy, labels), numbers, 0.8)
     with_cache = torch.stack(kept, 1)
     whole = bart(made, noisy, labels, time)
     torch.testing.assert_close(with_cache, whole, atol=1e-5, rtol=1e-4)
@@ -169,7 +169,7 @@ def unchanged(bart: ImageBart, time: int, label: int, count: int = 512) -> float
     true = toy.grids(labels, stream(0)).flatten(1).long()
     noisy = bart.chain.replace(true, 1 - bart.chain.kept(time), stream(1))
     streams = [generator(8, Purpose.SAMPLE, number) for number in range(count)]
-    prefix = bart._prefix(noisy, labels)
+    start = bart._start(noisy, labels)
     step: Any = bart.steps[time - 1]
-    made = step.sample(noisy, prefix, uniforms((4,), streams), 1.0)
+    made = step.sample(noisy, start, uniforms((4,), streams), 1.0)
     return float((made == noisy).float().mean())
