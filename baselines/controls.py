@@ -1,31 +1,31 @@
-"""Controls, which say what a gain of CVQ-VAE is due to; none of them is a published method.
+"""Controls, which show where a gain of CVQ-VAE comes from. None of them is a published method.
 
-The continuous autoencoder is the ceiling and the random codebook the floor of a table. The official
-order stands for the one point in which the published code computes another gradient than ours.
+The continuous autoencoder is the ceiling of a table, and the random codebook is its floor. The
+official order measures the one point in which the gradient of the published code differs from ours.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from baselines.vq_vae import MovingAverageQuantiser
 from models.quantiser.clustered import ClusteredQuantiser, Refresher, contrastive_term
-from models.quantiser.interface import Assignment, Quantised, Similarity
+from models.quantiser.interface import Assignment, Outcome, Quantised, Similarity
 
-# Deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST and on
-# photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4 to 1.9
-# with VQ-VAE's moving average.
+# Standard deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST
+# and on photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4
+# to 1.9 in VQ-VAE with a moving average.
 SCALE = 1.0
 
 
 class NoQuantiser(nn.Module):
-    """A continuous autoencoder: the latents pass as they are, without codes and without losses."""
+    """A continuous autoencoder: the latents pass unchanged, without codes and without losses."""
 
     codebook_size = None
     codes_per_latent = 0
@@ -37,13 +37,12 @@ class NoQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Return the latents."""
-        b, d, _, w = latents.shape
-        codes = torch.zeros(b, 0, w, dtype=torch.long, device=latents.device)
-        rows = latents.detach().permute(0, 2, 3, 1).reshape(-1, d)
-        return Quantised(latents, codes, {}, Assignment(rows, codes.flatten()))
+        no_codes = torch.zeros_like(latents[:, 0, :0], dtype=torch.long)
+        rows = rearrange(latents.detach(), "b d h w -> (b h w) d")
+        return Quantised(latents, no_codes, {}, Assignment(rows, no_codes.flatten()))
 
     def decode(self, codes: Int[Tensor, "b 0 w"]) -> Float[Tensor, "b d h w"]:
-        """Raise TypeError, since latents without codes cannot be found again by their codes."""
+        """Raise TypeError, because no codes describe the latents."""
         raise TypeError("a continuous autoencoder has no codes")
 
     def adapt(self, assignment: Assignment) -> None:
@@ -51,9 +50,9 @@ class NoQuantiser(nn.Module):
 
 
 class RandomCodebook(MovingAverageQuantiser):
-    """Codevectors drawn once from N(0, SCALE^2), which neither gradients nor averages move.
+    """The codevectors are drawn once from N(0, SCALE^2), and nothing moves them.
 
-    Loss: `commitment`, as of the moving average.
+    The only loss is `commitment`, as in the moving average.
     """
 
     def __init__(self, codebook_size: int, code_dim: int, similarity: Similarity) -> None:
@@ -66,26 +65,26 @@ class RandomCodebook(MovingAverageQuantiser):
 
 
 class OfficialOrder(ClusteredQuantiser):
-    """CVQ-VAE + contrastive whose codebook is refreshed before `backward`, as published.
+    """CVQ-VAE + contrastive that refreshes its codebook before `backward`, as the published code.
 
     The published code overwrites `weight.data` between the forward and the backward pass, and
-    autograd does not notice. The gradient of a cosine g . e / |e| is then g / |e| - e' (g . e') /
-    |e|^3, where e is the codevector before the refresh and e' the one after it. With the squared
-    Euclidean distance the order changes nothing: the term is the same if a number is added to all
-    similarities of a codevector.
+    autograd does not notice. The gradient of a cosine g . e / |e| is then g / |e| -
+    e' (g . e') / |e|^3, where the refresh replaces the codevector e by e'. With the squared
+    Euclidean distance the order changes nothing, because the term stays the same if a number is
+    added to all similarities of a codevector.
     """
 
     def __init__(
         self, codebook_size: int, code_dim: int, similarity: Similarity, refresh: Refresher
     ) -> None:
-        """As of ClusteredQuantiser."""
+        """The arguments are those of ClusteredQuantiser."""
         super().__init__(codebook_size, code_dim, similarity, refresh)
 
-    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise. A copy of codebook and refresh is refreshed, so that no state changes."""
-        found = super().forward(latents)
+    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+        vectors, codes, losses = super()._quantise(z)
+        # Refresh a copy of the codebook by a copy of the rule, so that no state changes.
         codebook = self.codebook.clone()
-        term = contrastive_term(found.assignment.latents, codebook, self.similarity)
+        losses["contrastive"] = contrastive_term(z, codebook, self.similarity)
         refresh: Any = copy.deepcopy(self.refresh)
-        refresh.update(codebook.data, found.assignment, self.similarity)
-        return replace(found, losses={**found.losses, "contrastive": term})
+        refresh.update(codebook.data, Assignment(z.detach(), codes), self.similarity)
+        return vectors, codes, losses
