@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from baselines.vq_vae import MovingAverageQuantiser
-from models.quantiser.clustered import ClusteredQuantiser, Refresher, contrastive_term
+from models.quantiser.clustered import ClusteredQuantiser, contrastive_term
 from models.quantiser.interface import Assignment, Outcome, Quantised, Similarity
 
 # Standard deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST
@@ -65,7 +65,7 @@ class RandomCodebook(MovingAverageQuantiser):
 
 
 class OfficialOrder(ClusteredQuantiser):
-    """CVQ-VAE + contrastive that refreshes its codebook before `backward`, as the published code.
+    """CVQ-VAE + contrastive, refreshed before `backward` as in the published code.
 
     The published code overwrites `weight.data` between the forward and the backward pass, and
     autograd does not notice. The gradient of a cosine g . e / |e| is then g / |e| -
@@ -74,17 +74,12 @@ class OfficialOrder(ClusteredQuantiser):
     added to all similarities of a codevector.
     """
 
-    def __init__(
-        self, codebook_size: int, code_dim: int, similarity: Similarity, refresh: Refresher
-    ) -> None:
-        """The arguments are those of ClusteredQuantiser."""
-        super().__init__(codebook_size, code_dim, similarity, refresh)
-
     def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
         vectors, codes, losses = super()._quantise(z)
-        # Refresh a copy of the codebook by a copy of the rule, so that no state changes.
         codebook = self.codebook.clone()
         losses["contrastive"] = contrastive_term(z, codebook, self.similarity)
+        # Overwrite the values that autograd saved for the gradient of the term. The codebook and
+        # the rule are copies, so that no state changes.
         refresh: Any = copy.deepcopy(self.refresh)
         refresh.update(codebook.data, Assignment(z.detach(), codes), self.similarity)
         return vectors, codes, losses

@@ -1,7 +1,6 @@
-"""SQ-VAE, Gaussian variant (I) (Takida et al., ICML 2022): self-annealed stochastic quantisation.
+"""SQ-VAE (Takida et al., ICML 2022), in the Gaussian variant (I) of the authors' code.
 
-The equations follow the authors' code (sony/sqvae), whose variant (I) is the one for MNIST and
-CIFAR10.
+The authors' code (sony/sqvae) uses this variant for MNIST and CIFAR10.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ class StochasticQuantiser(SingleCodeQuantiser):
         self,
         codebook_size: int,
         code_dim: int,
-        initial_log_variance: float = math.log(10),
-        temperature_decay: float = 1e-5,
-        seed: int = 0,
+        initial_log_variance: float,
+        temperature_decay: float,
+        seed: int,
     ) -> None:
         """codebook_size: K. code_dim: D. initial_log_variance: of phi. temperature_decay: tau is
         exp(-temperature_decay * step). seed: of the Gumbel noise.
@@ -48,7 +47,7 @@ class StochasticQuantiser(SingleCodeQuantiser):
         self.temperature_decay = temperature_decay
         self.seed = seed
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
-        self.log_variance = nn.Parameter(torch.tensor(float(initial_log_variance)))
+        self.log_variance = nn.Parameter(torch.tensor(initial_log_variance))
         self.step = Step()
 
     @property

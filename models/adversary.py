@@ -19,19 +19,17 @@ LARGEST_WEIGHT = 1e4
 
 
 def patch_critic(channels: int) -> nn.Sequential:
-    """Return the critic of Isola et al. 2017.
+    """Return the critic of Isola et al. 2017, from images to a score per patch of 70 x 70 pixels.
 
-    The critic maps images (b, channels, h, w) to one score for each patch of 70 x 70 pixels,
-    (b, 1, y, x).
+    Images have the shape (b, channels, h, w), scores (b, 1, y, x).
     """
     layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 4, 2, 1), nn.LeakyReLU(SLOPE)]
     for inputs, outputs in pairwise(WIDTHS):
         layers += [
             nn.Conv2d(inputs, outputs, 4, 1 if outputs == WIDTHS[-1] else 2, 1, bias=False),
-            # Normalise by the statistics of the batch, also where the decoder is scored, as in the
-            # published training. Averages over real images and reconstructions would score the
-            # decoder by another function than the one that learns to tell the two apart. The
-            # decoder would then find patterns that nothing punishes.
+            # The published training also normalises by the batch where it scores the decoder. With
+            # running averages over real images and reconstructions, the decoder would answer to
+            # another function than the trained critic, and find patterns that nothing punishes.
             nn.BatchNorm2d(outputs, track_running_stats=False),
             nn.LeakyReLU(SLOPE),
         ]
@@ -45,10 +43,7 @@ def patch_critic(channels: int) -> nn.Sequential:
 
 
 class Adversary(nn.Module):
-    """A critic with its optimiser, which is silent in the first steps.
-
-    The state dict holds the critic and the number of steps.
-    """
+    """A critic with its optimiser, which has no effect in the first steps."""
 
     steps: Tensor
 
@@ -64,14 +59,16 @@ class Adversary(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def forward(
-        self, images: Float[Tensor, "b c h w"], others: Float[Tensor, ""], last_layer: Tensor
+        self,
+        images: Float[Tensor, "b c h w"],
+        reconstruction: Float[Tensor, ""],
+        last_layer: Tensor,
     ) -> Float[Tensor, ""]:
-        """Return the decoder's adversarial loss, balanced against its other losses.
+        """Return the adversarial term of the decoder (equations 6 and 7).
 
-        The term is -mean(score) times `weight` times |gradient of others| / |gradient of the term|,
-        where both gradients are those of `last_layer` (equations 6 and 7). images: the decoder's
-        output, with its graph. others: the sum of the other losses. last_layer: the last weight of
-        the decoder.
+        The term is -mean(score), scaled so that its gradient is `weight` times as long as that of
+        the reconstruction term. Both gradients are taken at `last_layer`, the last weight of the
+        decoder. images: the decoder's output, with its graph.
         """
         if int(self.steps) < self.start:
             return images.new_zeros(())
@@ -79,9 +76,11 @@ class Adversary(nn.Module):
         # Differentiate by the images once, so that the critic's own weights get no gradient and
         # `backward` need not pass through the critic again.
         (image_gradient,) = torch.autograd.grad(term, images)
-        (of_others,) = torch.autograd.grad(others, last_layer, retain_graph=True)
-        (of_term,) = torch.autograd.grad(images, last_layer, image_gradient, retain_graph=True)
-        balance = (of_others.norm() / (of_term.norm() + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
+        lengths = [
+            torch.autograd.grad(output, last_layer, gradient, retain_graph=True)[0].norm()
+            for output, gradient in ((reconstruction, None), (images, image_gradient))
+        ]
+        balance = (lengths[0] / (lengths[1] + 1e-4)).clamp(0, LARGEST_WEIGHT).detach()
         # This has the value of `term`, and its gradient by the images is `image_gradient`.
         linear_term = term.detach() + ((images - images.detach()) * image_gradient).sum()
         return self.weight * balance * linear_term
@@ -93,10 +92,8 @@ class Adversary(nn.Module):
         self.steps += 1
         if int(self.steps) <= self.start:
             return
-        with torch.enable_grad():
-            real, made = self.critic(images.detach()), self.critic(reconstructions.detach())
-            loss = (F.relu(1 - real).mean() + F.relu(1 + made).mean()) / 2
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+        real, made = self.critic(images.detach()), self.critic(reconstructions.detach())
+        loss = (F.relu(1 - real).mean() + F.relu(1 + made).mean()) / 2
+        loss.backward()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

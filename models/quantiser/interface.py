@@ -1,6 +1,7 @@
 """The interface of all quantisers, so that networks, training loops and metrics work with any.
 
 Shapes: B images, an H x W grid of latents, code dimension D, N = B * H * W latents, K codes.
+Equations: z is a latent, e its codevector, e_k codevector k, and sg(x) is x without its gradient.
 """
 
 from __future__ import annotations
@@ -117,8 +118,5 @@ class SingleCodeQuantiser(nn.Module):
 def straight_through(
     latents: Float[Tensor, "*size"], vectors: Float[Tensor, "*size"]
 ) -> Float[Tensor, "*size"]:
-    """Return z + sg(e - z), where sg stops gradients.
-
-    The values are the vectors e, bit for bit. The gradient goes to the latents z unchanged.
-    """
+    """Return z + sg(e - z): the values of e, bit for bit, and a gradient for z alone."""
     return vectors.detach() + (latents - latents.detach())
