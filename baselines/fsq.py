@@ -32,7 +32,7 @@ class FiniteScalarQuantiser(SingleCodeQuantiser):
     def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
         rounded, codes = (batch[0] for batch in self.inner(z[None]))
         codes = codes.long()
-        # The values are those of `decode`, bit for bit.
+        # These are the values that `decode` returns, bit for bit.
         return straight_through(rounded, self.inner.indices_to_codes(codes)), codes, {}
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:

@@ -50,5 +50,5 @@ def _entropy_term(logits: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
     log_p = logits.log_softmax(1)
     p = log_p.exp()
     mean = p.mean(0)
-    # The small number keeps the gradient of a code that no latent has finite.
+    # Without the small number, the gradient of a code that no latent has would be infinite.
     return -(p * log_p).sum(1).mean() + (mean * (mean + 1e-5).log()).sum()

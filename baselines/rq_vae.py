@@ -23,9 +23,9 @@ class ResidualQuantiser(nn.Module):
     """A latent z is replaced by a sum of `depth` codevectors.
 
     With residuals r_0 = z and r_d = r_{d-1} - e_d, the codevector e_d is the nearest to r_{d-1}.
-    The output is z_depth, where z_d = e_1 + ... + e_d, and gradients pass straight to z.
-    The only loss is `commitment`, the mean over depths of mean (z - sg(z_d))^2. The grids of codes
-    are stacked along the height, (b, depth h, w), with the first codes on top.
+    The output is z_depth, where z_d = e_1 + ... + e_d, and gradients pass straight to z. The only
+    loss is `commitment`, the mean over depths of mean (z - sg(z_d))^2. The grids of codes are
+    stacked along the height, (b, depth h, w), with the first codes on top.
     """
 
     steps: Tensor
@@ -74,7 +74,7 @@ class ResidualQuantiser(nn.Module):
     def decode(self, codes: Int[Tensor, "b qh w"]) -> Float[Tensor, "b d h w"]:
         """Return the sums of the codevectors of stacked codes."""
         by_depth = rearrange(codes, "b (q h) w -> b h w q", q=self.codes_per_latent)
-        # `sum` would round differently than `forward` does.
+        # `sum` would round differently from the `cumsum` of `forward`.
         sums = self.codebook[by_depth].cumsum(dim=3)[..., -1, :]
         return rearrange(sums, "b h w d -> b d h w")
 
