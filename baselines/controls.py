@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from baselines.vq_vae import MovingAverageQuantiser
 from models.quantiser.clustered import ClusteredQuantiser, contrastive_term
-from models.quantiser.interface import Assignment, Outcome, Quantised, Similarity
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment, Outcome, Quantised
 
 # Standard deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST
 # and on photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4

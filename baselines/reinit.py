@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.quantiser.interface import Assignment, Similarity
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment
 from models.quantiser.refresh import Step
 from models.quantiser.search import count
 from models.streams import Purpose, generator

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from models.quantiser.interface import Similarity
+from models.quantiser.distances import Similarity
 from models.quantiser.search import drawn, nearest
 
 Anchors = Callable[[Tensor, Tensor, Tensor, Similarity, Generator], Tensor]

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.quantiser.distances import Similarity
 from models.quantiser.interface import (
     Assignment,
     Outcome,
-    Similarity,
     SingleCodeQuantiser,
     straight_through,
 )

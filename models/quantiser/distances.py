@@ -5,10 +5,15 @@ The published implementation offers both as `cos` (its default) and `l2`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+# Takes vectors (n, d) and other vectors (k, d). Returns a matrix (n, k); larger means closer.
+Similarity = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosine(z: Float[Tensor, "n d"], e: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:

@@ -6,7 +6,7 @@ Equations: z is a latent, e its codevector, e_k codevector k, and sg(x) is x wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,8 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Takes vectors (n, d) and other vectors (k, d). Returns a matrix (n, k); larger means closer.
-Similarity = Callable[[Tensor, Tensor], Tensor]
 # The vectors, codes and losses of N latents; see `Quantised`.
 Outcome = tuple[Float[Tensor, "n d"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from models.quantiser.anchors import Anchors
 from models.quantiser.blends import ReplaceDead, UsageDecay
-from models.quantiser.interface import Assignment, Similarity
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment
 from models.streams import Purpose, generator
 
 # Takes the number of a training step, from 0. Returns whether to refresh in this step.

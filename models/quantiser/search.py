@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.quantiser.interface import Similarity
+from models.quantiser.distances import Similarity
 
 # How many entries of the matrix are computed at a time. On a processor 2 MiB fit into the cache of
 # a core. On a GPU 128 MiB are better, because starting many small kernels costs more than memory
