@@ -18,8 +18,7 @@ def mse_over_variance(variance: float) -> Objective:
     """Return the objective of VQ-VAE and CVQ-VAE: mean squared error over the data's variance.
 
     variance: of the training images in [0, 1]. The error is of images in [-1, 1], because the
-    published implementation mixes the two scales (variance 0.094930 for MNIST, 0.063287 for
-    CIFAR10).
+    published implementation mixes the two scales (MNIST 0.094930, CIFAR10 0.063287).
     """
 
     def objective(output: Tensor, images: Tensor) -> Tensor:
@@ -53,8 +52,7 @@ def with_perceptual(
 ) -> Objective:
     """Return `base` plus a weighted perceptual distance (VQGAN, Esser et al. 2021, section 3.1).
 
-    distance: maps two batches (n, 3, h, w) in [-1, 1] to distances (n,). Grey images are tiled to
-    three channels.
+    distance: maps two batches (n, 3, h, w) in [-1, 1] to distances (n,). Grey images are tiled.
     """
 
     def objective(output: Tensor, images: Tensor) -> Tensor:
