@@ -9,6 +9,7 @@ step of the optimiser. The published reconstruction term divides by the variance
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -17,11 +18,10 @@ from torch.nn import functional as F
 
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import cosine
-from models.quantiser.interface import Assignment, Outcome
+from models.quantiser.interface import Assignment, Quantised, rows
 from models.quantiser.refresh import Step
 
-# The scale s and the margin m (in radians) of the arc-margin loss, the number of positive latents
-# of a codevector, and the decay of the loss per training step.
+# The arc-margin loss: scale s, margin m in radians, positives per codevector, decay per step.
 SHARPNESS, MARGIN, POSITIVES, DECAY = 5.0, 0.1, 3, 5e-4
 # The radius of the ball is exp(GROWTH * step).
 GROWTH = 3e-4
@@ -40,11 +40,11 @@ class ArcMarginQuantiser(ClusteredQuantiser):
         self.codebook.data = F.normalize(self.codebook.data, dim=1)
         self.step = Step()
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
-        vectors, codes, losses = super()._quantise(z)
-        decay = math.exp(-DECAY * self.step.passed)
-        losses["arc"] = decay * arc_margin_loss(z, self.codebook.detach())
-        return vectors, codes, losses
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        quantised = super().forward(latents)
+        arc = math.exp(-DECAY * self.step.passed) * arc_margin_loss(rows(latents), self.codebook)
+        return replace(quantised, losses={**quantised.losses, "arc": arc})
 
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
@@ -59,10 +59,10 @@ def arc_margin_loss(
     """Return L = mean_k -log(sum_{i in P_k} exp(s l_ki) / sum_i exp(s l_ki)), at least 0.
 
     P_k are the POSITIVES latents with the smallest angles a_ki to codevector k. The logit l_ki is
-    cos(a_ki + m) for latents in P_k and cos(a_ki) for the others. The caller detaches the codebook,
-    so the loss trains the encoder alone.
+    cos(a_ki + m) for latents in P_k and cos(a_ki) for the others. The codebook is detached, so the
+    loss trains the encoder alone.
     """
-    logits = cosine(codebook, latents)
+    logits = cosine(codebook.detach(), latents)
     closest, positions = logits.topk(min(POSITIVES, len(latents)), dim=1)
     # At an angle of 0 the arc cosine has no gradient.
     angles = closest.clamp(-1 + 1e-7, 1 - 1e-7).acos()

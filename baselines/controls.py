@@ -7,17 +7,17 @@ official order measures the one point in which the gradient of the published cod
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from baselines.vq_vae import MovingAverageQuantiser
 from models.quantiser.clustered import ClusteredQuantiser, contrastive_term
 from models.quantiser.distances import Similarity
-from models.quantiser.interface import Assignment, Outcome, Quantised
+from models.quantiser.interface import Assignment, Quantised, rows
 
 # Standard deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST
 # and on photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4
@@ -39,8 +39,8 @@ class NoQuantiser(nn.Module):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Return the latents."""
         no_codes = torch.zeros_like(latents[:, 0, :0], dtype=torch.long)
-        rows = rearrange(latents.detach(), "b d h w -> (b h w) d")
-        return Quantised(latents, no_codes, {}, Assignment(rows, no_codes.flatten()))
+        assignment = Assignment(rows(latents.detach()), no_codes.flatten())
+        return Quantised(latents, no_codes, {}, assignment)
 
     def decode(self, codes: Int[Tensor, "b 0 w"]) -> Float[Tensor, "b d h w"]:
         """Raise TypeError, because no codes describe the latents."""
@@ -75,12 +75,13 @@ class OfficialOrder(ClusteredQuantiser):
     added to all similarities of a codevector.
     """
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
-        vectors, codes, losses = super()._quantise(z)
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        quantised = super().forward(latents)
         codebook = self.codebook.clone()
-        losses["contrastive"] = contrastive_term(z, codebook, self.similarity)
+        term = contrastive_term(quantised.assignment.latents, codebook, self.similarity)
         # Overwrite the values that autograd saved for the gradient of the term. The codebook and
         # the rule are copies, so that no state changes.
         refresh: Any = copy.deepcopy(self.refresh)
-        refresh.update(codebook.data, Assignment(z.detach(), codes), self.similarity)
-        return vectors, codes, losses
+        refresh.update(codebook.data, quantised.assignment, self.similarity)
+        return replace(quantised, losses={**quantised.losses, "contrastive": term})

@@ -8,19 +8,19 @@ Here a call only reads the codebook, and `adapt` lets the library change it.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vector_quantize_pytorch import VectorQuantize
 
 from models.quantiser.distances import squared_euclidean
-from models.quantiser.interface import Assignment, Outcome, SingleCodeQuantiser, straight_through
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 from models.quantiser.refresh import Step
 from models.quantiser.search import nearest
 from models.streams import Purpose, word
 
 
-class ExpiringQuantiser(SingleCodeQuantiser):
+class ExpiringQuantiser(nn.Module):
     """Each codevector is the running mean of its latents, and rarely used codes expire.
 
     After every batch, each codevector whose running count is below `expiry` becomes a random latent
@@ -34,7 +34,10 @@ class ExpiringQuantiser(SingleCodeQuantiser):
         """codebook_size: K. code_dim: D. decay: of the running counts and sums. expiry: the limit
         of the counts, in latents per batch; with 0 no code expires. seed: of the random latents.
         """
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         self.inner = VectorQuantize(
             dim=code_dim,
             codebook_size=codebook_size,
@@ -52,10 +55,17 @@ class ExpiringQuantiser(SingleCodeQuantiser):
         """The codevectors."""
         return self.inner.codebook
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        z = rows(latents)
         codes = nearest(z, self.codebook, squared_euclidean)
         e = F.embedding(codes, self.codebook)
-        return straight_through(z, e), codes, {"commitment": F.mse_loss(z, e)}
+        losses = {"commitment": F.mse_loss(z, e)}
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     def adapt(self, assignment: Assignment) -> None:
         """Update the averages with one batch and let codes expire."""
@@ -68,8 +78,7 @@ class ExpiringQuantiser(SingleCodeQuantiser):
 def update_codebook(library: nn.Module, latents: Float[Tensor, "n d"], seed: int) -> None:
     """Let a quantiser of vector-quantize-pytorch change its codebook with one batch of latents.
 
-    The library does so in training mode only, and draws from torch's global generator. The mode and
-    the generator are restored afterwards. seed: of the draws.
+    The library needs training mode and torch's global generator; both are restored afterwards.
     """
     was_training = library.training
     library.train()

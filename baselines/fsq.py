@@ -8,13 +8,13 @@ tan. A latent near the border between two codes may therefore receive the other 
 from __future__ import annotations
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 
-from models.quantiser.interface import Outcome, SingleCodeQuantiser, straight_through
+from models.quantiser.interface import Assignment, Quantised, rows, straight_through
 
 
-class FiniteScalarQuantiser(SingleCodeQuantiser):
+class FiniteScalarQuantiser(nn.Module):
     """Each coordinate is bounded by tanh and rounded to one of its levels.
 
     A coordinate of L levels becomes round((L - 1) / 2 tanh(z)) / floor(L / 2), in [-1, 1], with the
@@ -25,16 +25,23 @@ class FiniteScalarQuantiser(SingleCodeQuantiser):
 
     def __init__(self, levels: list[int]) -> None:
         """levels: L of each coordinate."""
-        inner = FSQ(levels)
-        super().__init__(inner.codebook_size, len(levels))
-        self.inner = inner
+        super().__init__()
+        self.inner = FSQ(levels)
+        self.codebook_size = self.inner.codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = len(levels)
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
-        rounded, codes = (batch[0] for batch in self.inner(z[None]))
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        rounded, codes = (batch[0] for batch in self.inner(rows(latents)[None]))
         codes = codes.long()
         # These are the values that `decode` returns, bit for bit.
-        return straight_through(rounded, self.inner.indices_to_codes(codes)), codes, {}
+        vectors = straight_through(rounded, self.inner.indices_to_codes(codes))
+        return Quantised.of_rows(latents, vectors, codes, {})
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """Return the points of the grid that `codes` stand for."""
         return self.inner.indices_to_codes(codes)
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Change nothing, because there is nothing to train."""

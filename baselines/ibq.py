@@ -1,19 +1,16 @@
-"""Index backpropagation quantisation (IBQ, Shi et al. 2024).
-
-The default weights of the losses, in workflows/defaults.yaml, are those of the authors' code.
-"""
+"""Index backpropagation quantisation (IBQ, Shi et al. 2024)."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.interface import Outcome, SingleCodeQuantiser
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows
 
 
-class IndexQuantiser(SingleCodeQuantiser):
+class IndexQuantiser(nn.Module):
     """A softmax over the whole codebook E, hard in the forward and soft in the backward pass.
 
     With p = softmax_k(z . e_k), the code is k = argmax p, and the vector is (onehot(k) - sg(p) + p)
@@ -25,11 +22,16 @@ class IndexQuantiser(SingleCodeQuantiser):
 
     def __init__(self, codebook_size: int, code_dim: int, temperature: float) -> None:
         """codebook_size: K. code_dim: D. temperature: of the entropies."""
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         self.temperature = temperature
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        z = rows(latents)
         logits = z @ self.codebook.T
         codes = logits.argmax(1)
         e = F.embedding(codes, self.codebook)
@@ -42,7 +44,14 @@ class IndexQuantiser(SingleCodeQuantiser):
             "codebook": F.mse_loss(e, z.detach()),
             "entropy": _entropy_term(logits / self.temperature),
         }
-        return vectors, codes, losses
+        return Quantised.of_rows(latents, vectors, codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Change nothing, because gradients train the whole state."""
 
 
 def _entropy_term(logits: Float[Tensor, "n k"]) -> Float[Tensor, ""]:

@@ -8,14 +8,14 @@ while BSQ's authors take groups of 9 bits, which is the same for 512 codes.
 from __future__ import annotations
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from vector_quantize_pytorch import LFQ
 
-from models.quantiser.interface import Outcome, SingleCodeQuantiser, straight_through
+from models.quantiser.interface import Assignment, Quantised, rows, straight_through
 
 
-class LookupFreeQuantiser(SingleCodeQuantiser):
+class LookupFreeQuantiser(nn.Module):
     """Each coordinate becomes a bit: e = sign(z), or sign(z) / sqrt(D) on the sphere; K = 2^D.
 
     Gradients pass straight to z, or to z / |z| on the sphere. The loss `commitment` is
@@ -26,24 +26,32 @@ class LookupFreeQuantiser(SingleCodeQuantiser):
 
     def __init__(self, bits: int, temperature: float, spherical: bool = False) -> None:
         """bits: D. temperature: of the entropies. spherical: BSQ instead of LFQ."""
-        super().__init__(2**bits, bits)
+        super().__init__()
         # By default the library gives the commitment the weight 0 and leaves it out.
         self.inner = LFQ(dim=bits, commitment_loss_weight=1.0, spherical=spherical)
+        self.codebook_size = 2**bits
+        self.codes_per_latent = 1
+        self.code_dim = bits
         self.temperature = temperature
         self.spherical = spherical
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
         result, terms = self.inner(
-            z[None], inv_temperature=1 / self.temperature, return_loss_breakdown=True
+            rows(latents)[None], inv_temperature=1 / self.temperature, return_loss_breakdown=True
         )
         codes = result.indices[0].long()
         losses = {
             "entropy": terms.per_sample_entropy - terms.batch_entropy,
             "commitment": terms.commitment,
         }
-        passed = F.normalize(z, dim=1) if self.spherical else z
-        return straight_through(passed, self.inner.indices_to_codes(codes)), codes, losses
+        passed = rows(F.normalize(latents, dim=1) if self.spherical else latents)
+        vectors = straight_through(passed, self.inner.indices_to_codes(codes))
+        return Quantised.of_rows(latents, vectors, codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """Return the corners of the cube, or the points of the sphere, that `codes` stand for."""
         return self.inner.indices_to_codes(codes)
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Change nothing, because there is nothing to train."""

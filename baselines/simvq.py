@@ -6,17 +6,17 @@ those of VQ-VAE.
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional as F
 from vector_quantize_pytorch import SimVQ
 
 from models.quantiser.distances import squared_euclidean
-from models.quantiser.interface import Outcome, SingleCodeQuantiser, straight_through
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 from models.quantiser.search import nearest
 
 
-class SimQuantiser(SingleCodeQuantiser):
+class SimQuantiser(nn.Module):
     """The codevectors are C W, where C (k d) is drawn from N(0, 1/D) and W (d d) is trained.
 
     The gradient of one codevector therefore moves all codevectors. A latent z receives the nearest
@@ -26,7 +26,10 @@ class SimQuantiser(SingleCodeQuantiser):
 
     def __init__(self, codebook_size: int, code_dim: int) -> None:
         """codebook_size: K. code_dim: D."""
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         # By default the library also rotates gradients (baselines/rotation_trick.py).
         self.inner = SimVQ(code_dim, codebook_size, rotation_trick=False)
 
@@ -35,7 +38,9 @@ class SimQuantiser(SingleCodeQuantiser):
         """The codevectors."""
         return self.inner.codebook
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        z = rows(latents)
         codebook = self.codebook
         codes = nearest(z, codebook, squared_euclidean)
         e = F.embedding(codes, codebook)
@@ -43,4 +48,11 @@ class SimQuantiser(SingleCodeQuantiser):
             "commitment": F.mse_loss(z, e.detach()),
             "codebook": F.mse_loss(e, z.detach()),
         }
-        return straight_through(z, e), codes, losses
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Change nothing, because gradients train the whole state."""

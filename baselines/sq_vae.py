@@ -1,31 +1,27 @@
-"""SQ-VAE (Takida et al., ICML 2022), in the Gaussian variant (I) of the authors' code.
-
-The authors' code (sony/sqvae) uses this variant for MNIST and CIFAR10.
-"""
+"""SQ-VAE (Takida et al. 2022), Gaussian variant (I), as the authors use for MNIST and CIFAR10."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.quantiser.distances import squared_euclidean
-from models.quantiser.interface import Assignment, Outcome, Quantised, SingleCodeQuantiser
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows
 from models.quantiser.refresh import Step
 from models.streams import Purpose, generator
 
 
-class StochasticQuantiser(SingleCodeQuantiser):
+class StochasticQuantiser(nn.Module):
     """A soft sample of the codevectors in training, the nearest codevector in evaluation.
 
     The logits are -|z_i - e_k|^2 / (2 sigma^2), where sigma^2 = 1 + exp(phi) and phi is learned,
     and P is their softmax over k. In training the vector is softmax((logits + Gumbel noise) / tau)
     E, where E is the codebook. The sample is neither hardened nor straight-through, so gradients
-    reach encoder, codebook and phi. The temperature tau falls exponentially with the steps.
+    reach encoder, codebook and phi.
 
     Both losses are sums over positions, averaged over images. `discrete_kl` sums sum_k P log P; it
     is negative because the constant log K of each position is left out. `continuous_kl` sums
@@ -43,7 +39,10 @@ class StochasticQuantiser(SingleCodeQuantiser):
         """codebook_size: K. code_dim: D. initial_log_variance: of phi. temperature_decay: tau is
         exp(-temperature_decay * step). seed: of the Gumbel noise.
         """
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         self.temperature_decay = temperature_decay
         self.seed = seed
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
@@ -57,11 +56,7 @@ class StochasticQuantiser(SingleCodeQuantiser):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise a batch of latents."""
-        quantised = super().forward(latents)
-        losses = {name: total / len(latents) for name, total in quantised.losses.items()}
-        return replace(quantised, losses=losses)
-
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+        z = rows(latents)
         # 1 / (2 sigma^2)
         precision = 0.5 / (1 + self.log_variance.exp())
         logits = squared_euclidean(z, self.codebook) * precision
@@ -73,10 +68,14 @@ class StochasticQuantiser(SingleCodeQuantiser):
         else:
             vectors = F.embedding(codes, self.codebook)
         losses = {
-            "discrete_kl": (log_p.exp() * log_p).sum(),
-            "continuous_kl": (z - vectors).square().sum() * precision,
+            "discrete_kl": (log_p.exp() * log_p).sum() / len(latents),
+            "continuous_kl": (z - vectors).square().sum() * precision / len(latents),
         }
-        return vectors, codes, losses
+        return Quantised.of_rows(latents, vectors, codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     def adapt(self, assignment: Assignment) -> None:
         """Advance the step that anneals the temperature and seeds the noise."""

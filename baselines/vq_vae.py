@@ -1,30 +1,24 @@
 """VQ-VAE with a moving-average codebook (van den Oord et al. 2017, appendix A.1).
 
-VQ-VAE with a codebook that gradients train is `models.quantiser.clustered.ClusteredQuantiser`
-without a refresh.
+VQ-VAE with a codebook that gradients train is `ClusteredQuantiser` without a refresh.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.quantiser.distances import Similarity
-from models.quantiser.interface import (
-    Assignment,
-    Outcome,
-    SingleCodeQuantiser,
-    straight_through,
-)
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 from models.quantiser.search import count, nearest
 
 # Decay of the running counts and sums; gamma below.
 DECAY = 0.99
 
 
-class MovingAverageQuantiser(SingleCodeQuantiser):
+class MovingAverageQuantiser(nn.Module):
     """Each codevector is the running mean of its latents; no gradient trains the codebook.
 
     If n_k latents of a batch, with sum s_k, received code k, then N_k <- gamma N_k +
@@ -32,12 +26,16 @@ class MovingAverageQuantiser(SingleCodeQuantiser):
     `commitment`, mean (z - sg(e))^2 over all elements.
     """
 
+    codebook: Tensor
     count: Tensor
     total: Tensor
 
     def __init__(self, codebook_size: int, code_dim: int, similarity: Similarity) -> None:
         """codebook_size: K. code_dim: D. Codevectors start uniform in [-1/K, 1/K]."""
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         self.similarity = similarity
         bound = 1 / codebook_size
         codebook = torch.empty(codebook_size, code_dim).uniform_(-bound, bound)
@@ -45,10 +43,17 @@ class MovingAverageQuantiser(SingleCodeQuantiser):
         self.register_buffer("count", torch.ones(codebook_size))
         self.register_buffer("total", codebook.clone())
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        z = rows(latents)
         codes = nearest(z, self.codebook, self.similarity)
         e = F.embedding(codes, self.codebook)
-        return straight_through(z, e), codes, {"commitment": F.mse_loss(z, e)}
+        losses = {"commitment": F.mse_loss(z, e)}
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:

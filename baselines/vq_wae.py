@@ -13,19 +13,19 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.quantiser.distances import squared_euclidean
-from models.quantiser.interface import Outcome, SingleCodeQuantiser, straight_through
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 
 # The weight of the entropy relative to the mean cost. The weight falls over the iterations, which
 # then come within some hundredths of the optimum. A constant weight needs ten times as many.
 FIRST_ENTROPY, ENTROPY, ITERATIONS = 0.3, 0.01, 12
 
 
-class TransportQuantiser(SingleCodeQuantiser):
+class TransportQuantiser(nn.Module):
     """Nearest-codevector quantisation with a loss between all latents and all codevectors.
 
     The loss `transport` is the entropic optimal transport cost between the latents of a batch, each
@@ -36,18 +36,30 @@ class TransportQuantiser(SingleCodeQuantiser):
 
     def __init__(self, codebook_size: int, code_dim: int) -> None:
         """codebook_size: K. code_dim: D."""
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
         self.weight_logits = nn.Parameter(torch.zeros(codebook_size))
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        z = rows(latents)
         costs = -squared_euclidean(z, self.codebook)
         codes = costs.argmin(1)
         e = F.embedding(codes, self.codebook)
         log_weights = self.weight_logits.log_softmax(0)
         divergence = (log_weights.exp() * log_weights).sum() + math.log(self.codebook_size)
         losses = {"transport": transport_cost(costs, log_weights), "weights_kl": divergence}
-        return straight_through(z, e), codes, losses
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
+
+    def adapt(self, assignment: Assignment) -> None:
+        """Change nothing, because gradients train the whole state."""
 
 
 def transport_cost(

@@ -1,12 +1,13 @@
 """Wasserstein VQ (2025): VQ-VAE with a loss that gives codevectors the distribution of latents.
 
 The code follows the paper's equations. Departure: the paper fits the Gaussian of the latents to a
-queue of the last 65,536 latents. Here a moving average over as many latents takes its place, which
-needs a matrix instead of the queue. At the published batch of 65,536 latents both are the Gaussian
-of the batch.
+queue of the last 65,536 latents. Here a moving average over as many latents replaces the queue and
+needs less memory. At the published batch of 65,536 latents both are the Gaussian of the batch.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import squared_euclidean
-from models.quantiser.interface import Assignment, Outcome
+from models.quantiser.interface import Assignment, Quantised
 
 # The number of latents in the paper's queue.
 QUEUE = 65_536
@@ -45,16 +46,15 @@ class GaussianMatchedQuantiser(ClusteredQuantiser):
         self.register_buffer("mean", torch.zeros(code_dim))
         self.register_buffer("square", torch.zeros(code_dim, code_dim))
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
-        vectors, codes, losses = super()._quantise(z)
-        weight, mean, square = self._averages(z)
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        quantised = super().forward(latents)
+        weight, mean, square = self._averages(quantised.assignment.latents)
         mean, square = mean / weight, square / weight
         covariance = square - torch.outer(mean, mean)
         scale = covariance.diagonal().clamp(min=0).max().sqrt() + TINY
-        losses["wasserstein"] = gaussian_distance(
-            mean / scale, covariance / scale**2, self.codebook / scale
-        )
-        return vectors, codes, losses
+        term = gaussian_distance(mean / scale, covariance / scale**2, self.codebook / scale)
+        return replace(quantised, losses={**quantised.losses, "wasserstein": term})
 
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:

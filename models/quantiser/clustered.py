@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.quantiser.distances import Similarity
-from models.quantiser.interface import (
-    Assignment,
-    Outcome,
-    SingleCodeQuantiser,
-    straight_through,
-)
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 from models.quantiser.search import nearest
 
 # Temperature of the contrastive term in the published implementation.
@@ -28,10 +23,9 @@ class Refresher(Protocol):
 
     def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None:
         """Observe one batch and overwrite rows of the codebook (k, d) in place."""
-        ...
 
 
-class ClusteredQuantiser(SingleCodeQuantiser):
+class ClusteredQuantiser(nn.Module):
     """Nearest-codevector quantisation (VQ-VAE) with an optional refresh (CVQ-VAE).
 
     A latent z receives the code k = argmax_k s(z, e_k) of the most similar codevector and is
@@ -49,14 +43,19 @@ class ClusteredQuantiser(SingleCodeQuantiser):
         contrastive: bool = False,
     ) -> None:
         """codebook_size: K. code_dim: D. Codevectors start uniform in [-1/K, 1/K]."""
-        super().__init__(codebook_size, code_dim)
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.codes_per_latent = 1
+        self.code_dim = code_dim
         self.similarity = similarity
         self.refresh = refresh
         self.contrastive = contrastive
         bound = 1 / codebook_size
         self.codebook = nn.Parameter(torch.empty(codebook_size, code_dim).uniform_(-bound, bound))
 
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
+        """Quantise a batch of latents."""
+        z = rows(latents)
         codes = nearest(z, self.codebook, self.similarity)
         e = F.embedding(codes, self.codebook)
         losses = {
@@ -65,7 +64,11 @@ class ClusteredQuantiser(SingleCodeQuantiser):
         }
         if self.contrastive:
             losses["contrastive"] = contrastive_term(z, self.codebook, self.similarity)
-        return straight_through(z, e), codes, losses
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
+
+    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     def adapt(self, assignment: Assignment) -> None:
         """Refresh the codebook, if this quantiser has a refresh."""

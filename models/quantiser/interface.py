@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-# The vectors, codes and losses of N latents; see `Quantised`.
-Outcome = tuple[Float[Tensor, "n d"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,23 @@ class Quantised:
     losses: Mapping[str, Float[Tensor, ""]]
     assignment: Assignment
 
+    @classmethod
+    def of_rows(
+        cls,
+        latents: Float[Tensor, "b d h w"],
+        vectors: Float[Tensor, "n d"],
+        codes: Int[Tensor, " n"],
+        losses: Mapping[str, Float[Tensor, ""]],
+    ) -> Quantised:
+        """Return the result for latents of one code each, whose `rows` were quantised."""
+        b, _, h, _ = latents.shape
+        return cls(
+            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h),
+            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
+            losses=losses,
+            assignment=Assignment(rows(latents.detach()), codes),
+        )
+
 
 @runtime_checkable
 class Quantiser(Protocol):
@@ -63,54 +77,24 @@ class Quantiser(Protocol):
 
     def __call__(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Quantise a batch of latents."""
-        ...
 
     def decode(self, codes: Int[Tensor, "b qh w"]) -> Float[Tensor, "b d h w"]:
         """Return the codevectors of `codes`."""
-        ...
 
     def adapt(self, assignment: Assignment) -> None:
         """Update the state with one training batch."""
-        ...
 
 
-class SingleCodeQuantiser(nn.Module):
-    """Base class of the quantisers that give each latent one code and ignore its neighbours.
+def rows(latents: Float[Tensor, "b d h w"]) -> Float[Tensor, "n d"]:
+    """Return the latents of a batch, one per row."""
+    return rearrange(latents, "b d h w -> (b h w) d")
 
-    A subclass writes its equations into `_quantise`. It overrides `decode` if it has no `codebook`
-    (k, d), and `adapt` if it has state that gradients do not train.
-    """
 
-    codes_per_latent = 1
-    codebook: Any
-
-    def __init__(self, codebook_size: int, code_dim: int) -> None:
-        """codebook_size: K. code_dim: D."""
-        super().__init__()
-        self.codebook_size = codebook_size
-        self.code_dim = code_dim
-
-    def _quantise(self, z: Float[Tensor, "n d"]) -> Outcome:
-        raise NotImplementedError
-
-    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise a batch of latents."""
-        b, _, h, _ = latents.shape
-        z = rearrange(latents, "b d h w -> (b h w) d")
-        vectors, codes, losses = self._quantise(z)
-        return Quantised(
-            vectors=rearrange(vectors, "(b h w) d -> b d h w", b=b, h=h),
-            codes=rearrange(codes, "(b h w) -> b h w", b=b, h=h),
-            losses=losses,
-            assignment=Assignment(z.detach(), codes),
-        )
-
-    def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """Return the codevectors of `codes`."""
-        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
-
-    def adapt(self, assignment: Assignment) -> None:
-        """Change nothing: gradients train all state."""
+def codevectors(
+    codebook: Float[Tensor, "k d"], codes: Int[Tensor, "b h w"]
+) -> Float[Tensor, "b d h w"]:
+    """Return the codevector of each code, on the grid of the codes."""
+    return rearrange(F.embedding(codes, codebook), "b h w d -> b d h w")
 
 
 def straight_through(
