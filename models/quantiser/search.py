@@ -1,8 +1,7 @@
 """Searches among all pairs of latents and codevectors.
 
 The matrix of similarities is the largest tensor of a quantiser: 128 MiB at the published batch, and
-4 GiB with 16,384 codes. The searches therefore compute a few rows at a time and never store the
-whole matrix.
+4 GiB with 16,384 codes. The searches therefore compute a few rows at a time and never store all.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from torch.nn import functional as F
 from models.quantiser.distances import Similarity
 
 # How many entries of the matrix are computed at a time. On a processor 2 MiB fit into the cache of
-# a core. On a GPU 128 MiB are better, because starting many small kernels costs more than memory
-# traffic.
+# a core. On a GPU, which gets 128 MiB, many small kernels cost more to start than memory traffic.
 NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 25}
 # With fewer rows than this, reading the candidates takes longer than the product.
 FEWEST_ROWS = 128
@@ -57,10 +55,7 @@ def drawn(
 
 
 def count(codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " {size}"]:
-    """Return how often each code occurs.
-
-    torch.bincount would wait for the GPU, because it needs the largest code to size its output.
-    """
+    """Return how often each code occurs, without torch.bincount, which would wait for the GPU."""
     return codes.new_zeros(size).scatter_add_(0, codes, torch.ones_like(codes))
 
 
