@@ -1,7 +1,7 @@
-"""Controls, which say what a gain of CVQ-VAE is due to; none of them is a published method.
+"""Controls, which show where a gain of CVQ-VAE comes from. None of them is a published method.
 
-The continuous autoencoder is the ceiling and the random codebook the floor of a table. The official
-order stands for the one point in which the published code computes another gradient than ours.
+The continuous autoencoder is the ceiling of a table, and the random codebook is its floor. The
+official order measures the one point in which the gradient of the published code differs from ours.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from baselines.vq_vae import MovingAverageQuantiser
-from models.quantiser.clustered import ClusteredQuantiser, Refresher, contrastive_term
-from models.quantiser.interface import Assignment, Quantised, Similarity
+from models.quantiser.clustered import ClusteredQuantiser, contrastive_term
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment, Quantised, rows
 
-# Deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST and on
-# photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4 to 1.9
-# with VQ-VAE's moving average.
+# Standard deviation of the coordinates of random codevectors. After 500 steps of batch 16 on MNIST
+# and on photographs, the root mean square of latents is 0.7 in the continuous autoencoder and 1.4
+# to 1.9 in VQ-VAE with a moving average.
 SCALE = 1.0
 
 
 class NoQuantiser(nn.Module):
-    """A continuous autoencoder: the latents pass as they are, without codes and without losses."""
+    """A continuous autoencoder: the latents pass unchanged, without codes and without losses."""
 
     codebook_size = None
     codes_per_latent = 0
@@ -37,13 +38,12 @@ class NoQuantiser(nn.Module):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
         """Return the latents."""
-        b, d, _, w = latents.shape
-        codes = torch.zeros(b, 0, w, dtype=torch.long, device=latents.device)
-        rows = latents.detach().permute(0, 2, 3, 1).reshape(-1, d)
-        return Quantised(latents, codes, {}, Assignment(rows, codes.flatten()))
+        no_codes = torch.zeros_like(latents[:, 0, :0], dtype=torch.long)
+        assignment = Assignment(rows(latents.detach()), no_codes.flatten())
+        return Quantised(latents, no_codes, {}, assignment)
 
     def decode(self, codes: Int[Tensor, "b 0 w"]) -> Float[Tensor, "b d h w"]:
-        """Raise TypeError, since latents without codes cannot be found again by their codes."""
+        """Raise TypeError, because no codes describe the latents."""
         raise TypeError("a continuous autoencoder has no codes")
 
     def adapt(self, assignment: Assignment) -> None:
@@ -51,9 +51,9 @@ class NoQuantiser(nn.Module):
 
 
 class RandomCodebook(MovingAverageQuantiser):
-    """Codevectors drawn once from N(0, SCALE^2), which neither gradients nor averages move.
+    """The codevectors are drawn once from N(0, SCALE^2), and nothing moves them.
 
-    Loss: `commitment`, as of the moving average.
+    The only loss is `commitment`, as in the moving average.
     """
 
     def __init__(self, codebook_size: int, code_dim: int, similarity: Similarity) -> None:
@@ -66,26 +66,22 @@ class RandomCodebook(MovingAverageQuantiser):
 
 
 class OfficialOrder(ClusteredQuantiser):
-    """CVQ-VAE + contrastive whose codebook is refreshed before `backward`, as published.
+    """CVQ-VAE + contrastive, refreshed before `backward` as in the published code.
 
     The published code overwrites `weight.data` between the forward and the backward pass, and
-    autograd does not notice. The gradient of a cosine g . e / |e| is then g / |e| - e' (g . e') /
-    |e|^3, where e is the codevector before the refresh and e' the one after it. With the squared
-    Euclidean distance the order changes nothing: the term is the same if a number is added to all
-    similarities of a codevector.
+    autograd does not notice. The gradient of a cosine g . e / |e| is then g / |e| -
+    e' (g . e') / |e|^3, where the refresh replaces the codevector e by e'. With the squared
+    Euclidean distance the order changes nothing, because the term stays the same if a number is
+    added to all similarities of a codevector.
     """
 
-    def __init__(
-        self, codebook_size: int, code_dim: int, similarity: Similarity, refresh: Refresher
-    ) -> None:
-        """As of ClusteredQuantiser."""
-        super().__init__(codebook_size, code_dim, similarity, refresh)
-
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise. A copy of codebook and refresh is refreshed, so that no state changes."""
-        found = super().forward(latents)
+        """Quantise a batch of latents."""
+        quantised = super().forward(latents)
         codebook = self.codebook.clone()
-        term = contrastive_term(found.assignment.latents, codebook, self.similarity)
+        term = contrastive_term(quantised.assignment.latents, codebook, self.similarity)
+        # Overwrite the values that autograd saved for the gradient of the term. The codebook and
+        # the rule are copies, so that no state changes.
         refresh: Any = copy.deepcopy(self.refresh)
-        refresh.update(codebook.data, found.assignment, self.similarity)
-        return replace(found, losses={**found.losses, "contrastive": term})
+        refresh.update(codebook.data, quantised.assignment, self.similarity)
+        return replace(quantised, losses={**quantised.losses, "contrastive": term})

@@ -1,26 +1,26 @@
-"""Finite scalar quantisation (FSQ, Mentzer et al. 2023), by vector-quantize-pytorch.
+"""Finite scalar quantisation (FSQ, Mentzer et al. 2023), by vector-quantize-pytorch (MIT licence).
 
-The library departs from the paper's Appendix A.1: the bound is (1 + eps) instead of (1 - eps) times
-(L - 1) / 2, with eps = 0.001, and the shift of even levels uses atanh instead of tan. A latent near
-the border of two codes may therefore receive the other one.
+The library departs from appendix A.1 of the paper in two points. The bound is (1 + eps) instead of
+(1 - eps) times (L - 1) / 2, with eps = 0.001, and the shift of even levels uses atanh instead of
+tan. A latent near the border between two codes may therefore receive the other code.
 """
 
 from __future__ import annotations
 
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 
-from models.quantiser.interface import Assignment, Quantised, straight_through
+from models.quantiser.interface import Assignment, Quantised, rows, straight_through
 
 
 class FiniteScalarQuantiser(nn.Module):
-    """Every coordinate is bounded by tanh and rounded to one of its levels.
+    """Each coordinate is bounded by tanh and rounded to one of its levels.
 
-    A coordinate of L levels becomes round(bounded) / floor(L / 2), in [-1, 1]; gradients pass
-    straight through the rounding, and through the tanh. K is the product of the levels, D their
-    number. There is no codebook to train, and there are no losses.
+    A coordinate of L levels becomes round((L - 1) / 2 tanh(z)) / floor(L / 2), in [-1, 1], with the
+    bound and the shift that the module docstring describes. Gradients pass straight through the
+    rounding, and through the tanh as usual. K is the product of the levels and D is their number.
+    There is no codebook to train, and there are no losses.
     """
 
     def __init__(self, levels: list[int]) -> None:
@@ -32,22 +32,16 @@ class FiniteScalarQuantiser(nn.Module):
         self.code_dim = len(levels)
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
-        b, _, h, _ = latents.shape
-        flat = rearrange(latents, "b d h w -> (b h w) d")
-        rounded, codes = (found[0] for found in self.inner(flat[None]))
-        grid = rearrange(codes.long(), "(b h w) -> b h w", b=b, h=h)
-        passed = rearrange(rounded, "(b h w) d -> b d h w", b=b, h=h)
-        return Quantised(
-            vectors=straight_through(passed, self.decode(grid)),
-            codes=grid,
-            losses={},
-            assignment=Assignment(flat.detach(), codes.long()),
-        )
+        """Quantise a batch of latents."""
+        rounded, codes = (batch[0] for batch in self.inner(rows(latents)[None]))
+        codes = codes.long()
+        # These are the values that `decode` returns, bit for bit.
+        vectors = straight_through(rounded, self.inner.indices_to_codes(codes))
+        return Quantised.of_rows(latents, vectors, codes, {})
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The points of `codes`."""
+        """Return the points of the grid that `codes` stand for."""
         return self.inner.indices_to_codes(codes)
 
     def adapt(self, assignment: Assignment) -> None:
-        """Change nothing."""
+        """Change nothing, because there is nothing to train."""

@@ -1,25 +1,23 @@
-"""Index backpropagation quantisation (IBQ, Shi et al. 2024), weighed as in the authors' code."""
+"""Index backpropagation quantisation (IBQ, Shi et al. 2024)."""
 
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.interface import Assignment, Quantised
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows
 
 
 class IndexQuantiser(nn.Module):
-    """A softmax over the whole codebook, made hard forward, through which gradients go backward.
+    """A softmax over the whole codebook E, hard in the forward and soft in the backward pass.
 
-    With logits z . e_k and their softmax p, the code is k = argmax p, and the vector is
-    (onehot(k) - sg(p) + p) E: forward e_k, backward a gradient to every codevector and, through the
-    logits only, to the latent. Losses over all elements: `index`, mean (vector - z)^2;
-    `commitment`, mean (sg(e) - z)^2; `codebook`, mean (e - sg(z))^2. `entropy`: the mean entropy
-    less the entropy of the mean over the batch, of softmax(logits / temperature), in
-    [-log K, log K].
+    With p = softmax_k(z . e_k), the code is k = argmax p, and the vector is (onehot(k) - sg(p) + p)
+    E. Its value is e = e_k. Its gradient reaches every codevector and, through the logits alone,
+    the latent z. The losses `index`, (vector - z)^2, `commitment`, (z - sg(e))^2, and `codebook`,
+    (e - sg(z))^2, are means over all elements. The loss `entropy` is the mean entropy of
+    softmax(logits / temperature) minus the entropy of its mean over the batch, in [-log K, log K].
     """
 
     def __init__(self, codebook_size: int, code_dim: int, temperature: float) -> None:
@@ -32,34 +30,34 @@ class IndexQuantiser(nn.Module):
         self.codebook = nn.Parameter(torch.randn(codebook_size, code_dim))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
-        z = rearrange(latents, "b d h w -> (b h w) d")
+        """Quantise a batch of latents."""
+        z = rows(latents)
         logits = z @ self.codebook.T
         codes = logits.argmax(1)
         e = F.embedding(codes, self.codebook)
-        # The one-hot part of the gradient to E goes through e, hence none of it through `soft`.
+        # E gets the one-hot part of its gradient through e, so `soft` must not give E another.
         soft = logits.softmax(1) @ self.codebook.detach()
         vectors = e + (soft - soft.detach())
         losses = {
             "index": F.mse_loss(vectors, z),
             "commitment": F.mse_loss(z, e.detach()),
             "codebook": F.mse_loss(e, z.detach()),
-            "entropy": _entropies(logits / self.temperature),
+            "entropy": _entropy_term(logits / self.temperature),
         }
-        return Quantised.of_rows(latents.shape, z, vectors, codes, losses)
+        return Quantised.of_rows(latents, vectors, codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of `codes`."""
-        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     def adapt(self, assignment: Assignment) -> None:
-        """Change nothing."""
+        """Change nothing, because gradients train the whole state."""
 
 
-def _entropies(logits: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-    """The mean entropy of softmax(logits) less the entropy of the mean softmax."""
+def _entropy_term(logits: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+    """Return the mean entropy of softmax(logits) minus the entropy of the mean softmax."""
     log_p = logits.log_softmax(1)
     p = log_p.exp()
     mean = p.mean(0)
-    # Without the small number a code that no latent has would have no finite gradient.
+    # Without the small number, the gradient of a code that no latent has would be infinite.
     return -(p * log_p).sum(1).mean() + (mean * (mean + 1e-5).log()).sum()

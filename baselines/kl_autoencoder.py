@@ -1,9 +1,9 @@
 """The KL-regularised autoencoder of latent diffusion (Rombach et al. 2022, appendix G).
 
-A latent is drawn from a normal distribution, which a small penalty holds near the standard one, so
-that latents neither drift apart nor need a codebook. The published encoder gives mean and variance
-of every coordinate; here the encoder gives the mean, as every encoder of this benchmark gives D
-coordinates, and a 1 x 1 convolution of the mean gives the logarithm of the variance.
+Each latent is drawn from a normal distribution that a small penalty keeps near N(0, 1). The latents
+therefore stay bounded without a codebook. Departure: the published encoder gives the mean and the
+variance of every coordinate. Every encoder of this benchmark gives D coordinates, so here these are
+the mean, and a 1 x 1 convolution of the mean gives the logarithm of the variance.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from models.quantiser.interface import Assignment, Quantised
 from models.quantiser.refresh import Step
 from models.streams import Purpose, generator
 
-# The bounds of the published code.
+# Bounds of the logarithm of the variance, as in the published code.
 LOG_VARIANCE = (-30.0, 20.0)
 
 
 class NormalLatents(nn.Module):
-    """Latents N(mean, variance) in training, and the mean in evaluation.
+    """Latents are drawn from N(mean, variance) in training and are the mean in evaluation.
 
-    Loss: `kl`, the divergence from N(0, 1), 1/2 sum (mean^2 + variance - 1 - log variance), summed
-    over coordinates and averaged over images.
+    The loss `kl` is the divergence from N(0, 1), 1/2 sum (mean^2 + variance - 1 - log variance),
+    summed over all coordinates of an image and averaged over images.
     """
 
     codebook_size = None
@@ -41,21 +41,21 @@ class NormalLatents(nn.Module):
         self.without_codes = NoQuantiser(code_dim)
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Draw the latents."""
+        """Draw the latents, whose means are `latents`."""
         log_variance = self.log_variance(latents).clamp(*LOG_VARIANCE)
         kl = 0.5 * (latents.square() + log_variance.exp() - 1 - log_variance).sum() / len(latents)
-        drawn = latents
+        sample = latents
         if self.training:
             stream = generator(self.seed, Purpose.CODES, self.step.passed, latents.device)
             noise = torch.randn(latents.shape, generator=stream, device=latents.device)
-            drawn = latents + noise * (0.5 * log_variance).exp()
+            sample = latents + noise * (0.5 * log_variance).exp()
         plain = self.without_codes(latents)
-        return Quantised(drawn, plain.codes, {"kl": kl}, plain.assignment)
+        return Quantised(sample, plain.codes, {"kl": kl}, plain.assignment)
 
     def decode(self, codes: Int[Tensor, "b 0 w"]) -> Float[Tensor, "b d h w"]:
-        """Raise TypeError, since latents without codes cannot be found again by their codes."""
+        """Raise TypeError, because no codes describe the latents."""
         return self.without_codes.decode(codes)
 
-    def adapt(self, _: Assignment) -> None:
+    def adapt(self, assignment: Assignment) -> None:
         """Advance the step that seeds the noise."""
         self.step.passed += 1

@@ -1,7 +1,6 @@
 """Multichannel quantisation (MoVQ, Zheng et al. 2022, section 3.3).
 
-A latent is cut into groups of channels, and each is coded by the same codebook. Its modulated
-decoder is `models.vqgan.VqganDecoder`.
+The modulated decoder of MoVQ is `models.vqgan.VqganDecoder`.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from models.quantiser.interface import Assignment, Quantised
 
 
 class MultichannelQuantiser(nn.Module):
-    """`groups` codes a latent, from one codebook of D / groups dimensions.
+    """Each latent is cut into groups of channels, and one codebook quantises every group.
 
-    The grids of codes are stacked along the height: (b, groups h, w), that of the first groups on
-    top.
+    The codebook has D / groups dimensions, and a latent has `groups` codes. The grids of codes are
+    stacked along the height, (b, groups h, w), with the codes of the first groups on top.
     """
 
     def __init__(self, inner: Any, groups: int) -> None:
@@ -31,18 +30,18 @@ class MultichannelQuantiser(nn.Module):
         self.codes_per_latent = groups
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
+        """Quantise a batch of latents."""
         groups = rearrange(latents, "b (g d) h w -> b d (g h) w", g=self.codes_per_latent)
         inner = self.inner(groups)
-        return Quantised(self._joined(inner.vectors), inner.codes, inner.losses, inner.assignment)
+        return Quantised(self._join(inner.vectors), inner.codes, inner.losses, inner.assignment)
 
     def decode(self, codes: Int[Tensor, "b gh w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of stacked codes."""
-        return self._joined(self.inner.decode(codes))
+        """Return the joined codevectors of stacked codes."""
+        return self._join(self.inner.decode(codes))
 
     def adapt(self, assignment: Assignment) -> None:
         """Adapt the inner quantiser."""
         self.inner.adapt(assignment)
 
-    def _joined(self, vectors: Float[Tensor, "b d gh w"]) -> Float[Tensor, "b gd h w"]:
+    def _join(self, vectors: Float[Tensor, "b d gh w"]) -> Float[Tensor, "b gd h w"]:
         return rearrange(vectors, "b d (g h) w -> b (g d) h w", g=self.codes_per_latent)

@@ -1,8 +1,9 @@
-"""Reinitialisation rules of earlier work, compared with the running average in the paper.
+"""Reinitialisation rules of earlier work, which the paper compares with its running average.
 
-"Hard encoded features" (Jukebox) is `Refresh(unique, ReplaceDead, every_step)`. "Near codevectors"
-(hierarchical quantised autoencoders) moves a code to another codevector and not to a latent, so
-this file has a rule for it.
+"Near codevectors" (hierarchical quantised autoencoders, Williams et al. 2020) moves a code to
+another codevector instead of to a latent, so the rule has a class here. "Hard encoded features"
+(Jukebox, Dhariwal et al. 2020) is `Refresh(unique, ReplaceDead, every_step)` of models/quantiser.
+How the authors of the paper built these two baselines is not published.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.quantiser.interface import Assignment, Similarity
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment
 from models.quantiser.refresh import Step
 from models.quantiser.search import count
 from models.streams import Purpose, generator
 
-# Steps between checks, the least use relative to the most, and a standard deviation.
-INTERVAL, THRESHOLD, NOISE = 20, 0.03, 0.01
+# Training steps between two checks.
+INTERVAL = 20
+# The least used code moves if its share of the largest count is below this.
+THRESHOLD = 0.03
+# Standard deviation of each coordinate around the most used codevector.
+NOISE = 0.01
 
 
 class NearCodevectors(nn.Module):
-    """Every INTERVAL steps, a code that is hardly used moves next to the most used one.
+    """Every INTERVAL steps, move the least used code next to the most used code.
 
-    Codes are counted since the last check. If least / most < THRESHOLD, the least used codevector
-    becomes the most used one plus NOISE N(0, 1) for each coordinate. A check moves one code at
-    most, and counts then start again.
+    A check looks at the counts since the last check. If least / most < THRESHOLD, then
+    e_least <- e_most + NOISE n, where n is drawn from N(0, 1) for each coordinate. A check moves at
+    most one code and sets all counts to 0.
     """
 
     count: Tensor
@@ -38,7 +44,7 @@ class NearCodevectors(nn.Module):
 
     @torch.no_grad()
     def update(self, codebook: Tensor, assignment: Assignment, _: Similarity) -> None:
-        """Observe one batch; at a check, overwrite at most one row of `codebook`, (k, d)."""
+        """Observe one batch; at a check, overwrite at most one row of the codebook (k, d)."""
         self.count += count(assignment.codes, len(self.count))
         self.step.passed += 1
         step = self.step.passed

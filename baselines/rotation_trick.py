@@ -1,6 +1,6 @@
-"""The rotation trick (Fifty et al. 2024, section 4.2), by vector-quantize-pytorch.
+"""The rotation trick (Fifty et al. 2024, section 4.2), by vector-quantize-pytorch (MIT licence).
 
-Departure: at a latent of length 0 the library divides by a small number instead of by 0.
+Departure: for a latent of length 0 the library divides by a small number instead of by 0.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from models.quantiser.interface import Assignment, Quantised, straight_through
 
 
 class RotatedQuantiser(nn.Module):
-    """The inner quantiser, through which gradients reach the encoder rotated and rescaled.
+    """A wrapper of a quantiser that rotates and rescales the gradient to the encoder.
 
-    Forward, a latent z becomes its codevector e. Backward, the gradient passes through
-    sg(|e| / |z| R) z, where R rotates z onto e, instead of straight to z. Codes, losses and what
-    `adapt` does are the inner quantiser's.
+    Forward, a latent z becomes its codevector e, as in the inner quantiser. Backward, the gradient
+    passes through sg(|e| / |z| R) z, where R rotates z onto the direction of e, instead of straight
+    to z. Codes, losses and `adapt` are those of the inner quantiser.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -33,15 +33,15 @@ class RotatedQuantiser(nn.Module):
         self.code_dim = inner.code_dim
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
-        found = self.inner(latents)
-        e = found.vectors.detach()
-        rows = (rearrange(x, "b d h w -> b h w d") for x in (latents, e))
-        rotated = rearrange(rotate_to(*rows), "b h w d -> b d h w")
-        return replace(found, vectors=straight_through(rotated, e))
+        """Quantise a batch of latents."""
+        quantised = self.inner(latents)
+        e = quantised.vectors.detach()
+        pair = (rearrange(grid, "b d h w -> b h w d") for grid in (latents, e))
+        rotated = rearrange(rotate_to(*pair), "b h w d -> b d h w")
+        return replace(quantised, vectors=straight_through(rotated, e))
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of `codes`."""
+        """Return the codevectors of `codes`."""
         return self.inner.decode(codes)
 
     def adapt(self, assignment: Assignment) -> None:

@@ -1,28 +1,29 @@
-"""VQ-VAE's moving-average codebook (van den Oord et al. 2017, Appendix A.1).
+"""VQ-VAE with a moving-average codebook (van den Oord et al. 2017, appendix A.1).
 
-VQ-VAE with a codebook trained by gradient is `models.quantiser.clustered.ClusteredQuantiser`
-without a refresh.
+VQ-VAE with a codebook that gradients train is `ClusteredQuantiser` without a refresh.
 """
 
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.interface import Assignment, Quantised, Similarity, straight_through
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 from models.quantiser.search import count, nearest
 
-# Of counts and sums.
+# Decay of the running counts and sums; gamma below.
 DECAY = 0.99
 
 
 class MovingAverageQuantiser(nn.Module):
-    """Each codevector is the running mean of the latents assigned to it; no gradient trains it.
+    """Each codevector is the running mean of its latents; no gradient trains the codebook.
 
-    Loss: `commitment`, mean (z - sg(e))^2 over all elements.
+    If n_k latents of a batch, with sum s_k, received code k, then N_k <- gamma N_k +
+    (1 - gamma) n_k, m_k <- gamma m_k + (1 - gamma) s_k and e_k = m_k / N_k. The only loss is
+    `commitment`, mean (z - sg(e))^2 over all elements.
     """
 
     codebook: Tensor
@@ -30,7 +31,7 @@ class MovingAverageQuantiser(nn.Module):
     total: Tensor
 
     def __init__(self, codebook_size: int, code_dim: int, similarity: Similarity) -> None:
-        """codebook_size: K. code_dim: D."""
+        """codebook_size: K. code_dim: D. Codevectors start uniform in [-1/K, 1/K]."""
         super().__init__()
         self.codebook_size = codebook_size
         self.codes_per_latent = 1
@@ -43,23 +44,23 @@ class MovingAverageQuantiser(nn.Module):
         self.register_buffer("total", codebook.clone())
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
-        z = rearrange(latents, "b d h w -> (b h w) d")
+        """Quantise a batch of latents."""
+        z = rows(latents)
         codes = nearest(z, self.codebook, self.similarity)
         e = F.embedding(codes, self.codebook)
         losses = {"commitment": F.mse_loss(z, e)}
-        return Quantised.of_rows(latents.shape, z, straight_through(z, e), codes, losses)
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of `codes`."""
-        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
-        """Move counts, sums and with them the codebook towards one batch."""
+        """Update the running counts and sums, and with them the codebook."""
         counts = count(assignment.codes, self.codebook_size)
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
         self.count.lerp_(counts.to(self.count.dtype), 1 - DECAY)
         self.total.lerp_(sums, 1 - DECAY)
-        # Count and sum of an unused code decay alike, so its codevector does not move.
+        # Count and sum of an unused code shrink alike, so its codevector stays where it is.
         self.codebook.copy_(self.total / self.count.clamp(min=1e-30)[:, None])

@@ -1,8 +1,8 @@
-"""Wasserstein VQ (2025): VQ-VAE whose codevectors are to be distributed as the latents are.
+"""Wasserstein VQ (2025): VQ-VAE with a loss that gives codevectors the distribution of latents.
 
-From the paper's equations. Departure: the latents' Gaussian is that of a queue of the last 65,536
-latents there, and here of a moving average over as many, which costs a matrix instead of the queue.
-At the published batch of 65,536 latents both are that of the batch.
+The code follows the paper's equations. Departure: the paper fits the Gaussian of the latents to a
+queue of the last 65,536 latents. Here a moving average over as many latents replaces the queue and
+needs less memory. At the published batch of 65,536 latents both are the Gaussian of the batch.
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import squared_euclidean
 from models.quantiser.interface import Assignment, Quantised
 
-# Latents of the queue, and the deviation of codevectors at first.
-QUEUE, SCALE = 65_536, 0.01
-# Keeps roots of numbers that are 0 from infinite gradients.
+# The number of latents in the paper's queue.
+QUEUE = 65_536
+# The standard deviation of codevectors at the start.
+SCALE = 0.01
+# Keeps the gradient of a square root finite at 0.
 TINY = 1e-8
 
 
 class GaussianMatchedQuantiser(ClusteredQuantiser):
-    """VQ-VAE with one more loss, `wasserstein`: W2 between two Gaussians, not below 0.
+    """VQ-VAE with one more loss, `wasserstein`: the distance W2 between two Gaussians, at least 0.
 
-    W2^2 = |m - m'|^2 + trace(S + S' - 2 (S^1/2 S' S^1/2)^1/2), where m and S are the latents' mean
-    and covariance and m' and S' the codevectors', all divided by the largest deviation of a
-    coordinate of the latents. The latents are detached: the term trains the codebook alone.
+    W2^2 = |m - m'|^2 + trace(S + S' - 2 (S^1/2 S' S^1/2)^1/2), where m and S are the mean and the
+    covariance of latents, and m' and S' those of codevectors. All are divided by the largest
+    standard deviation of a coordinate of the latents. The latents are detached, so the term trains
+    the codebook alone.
     """
 
     weight: Tensor
@@ -44,43 +47,40 @@ class GaussianMatchedQuantiser(ClusteredQuantiser):
         self.register_buffer("square", torch.zeros(code_dim, code_dim))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
-        found = super().forward(latents)
-        weight, mean, square = self._averages(found.assignment.latents)
+        """Quantise a batch of latents."""
+        quantised = super().forward(latents)
+        weight, mean, square = self._averages(quantised.assignment.latents)
         mean, square = mean / weight, square / weight
         covariance = square - torch.outer(mean, mean)
         scale = covariance.diagonal().clamp(min=0).max().sqrt() + TINY
         term = gaussian_distance(mean / scale, covariance / scale**2, self.codebook / scale)
-        return replace(found, losses={**found.losses, "wasserstein": term})
+        return replace(quantised, losses={**quantised.losses, "wasserstein": term})
 
     @torch.no_grad()
     def adapt(self, assignment: Assignment) -> None:
-        """Take the latents of one batch into the averages."""
-        averages = self._averages(assignment.latents)
-        for old, new in zip((self.weight, self.mean, self.square), averages, strict=True):
-            old.copy_(new)
+        """Add the latents of one batch to the moving averages."""
+        self.weight, self.mean, self.square = self._averages(assignment.latents)
 
     @torch.no_grad()
     def _averages(self, z: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Weight, sum and sum of products, with one more batch."""
+        """Return the moving averages of 1, z and z z^T after one more batch."""
         share = min(1.0, len(z) / QUEUE)
-        batch = (torch.ones_like(self.weight), z.mean(0), z.T @ z / len(z))
-        old = (self.weight, self.mean, self.square)
-        first, second, third = (
-            torch.lerp(a, b.to(a.dtype), share) for a, b in zip(old, batch, strict=True)
+        return (
+            self.weight.lerp(torch.ones_like(self.weight), share),
+            self.mean.lerp(z.mean(0), share),
+            self.square.lerp(z.T @ z / len(z), share),
         )
-        return first, second, third
 
 
 def gaussian_distance(
     mean: Float[Tensor, " d"], covariance: Float[Tensor, "d d"], codebook: Float[Tensor, "k d"]
 ) -> Float[Tensor, ""]:
-    """W2 between a Gaussian and the one of the codevectors; see GaussianMatchedQuantiser."""
-    theirs = torch.cov(codebook.T)
+    """Return W2 between a Gaussian and that of the codevectors; see GaussianMatchedQuantiser."""
+    codebook_covariance = torch.cov(codebook.T)
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * (values.clamp(min=0) + TINY).sqrt() @ vectors.T
-    # Rounding makes the product unsymmetric and small eigenvalues negative.
-    product = root @ theirs @ root
+    # Rounding makes the product asymmetric and small eigenvalues negative.
+    product = root @ codebook_covariance @ root
     roots = (torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0) + TINY).sqrt().sum()
-    spread = (covariance.trace() + theirs.trace() - 2 * roots).clamp(min=0)
+    spread = (covariance.trace() + codebook_covariance.trace() - 2 * roots).clamp(min=0)
     return ((mean - codebook.mean(0)).square().sum() + spread + TINY).sqrt()

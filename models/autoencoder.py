@@ -13,31 +13,31 @@ from models.quantiser.interface import Quantised
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """images: shape of the input, about [-1, 1], unbounded. quantised: the quantiser's outcome."""
+    """images: about [-1, 1], unbounded, in the shape of the input. quantised: what was decoded."""
 
     images: Float[Tensor, "b c h w"]
     quantised: Quantised
 
 
 class Autoencoder(nn.Module):
-    """images -> latents -> codes -> images."""
+    """A model that maps images to latents, latents to codevectors, and codevectors to images."""
 
     def __init__(self, encoder: nn.Module, quantiser: nn.Module, decoder: nn.Module) -> None:
-        """The encoder gives latents as wide as the quantiser's code dimension."""
+        """The encoder must give latents of the quantiser's code dimension."""
         super().__init__()
         self.encoder = encoder
         self.quantiser = quantiser
         self.decoder = decoder
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Reconstruction:
-        """Reconstruct images in [-1, 1]; sides must be multiples of the encoder's stride."""
+        """Reconstruct images in [-1, 1]. Their sides must be multiples of the encoder's stride."""
         quantised = self.quantise(images)
         return Reconstruction(self.decoder(quantised.vectors).float(), quantised)
 
     def quantise(self, images: Float[Tensor, "b c h w"]) -> Quantised:
-        """Encode and quantise without decoding.
+        """Encode and quantise images without decoding.
 
-        Under autocast the encoder runs in low precision, but the quantiser never does: with
+        Under autocast the encoder runs in low precision and the quantiser in single precision. With
         distances in bfloat16 some latents would receive another code.
         """
         latents = self.encoder(images)

@@ -1,8 +1,9 @@
-"""Encoder and decoder of the published implementation for images of 28 to 64 pixels.
+"""Encoder and decoder of the published implementation, for images of 28 to 64 pixels.
 
-Two strided convolutions and two residual blocks; no normalisation, no output activation. A 28-pixel
-image gives a 7 x 7 grid of latents, a 32-pixel one 8 x 8. Published settings: 500 epochs at
-batch 1024. With K = 512 and D = 64 they have 691,393 parameters for one channel, 695,491 for three.
+Each has two strided convolutions and two residual blocks, no normalisation and no output
+activation. A 28-pixel image gives a 7 x 7 grid of latents, a 32-pixel image 8 x 8. The published
+training takes 500 epochs at batch 1024. With K = 512 and D = 64 the whole model has 691,393
+parameters for one channel and 695,491 for three.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ RESIDUAL_HIDDEN = 32
 class ResidualBlock(nn.Module):
     """h + conv1x1(relu(conv3x3(h))) with h = relu(x).
 
-    The skip carries relu(x), not x: the published code applies its first ReLU in place, which also
-    changes the skip's input.
+    The skip carries relu(x) instead of x, because the published code applies its first ReLU in
+    place, which also changes the input of the skip.
     """
 
     def __init__(self) -> None:
-        """128 channels outside, 32 inside."""
+        """Build a block of 128 channels, with 32 channels inside."""
         super().__init__()
         self.narrow = nn.Conv2d(HIDDEN, RESIDUAL_HIDDEN, 3, padding=1)
         self.widen = nn.Conv2d(RESIDUAL_HIDDEN, HIDDEN, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Same shape in and out."""
+        """Keep the shape."""
         h = F.relu(x)
         return h + self.widen(F.relu(self.narrow(h)))
 
 
 def encoder(channels: int, code_dim: int) -> nn.Sequential:
-    """Images (b, channels, 4h, 4w) in [-1, 1] to latents (b, code_dim, h, w)."""
+    """Return a map from images (b, channels, 4h, 4w) in [-1, 1] to latents (b, code_dim, h, w)."""
     return nn.Sequential(
         nn.Conv2d(channels, HIDDEN // 2, 4, stride=2, padding=1),
         nn.ReLU(),
@@ -50,7 +51,10 @@ def encoder(channels: int, code_dim: int) -> nn.Sequential:
 
 
 def decoder(channels: int, code_dim: int) -> nn.Sequential:
-    """Codevectors (b, code_dim, h, w) to images (b, channels, 4h, 4w), about [-1, 1], unbounded."""
+    """Return a map from codevectors (b, code_dim, h, w) to images (b, channels, 4h, 4w).
+
+    The images are about [-1, 1] and unbounded.
+    """
     return nn.Sequential(
         nn.Conv2d(code_dim, HIDDEN, 3, padding=1),
         ResidualBlock(),

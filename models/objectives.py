@@ -1,4 +1,4 @@
-"""Reconstruction terms: how far an output is from its image. All take images in [-1, 1]."""
+"""Reconstruction terms: how far an output is from its image. All images are in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Images = Float[Tensor, "b c h w"]
-# Of output and images, (b, c, h, w) both: a scalar.
+# Takes the output and the images, both (b, c, h, w). Returns a scalar.
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def mse_over_variance(variance: float) -> Objective:
-    """Mean squared error over the data's variance, as VQ-VAE and CVQ-VAE train.
+    """Return the objective of VQ-VAE and CVQ-VAE: mean squared error over the data's variance.
 
-    variance: of the training images in [0, 1], although the error is of images in [-1, 1]: the
+    variance: of the training images in [0, 1]. The error is of images in [-1, 1], because the
     published implementation mixes the two scales (MNIST 0.094930, CIFAR10 0.063287).
     """
 
@@ -28,31 +28,31 @@ def mse_over_variance(variance: float) -> Objective:
 
 
 def log_mse(output: Images, images: Images) -> Tensor:
-    """SQ-VAE's (D / 2) log S: the Gaussian likelihood at its best decoder variance.
+    """Return SQ-VAE's (D / 2) log S, the Gaussian likelihood at its best decoder variance.
 
-    D is the number of values of one image, S the squared error of one image, averaged over the
-    batch. S is not divided by D; that would only add a constant.
+    D is the number of values of one image. S is the squared error of one image, averaged over the
+    batch. The published code does not divide S by D, which would only add a constant.
     """
     error = (output - images).square().sum() / len(images)
     return images[0].numel() / 2 * torch.log(error)
 
 
 def log_likelihood(output: Images, images: Images) -> Tensor:
-    """`log_mse` for one value of an image, log(S) / 2, to be weighed against terms of that size."""
+    """Return `log_mse` per value of an image, log(S) / 2, on the scale of VQGAN's other terms."""
     return log_mse(output, images) / images[0].numel()
 
 
 def l1(output: Images, images: Images) -> Tensor:
-    """Mean absolute error."""
+    """Return the mean absolute error."""
     return F.l1_loss(output, images)
 
 
 def with_perceptual(
     base: Objective, distance: Callable[[Tensor, Tensor], Tensor], weight: float
 ) -> Objective:
-    """`base` plus a perceptual distance (VQGAN, Esser et al. 2021, section 3.1).
+    """Return `base` plus a weighted perceptual distance (VQGAN, Esser et al. 2021, section 3.1).
 
-    distance: of two batches (n, 3, h, w) in [-1, 1], (n,); grey images are tiled for it.
+    distance: maps two batches (n, 3, h, w) in [-1, 1] to distances (n,). Grey images are tiled.
     """
 
     def objective(output: Tensor, images: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The quantiser of the paper. Read interface, distances, clustered, refresh; then the others."""
+"""The quantiser of the paper. Read interface, distances, clustered and refresh first."""

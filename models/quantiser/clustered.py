@@ -1,38 +1,37 @@
-"""The quantiser of VQ-VAE and CVQ-VAE: a codebook trained by gradient, refreshed or not."""
+"""The quantiser of VQ-VAE and CVQ-VAE: a codebook with gradients and an optional refresh."""
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantiser.interface import Assignment, Quantised, Similarity, straight_through
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment, Quantised, codevectors, rows, straight_through
 from models.quantiser.search import nearest
 
-# Of the contrastive term, as published.
+# Temperature of the contrastive term in the published implementation.
 TEMPERATURE = 0.07
 
 
 @runtime_checkable
 class Refresher(Protocol):
-    """Overwrites codevectors, rows of `codebook`, (k, d), from what a batch used."""
+    """A rule that overwrites codevectors, such as `models.quantiser.refresh.Refresh`."""
 
     def update(self, codebook: Tensor, assignment: Assignment, similarity: Similarity) -> None:
-        """Observe one batch and overwrite rows in place."""
-        ...
+        """Observe one batch and overwrite rows of the codebook (k, d) in place."""
 
 
 class ClusteredQuantiser(nn.Module):
     """Nearest-codevector quantisation (VQ-VAE) with an optional refresh (CVQ-VAE).
 
-    A latent z receives the code k = argmax_k s(z, e_k) and is replaced by e = e_k, through which
-    gradients pass straight: z + sg(e - z), where sg stops gradients. Losses: `commitment`, mean
-    (z - sg(e))^2, and `codebook`, mean (e - sg(z))^2, over all elements; with a contrastive term
-    also `contrastive`.
+    A latent z receives the code k = argmax_k s(z, e_k) of the most similar codevector and is
+    replaced by e = e_k. Gradients pass straight through: the output is z + sg(e - z), where sg
+    stops gradients. The losses are means over all elements: `commitment` is (z - sg(e))^2 and
+    `codebook` is (e - sg(z))^2. With `contrastive`, `contrastive_term` is a third loss.
     """
 
     def __init__(
@@ -55,8 +54,8 @@ class ClusteredQuantiser(nn.Module):
         self.codebook = nn.Parameter(torch.empty(codebook_size, code_dim).uniform_(-bound, bound))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantised:
-        """Quantise."""
-        z = rearrange(latents, "b d h w -> (b h w) d")
+        """Quantise a batch of latents."""
+        z = rows(latents)
         codes = nearest(z, self.codebook, self.similarity)
         e = F.embedding(codes, self.codebook)
         losses = {
@@ -65,11 +64,11 @@ class ClusteredQuantiser(nn.Module):
         }
         if self.contrastive:
             losses["contrastive"] = contrastive_term(z, self.codebook, self.similarity)
-        return Quantised.of_rows(latents.shape, z, straight_through(z, e), codes, losses)
+        return Quantised.of_rows(latents, straight_through(z, e), codes, losses)
 
     def decode(self, codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
-        """The codevectors of `codes`."""
-        return rearrange(F.embedding(codes, self.codebook), "b h w d -> b d h w")
+        """Return the codevectors of `codes`."""
+        return codevectors(self.codebook, codes)
 
     def adapt(self, assignment: Assignment) -> None:
         """Refresh the codebook, if this quantiser has a refresh."""
@@ -82,13 +81,14 @@ def contrastive_term(
     codebook: Float[Tensor, "k d"],
     similarity: Similarity,
 ) -> Float[Tensor, ""]:
-    """Pull each codevector to its closest latents, away from the far half.
+    """Pull each codevector towards its closest latents and away from the farthest half.
 
     L = mean_k -log(exp(p_k / t) / (exp(p_k / t) + sum_j exp(n_kj / t)))
 
-    For code k, p_k is the mean of the max(1, N // K) largest similarities s(z_i, e_k) over the N
-    latents of the batch, and n_kj are the N // 2 smallest ones. Latents are detached: the term
-    trains the codebook alone. The formula follows the published implementation.
+    Among the similarities s(z_i, e_k) of code k to the N latents of the batch, p_k is the mean of
+    the max(1, N // K) largest and n_kj are the N // 2 smallest; t is TEMPERATURE. The latents are
+    detached, so the term trains the codebook alone. The formula is that of the published
+    implementation, because the paper's own formula was not available.
     """
     scores = similarity(codebook, latents.detach())
     size, count = scores.shape

@@ -1,4 +1,4 @@
-"""Refresh: anchors, a blend and a schedule, which together reinitialise a codebook."""
+"""The refresh of CVQ-VAE (paper, section 3.2): anchors, a blend and a schedule move codevectors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from torch import Tensor, nn
 
 from models.quantiser.anchors import Anchors
 from models.quantiser.blends import ReplaceDead, UsageDecay
-from models.quantiser.interface import Assignment, Similarity
+from models.quantiser.distances import Similarity
+from models.quantiser.interface import Assignment
 from models.streams import Purpose, generator
 
+# Takes the number of a training step, from 0. Returns whether to refresh in this step.
 Schedule = Callable[[int], bool]
-# With a smaller weight, (1 - weight) * old + weight * anchor equals `old` in float32.
+# In float32 a weight below this does not change a codevector.
 NEGLIGIBLE = 1e-8
 
 
 def every_step(step: int) -> bool:
     """Online: refresh at every training step."""
-    return step >= 0
+    return True
 
 
 def first_batch(step: int) -> bool:
@@ -29,19 +31,19 @@ def first_batch(step: int) -> bool:
 
 
 class Step(nn.Module):
-    """How many training steps have passed.
+    """The number of training steps that have passed.
 
-    The number is part of the state dict, but stays off the GPU: it seeds draws and decides what
-    happens, and reading it from a GPU would wait for all work of the GPU.
+    The number is part of the state dict but never on a GPU. It seeds draws and decides what
+    happens, and reading a number from a GPU waits until the GPU has finished all its work.
     """
 
     def __init__(self) -> None:
-        """No step has passed."""
+        """Start at 0."""
         super().__init__()
         self.passed = 0
 
     def get_extra_state(self) -> Tensor:
-        """What the state dict holds."""
+        """Return the number for the state dict."""
         return torch.tensor(self.passed)
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -50,16 +52,16 @@ class Step(nn.Module):
 
 
 class Refresh(nn.Module):
-    """Equation 3: e_k <- (1 - alpha_k) e_k + alpha_k z_k.
+    """Equation 3 of the paper: e_k <- (1 - alpha_k) e_k + alpha_k z_k.
 
-    The anchor z_k comes from a sampler, the weight alpha_k from a blend, and a schedule says in
-    which steps the codebook is refreshed.
+    A sampler gives the anchor z_k, a blend gives the weight alpha_k, and a schedule says in which
+    steps the codebook is refreshed.
     """
 
     def __init__(
         self, anchors: Anchors, blend: UsageDecay | ReplaceDead, schedule: Schedule, seed: int = 0
     ) -> None:
-        """schedule: step, from 0 -> whether to refresh. seed: of the draws of anchors."""
+        """seed: of the random draws of anchors."""
         super().__init__()
         self.anchors = anchors
         self.blend = blend
@@ -76,18 +78,18 @@ class Refresh(nn.Module):
         self.blend.observe(assignment.codes)
         if self.schedule(step):
             weights = self.blend.weights()
-            needed = _moving(weights)
-            if len(needed):
+            moving = _moving(weights)
+            if len(moving):
                 stream = generator(self.seed, Purpose.CODES, step, codebook.device)
-                anchors = self.anchors(assignment.latents, codebook, needed, similarity, stream)
-                codebook[needed] = torch.lerp(codebook[needed], anchors, weights[needed, None])
+                anchors = self.anchors(assignment.latents, codebook, moving, similarity, stream)
+                codebook[moving] = torch.lerp(codebook[moving], anchors, weights[moving, None])
         self.step.passed += 1
 
 
 def _moving(weights: Float[Tensor, " k"]) -> Int[Tensor, " m"]:
-    """The codes that a blend moves, as indices; only they need an anchor.
+    """Return the codes that the blend moves, as indices; only these codes need an anchor.
 
-    On a GPU all codes, because counting those that move would wait for the GPU.
+    On a GPU, return all codes, because counting the moving codes would wait for the GPU.
     """
     if weights.device.type == "cpu":
         return torch.nonzero(weights > NEGLIGIBLE)[:, 0]

@@ -13,8 +13,7 @@ from baselines.controls import OfficialOrder
 from models.quantiser import anchors
 from models.quantiser.blends import UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
-from models.quantiser.distances import cosine, squared_euclidean
-from models.quantiser.interface import Similarity
+from models.quantiser.distances import Similarity, cosine, squared_euclidean
 from models.quantiser.refresh import Refresh, every_step
 from tests.knobs import small
 from workflows.registry import build_autoencoder, build_objective, loss_weights
