@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from workflows.config.plan import PlannedClaim
-from workflows.records.lengths import at_lengths
+from workflows.records.verdicts import at_lengths
 from workflows.render.captions import short
 from workflows.render.numbers import ABSENT, UNITS, VERDICTS, shown
 from workflows.render.site import links
