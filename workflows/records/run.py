@@ -183,14 +183,11 @@ class Run:
         return files
 
     def figures_of(self, table: str) -> list[str]:
-        """Return the names of the figures that show a table's runs."""
-        return [name for name, figure in self.plan.figures.items() if figure.table == table]
-
-    def drawn(self, table: str) -> list[str]:
-        """Return the files of a table's figures, without the SVG files."""
+        """Return the files of the figures that show a table's runs."""
         files = []
-        for name in self.figures_of(table):
-            files += [f"{name}.png", f"{name}.csv", *self.plan.figures[name].more]
+        for name, figure in self.plan.figures.items():
+            if figure.table == table:
+                files += [f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more]
         return [f"figures/{self.grid.name}/{file}" for file in files]
 
     def datasets_to_check(self) -> list[str]:

@@ -24,7 +24,7 @@ rule train:
         processes=1,
     params:
         step="train",
-        spec=spec_of,
+        spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
         data=data_of,
         folder=CELL,
         options=f"--weights {WEIGHTS}",

@@ -114,11 +114,6 @@ def data_of(wildcards):
     return f"{DATA}/{cell_of(wildcards).dataset}"
 
 
-def spec_of(wildcards):
-    """Return the spec of a training as JSON."""
-    return PLAN.spec(wildcards.cell).model_dump_json()
-
-
 def evaluation_of(wildcards):
     """Return the planned evaluation of a cell as JSON."""
     return PLAN.cells[wildcards.cell].evaluation.model_dump_json()

@@ -22,6 +22,7 @@ rule plan:
 # that show this cell. Snakemake deletes the outputs of a job before the job runs. Outputs marked with
 # update() may be published, so Snakemake puts them back if the job fails.
 for TABLE in GRID.tables:
+    FIGURES = RUN.figures_of(TABLE)
 
     rule:
         name:
@@ -31,24 +32,15 @@ for TABLE in GRID.tables:
             plan=rules.plan.output,
             published=RUN.published,
         output:
-            update(RUN.drawn(TABLE)),
+            update([file for file in FIGURES if not file.endswith(".svg")]),
             report(
-                update(
-                    expand(
-                        f"{RESULTS}/tables/{TABLE}.{{kind}}", kind=["md", "csv", "tex"]
-                    )
-                ),
+                update(multiext(f"{RESULTS}/tables/{TABLE}", ".md", ".csv", ".tex")),
                 caption="../report/table.rst",
                 category="Tables",
                 subcategory=GRID.tables[TABLE].title,
             ),
             report(
-                update(
-                    expand(
-                        f"figures/{BUDGET}/{{figure}}.svg",
-                        figure=RUN.figures_of(TABLE),
-                    )
-                ),
+                update([file for file in FIGURES if file.endswith(".svg")]),
                 caption="../report/figure.rst",
                 category="Figures",
                 subcategory=GRID.tables[TABLE].title,
@@ -83,9 +75,7 @@ rule site:
             category="Numbers",
         ),
         report(
-            update(
-                expand(f"{RESULTS}/verdicts.{{kind}}", kind=["md", "csv"]),
-            ),
+            update(multiext(f"{RESULTS}/verdicts", ".md", ".csv")),
             caption="../report/verdicts.rst",
             category="Verdicts",
         ),
