@@ -76,9 +76,10 @@ class Run:
         self.plan = make_plan(self.grid, self.datasets, self.unavailable)
         self.states = states(self.plan, Today.look(CACHE))
         self.needed = self._to_make(self.states)
+        # This run may change the images and weights that finished cells are compared with.
         outdated = {name for name in used if changed(self.datasets[name], DATA / name)}
-        self.to_prepare = outdated | (self._datasets_needed() - prepared)
-        self.to_prepare -= self.unavailable.keys()
+        to_prepare = outdated | (self._datasets_needed() - prepared)
+        self.to_prepare = to_prepare - self.unavailable.keys()
         self.converts_weights = weights_changed(WEIGHTS) or (
             any(state.finished for state in self.states.values())
             and bool(self.needed.evaluate)

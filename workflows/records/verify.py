@@ -28,11 +28,11 @@ from workflows.records.state import State, read_results
 
 # From the worst to the best state; a cell is in the worst state that applies.
 STATES = {
-    "foreign": "not of this grid: nothing here would make it",
-    "altered": "not what its record says",
-    "outdated": "of other settings, versions, images or metric networks than today's",
-    "unproven": "its code was not committed",
-    "ok": "all of it is what its records say, and what would be made today, but for rounding",
+    "foreign": "this budget has no such cell, or the cell has no record",
+    "altered": "a file is not what its record says",
+    "outdated": "made with other settings, versions, images or metric networks than today's",
+    "unproven": "made with code that was not committed",
+    "ok": "all files are what the records say, and the records match today's settings",
 }
 
 

@@ -77,15 +77,15 @@ rule evaluate:
         step="evaluate",
         data=data_of,
         folder=CELL,
-        # The inputs do not have these files until it is known whether the record matches.
-        references=lambda wildcards: RUN.references_of(wildcards.cell),
-        evaluation=evaluation_of,
+        evaluation=lambda wildcards: (
+            PLAN.cells[wildcards.cell].evaluation.model_dump_json()
+        ),
+        options=measuring_options,
     message:
         "Evaluate {wildcards.cell}"
     shell:
         "python -m workflows.steps.{params.step} --cell {params.folder} --data {params.data}"
-        f" --weights {WEIGHTS} --reference {{params.references}}"
-        " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
+        " {params.options} --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
 # This rule ends the run for a file of another budget, of an unknown cell, or of a cell whose dataset

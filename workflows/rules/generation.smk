@@ -40,7 +40,7 @@ use rule train as train_generator with:
         options=lambda wildcards: f"{stage1_of(wildcards)} --progress-samples {PLAN.progress_samples}",
 
 
-rule sample:
+use rule evaluate as sample with:
     input:
         unpack(if_needed("sample", sampling_files)),
     output:
@@ -52,22 +52,13 @@ rule sample:
         f"logs/{BUDGET}/{{cell}}/sample.log",
     wildcard_constraints:
         cell=RUN.measured_in(stage=2),
-    priority: 1
-    conda:
-        "../../environment.yml"
-    threads: RUN.config.threads
     resources:
         **requests("sample"),
     params:
-        data=data_of,
-        folder=CELL,
-        evaluation=evaluation_of,
-        stage1=stage1_of,
+        step="sample",
+        options=stage1_of,
     message:
         "Sample {wildcards.cell}"
-    shell:
-        "python -m workflows.steps.sample --cell {params.folder} --data {params.data}"
-        " --evaluation {params.evaluation:q} {params.stage1} --threads {threads} 2>&1 | tee {log}"
 
 
 use rule evaluate as evaluate_samples with:

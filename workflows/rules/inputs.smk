@@ -114,9 +114,10 @@ def data_of(wildcards):
     return f"{DATA}/{cell_of(wildcards).dataset}"
 
 
-def evaluation_of(wildcards):
-    """Return the planned evaluation of a cell as JSON."""
-    return PLAN.cells[wildcards.cell].evaluation.model_dump_json()
+def measuring_options(wildcards):
+    """Return the options that tell a step the metric networks and the features to compare with."""
+    references = " ".join(RUN.references_of(wildcards.cell))
+    return f"--weights {WEIGHTS} --reference {references}"
 
 
 def stage1_of(wildcards):
