@@ -33,7 +33,10 @@ def needed_after_preparing(dataset):
 
 
 def is_needed(kind, dataset, name):
-    """Whether `name`, of a dataset, is to be made. kind: a field of ToMake."""
+    """Return whether a cell, or a file of latents, is to be made.
+
+    kind: a field of ToMake. dataset: of the cell. name: as the field has it.
+    """
     if name in getattr(RUN.needed, kind):
         return True
     undecided = dataset in RUN.undecided
