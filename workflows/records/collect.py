@@ -127,7 +127,9 @@ def gather(
     """
     shown = {row.cell for row in plan.lines_of(table)} if table else plan.cells
     cells = {name: cell for name, cell in plan.cells.items() if name in shown}
-    lines = {n: measurements(n, cell, plan.budget, states[n]) for n, cell in cells.items()}
+    lines = {
+        name: measurements(name, cell, plan.budget, states[name]) for name, cell in cells.items()
+    }
     measured = [line for line in in_tables(plan, lines) if table in (None, line["table"])]
     finished = {name: cells[name] for name in sorted(cells) if states[name].finished}
     curves = {name: curves_of(cell) for name, cell in finished.items()}

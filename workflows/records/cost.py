@@ -52,8 +52,9 @@ def report(estimates: Estimates, unfinished: Sequence[str]) -> str:
     bounds = [(n, hours(steps, n), hours(unfinished_steps, n)) for n in (1, 8, 64)]
     columns = ["step", "count", "hours", "longest", "memory, GB"]
     limits = [device["unit"], "hours, at least", "unfinished"]
-    tables = [tabulate(r, h, floatfmt=",.2f") for r, h in ((rows, columns), (bounds, limits))]
-    return "\n\n".join([f"On {device['title']}", *tables])
+    of_steps = tabulate(rows, columns, floatfmt=",.2f")
+    of_devices = tabulate(bounds, limits, floatfmt=",.2f")
+    return f"On {device['title']}\n\n{of_steps}\n\n{of_devices}"
 
 
 def main(budget: str, cache: Path) -> None:
