@@ -1,5 +1,5 @@
 # From data to the paper's tables: `snakemake --cores 8 all_tables`.
-# One cell: `make cell CELL=<cell>` (`make cells` lists them).
+# One cell: `make cell CELL=<cell>` (`make cells` lists the cells).
 from snakemake.utils import min_version
 
 min_version("9.14")
@@ -19,7 +19,7 @@ include: "workflows/rules/tables.smk"
 rule all_tables:
     default_target: True
     input:
-        # Every cell is named, not only the tables: a deleted cell would else not be rebuilt.
+        # The records are named beside the tables, so that a deleted cell is made again.
         lambda wildcards: RUN.records_of(),
         f"{RESULTS}/measured.csv",
         f"{RESULTS}/verdicts.csv",

@@ -309,5 +309,5 @@ def test_a_record_may_name_a_frozen_network() -> None:
     _, about = read_frozen_of(knobs_of("projected_gan"))
     assert len(about) == 1
     assert read_frozen_of(knobs_of("stylegan2")) == ({}, {})
-    assert not list(state._networks(about, today, "trained"))
-    assert list(state._networks({"another": "0"}, today, "trained"))
+    assert not state._other_networks(about, today)
+    assert state._other_networks({"another": "0"}, today)

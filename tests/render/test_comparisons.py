@@ -11,7 +11,7 @@ from tests import plans
 from tests.records.test_verdicts import claim, measured, plan_with
 from tests.render.made import collected
 from workflows.config.lines import Measured
-from workflows.records.lengths import at_lengths
+from workflows.records.verdicts import at_lengths
 from workflows.render.collected import Collected
 from workflows.render.figures import DRAWN
 from workflows.render.verdicts import at_other_lengths

@@ -1,1 +1,1 @@
-"""What finished cells leave, held against the plan: states, collected numbers, verdicts."""
+"""The records of cells: whether they match today's plan, their numbers and the verdicts."""

@@ -1,4 +1,4 @@
-"""Look at cells: `python -m workflows.records.cells list|status [--budget NAME] [--all]`."""
+"""Print cells: `python -m workflows.records.cells list|status [--budget NAME] [--all]`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from workflows.records.state import State, read_results
 
 FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
 RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured", "not started"
-# Lines below a count.
+# How many notes are printed below each count of cells.
 SHOWN = 6
 LOCKS = Path(".snakemake/locks")
 
 
 class Progress(Record):
-    """state/progress.json of a training that goes on, or was killed. loss: of the last record."""
+    """state/progress.json of a training that is running or was killed. loss: the last one."""
 
     epoch: float
     epochs: int
@@ -33,62 +33,66 @@ class Progress(Record):
 
 
 def listing(grid: Grid, plan: Plan) -> pd.DataFrame:
-    """cell, and the tables and figures that it feeds; one row a cell."""
-    tables = {name: grid.tables_of(name) for name in grid.cells}
-    figures = {
-        name: [figure for figure, about in plan.figures.items() if about.table in of]
-        for name, of in tables.items()
-    }
-    rows = [(name, ", ".join(of), ", ".join(figures[name])) for name, of in tables.items()]
+    """Return a row for each cell: `cell`, and the `tables` and `figures` that the cell feeds."""
+    rows = []
+    for name in grid.cells:
+        tables = grid.tables_of(name)
+        figures = [figure for figure, drawn in plan.figures.items() if drawn.table in tables]
+        rows.append((name, ", ".join(tables), ", ".join(figures)))
     return pd.DataFrame(rows, columns=["cell", "tables", "figures"])
 
 
-def progress(plan: Plan, found: Mapping[str, State]) -> pd.DataFrame:
-    """cell, its state and a note: why it is in that state, or how far it is. found: the states."""
-    rows = [(name, *_progress(cell, found[name])) for name, cell in plan.cells.items()]
+def progress(plan: Plan, states: Mapping[str, State]) -> pd.DataFrame:
+    """Return a row for each cell: `cell`, `state` and `note`, the reason for the state or how far
+    the training is.
+    """
+    rows = [(name, *_state_and_note(cell, states[name])) for name, cell in plan.cells.items()]
     return pd.DataFrame(rows, columns=["cell", "state", "note"])
 
 
-def _progress(cell: PlannedCell, found: State) -> tuple[str, str]:
-    if found.finished:
+def _state_and_note(cell: PlannedCell, state: State) -> tuple[str, str]:
+    if state.finished:
         return FINISHED, ""
-    if found.outdated:
-        return OUTDATED, found.outdated
+    if state.outdated:
+        return OUTDATED, state.outdated
     if cell.missing:
-        return MISSING, f"{cell.knobs.dataset}: {' '.join(cell.missing.split())}"
+        return MISSING, f"{cell.dataset}: {' '.join(cell.missing.split())}"
     if Path(cell.folder, "train.json").exists():
         return TRAINED, ""
     file = Path(cell.folder, "state", "progress.json")
-    now = find(file, Progress)
-    if now is None:
+    training = find(file, Progress)
+    if training is None:
         return WAITING, ""
-    minutes = (time.time() - file.stat().st_mtime) / 60
+    minutes_ago = (time.time() - file.stat().st_mtime) / 60
     return RUNNING, (
-        f"epoch {now.epoch:.3g}/{now.epochs}, loss {now.loss:.4g}, {now.seconds_left / 60:.1f} "
-        f"minutes left, as of {minutes:.0f} minutes ago"
+        f"epoch {training.epoch:.3g}/{training.epochs}, loss {training.loss:.4g}, "
+        f"{training.seconds_left / 60:.1f} minutes left, as of {minutes_ago:.0f} minutes ago"
     )
 
 
-def status(lines: pd.DataFrame) -> str:
-    """How many cells are in each state, and what matters of them. lines: of `progress`."""
-    parts = []
+def status(cells: pd.DataFrame) -> str:
+    """Return how many cells are in each state, with the most frequent notes.
+
+    cells: what `progress` returns.
+    """
+    lines = []
     for state in (FINISHED, OUTDATED, MISSING, RUNNING, TRAINED, WAITING):
-        part = lines[lines["state"] == state]
-        if part.empty:
+        in_state = cells[cells["state"] == state]
+        if in_state.empty:
             continue
-        noted = part[part["note"] != ""]
+        noted = in_state[in_state["note"] != ""]
         notes = [f"{count:4} {note}" for note, count in noted["note"].value_counts().items()]
         if state == RUNNING:
             notes = list(noted["cell"] + ": " + noted["note"])
         if len(notes) > SHOWN:
             more = f"and {len(notes) - SHOWN} more (make status ALL=1 shows every cell)"
             notes = [*notes[:SHOWN], more]
-        parts += [f"{len(part):5} {state}", *(f"{'':10}{note}" for note in notes)]
-    return "\n".join([*parts, "", "make cost says how long the unfinished cells take."])
+        lines += [f"{len(in_state):5} {state}", *(f"{'':10}{note}" for note in notes)]
+    return "\n".join([*lines, "", "make cost says how long the unfinished cells take."])
 
 
 def lock(folder: Path = LOCKS) -> str:
-    """What to do about a lock of Snakemake's; empty if there is none."""
+    """Return what to do about a lock that Snakemake left; empty if there is no lock."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return ""
     return (
@@ -98,19 +102,19 @@ def lock(folder: Path = LOCKS) -> str:
 
 
 def main(what: str, budget: str, every: bool) -> None:
-    """Print the cells of a budget. Raises ConfigError."""
+    """Print the cells of a budget, or their states. Raises ConfigError."""
     results = read_results(budget)
     table: dict[str, Any] = {"index": False, "tablefmt": "simple", "disable_numparse": True}
     if what == "list":
         print(listing(results.grid, results.plan).to_markdown(**table))
     else:
-        lines = progress(results.plan, results.states)
+        cells = progress(results.plan, results.states)
         print(f"Budget {results.plan.title}\n")
         if every:
-            print(lines.to_markdown(**table), end="\n\n")
-        print(status(lines))
-        if said := lock():
-            print(f"\n{said}")
+            print(cells.to_markdown(**table), end="\n\n")
+        print(status(cells))
+        if advice := lock():
+            print(f"\n{advice}")
     print(
         "\nTrain a cell again and renew the tables and figures it feeds:\n"
         f"  make cell BUDGET={budget} CELL={next(iter(results.grid.cells))}"

@@ -1,9 +1,8 @@
-"""Gather the numbers of cells from their records."""
+"""Collect the numbers of a budget from the records of its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,55 +18,50 @@ from workflows.files import digest, write_atomically, write_text
 from workflows.records.state import State
 
 Row = dict[Any, Any]
-# Hexadecimal digits of a digest in measured.csv; the cell's records have all of them.
+# How many digits of each digest measured.csv shows; the records have all 64.
 SHOWN = 12
 
 
-def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> list[Row]:
-    """The cell's lines of measured.csv without `table` and `row`; none of a cell not measured yet.
+def measurements(name: str, cell: PlannedCell, budget: str, state: State) -> list[Row]:
+    """Return the lines of measured.csv for one cell, without the columns `table` and `row`.
 
-    found: the state of the cell's records. A cell whose numbers are not to be shown gives one line
-    that says why. Raises ConfigError and OSError.
+    A cell whose numbers are not to be shown has one line, which says why. A cell that is not
+    measured yet has no lines. Raises ConfigError and OSError.
     """
-    about: Row = {"dataset": cell.knobs.dataset, "cell": name, "seed": cell.knobs.seed}
-    about["budget"] = budget
-
-    def nothing(status: str, note: str) -> list[Row]:
-        # Notes are of one line, so that tables and CSV files are.
-        line = {"protocol": "all", "metric": "all", "value": None, "status": status}
-        return [{**about, **line, "note": " ".join(note.split())}]
-
-    if found.outdated:
-        return nothing("outdated", found.outdated)
-    if not found.finished:
-        return nothing("dataset_missing", cell.missing) if cell.missing else []
+    origin: Row = {"dataset": cell.dataset, "cell": name, "seed": cell.knobs.seed, "budget": budget}
+    if state.outdated:
+        return [_line_without_number(origin, "outdated", state.outdated)]
+    if not state.finished:
+        reason = cell.missing
+        return [_line_without_number(origin, "dataset_missing", reason)] if reason else []
     folder = Path(cell.folder)
-    record = records.read(folder / "train.json", TrainRecord)
-    about |= {
-        "epochs": record.epochs,
-        "commit": record.commit + ("+changes" if record.dirty else ""),
-        "device": record.device,
-        "seconds": record.seconds,
-        "threads": record.threads,
-        "dataset_digest": record.dataset_sha256[:SHOWN],
-        "lock_digest": record.lock_sha256[:SHOWN],
+    train = records.read(folder / "train.json", TrainRecord)
+    origin |= {
+        "epochs": train.epochs,
+        "commit": train.commit + ("+changes" if train.dirty else ""),
+        "device": train.device,
+        "seconds": train.seconds,
+        "threads": train.threads,
+        "dataset_digest": train.dataset_sha256[:SHOWN],
+        "lock_digest": train.lock_sha256[:SHOWN],
     }
-    if record.status == "diverged":
-        note = f"last good step {record.steps}"
-        return nothing("diverged", f"{note}; {record.message}" if record.message else note)
-    evaluation = _evaluation(folder)
+    if train.status == "diverged":
+        note = f"last good step {train.steps}"
+        note += f"; {train.message}" if train.message else ""
+        return [_line_without_number(origin, "diverged", note)]
+    evaluation = _read_evaluation(folder)
     if evaluation.status == "diverged":
-        return nothing("diverged", f"evaluation: {evaluation.message}")
+        return [_line_without_number(origin, "diverged", f"evaluation: {evaluation.message}")]
     metrics = read_csv(folder / "metrics.csv", Metric).to_dict("records")
     if not metrics:
         raise ConfigError(f"{folder / 'metrics.csv'}: no metrics, though training finished")
-    metrics += _of_training(record, dict.fromkeys(metric["protocol"] for metric in metrics))
-    digests = evaluation.features
+    for protocol in dict.fromkeys(metric["protocol"] for metric in metrics):
+        metrics += _metrics_of_training(train, protocol)
     return [
         {
-            **about,
+            **origin,
             **metric,
-            "features_digest": digests.get(metric["features"], "")[:SHOWN],
+            "features_digest": evaluation.features.get(metric["features"], "")[:SHOWN],
             "status": "ok",
             "note": "",
         }
@@ -75,105 +69,110 @@ def measurements(name: str, cell: PlannedCell, budget: str, found: State) -> lis
     ]
 
 
-def _of_training(record: TrainRecord, protocols: Iterable[str]) -> Iterator[Row]:
-    """What the training says of itself, in the form of metrics, beside those of each protocol."""
-    found = {
-        "parameters": record.parameters,
-        "seen": record.images * record.epochs,
-        "minutes": record.seconds / 60,
-        "step": 1000 * record.seconds / record.steps,
+def _line_without_number(origin: Row, status: str, note: str) -> Row:
+    # A line break in a note would break a line of the CSV file and of the tables.
+    reason = {"status": status, "note": " ".join(note.split())}
+    return {**origin, "protocol": "all", "metric": "all", "value": None, **reason}
+
+
+def _metrics_of_training(train: TrainRecord, protocol: str) -> Iterator[Row]:
+    """Yield how large and how long a training was, as lines of metrics.csv."""
+    values = {
+        "parameters": train.parameters,
+        "seen": train.images * train.epochs,
+        "minutes": train.seconds / 60,
+        "step": 1000 * train.seconds / train.steps,
     }
-    for protocol, (name, value) in product(protocols, found.items()):
+    for metric, value in values.items():
         if value is not None:
-            line = {"protocol": protocol, "metric": name, "value": float(value)}
+            line = {"protocol": protocol, "metric": metric, "value": float(value)}
             yield line | {"images": None, "features": ""}
 
 
-def _evaluation(folder: Path) -> EvaluationRecord:
-    """The evaluation's record. Raises ConfigError if a file is not the one that it recorded."""
-    file = folder / "evaluation.json"
-    found = records.read(file, EvaluationRecord)
-    for name, wanted in found.files.items():
-        if digest(folder / name) != wanted:
+def _read_evaluation(folder: Path) -> EvaluationRecord:
+    """Read evaluation.json. Raises ConfigError if a file differs from its recorded digest."""
+    evaluation = records.read(folder / "evaluation.json", EvaluationRecord)
+    for name, sha256 in evaluation.files.items():
+        if digest(folder / name) != sha256:
             raise ConfigError(
-                f"{folder / name}: damaged or changed, its SHA-256 is not the one in {file.name}; "
-                f"delete {folder / 'metrics.csv'} to evaluate this cell again"
+                f"{folder / name}: damaged or changed, its SHA-256 is not the one in "
+                f"evaluation.json; delete {folder / 'metrics.csv'} to evaluate this cell again"
             )
-    return found
+    return evaluation
 
 
 def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
-    """The lines of measured.csv, in the order of the plan's rows. lines: cell -> measurements.
+    """Return the lines of measured.csv, in the order of the plan's rows.
 
-    What a training says of itself stands only in tables that show this.
+    lines: cell -> what `measurements` returns. A table has the lines of its own protocols. The size
+    and duration of trainings are only in tables that show them.
     """
-    return [
-        {"table": row.table, "row": row.row, **values}
-        for row in plan.rows
-        for values in lines.get(row.cell, [])
-        if values["protocol"] in (*plan.tables[row.table].protocols, "all")
-        and (
-            values["metric"] not in RUN_METRICS
-            or values["metric"] in plan.tables[row.table].metrics
-        )
-    ]
+    shown = []
+    for row in plan.rows:
+        table = plan.tables[row.table]
+        hidden = RUN_METRICS.keys() - table.metrics
+        for line in lines.get(row.cell, []):
+            if line["protocol"] in (*table.protocols, "all") and line["metric"] not in hidden:
+                shown.append({"table": row.table, "row": row.row, **line})
+    return shown
 
 
 def gather(
-    plan: Plan, found: Mapping[str, State], table: str | None = None
+    plan: Plan, states: Mapping[str, State], table: str | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Data frames `measured`, `curves` and `codes`, whose lines are Measured, Curve and Codes.
+    """Return data frames `measured`, `curves` and `codes`, of lines Measured, Curve and Codes.
 
-    found: the states of the plan's cells. table: whose cells alone are read. Lines follow the
-    plan's order, which is that of the experiment files; a table has the numbers of its own
-    protocols. Raises ConfigError and OSError.
+    states: of the plan's cells. table: the only table whose cells are read. The lines are in the
+    order of the experiment files. Raises ConfigError and OSError.
     """
     shown = {row.cell for row in plan.lines_of(table)} if table else plan.cells
     cells = {name: cell for name, cell in plan.cells.items() if name in shown}
-    lines = {name: measurements(name, cells[name], plan.budget, found[name]) for name in cells}
+    lines = {
+        name: measurements(name, cell, plan.budget, states[name]) for name, cell in cells.items()
+    }
     measured = [line for line in in_tables(plan, lines) if table in (None, line["table"])]
-    finished = [name for name in sorted(cells) if found[name].finished]
-    curves = {name: curves_of(cells[name]) for name in finished}
+    finished = {name: cells[name] for name in sorted(cells) if states[name].finished}
+    curves = {name: curves_of(cell) for name, cell in finished.items()}
     codes = {
-        name: read_csv(Path(cells[name].folder, "codes.csv"), Codes)
-        for name in finished
-        if cells[name].stage == 1
+        name: read_csv(Path(cell.folder, "codes.csv"), Codes)
+        for name, cell in finished.items()
+        if cell.stage == 1
     }
     return {
-        # Otherwise one missing value makes a float of every number of images.
+        # Without Int64, a missing value would turn a column of counts into floats.
         "measured": pd.DataFrame(measured, columns=list(Measured.model_fields)).astype(
             dict.fromkeys(("images", "epochs", "threads"), "Int64")
         ),
-        "curves": _together(curves, list(Curve.model_fields)),
-        "codes": _together(codes, list(Codes.model_fields)),
+        "curves": _concatenated(curves, list(Curve.model_fields)),
+        "codes": _concatenated(codes, list(Codes.model_fields)),
     }
 
 
-def _together(parts: Mapping[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """The lines of all cells. parts: by cell."""
+def _concatenated(by_cell: Mapping[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     # A run that diverged in its first epoch has an empty log, whose columns have no type.
-    filled = [part.assign(cell=name) for name, part in parts.items() if len(part)]
+    filled = [frame.assign(cell=name) for name, frame in by_cell.items() if len(frame)]
     return pd.concat(filled).reindex(columns=columns) if filled else pd.DataFrame(columns=columns)
 
 
 def curves_of(cell: PlannedCell) -> pd.DataFrame:
-    """The records of a training; of a diffusion model also what samples were worth on the way."""
+    """Return the log of a training; for a generative model with the FID of a few samples."""
     folder = Path(cell.folder)
     log = read_csv(folder / "log.csv", Curve)
     if cell.stage == 1:
         return log
     progress = read_csv(folder / "progress.csv", Progress)[["epoch", "FID"]].astype(float)
+    # Epoch 0 is the FID of decoded noise.
     start = {"epoch": 0.0, "step": 0, "images_per_second": 0.0, "seconds": 0.0}
     whole = pd.concat([pd.DataFrame([start]), log], ignore_index=True)
     return whole.merge(progress, on="epoch", how="left")
 
 
-def collect(plan: Plan, found: Mapping[str, State], out: Path) -> dict[str, pd.DataFrame]:
+def collect(plan: Plan, states: Mapping[str, State], out: Path) -> dict[str, pd.DataFrame]:
     """Write measured.csv, curves.csv and codes.csv below `out`, and return them by these names.
 
-    Nothing is written if a measurement is no line of measured.csv. Raises ConfigError and OSError.
+    Nothing is written if a line of measured.csv is not valid. Raises ConfigError and OSError.
     """
-    frames, file = gather(plan, found), out / "measured.csv"
+    frames, file = gather(plan, states), out / "measured.csv"
 
     def write(path: Path) -> None:
         frames["measured"].to_csv(path, index=False, lineterminator="\n")
@@ -183,7 +182,7 @@ def collect(plan: Plan, found: Mapping[str, State], out: Path) -> dict[str, pd.D
             raise ConfigError(str(error).replace(str(path), str(file))) from None
 
     write_atomically(file, write)
+    # The lines of these files were checked when the files of the cells were read.
     for kind in ("curves", "codes"):
-        # Their lines were checked when the cells' own files were read.
         write_text(out / f"{kind}.csv", frames[kind].to_csv(index=False, lineterminator="\n"))
     return frames

@@ -1,4 +1,4 @@
-"""What a budget takes: `python -m workflows.records.cost --budget NAME`. It runs nothing."""
+"""Print what a budget takes: `python -m workflows.records.cost --budget NAME`. It runs nothing."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from tabulate import tabulate
 from workflows.config import cli
 from workflows.config.cost import GB, RATES, Estimates, Step, read_records
 from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
-from workflows.config.planning import make_plan
-from workflows.records.state import Today, states
+from workflows.records.state import read_results
 
 
 def needed(estimates: Estimates, cells: Sequence[str]) -> list[Step]:
-    """Every step that these cells take, those of their datasets among them."""
-    planned, found = estimates.plan.cells, []
+    """Return all steps that these cells take, and the steps that prepare their datasets."""
+    planned, steps = estimates.plan.cells, []
     first_stages = {planned[name].first_stage for name in cells}
     for name in cells:
-        steps = estimates.of_cell(name)
-        found += [step for step in steps if step.kind != "latents" or name in first_stages]
-    compared = {(planned[n].dataset, one) for n in cells for one in planned[n].evaluation.protocols}
-    found += [estimates.step("prepare", dataset) for dataset in {name for name, _ in compared}]
-    return found + [estimates.step("reference", dataset) for dataset, _ in compared]
+        encoded = name in first_stages
+        steps += [step for step in estimates.of_cell(name) if step.kind != "latents" or encoded]
+    references = {
+        (planned[name].dataset, protocol)
+        for name in cells
+        for protocol in planned[name].evaluation.protocols
+    }
+    datasets = {dataset for dataset, _ in references}
+    steps += [estimates.step("prepare", dataset) for dataset in datasets]
+    return steps + [estimates.step("reference", dataset) for dataset, _ in references]
 
 
 def hours(steps: Sequence[Step], devices: int) -> float:
-    """The fewest hours until steps are finished on so many devices.
+    """Return the least hours until the steps are finished on `devices` devices.
 
     No schedule is shorter than an even share of the work, or than the longest step.
     """
@@ -38,30 +41,31 @@ def hours(steps: Sequence[Step], devices: int) -> float:
 
 
 def report(estimates: Estimates, unfinished: Sequence[str]) -> str:
-    """All that is printed of a device. unfinished: cells without a record that fits."""
+    """Return the tables for one kind of device. unfinished: cells whose record does not match."""
     device = RATES["devices"][estimates.device]
-    steps, left = (needed(estimates, cells) for cells in ([*estimates.plan.cells], unfinished))
+    steps = needed(estimates, list(estimates.plan.cells))
+    unfinished_steps = needed(estimates, unfinished)
     rows = []
     for kind in (*dict.fromkeys(step.kind for step in steps), "all"):
-        part = [step for step in steps if kind in (step.kind, "all")]
-        spent = [step.seconds / 3600 for step in part]
-        rows.append((kind, len(part), sum(spent), max(spent), max(s.memory for s in part) / GB))
-    bounds = [(count, hours(steps, count), hours(left, count)) for count in (1, 8, 64)]
+        of_kind = [step for step in steps if kind in (step.kind, "all")]
+        spent = [step.seconds / 3600 for step in of_kind]
+        memory = max(step.memory for step in of_kind) / GB
+        rows.append((kind, len(of_kind), sum(spent), max(spent), memory))
+    bounds = [(n, hours(steps, n), hours(unfinished_steps, n)) for n in (1, 8, 64)]
     columns = ["step", "count", "hours", "longest", "memory, GB"]
     limits = [device["unit"], "hours, at least", "unfinished"]
-    tables = [tabulate(r, h, floatfmt=",.2f") for r, h in ((rows, columns), (bounds, limits))]
-    return "\n\n".join([f"On {device['title']}", *tables])
+    of_steps = tabulate(rows, columns, floatfmt=",.2f")
+    of_devices = tabulate(bounds, limits, floatfmt=",.2f")
+    return f"On {device['title']}\n\n{of_steps}\n\n{of_devices}"
 
 
 def main(budget: str, cache: Path) -> None:
     """Print what a budget takes on GPUs and on cores."""
-    datasets = read_datasets()
-    plan = make_plan(load_grid(budget, datasets), datasets, {})
-    found = states(plan, Today.look(cache))
-    unfinished = [name for name in plan.cells if not found[name].finished]
+    results = read_results(budget, cache=cache)
+    plan, records, datasets = results.plan, read_records(), read_datasets()
+    unfinished = [name for name in plan.cells if not results.states[name].finished]
     finished = len(plan.cells) - len(unfinished)
     print(f"{plan.title}\n{len(plan.cells)} cells, {finished} finished")
-    records = read_records()
     for device in ("gpu", "cpu"):
         print("\n" + report(Estimates(plan, datasets, device, records), unfinished))
 

@@ -1,4 +1,4 @@
-"""What several seeds say about a mean: its 95 % interval (Student's t)."""
+"""The 95 % interval of a mean over seeds (Student's t)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean over `seeds` values, NaN for none; low and high are NaN for fewer than two."""
+    """A mean over `seeds` values, NaN for none; low and high are NaN for fewer than two values."""
 
     mean: float
     low: float
@@ -23,13 +23,13 @@ class Interval(NamedTuple):
 
 
 def interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
-    """The interval of the mean of one value a seed; equal values have one of no width."""
+    """Return the interval of the mean of `values`, of which each seed has one."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean()) if array.size else math.nan
     if len(array) < 2 or not np.isfinite(array).all():
         return Interval(mean, math.nan, math.nan, len(array))
     if np.ptp(array) == 0:
-        # The error of the mean is 0, by which scipy would divide.
+        # The standard error of equal values is 0, by which scipy would divide.
         return Interval(mean, mean, mean, len(array))
-    found = stats.ttest_1samp(array, 0).confidence_interval(CONFIDENCE)
-    return Interval(mean, float(found.low), float(found.high), len(array))
+    bounds = stats.ttest_1samp(array, 0).confidence_interval(CONFIDENCE)
+    return Interval(mean, float(bounds.low), float(bounds.high), len(array))

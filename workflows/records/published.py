@@ -1,4 +1,4 @@
-"""The numbers that the paper and others printed, as results/published/*.csv have them."""
+"""Read the numbers that the paper and others published, from results/published/*.csv."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ KEYS = ["table", "row", "dataset", "metric"]
 
 
 def as_number(value: str) -> float:
-    """A published value as a number; '100.0%' is 1. Raises ValueError."""
+    """Return a published value as a number; '100.0%' is 1. Raises ValueError."""
     return float(value[:-1]) / 100 if value.endswith("%") else float(value)
 
 
 def read_published(folder: Path, plan: Plan) -> pd.DataFrame:
-    """Every number of the folder's CSVs, except those of files that begin with `reference_`.
+    """Return the numbers of all CSV files but those whose name begins with `reference_`.
 
-    Those files hold other papers' results, which must not pass for this paper's. Raises
-    ConfigError, also where two values claim the same place in a table, and for a number that no
-    table of the experiments has a place for, because no page would show that number.
+    The other files hold results of other papers, which must not pass for this paper's. Raises
+    ConfigError for two values at the same place of a table, and for a number without a place in a
+    table of the experiments, because no page would show that number.
     """
-    # Names that begin with a dot are of file managers and editors.
-    files = sorted(f for f in folder.glob("[!.]*.csv") if not f.name.startswith("reference_"))
+    # File managers and editors leave files whose names begin with a dot.
+    files = [f for f in sorted(folder.glob("[!.]*.csv")) if not f.name.startswith("reference_")]
     if not files:
         raise ConfigError(f"{folder}: no published CSV")
-    found = {file: read_csv(file, Published) for file in files}
-    for file, numbers in found.items():
-        for line, number in enumerate(numbers.to_dict("records"), 2):
+    frames = {file: read_csv(file, Published) for file in files}
+    for file, frame in frames.items():
+        for line, number in enumerate(frame.to_dict("records"), 2):
             _check_place(number, plan, f"{file}: line {line}")
-    published = pd.concat(found.values(), ignore_index=True)
-    twice = published[published.duplicated(KEYS)]
-    if len(twice):
-        raise ConfigError(f"{folder}: two values for {', '.join(twice[KEYS].iloc[0])}")
+    published = pd.concat(frames.values(), ignore_index=True)
+    repeated = published[published.duplicated(KEYS)]
+    if len(repeated):
+        raise ConfigError(f"{folder}: two values for {', '.join(repeated[KEYS].iloc[0])}")
     return published
 
 
 def read_others(folder: Path) -> pd.DataFrame:
-    """The numbers of files that begin with `reference_`, as lines of Published."""
-    found = [read_csv(file, Published) for file in sorted(folder.glob("reference_*.csv"))]
+    """Return the numbers of the files whose name begins with `reference_`."""
+    frames = [read_csv(file, Published) for file in sorted(folder.glob("reference_*.csv"))]
     columns = list(Published.model_fields)
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def _check_place(number: Mapping[Hashable, Any], plan: Plan, where: str) -> None:

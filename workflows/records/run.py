@@ -1,6 +1,7 @@
-"""What a run of Snakemake has to make, decided from records before any job starts.
+"""Decide what a run of Snakemake has to make, from records, before any job starts.
 
-The rules ask an object of this module; nothing here knows Snakemake, so tests ask the same object.
+The rules ask an object of this module. The module does not know Snakemake, so that tests can ask
+the same object.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import Cell, load_grid, read_budgets
-from workflows.config.plan import find_plan
+from workflows.config.plan import PlannedCell, find_plan
 from workflows.config.planning import make_plan
 from workflows.config.provenance import ROOT, made_by
 from workflows.config.reading import parse
@@ -27,30 +28,31 @@ from workflows.data.weight_sources import NETWORKS
 from workflows.data.weight_sources import changed as weights_changed
 from workflows.errors import ConfigError
 from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES, needs_features
-from workflows.records.state import State, Today, ToMake, states, to_make
+from workflows.records.state import FILM, State, Today, ToMake, states, to_make
 
 CACHE = Path(".cache")
 DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
 PUBLISHED = Path("results/published")
-RECORDS = ("metrics.csv", "train.json", "evaluation.json")
-FILM = "film.safetensors"
+RECORDS = ["metrics.csv", "train.json", "evaluation.json"]
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
 class Run:
-    """What one run makes, decided as it begins.
+    """What one run makes, decided as the run begins.
 
-    absent: dataset -> what to do, for those that this machine cannot have. found: the cells'
-    states. needed: what is to be made, as far as known. prepared_now: datasets that this run
-    prepares. new_weights: whether the run converts the metric networks' weights, and has finished
-    cells. unsure: datasets whose finished cells may turn out to be outdated when these are done.
+    published: the files of published numbers. unavailable: dataset -> what to do, for the datasets
+    that this machine cannot have. states: cell -> the state of its records. needed: what is to be
+    made, as far as is known. to_prepare: the datasets that this run prepares. converts_weights:
+    whether this run converts weights of metric networks that finished cells are compared with.
+    undecided: the datasets whose finished cells may turn out to be outdated when the images are
+    prepared and the weights are converted.
     """
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        """said: Snakemake's `--config`. Raises ConfigError."""
-        said = {**said, "budget": str(said.get("budget", "embedded"))}
-        self.config = parse(said, RunConfig, "config")
-        # Not those that editors and file managers hide.
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """settings: Snakemake's `--config`. Raises ConfigError."""
+        budget = str(settings.get("budget", "embedded"))
+        self.config = parse({**settings, "budget": budget}, RunConfig, "config")
+        # Editors and file managers hide their files behind a dot.
         self.published = sorted(str(file) for file in PUBLISHED.glob("[!.]*.csv"))
         if not self.published:
             raise ConfigError(
@@ -58,35 +60,48 @@ class Run:
                 f"cd {shlex.quote(str(ROOT))}"
             )
         self.datasets = read_datasets()
-        self.grid = load_grid(self.config.budget, self.datasets)
-        self.results = f"results/{self.grid.name}"
-        cells = self.grid.cells
-        used = {cell.dataset for cell in cells.values()}
-        ready = {name for name in used if is_prepared(DATA / name)}
-        lacking = sorted(used - ready)
-        self.absent = {name: why for name in lacking if (why := absence(self.datasets[name]))}
+        self.grid = load_grid(budget, self.datasets)
+        self.results = f"results/{budget}"
+        used = {cell.dataset for cell in self.grid.cells.values()}
+        prepared = {name for name in used if is_prepared(DATA / name)}
+        self.unavailable = {
+            name: advice
+            for name in sorted(used - prepared)
+            if (advice := absence(self.datasets[name]))
+        }
         if isinstance(self.config.retrain, str):
             dataset = self.cell(self.config.retrain).dataset
-            if dataset in self.absent:
-                raise ConfigError(f"config: retrain: {dataset}: {self.absent[dataset]}")
-        self.plan = make_plan(self.grid, self.datasets, self.absent)
-        self.found = states(self.plan, Today.look(CACHE))
-        self.needed = self._to_make(self.found)
-        stale = {name for name in used if changed(self.datasets[name], DATA / name)}
-        wanted = {cells[name].dataset for name in self.needed.evaluate}
-        self.prepared_now = (stale | (wanted - ready)) - {*self.absent}
-        kept = any(state.finished for state in self.found.values())
-        converted = all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
-        compared = kept and bool(self.needed.evaluate)
-        self.new_weights = weights_changed(WEIGHTS) or (compared and not converted)
-        trained = {cell.dataset for name, cell in cells.items() if name not in self.needed.train}
-        self.unsure = used if self.new_weights else trained & self.prepared_now
+            if dataset in self.unavailable:
+                raise ConfigError(f"config: retrain: {dataset}: {self.unavailable[dataset]}")
+        self.plan = make_plan(self.grid, self.datasets, self.unavailable)
+        self.states = states(self.plan, Today.look(CACHE))
+        self.needed = self._to_make(self.states)
+        # This run may change the images and weights that finished cells are compared with.
+        outdated = {name for name in used if changed(self.datasets[name], DATA / name)}
+        to_prepare = outdated | (self._datasets_needed() - prepared)
+        self.to_prepare = to_prepare - self.unavailable.keys()
+        self.converts_weights = weights_changed(WEIGHTS) or (
+            any(state.finished for state in self.states.values())
+            and bool(self.needed.evaluate)
+            and not all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
+        )
+        trained = {
+            cell.dataset for name, cell in self.grid.cells.items() if name not in self.needed.train
+        }
+        self.undecided = used if self.converts_weights else trained & self.to_prepare
 
-    def _to_make(self, found: Mapping[str, State]) -> ToMake:
-        return to_make(self.plan, found, lambda name: self.config.retrain in (True, name))
+    def _to_make(self, cell_states: Mapping[str, State]) -> ToMake:
+        return to_make(self.plan, cell_states, lambda name: self.config.retrain in (True, name))
+
+    def needed_now(self) -> ToMake:
+        """Return what is to be made by the present records and prepared files."""
+        return self._to_make(states(self.plan, Today.look(CACHE)))
 
     def cell(self, name: str) -> Cell:
-        """The cell of that id. Raises ConfigError that names budgets which have it, or near ids."""
+        """Return the cell of an id.
+
+        For an unknown id raises ConfigError that names the budgets with this cell, or similar ids.
+        """
         if name not in self.grid.cells:
             budgets = [b for b in read_budgets() if name in load_grid(b, self.datasets).cells]
             if budgets:
@@ -96,156 +111,165 @@ class Run:
                 )
         return self.grid.cell(name)
 
-    def gone(self) -> dict[str, str]:
-        """Dataset -> why it cannot be had, also after a download that failed in this run."""
-        tried = {name: why for name in self.prepared_now if (why := missing(DATA / name))}
-        return self.absent | tried
+    def unavailable_now(self) -> dict[str, str]:
+        """Return `unavailable` with the datasets whose download has failed in this run."""
+        reasons = {name: missing(DATA / name) for name in self.to_prepare}
+        return self.unavailable | {name: reason for name, reason in reasons.items() if reason}
 
-    def needed_now(self) -> ToMake:
-        """What is to be made by the records and the prepared files as they are now."""
-        return self.needed | self._to_make(states(self.plan, Today.look(CACHE)))
+    def trained_by(self, rule: str) -> str:
+        """Return a pattern of the ids of the cells that a rule can train."""
+        cells = self._makeable(self.needed.train)
+        return pattern(name for name, cell in cells if training_rule(cell) == rule)
 
-    def makeable(self, named: Iterable[str]) -> set[str]:
-        """The cells that rules can make: these, and those that may turn out to be among them.
+    def measured_in(self, stage: int) -> str:
+        """Return a pattern of the ids of the cells of a stage that rules can sample and measure."""
+        cells = self._makeable(self.needed.evaluate)
+        return pattern(name for name, cell in cells if cell.stage == stage)
 
-        The files of a finished cell are no rule's output, so that nothing but its records decides
-        whether they are made again.
+    def _makeable(self, needed: Set[str]) -> Iterator[tuple[str, PlannedCell]]:
+        """Yield the needed cells, and the cells that may turn out to be needed.
+
+        No rule makes the files of a finished cell, so that Snakemake never makes them again because
+        of their dates.
         """
-        cells = self.grid.cells.items()
-        named = {*named, *(name for name, cell in cells if cell.dataset in self.unsure)}
-        return {name for name, cell in cells if name in named and cell.dataset not in self.absent}
-
-    def cells_to(
-        self, kind: str, stage: int, filmed: bool = False, on_latents: bool = False
-    ) -> str:
-        """A pattern of the cells of a stage that rules can make; filmed, on_latents: of those alone
-        that are filmed or trained on a first stage's latents.
-
-        kind: "train" or "evaluate".
-        """
-        names = self.makeable(getattr(self.needed, kind))
-        cells = {name: self.plan.cells[name] for name in names}
-        return pattern(
-            name
-            for name, cell in cells.items()
-            if cell.stage == stage
-            and cell.filmed >= filmed
-            and (cell.first_stage is not None) >= on_latents
-        )
+        for name, cell in self.plan.cells.items():
+            if (name in needed or cell.dataset in self.undecided) and not cell.missing:
+                yield name, cell
 
     def refused(self) -> str:
-        """A pattern of files of other budgets, and of cells that are unknown or have no data."""
-        made = self.makeable(self.needed.evaluate)
-        kept = {name for name, state in self.found.items() if state.finished}
-        others = [name for name in read_budgets() if name != self.grid.name]
-        cells = f"{self.results}/cells"
-        of_others = f"(?:results|figures)/(?:{pattern(others)})/.+"
-        return f"{of_others}|{cells}/(?!(?:{pattern(made | kept)})/){ANY_CELL}/[^/]+"
+        """Return a pattern of the files of other budgets, and of cells that are unknown or whose
+        dataset this machine cannot have.
+        """
+        other_budgets = pattern(name for name in read_budgets() if name != self.grid.name)
+        finished = {name for name, state in self.states.items() if state.finished}
+        allowed = pattern({name for name, _ in self._makeable(self.needed.evaluate)} | finished)
+        return (
+            f"(?:results|figures)/(?:{other_budgets})/.+"
+            f"|{self.results}/cells/(?!(?:{allowed})/){ANY_CELL}/[^/]+"
+        )
 
     def refusal(self, file: str) -> str:
-        """Why no rule makes a file that `refused` matches. Raises ConfigError."""
+        """Return why no rule makes a file that `refused` matches. Raises ConfigError."""
         _, budget, *parts = file.split("/")
         if budget != self.grid.name:
             return (
                 f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
                 f"snakemake --cores 8 --config budget={budget} -- {file}"
             )
-        # Of this budget only files of cells are refused.
-        cell = "/".join(parts[1:-1])
-        dataset = self.cell(cell).dataset
-        return f"{cell}: dataset '{dataset}': {self.absent[dataset]}"
+        # The other refused files are in the folders of cells.
+        name = "/".join(parts[1:-1])
+        dataset = self.cell(name).dataset
+        return f"{name}: dataset '{dataset}': {self.unavailable[dataset]}"
 
-    def files_of(self, cells: Iterable[str], names: Iterable[str]) -> list[str]:
-        """Files of those of these cells that are finished or can be made.
+    def dataset_records(self, cells: Iterable[str]) -> list[str]:
+        """Return dataset.json of each dataset of these cells that this run prepares.
 
-        The records of the datasets that this run prepares are among them, because Snakemake works
-        the inputs of a rule out again when a checkpoint that it depends on is done. The cells of a
-        dataset that turned out to be missing are then left out.
+        A rule that has such an input asks for its other inputs again when the dataset is prepared.
+        Cells whose dataset turned out to be unavailable are then left out.
         """
-        gone, dataset = self.gone(), {name: self.grid.cells[name].dataset for name in cells}
-        made = [name for name in dataset if self.found[name].finished or dataset[name] not in gone]
-        tried = sorted(self.prepared_now.intersection(dataset.values()))
-        files = [str(DATA / name / "dataset.json") for name in tried]
-        return files + [f"{self.results}/cells/{cell}/{name}" for cell in made for name in names]
+        datasets = {self.plan.cells[name].dataset for name in cells}
+        return [str(DATA / name / "dataset.json") for name in sorted(self.to_prepare & datasets)]
 
     def records_of(self, table: str | None = None) -> list[str]:
-        """What is shown of all cells, or of those of a table: their records, and films."""
+        """Return the records and films of the cells of a table, or of all tables.
+
+        Left out are the cells that are not finished and whose dataset is unavailable.
+        """
         shown = {row.cell for row in self.grid.rows if table in (None, row.table)}
-        cells = [name for name in self.grid.cells if name in shown]
-        filmed = [name for name in cells if self.plan.cells[name].filmed]
-        return self.files_of(cells, RECORDS) + self.files_of(filmed, [FILM])
+        files, unavailable = self.dataset_records(shown), self.unavailable_now()
+        for name, cell in self.plan.cells.items():
+            if name in shown and (self.states[name].finished or cell.dataset not in unavailable):
+                names = [*RECORDS, FILM] if cell.filmed else RECORDS
+                files += [f"{cell.folder}/{file}" for file in names]
+        return files
 
     def figures_of(self, table: str) -> list[str]:
-        """The figures that show a table's runs."""
-        return [name for name, figure in self.plan.figures.items() if figure.table == table]
-
-    def drawn(self, table: str) -> list[str]:
-        """The files of a table's figures, beside their SVGs."""
+        """Return the files of the figures that show a table's runs."""
         files = []
-        for figure in self.figures_of(table):
-            files += [f"{figure}.png", f"{figure}.csv", *self.plan.figures[figure].more]
+        for name, figure in self.plan.figures.items():
+            if figure.table == table:
+                files += [f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more]
         return [f"figures/{self.grid.name}/{file}" for file in files]
 
-    def to_train_on(self) -> list[str]:
-        """Names of the datasets of the cells that this run makes."""
-        names = {self.grid.cells[name].dataset for name in self.needed.evaluate}
-        return sorted(names - {*self.gone()})
+    def datasets_to_check(self) -> list[str]:
+        """Return the available datasets of the cells that this run makes, sorted."""
+        return sorted(self._datasets_needed() - self.unavailable_now().keys())
+
+    def _datasets_needed(self) -> set[str]:
+        return {self.plan.cells[name].dataset for name in self.needed.evaluate}
 
     def plan_is_due(self) -> bool:
-        """Whether the plan that is written down is not today's, or numbers were collected without
-        a finished cell: a record that was copied here may be older than they are.
+        """Return whether plan.json is not today's plan, or measured.csv lacks a finished cell.
+
+        A cell may be finished because its records were copied here, with an old date.
         """
         if find_plan(Path(self.results, "plan.json")) != self.plan:
             return True
         try:
             with Path(self.results, "measured.csv").open(encoding="utf-8", newline="") as lines:
-                known = {line["cell"] for line in csv.DictReader(lines)}
+                collected = {line["cell"] for line in csv.DictReader(lines)}
         except (OSError, ValueError, KeyError):
             return False
-        return any(self.found[row.cell].finished for row in self.grid.rows if row.cell not in known)
+        shown = {row.cell for row in self.grid.rows}
+        return any(self.states[cell].finished for cell in shown - collected)
 
-    def references_of(self, cell: str) -> list[str]:
-        """Features that a cell is compared with, a file for each of its protocols.
+    def references_of(self, name: str) -> list[str]:
+        """Return the files of the features that a cell is compared with, one for each protocol.
 
-        A name has the versions of the protocol and of distances between features, and how many
-        images are compared, 0 for all.
+        The name of a file has the versions of the protocol and of the distance, and how many images
+        are compared, 0 for all.
         """
-        about, budget = self.plan.cells[cell], self.grid.budget
-        if not needs_features(about.evaluation.metrics):
+        cell, budget = self.plan.cells[name], self.grid.budget
+        versions = cell.evaluation.versions
+        if not needs_features(cell.evaluation.metrics):
             return []
-        split, metric, images = "test", OF_RECONSTRUCTIONS["rFID"], budget.evaluation.fid_images
-        if about.stage == 2:
-            split, metric = "train", OF_SAMPLES["FID"]
+        split, distance, images = "test", OF_RECONSTRUCTIONS["rFID"], budget.evaluation.fid_images
+        if cell.stage == 2:
+            split, distance = "train", OF_SAMPLES["FID"]
             images = budget.generation.reference_images
-        folder, evaluation = CACHE / "reference" / about.dataset, about.evaluation
-        versions = [(name, evaluation.versions[name]) for name in evaluation.protocols]
         return [
-            f"{folder}/{split}-{name}-v{version}.{metric}-{images or 0}.safetensors"
-            for name, version in versions
+            f"{CACHE}/reference/{cell.dataset}/"
+            f"{split}-{protocol}-v{versions[protocol]}.{distance}-{images or 0}.safetensors"
+            for protocol in cell.evaluation.protocols
         ]
 
-    def said_first(self) -> str:
-        """How many of the budget's cells come from records and how many are made, in a line."""
-        made = self.needed.evaluate
-        kept = [one for name, one in self.found.items() if one.finished and name not in made]
-        of = f" ({made_by(one.train.commit for one in kept if one.train)})" if kept else ""
-        again = "; --config retrain=true makes all" if kept else ""
-        known = f"{len(kept)} cell{'' if len(kept) == 1 else 's'} from records{of}"
-        return f"Budget {self.grid.name}: {known}, {len(made)} to make{again}"
+    def first_line(self) -> str:
+        """Return a line that says how many cells come from records, and how many are to make."""
+        kept = [
+            state
+            for name, state in self.states.items()
+            if state.finished and name not in self.needed.evaluate
+        ]
+        cells = "1 cell" if len(kept) == 1 else f"{len(kept)} cells"
+        line = f"Budget {self.grid.name}: {cells} from records"
+        if kept:
+            line += f" ({made_by(state.train.commit for state in kept if state.train)})"
+        line += f", {len(self.needed.evaluate)} to make"
+        return f"{line}; --config retrain=true makes all" if kept else line
+
+
+def training_rule(cell: PlannedCell) -> str:
+    """Return the name of the rule that trains a cell."""
+    if cell.stage == 2:
+        return "train_generator"
+    if cell.first_stage is not None:
+        return "train_quantiser"
+    return "train_filmed" if cell.filmed else "train"
 
 
 def pattern(names: Iterable[str]) -> str:
-    """A regular expression of these names and no others, which matches nothing if there is none."""
+    """Return a regular expression that matches these names, and nothing if there are none."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def due(name: str, now: bool) -> str:
-    """The path of a file below .cache/due that a rule has as an input to be told when to run.
+    """Write the file `name` below .cache/due, and return its path.
 
-    Snakemake makes again what is older than an input. A file's own time may be wrong, as copies and
-    clones have it, so what is to be made is decided from records, and this file says so: it is
-    newer than every output if `now`, and older than every output else. Its content is another each
-    time, because Snakemake passes over an input that is newer and has the same bytes.
+    A rule has the file as an input that tells Snakemake whether the rule must run. Snakemake runs a
+    rule again if an input is newer than an output, but copies and clones have misleading dates. So
+    records decide, and this file is newer than every output if `now`, and older than every output
+    otherwise. Its content is always new, because Snakemake ignores the date of an input whose
+    content is the same as before.
     """
     file = DUE / name
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
-"""Whether a cell's records are those of today's settings, versions and images.
+"""Compare the records of cells with today's settings, versions and images.
 
-A record is train.json and evaluation.json, of a generative model sampling.json too. A cell whose
-record fits counts as finished, wherever and by whatever code of those versions it was made.
+The records of a cell are train.json and evaluation.json, and sampling.json for a generative model.
+A cell whose records match is finished, whoever made them, with whatever code of those versions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +24,21 @@ from workflows.files import digest
 from workflows.generators import first_stage_file
 from workflows.knobs import Generative
 
-MODEL = "model.safetensors"
+FILM = "film.safetensors"
 # Stage -> the models that sampling and measuring read.
-MODELS = {1: (MODEL,), 2: (MODEL, "progress.safetensors")}
-# What sampling a generative model leaves.
-SAMPLES = ("samples.npy", "progress.npy", "noise.npy")
-# How many images an evaluation measures or compares.
+MODELS = {1: ["model.safetensors"], 2: ["model.safetensors", "progress.safetensors"]}
+# Stage -> the pictures that measuring writes.
+PICTURES = {1: ["reconstructions.png"], 2: ["samples.png", "neighbours.png"]}
+# Fields that say how many images an evaluation measures or compares.
 COUNTS = {"fid_images", "lpips_images", "reference_images"}
-# Stage -> the pictures that an evaluation leaves.
-PICTURES = {1: ("reconstructions.png",), 2: ("samples.png", "neighbours.png")}
 
 
 @dataclass(frozen=True)
 class Today:
-    """Digests of what is prepared here; what is not prepared counts as the same.
+    """The SHA-256 digests of the images and metric networks that are prepared on this machine.
 
-    datasets: name -> split, or "labels" -> SHA-256 of its array. networks: SHA-256 of the metric
-    networks' weights.
+    datasets: dataset -> "train", "test" or "labels" -> digest of the array. networks: digests of
+    the metric networks' weights. Records are not compared with what is not prepared here.
     """
 
     datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -48,11 +46,11 @@ class Today:
 
     @classmethod
     def look(cls, cache: Path) -> Today:
-        """What the prepared files below `cache` say; a damaged file says nothing."""
+        """Read the digests from the folder `cache`; files that cannot be read are skipped."""
         datasets = {
-            file.parent.name: {part: array.sha256 for part, array in found.arrays.items()}
+            file.parent.name: {part: array.sha256 for part, array in record.arrays.items()}
             for file in cache.glob("datasets/*/dataset.json")
-            if (found := find(file, DatasetRecord))
+            if (record := find(file, DatasetRecord))
         }
         networks = (find(file, WeightsRecord) for file in cache.glob("weights/*.json"))
         return cls(datasets, frozenset(network.sha256 for network in networks if network))
@@ -60,8 +58,10 @@ class Today:
 
 @dataclass(frozen=True)
 class State:
-    """untrained, unmeasured: in words, why the training and the evaluation do not count; empty if
-    they do. recorded: whether there are numbers. train: the training's record, if it can be read.
+    """How the records of a cell compare with today.
+
+    untrained, unmeasured: the reasons why the training and the evaluation do not count; empty if
+    they count. recorded: whether the cell has numbers. train: train.json, if it can be read.
     """
 
     untrained: tuple[str, ...] = ()
@@ -76,13 +76,13 @@ class State:
 
     @property
     def outdated(self) -> str:
-        """Why the numbers that a cell has are not today's; empty if they are, or it has none."""
+        """Why the cell's numbers are not today's; empty if they are, or if there are no numbers."""
         return "; ".join((*self.untrained, *self.unmeasured)) if self.recorded else ""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A budget as its records are now: its grid, its plan and the states of the plan's cells."""
+    """A budget and the present states of its cells, by the ids of the cells."""
 
     grid: Grid
     plan: Plan
@@ -92,187 +92,203 @@ class Results:
 def read_results(
     budget: str, results: Path = Path("results"), cache: Path = Path(".cache")
 ) -> Results:
-    """What a budget has. The last run said which datasets are missing. Raises ConfigError."""
+    """Read the states of a budget's cells. Raises ConfigError.
+
+    The plan that the last run wrote says which datasets this machine cannot have.
+    """
     datasets = read_datasets()
     grid = load_grid(budget, datasets)
-    before = find_plan(results / budget / "plan.json")
-    plan = make_plan(grid, datasets, before.missing if before else {}, str(results))
+    last_plan = find_plan(results / budget / "plan.json")
+    plan = make_plan(grid, datasets, last_plan.missing if last_plan else {}, str(results))
     return Results(grid, plan, states(plan, Today.look(cache)))
 
 
 def states(plan: Plan, today: Today) -> dict[str, State]:
-    """The state of every cell. What a generative model learned from a first stage that is outdated,
-    or was trained again to another model, is outdated with it.
+    """Return the state of every cell.
+
+    A cell with a first stage is outdated if the first stage is outdated, or was trained again and
+    has become another model.
     """
-    found = {name: state(plan.budget, name, cell, today) for name, cell in plan.cells.items()}
+    by_cell = {name: state(plan.budget, name, cell, today) for name, cell in plan.cells.items()}
     for name, cell in plan.cells.items():
-        below = cell.first_stage
-        if below not in found:
+        if cell.first_stage not in by_cell:
             continue
-        because = [f"first stage: {why}" for why in found[below].untrained]
-        own, first = found[name].train, found[below].train
-        if not because and own and first and own.first_stage != first.model_sha256:
-            because = ["trained on another first stage"]
-        found[name] = replace(found[name], untrained=(*found[name].untrained, *because))
-    return found
+        first_stage = by_cell[cell.first_stage]
+        reasons = [f"first stage: {reason}" for reason in first_stage.untrained]
+        train, first_train = by_cell[name].train, first_stage.train
+        if not reasons and train and first_train and train.first_stage != first_train.model_sha256:
+            reasons = ["trained on another first stage"]
+        by_cell[name] = replace(by_cell[name], untrained=(*by_cell[name].untrained, *reasons))
+    return by_cell
 
 
 def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
-    """How far a cell is."""
+    """Compare the records of one cell with its plan and with the images and networks of today."""
     folder = Path(cell.folder)
     recorded = (folder / "metrics.csv").is_file()
     train = find(folder / "train.json", TrainRecord)
     if train is None:
         if (folder / "train.json").is_file():
             return State(("its record cannot be read",), (), recorded)
-        # What a step is to make again, Snakemake deletes first.
         return State(("not trained",), ("not measured",))
     if not train.versions:
         return State(("of an older release; make cell trains it again",), (), recorded, train)
     if (train.budget, train.cell) != (budget, name):
         return State((f"its record is of {train.cell} at {train.budget}",), (), recorded, train)
-    untrained = tuple(_training(cell, train, today))
+    untrained = tuple(_training_reasons(cell, train, today))
     evaluation = find(folder / "evaluation.json", EvaluationRecord)
-    # A step that is run again deletes its files first, and leaves what later steps made.
-    if evaluation is None or not _has(cell, "log.csv", *PICTURES[cell.stage], *evaluation.files):
+    # Before a step runs again, Snakemake deletes the files of this step, but not those of the
+    # steps that follow. So a cell that lacks any of its files is about to be made again.
+    if evaluation is None or not _exist(cell, "log.csv", *PICTURES[cell.stage], *evaluation.files):
         return State(untrained, ("not measured",), train=train)
-    unmeasured = tuple(_evaluation(cell, folder, evaluation, today))
+    unmeasured = tuple(_evaluation_reasons(cell, evaluation, today))
     return State(untrained, unmeasured, True, train)
 
 
-def _has(cell: PlannedCell, *names: str) -> bool:
+def _exist(cell: PlannedCell, *names: str) -> bool:
     return all(Path(cell.folder, name).is_file() for name in names)
 
 
-def _training(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[str]:
-    knobs, sampling = cell.knobs, cell.evaluation.sampling
-    wanted = {k: v for k, v in knobs.model_dump().items() if k not in sampling}
-    yield from _differences(wanted, {**cell.defaults, **train.knobs})
-    yield from _differences(cell.versions, train.versions, "version of ")
-    # Which of the array's images are for validation is the dataset's description to say.
-    counts = {"images": cell.images, "progress_samples": cell.evaluation.progress_samples}
-    yield from _differences(counts, train.model_dump())
-    images = today.datasets.get(knobs.dataset, {})
-    if images.get("train", train.dataset_sha256) != train.dataset_sha256:
+def _training_reasons(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[str]:
+    knobs, evaluation = cell.knobs, cell.evaluation
+    planned = knobs.model_dump(exclude=set(evaluation.sampling))
+    yield from _changes(planned, {**cell.defaults, **train.knobs})
+    yield from _changes(cell.versions, train.versions, "version of ")
+    # The description of the dataset says how many images of the array are kept for validation.
+    counts = {"images": cell.images, "progress_samples": evaluation.progress_samples}
+    yield from _changes(counts, train.model_dump())
+    digests = today.datasets.get(knobs.dataset, {})
+    if digests.get("train", train.dataset_sha256) != train.dataset_sha256:
         yield "trained on other images"
-    labels = images.get("labels") if isinstance(knobs, Generative) and knobs.conditional else None
-    if labels not in (None, train.labels_sha256):
+    uses_labels = isinstance(knobs, Generative) and knobs.conditional
+    if uses_labels and digests.get("labels", train.labels_sha256) != train.labels_sha256:
         yield "trained with other labels"
-    yield from _networks(train.features, today, "trained")
-    if cell.filmed and not _has(cell, "film.safetensors"):
+    if _other_networks(train.features, today):
+        yield "trained with other metric networks"
+    if cell.filmed and not _exist(cell, FILM):
         yield "its film is missing"
 
 
-def _evaluation(
-    cell: PlannedCell, folder: Path, found: EvaluationRecord, today: Today
+def _evaluation_reasons(
+    cell: PlannedCell, evaluation: EvaluationRecord, today: Today
 ) -> Iterator[str]:
-    wanted = cell.evaluation
+    folder, planned = Path(cell.folder), cell.evaluation
     for file in ("train.json", "sampling.json"):
-        if file in found.files and digest(folder / file) != found.files[file]:
+        if file in evaluation.files and digest(folder / file) != evaluation.files[file]:
             yield f"measured before the present {file} was made"
-    sampled = find(folder / "sampling.json", SamplingRecord)
-    # A model that diverged while it was trained has not been sampled.
-    if sampled is not None and (sampled.status == "finished" or sampled.versions):
-        yield from _sampling(cell, sampled)
-    yield from _differences(wanted.versions, found.versions, "version of ")
-    missing = set(wanted.protocols) - set(found.protocols)
-    if missing:
-        yield f"not measured {', '.join(sorted(missing))}"
-    # What one of them does not say counts as the same.
-    had = found.model_dump(include=COUNTS, exclude_none=True)
-    yield from _differences(wanted.model_dump(include=set(had), exclude_none=True), had)
+    sampling = find(folder / "sampling.json", SamplingRecord)
+    # A model that diverged in training was not sampled, and its record has no versions.
+    if sampling is not None and (sampling.status == "finished" or sampling.versions):
+        yield from _sampling_reasons(cell, sampling)
+    yield from _changes(planned.versions, evaluation.versions, "version of ")
+    protocols = set(planned.protocols) - set(evaluation.protocols)
+    if protocols:
+        yield f"not measured {', '.join(sorted(protocols))}"
+    # A count that the plan or the record leaves out is not compared.
+    counts = evaluation.model_dump(include=COUNTS, exclude_none=True)
+    yield from _changes(planned.model_dump(include=set(counts), exclude_none=True), counts)
     split = "test" if cell.stage == 1 else "train"
-    known = today.datasets.get(cell.knobs.dataset, {}).get(split)
-    if known is not None and found.dataset_sha256 not in (None, known):
+    sha256 = today.datasets.get(cell.dataset, {}).get(split)
+    if sha256 is not None and evaluation.dataset_sha256 not in (None, sha256):
         yield f"compared with other {split} images"
-    yield from _networks(found.features, today, "measured")
+    if _other_networks(evaluation.features, today):
+        yield "measured with other metric networks"
 
 
-def _sampling(cell: PlannedCell, sampled: SamplingRecord) -> Iterator[str]:
-    wanted = cell.evaluation
-    yield from _differences(wanted.sampling, {**cell.defaults, **sampled.knobs})
-    yield from _differences(wanted.sampling_versions, sampled.versions, "version of ")
+def _sampling_reasons(cell: PlannedCell, sampling: SamplingRecord) -> Iterator[str]:
+    planned = cell.evaluation
+    yield from _changes(planned.sampling, {**cell.defaults, **sampling.knobs})
+    yield from _changes(planned.sampling_versions, sampling.versions, "version of ")
 
 
-def _differences(
-    wanted: Mapping[str, Any], found: Mapping[str, Any], what: str = ""
+def _changes(
+    planned: Mapping[str, Any], recorded: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:
-    for key, value in sorted(wanted.items()):
-        if value != found.get(key):
-            yield f"{what}{key} was {found.get(key)}, is {value}"
+    """Yield a reason for each planned value that differs from the recorded value."""
+    for key, value in sorted(planned.items()):
+        if value != recorded.get(key):
+            yield f"{prefix}{key} was {recorded.get(key)}, is {value}"
 
 
-def _networks(used: Mapping[str, str], today: Today, did: str) -> Iterator[str]:
+def _other_networks(used: Mapping[str, str], today: Today) -> bool:
+    """Whether a network was used that differs from today's. used: network -> digest."""
     known = today.networks | {source.sha256 for source in FROZEN.values()}
-    if today.networks and not set(used.values()) <= known:
-        yield f"{did} with other metric networks"
+    return bool(today.networks) and not known.issuperset(used.values())
 
 
 @dataclass(frozen=True)
 class ToMake:
-    """Ids of the cells that are to be trained, sampled and measured, and, as `<id>/<file>`, the
-    latents and codes of first stages that are to be made.
+    """What a run has to make.
+
+    train, sample, evaluate: ids of cells. latents: `<id>/<file>` of the latents and codes of first
+    stages.
     """
 
-    train: frozenset[str] = frozenset()
-    sample: frozenset[str] = frozenset()
-    evaluate: frozenset[str] = frozenset()
-    latents: frozenset[str] = frozenset()
-
-    def __or__(self, other: ToMake) -> ToMake:
-        """What either has."""
-        return ToMake(*(getattr(self, one.name) | getattr(other, one.name) for one in fields(self)))
+    train: Set[str] = frozenset()
+    sample: Set[str] = frozenset()
+    evaluate: Set[str] = frozenset()
+    latents: Set[str] = frozenset()
 
 
 def to_make(
-    plan: Plan, found: Mapping[str, State], again: Callable[[str], bool] = lambda _: False
+    plan: Plan,
+    cell_states: Mapping[str, State],
+    is_retrained: Callable[[str], bool] = lambda name: False,
 ) -> ToMake:
-    """What a run has to make so that every cell is finished whose dataset is here.
+    """Return what is to be made so that each cell is finished whose dataset is not missing.
 
-    again: whether a cell is asked to be trained again although it is finished. A first stage that
-    another cell needs is trained again where its model is not here, and with it the other cell,
-    which was trained on the latents of the model that is gone. Samples and latents that an
-    interrupted run left are kept if they are of the present model.
+    is_retrained: whether the user asks for a cell to be trained again although it is finished. If a
+    cell needs its first stage and the first stage's model is gone, both are trained again, because
+    the cell was trained on latents of the old model. Samples and latents that an interrupted run
+    left are kept if they are of the present model.
     """
-    cells = plan.cells
-    here = [name for name in cells if not cells[name].missing]
-    train = {name for name in here if again(name) or found[name].untrained}
-    evaluate = train | {name for name in here if not found[name].finished}
-    train |= {name for name in evaluate if not _has(cells[name], *MODELS[cells[name].stage])}
-    first_stages = set()
-    for name in here:
-        below = cells[name].first_stage
-        if below is None or not {name, below} & evaluate:
+    cells = {name: cell for name, cell in plan.cells.items() if not cell.missing}
+    train = {name for name in cells if is_retrained(name) or cell_states[name].untrained}
+    evaluate = train | {name for name in cells if not cell_states[name].finished}
+    train |= {name for name in evaluate if not _exist(cells[name], *MODELS[cells[name].stage])}
+    latents_read = set()
+    for name, cell in cells.items():
+        first_stage = cell.first_stage
+        if first_stage is None or not {name, first_stage} & evaluate:
             continue
-        if below in train or (name in evaluate and not _has(cells[below], MODEL)):
-            train |= {below, name}
-            evaluate |= {below, name}
+        model_is_gone = not _exist(cells[first_stage], *MODELS[1])
+        if first_stage in train or (name in evaluate and model_is_gone):
+            train |= {first_stage, name}
+            evaluate |= {first_stage, name}
         if name in evaluate:
-            first_stages.add((below, str(first_stage_file(cells[name].knobs))))
-    generative = {n for n in evaluate if cells[n].stage == 2}
-    sample = {n for n in generative if n in train or not _sampled(cells[n], found[n].train)}
-    latents = {
-        f"{n}/{file}"
-        for n, file in first_stages
-        if n in train or not _encoded(cells[n], file, found[n].train)
+            latents_read.add((first_stage, str(first_stage_file(cell.knobs))))
+    sample = {
+        name
+        for name in evaluate
+        if cells[name].stage == 2
+        and (name in train or not _has_samples(cells[name], cell_states[name].train))
     }
-    return ToMake(*map(frozenset, (train, sample, evaluate, latents)))
+    latents = {
+        f"{name}/{file}"
+        for name, file in latents_read
+        if name in train or not _has_latents(cells[name], file, cell_states[name].train)
+    }
+    return ToMake(train, sample, evaluate, latents)
 
 
-def _sampled(cell: PlannedCell, train: TrainRecord | None) -> bool:
-    """Whether samples that are not measured yet are of the present model and settings."""
-    sampled = find(Path(cell.folder, "sampling.json"), SamplingRecord)
-    if train is None or sampled is None or not _has(cell, *SAMPLES):
+def _has_samples(cell: PlannedCell, train: TrainRecord | None) -> bool:
+    """Whether the cell's folder has samples of the present model and settings, not yet measured."""
+    sampling = find(Path(cell.folder, "sampling.json"), SamplingRecord)
+    if train is None or sampling is None:
         return False
-    return sampled.model_sha256 == train.model_sha256 and not any(_sampling(cell, sampled))
+    return (
+        _exist(cell, "samples.npy", "progress.npy", "noise.npy")
+        and sampling.model_sha256 == train.model_sha256
+        and not any(_sampling_reasons(cell, sampling))
+    )
 
 
-def _encoded(cell: PlannedCell, file: str, train: TrainRecord | None) -> bool:
-    """Whether the latents or codes that lie here are of the present model and images."""
+def _has_latents(cell: PlannedCell, file: str, train: TrainRecord | None) -> bool:
+    """Whether a file of latents or codes is of the present model and images."""
     try:
         with safe_open(Path(cell.folder, file), "numpy") as latents:
-            about = latents.metadata() or {}
+            metadata = latents.metadata() or {}
     except (OSError, SafetensorError):
         return False
-    wanted = (train.model_sha256, train.dataset_sha256) if train else None
-    return (about.get("model"), about.get("dataset")) == wanted
+    digests = (metadata.get("model"), metadata.get("dataset"))
+    return train is not None and digests == (train.model_sha256, train.dataset_sha256)

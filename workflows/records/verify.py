@@ -1,9 +1,9 @@
-"""Hold results against their records: `python -m workflows.records.verify --budget NAME`.
+"""Compare results with their records: `python -m workflows.records.verify --budget NAME`.
 
-Every published number stands at the end of a chain: measured.csv is gathered from a cell's
-metrics.csv, whose digest is in its evaluation.json beside that of train.json, which has the digests
-of log.csv and of the model. Each link is checked, and whether the record's settings, versions,
-images and metric networks are still those of today.
+The numbers of measured.csv are collected from the metrics.csv of cells. The digests of metrics.csv
+and train.json are in evaluation.json, and the digests of log.csv and the model are in train.json.
+Each link of this chain is checked. It is also checked whether the settings, versions, images and
+metric networks of the records are still those of today.
 """
 
 from __future__ import annotations
@@ -26,120 +26,123 @@ from workflows.files import digest
 from workflows.records.collect import in_tables, measurements
 from workflows.records.state import State, read_results
 
-# From the worst to the best; a cell is in the worst state that applies.
+# From the worst to the best state; a cell is in the worst state that applies.
 STATES = {
-    "foreign": "not of this grid: nothing here would make it",
-    "altered": "not what its record says",
-    "outdated": "of other settings, versions, images or metric networks than today's",
-    "unproven": "its code was not committed",
-    "ok": "all of it is what its records say, and what would be made today, but for rounding",
+    "foreign": "this budget has no such cell, or the cell has no record",
+    "altered": "a file is not what its record says",
+    "outdated": "made with other settings, versions, images or metric networks than today's",
+    "unproven": "made with code that was not committed",
+    "ok": "all files are what the records say, and the records match today's settings",
 }
 
 
 class Finding(NamedTuple):
-    """state: one of STATES. why: in words, empty for "ok"."""
+    """state: a key of STATES. why: the reason, empty for "ok"."""
 
     cell: str
     state: str
     why: str = ""
 
 
-def verify(plan: Plan, found: Mapping[str, State]) -> list[Finding]:
-    """A finding for every cell that was measured, and for every folder that is none's.
+def verify(plan: Plan, states: Mapping[str, State]) -> list[Finding]:
+    """Return a finding for each cell with a record, and for each cell that the plan does not have.
 
-    found: the cells' states. Raises ConfigError if measured.csv is not one.
+    states: of the plan's cells. Raises ConfigError if measured.csv is not valid.
     """
     cells, file = Path(plan.results, "cells"), Path(plan.results, "measured.csv")
     measured = read_csv(file, Measured) if file.exists() else None
-    folders = [record.parent for record in cells.glob("*/*/*/*/train.json")]
-    recorded = {folder.relative_to(cells).as_posix() for folder in folders}
+    records = cells.glob("*/*/*/*/train.json")
+    recorded = {record.parent.relative_to(cells).as_posix() for record in records}
     findings = [
         min(
-            _of_cell(name, found[name], measured, plan),
-            key=lambda one: list(STATES).index(one.state),
+            _problems(name, states[name], measured, plan),
+            key=lambda finding: list(STATES).index(finding.state),
             default=Finding(name, "ok"),
         )
         for name in plan.cells
         if name in recorded
     ]
-    lines = pd.DataFrame(columns=["cell", "status"]) if measured is None else measured
-    unknown = {*recorded, *lines["cell"]} - plan.cells.keys()
-    unproven = {*lines.loc[lines["status"] == "ok", "cell"]} - recorded - unknown
-    for names, why in (
-        (unknown, f"budget {plan.budget} has no such cell"),
-        (unproven, "measured.csv has its numbers, but there is no record"),
-    ):
-        findings += [Finding(name, "foreign", why) for name in sorted(names)]
-    return findings
+    unknown, unrecorded = recorded - plan.cells.keys(), set()
+    if measured is not None:
+        unknown |= set(measured["cell"]) - plan.cells.keys()
+        unrecorded = {*measured.loc[measured["status"] == "ok", "cell"]} - recorded - unknown
+    why = f"budget {plan.budget} has no such cell"
+    findings += [Finding(name, "foreign", why) for name in sorted(unknown)]
+    why = "measured.csv has its numbers, but there is no record"
+    return findings + [Finding(name, "foreign", why) for name in sorted(unrecorded)]
 
 
-def _of_cell(
-    name: str, found: State, measured: pd.DataFrame | None, plan: Plan
+def _problems(
+    name: str, state: State, measured: pd.DataFrame | None, plan: Plan
 ) -> Iterator[Finding]:
-    """Everything about a cell that is not "ok"."""
+    """Yield a finding for each reason why a cell is not "ok"."""
     folder = Path(plan.cells[name].folder)
     try:
-        record = read(folder / "train.json", TrainRecord)
+        train = read(folder / "train.json", TrainRecord)
         evaluation = find(folder / "evaluation.json", EvaluationRecord)
-        sampled = find(folder / "sampling.json", SamplingRecord)
-        for why in _altered(record, evaluation, folder):
+        sampling = find(folder / "sampling.json", SamplingRecord)
+        for why in _altered_files(folder, train, evaluation):
             yield Finding(name, "altered", why)
-        for source in (record, sampled, evaluation):
-            if source is not None and source.dirty:
-                why = f"commit {source.commit} had uncommitted changes"
+        for record in (train, sampling, evaluation):
+            if record is not None and record.dirty:
+                why = f"commit {record.commit} had uncommitted changes"
                 yield Finding(name, "unproven", why)
-        if not found.finished:
-            yield Finding(name, "outdated", found.outdated or "; ".join(found.unmeasured))
+        if not state.finished:
+            yield Finding(name, "outdated", state.outdated or "; ".join(state.unmeasured))
         elif measured is not None:
-            lines = measurements(name, plan.cells[name], plan.budget, found)
-            said = measured[measured["cell"] == name].to_dict("records")
-            if [*map(_comparable, said)] != [*map(_comparable, in_tables(plan, {name: lines}))]:
+            lines = measured[measured["cell"] == name].to_dict("records")
+            expected = measurements(name, plan.cells[name], plan.budget, state)
+            expected = in_tables(plan, {name: expected})
+            if [*map(_as_text, lines)] != [*map(_as_text, expected)]:
                 why = "measured.csv: its rows are not those of its records"
                 yield Finding(name, "altered", why)
     except (BenchmarkError, OSError) as error:
         yield Finding(name, "altered", f"its records cannot be read ({error})")
 
 
-def _altered(
-    record: TrainRecord, evaluation: EvaluationRecord | None, folder: Path
+def _altered_files(
+    folder: Path, train: TrainRecord, evaluation: EvaluationRecord | None
 ) -> Iterator[str]:
-    known = {"model.safetensors": record.model_sha256, "log.csv": record.log_sha256}
-    known |= evaluation.files if evaluation is not None else {}
-    for name, expected in known.items():
+    digests = {"model.safetensors": train.model_sha256, "log.csv": train.log_sha256}
+    digests |= evaluation.files if evaluation is not None else {}
+    for name, expected in digests.items():
+        # The oldest records have no digests; they are outdated because they have no versions.
+        if expected is None:
+            continue
         file = folder / name
-        # Records from before there were versions may have no digests; they are outdated anyhow.
-        if expected is not None and file.exists() and digest(file) != expected:
-            yield f"{name} is not the file that was recorded"
+        if file.exists():
+            if digest(file) != expected:
+                yield f"{name} is not the file that was recorded"
         # Models are not published with the records.
-        elif expected is not None and not file.exists() and name != "model.safetensors":
+        elif name != "model.safetensors":
             yield f"{name} is missing"
 
 
-def _comparable(row: Mapping[Any, Any]) -> dict[str, str]:
-    """Without what is empty, and numbers as text that does not depend on their type."""
+def _as_text(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the filled cells of a line as text that does not depend on the types of numbers."""
     return {
-        str(key): value if isinstance(value, str) else repr(float(value))
-        for key, value in row.items()
-        if value not in ("", None) and value == value
+        str(column): value if isinstance(value, str) else repr(float(value))
+        for column, value in row.items()
+        if value != "" and not pd.isna(value)
     }
 
 
 def report(findings: list[Finding]) -> str:
-    """A table of what is not "ok", and how many cells are in each state."""
-    bad = [finding for finding in findings if finding.state != "ok"]
-    table = [tabulate(bad, headers=Finding._fields)] if bad else []
+    """Return a table of the findings that are not "ok", and how many cells are in each state."""
+    problems = [finding for finding in findings if finding.state != "ok"]
+    table = [tabulate(problems, headers=Finding._fields)] if problems else []
     count = Counter(finding.state for finding in findings)
     return "\n".join([*table, *(f"{count[s]:6} {s}: {text}" for s, text in STATES.items())])
 
 
 def main(budget: str, results: Path, cache: Path) -> int:
-    """Print the findings; 1 if a cell is in a state other than ok."""
-    now = read_results(budget, results, cache)
-    findings = verify(now.plan, now.states)
+    """Print the findings, and return 1 if a cell is not "ok". Raises BenchmarkError for none."""
+    budget_results = read_results(budget, results, cache)
+    findings = verify(budget_results.plan, budget_results.states)
     if not findings:
-        raise BenchmarkError(f"{now.plan.results}: nothing has been measured")
+        raise BenchmarkError(f"{budget_results.plan.results}: nothing has been measured")
     print(report(findings))
-    return int(any(found.state != "ok" for found in findings))
+    return int(any(finding.state != "ok" for finding in findings))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def training_of(verdicts: pd.DataFrame, plan: Plan, claim: PlannedClaim) -> str:
 def at_other_lengths(verdicts: pd.DataFrame, plan: Plan, table: str) -> list[str]:
     """Return a sentence for each dataset and metric that two or more lengths were measured by.
 
-    verdicts: what records.lengths.at_lengths returns for a claim.
+    verdicts: what records.verdicts.at_lengths returns for a claim.
     """
     sentences = []
     for (dataset, metric), lines in verdicts.groupby(["dataset", "metric"], sort=False):

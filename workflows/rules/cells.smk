@@ -1,4 +1,4 @@
-# Every cell's numbers, without tables and figures.
+# The numbers of all cells, without tables and figures.
 rule all_cells:
     input:
         lambda wildcards: RUN.records_of(),
@@ -6,7 +6,7 @@ rule all_cells:
 
 rule train:
     input:
-        unpack(unless_finished(training_files, "train")),
+        unpack(if_needed("train", training_files)),
     output:
         f"{CELL}/model.safetensors",
         f"{CELL}/log.csv",
@@ -14,22 +14,25 @@ rule train:
     log:
         f"logs/{BUDGET}/{{cell}}/train.log",
     wildcard_constraints:
-        cell=RUN.cells_to("train", stage=1),
+        cell=RUN.trained_by("train"),
     conda:
         "../../environment.yml"
     threads: RUN.config.threads
     resources:
         **requests("train"),
-        # That share each batch of a VQGAN; no parameter, for the model is the same.
+        # Processes that share each batch. They change no numbers, so they are no parameter.
         processes=1,
     params:
-        spec=spec_of,
+        step="train",
+        spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
         data=data_of,
+        folder=CELL,
+        options=f"--weights {WEIGHTS}",
     message:
         "Train {wildcards.cell}"
     shell:
-        "python -m workflows.steps.train --spec {params.spec:q} --data {params.data}"
-        f" --out {FOLDER} --weights {WEIGHTS} --threads {{threads}}"
+        "python -m workflows.steps.{params.step} --spec {params.spec:q} --data {params.data}"
+        " --out {params.folder} {params.options} --threads {threads}"
         " --processes {resources.processes} 2>&1 | tee {log}"
 
 
@@ -40,43 +43,20 @@ use rule train as train_filmed with:
         f"{CELL}/train.json",
         f"{CELL}/film.safetensors",
     wildcard_constraints:
-        cell=RUN.cells_to("train", stage=1, filmed=True),
+        cell=RUN.trained_by("train_filmed"),
 
 
-rule train_quantiser:
-    input:
-        unpack(unless_finished(quantiser_files, "train")),
-    output:
-        f"{CELL}/model.safetensors",
-        f"{CELL}/log.csv",
-        f"{CELL}/train.json",
-    log:
-        f"logs/{BUDGET}/{{cell}}/train.log",
+use rule train as train_quantiser with:
     wildcard_constraints:
-        cell=RUN.cells_to("train", stage=1, on_latents=True),
-    conda:
-        "../../environment.yml"
-    threads: RUN.config.threads
-    resources:
-        **requests("train"),
+        cell=RUN.trained_by("train_quantiser"),
     params:
-        spec=spec_of,
-        data=data_of,
-        folder=CELL,
-        stage1=stage1_of,
-    message:
-        "Train {wildcards.cell}"
-    shell:
-        "python -m workflows.steps.train_quantiser --spec {params.spec:q} --data {params.data}"
-        " {params.stage1} --out {params.folder} --threads {threads} 2>&1 | tee {log}"
-
-
-ruleorder: train_quantiser > train_filmed > train
+        step="train_quantiser",
+        options=stage1_of,
 
 
 rule evaluate:
     input:
-        unpack(unless_finished(evaluation_files)),
+        unpack(if_needed("evaluate", evaluation_files)),
     output:
         f"{CELL}/metrics.csv",
         f"{CELL}/codes.csv",
@@ -85,8 +65,8 @@ rule evaluate:
     log:
         f"logs/{BUDGET}/{{cell}}/evaluate.log",
     wildcard_constraints:
-        cell=RUN.cells_to("evaluate", stage=1),
-    # A cell is finished before another is begun, so that a long run has results early.
+        cell=RUN.measured_in(stage=1),
+    # Trained cells are measured before other cells are trained, so a long run has results early.
     priority: 1
     conda:
         "../../environment.yml"
@@ -94,20 +74,22 @@ rule evaluate:
     resources:
         **requests("evaluate"),
     params:
+        step="evaluate",
         data=data_of,
-        # Not from the input, which is empty while it is not known whether the record fits.
-        references=lambda wildcards: RUN.references_of(wildcards.cell),
-        evaluation=evaluation_of,
+        folder=CELL,
+        evaluation=lambda wildcards: (
+            PLAN.cells[wildcards.cell].evaluation.model_dump_json()
+        ),
+        options=measuring_options,
     message:
         "Evaluate {wildcards.cell}"
     shell:
-        f"python -m workflows.steps.evaluate --cell {FOLDER} --weights {WEIGHTS}"
-        " --data {params.data} --reference {params.references}"
-        " --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
+        "python -m workflows.steps.{params.step} --cell {params.folder} --data {params.data}"
+        " {params.options} --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
 
 
-# A file of another budget, or of a cell that is not of this one or whose dataset cannot be had. The
-# files of finished cells are there, and no rule makes them.
+# This rule ends the run for a file of another budget, of an unknown cell, or of a cell whose dataset
+# this machine cannot have. The files of finished cells exist, and no rule makes them.
 rule refused:
     input:
         refuse,

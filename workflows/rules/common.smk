@@ -13,24 +13,24 @@ from workflows import plugins
 from workflows.errors import BenchmarkError, known
 
 
-def or_refuse(function):
-    """The function; an error that a user can mend ends the run with one line."""
+def in_one_line(function):
+    """Let errors that a user can mend end the run with one line instead of a traceback."""
 
     @functools.wraps(function)
-    def called(*arguments, **named):
+    def wrapped(*arguments, **options):
         try:
-            return function(*arguments, **named)
+            return function(*arguments, **options)
         except (BenchmarkError, OSError) as error:
             raise WorkflowError(str(error)) from None
 
-    return called
+    return wrapped
 
 
 if workflow.is_main_process:
-    # Jobs have these from the main process, which knows where the user's shell is.
-    os.environ.update(or_refuse(plugins.variables)(config, os.environ))
-# Everything below imports the registry, which imports the user's plug-ins.
-or_refuse(importlib.import_module)("workflows.registry")
+    # The main process knows the folder of the user's shell; jobs inherit these variables.
+    os.environ.update(in_one_line(plugins.variables)(config, os.environ))
+# The other modules import the registry, which imports the user's plug-ins.
+in_one_line(importlib.import_module)("workflows.registry")
 
 from workflows.config import cost, machine
 from workflows.data.weight_sources import NETWORKS
@@ -38,17 +38,15 @@ from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
 from workflows.generators import first_stage_file
 
 os.environ.update(
-    or_refuse(machine.environment_of_jobs)(
+    in_one_line(machine.environment_of_jobs)(
         Path(workflow.basedir), Path(sys.executable), os.environ
     )
 )
-RUN = or_refuse(Run)(config)
+RUN = in_one_line(Run)(config)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
-# The same in a command.
-FOLDER = f"{RESULTS}/cells/{{wildcards.cell}}"
-# Jobs on this machine share its cores and GPUs, and Snakemake starts no more of them at a time than
-# there is room for, whatever --cores says. Jobs on a cluster ask for a GPU if the run says so.
+# Jobs on this machine share its cores and GPUs. Snakemake starts no more jobs at a time than there
+# is room for, whatever --cores says. On a cluster a job asks for a GPU if the run's settings say so.
 LOCAL = workflow.resource_settings.nodes is None
 GPUS_HERE = machine.gpus_here(os.environ) if LOCAL else 0
 GPU = {"gpu": 1} if RUN.config.gpu or GPUS_HERE else {}
@@ -56,13 +54,10 @@ DEVICE = "gpu" if GPU else "cpu"
 SHARED = {**GPU, "cpu": RUN.config.threads} if LOCAL else GPU
 if LOCAL and workflow.is_main_process:
     os.environ[machine.CELLS_PER_GPU] = str(RUN.config.cells_per_gpu)
-    there = {"cpu": os.cpu_count(), "gpu": GPUS_HERE * RUN.config.cells_per_gpu}
+    room = {"cpu": os.cpu_count(), "gpu": GPUS_HERE * RUN.config.cells_per_gpu}
     for name in SHARED.keys() - workflow.global_resources:
-        workflow.register_resource(name, there[name])
+        workflow.register_resource(name, room[name])
 ESTIMATES = cost.Estimates(PLAN, RUN.datasets, DEVICE, cost.read_records())
-
-
-PREPARED = ("dataset.json", "train.npy", "test.npy", "labels.npy")
 
 
 wildcard_constraints:
@@ -73,43 +68,24 @@ wildcard_constraints:
 
 
 onstart:
-    print(RUN.said_first(), file=sys.stderr)
-
-
-@or_refuse
-def cell_of(wildcards):
-    """The cell of a rule's wildcards; an unknown id is refused with the nearest ones."""
-    return RUN.cell(wildcards.cell)
-
-
-@or_refuse
-def prepared(name):
-    """The files of a prepared dataset."""
-    known(name, RUN.datasets, "dataset")
-    return [f"{DATA}/{name}/{file}" for file in PREPARED]
-
-
-def data_of(wildcards):
-    """The folder of the prepared dataset that a cell works on."""
-    return f"{DATA}/{cell_of(wildcards).dataset}"
+    print(RUN.first_line(), file=sys.stderr)
 
 
 def requests(kind, shared=SHARED):
-    """A rule's `runtime`, which clusters alone read, its `mem_mb`, and what it shares with others.
+    """Return a rule's resources: what jobs of this machine share, and estimates of time and memory.
 
-    kind: as workflows/config/cost.py calls the step, on a cell or a dataset.
+    kind: the name of the step in workflows/config/cost.py. Only clusters read `runtime`.
     """
 
-    def estimated(wildcards):
-        named = (
-            cell_of(wildcards).id if hasattr(wildcards, "cell") else wildcards.dataset
-        )
-        return ESTIMATES.step(kind, named)
+    def estimate(wildcards):
+        if hasattr(wildcards, "cell"):
+            return ESTIMATES.step(kind, cell_of(wildcards).id)
+        return ESTIMATES.step(kind, wildcards.dataset)
 
     def minutes(wildcards, attempt):
-        return cost.minutes(estimated(wildcards), attempt, 60 * RUN.config.hours)
+        return cost.minutes(estimate(wildcards), attempt, 60 * RUN.config.hours)
 
     def megabytes(wildcards, attempt):
-        return cost.megabytes(estimated(wildcards), attempt, DEVICE)
+        return cost.megabytes(estimate(wildcards), attempt, DEVICE)
 
     return {**shared, "runtime": minutes, "mem_mb": megabytes}

@@ -1,13 +1,12 @@
-# A checkpoint, because which finished cells are of these images is known when they are there, and
-# which cells can be made is known when the download has been tried.
+# A checkpoint, because only the prepared images tell which finished cells were trained on them, and
+# only the download tells whether the cells of this dataset can be made.
 checkpoint prepare:
     input:
-        # Newer than the images if what they were prepared from has changed.
         lambda wildcards: due(
-            f".datasets/{wildcards.dataset}", wildcards.dataset in RUN.prepared_now
+            f".datasets/{wildcards.dataset}", wildcards.dataset in RUN.to_prepare
         ),
     output:
-        # Kept if preparing fails: it says which images the cells here were trained on.
+        # If preparing fails, the old record stays and says what finished cells were trained on.
         update(f"{DATA}/{{dataset}}/dataset.json"),
         f"{DATA}/{{dataset}}/train.npy",
         f"{DATA}/{{dataset}}/test.npy",
@@ -27,10 +26,10 @@ checkpoint prepare:
 
 checkpoint weights:
     input:
-        due(".weights", RUN.new_weights),
+        due(".weights", RUN.converts_weights),
     output:
         expand(f"{WEIGHTS}/{{network}}.safetensors", network=NETWORKS),
-        # Kept if converting fails: they say by which weights the cells here were measured.
+        # If converting fails, the old records stay and say what finished cells were measured with.
         update(expand(f"{WEIGHTS}/{{network}}.json", network=NETWORKS)),
     log:
         "logs/weights.log",
@@ -42,11 +41,11 @@ checkpoint weights:
         f"python -m workflows.steps.weights --out {WEIGHTS} 2>&1 | tee {{log}}"
 
 
-# Every training waits for this, so that bad data or weights are refused before any has started.
+# Every training waits for this rule, so that damaged data are refused before any training starts.
 rule check:
     input:
         datasets=lambda wildcards: [
-            file for name in RUN.to_train_on() for file in prepared(name)
+            file for name in RUN.datasets_to_check() for file in prepared(name)
         ],
         weights=WEIGHT_FILES,
     output:
@@ -56,7 +55,9 @@ rule check:
     conda:
         "../../environment.yml"
     params:
-        datasets=lambda wildcards: [f"{DATA}/{name}" for name in RUN.to_train_on()],
+        datasets=lambda wildcards: [
+            f"{DATA}/{name}" for name in RUN.datasets_to_check()
+        ],
     message:
         "Check every dataset and weight file against its digest"
     shell:

@@ -1,132 +1,138 @@
-# What the steps of cells read, by the names that their rules give it.
+# The files and settings that the rules of cells hand to their steps.
 WEIGHT_FILES = expand(
     f"{WEIGHTS}/{{network}}.{{kind}}", network=NETWORKS, kind=["safetensors", "json"]
 )
-MODEL = ("train.json", "model.safetensors")
+MODEL = ["train.json", "model.safetensors"]
+
+
+@in_one_line
+def cell_of(wildcards):
+    """Return the cell of a rule's wildcards; an unknown id is refused with the nearest ids."""
+    return RUN.cell(wildcards.cell)
+
+
+@in_one_line
+def prepared(dataset):
+    """Return the files of a prepared dataset; an unknown name is refused with the nearest names."""
+    known(dataset, RUN.datasets, "dataset")
+    names = ["dataset.json", "train.npy", "test.npy", "labels.npy"]
+    return [f"{DATA}/{dataset}/{name}" for name in names]
 
 
 @functools.cache
-def needed_for(dataset):
-    """What is to be made of a dataset's cells, known once it and the weights are prepared."""
-    if dataset not in RUN.unsure:
-        return RUN.needed
-    if dataset in RUN.prepared_now:
+def needed_after_preparing(dataset):
+    """Return what is to be made once the images of a dataset and the weights are prepared.
+
+    Until then this raises Snakemake's request to run the checkpoints first.
+    """
+    if dataset in RUN.to_prepare:
         checkpoints.prepare.get(dataset=dataset)
-    if RUN.new_weights:
+    if RUN.converts_weights:
         checkpoints.weights.get()
     return RUN.needed_now()
 
 
-def unless_finished(files, kind="evaluate"):
-    """The inputs of a job on a cell, which has none if its record turns out to fit after all.
+def is_needed(kind, dataset, name):
+    """Return whether a cell, or a file of latents, is to be made.
 
-    files: a function of a cell, to names and files. kind: a field of ToMake.
+    kind: a field of ToMake. dataset: of the cell. name: as the field has it.
+    """
+    if name in getattr(RUN.needed, kind):
+        return True
+    undecided = dataset in RUN.undecided
+    return undecided and name in getattr(needed_after_preparing(dataset), kind)
+
+
+def if_needed(kind, files):
+    """Return a rule's input function, which names no files if the record of the cell matches.
+
+    kind: a field of ToMake. files: a function from a cell to the names and files of the inputs.
     """
 
     def inputs(wildcards):
         cell = cell_of(wildcards)
-        # Known to be made, or else asked once it is known what the record is held against.
-        if cell.id not in getattr(RUN.needed, kind):
-            if cell.id not in getattr(needed_for(cell.dataset), kind):
-                return {}
+        if not is_needed(kind, cell.dataset, cell.id):
+            return {}
         return {**files(cell), "due": due(f"{BUDGET}/{cell.id}", True)}
 
     return inputs
 
 
-def cell_files(cell, *names):
-    """Files of a cell's folder; none of no cell."""
-    return [f"{RESULTS}/cells/{cell}/{name}" for name in names] if cell else []
+def in_folder(cell_id, names):
+    """Return files in the folder of a cell."""
+    return [f"{RESULTS}/cells/{cell_id}/{name}" for name in names]
 
 
 def first_stage_files(cell):
-    """What of a cell's first stage the cell is trained on; nothing of a model of pixels."""
-    return cell_files(cell.first_stage, *MODEL, first_stage_file(cell.knobs))
+    """Return the files of a cell's first stage; none if the cell is trained on pixels."""
+    if cell.first_stage is None:
+        return []
+    return in_folder(cell.first_stage, [*MODEL, first_stage_file(cell.knobs)])
 
 
 def training_files(cell):
-    """What trains an autoencoder; VQGAN's perceptual distance is a metric network."""
+    """Return the inputs of a training. The perceptual distance of VQGAN is a metric network."""
+    is_vqgan = getattr(cell.knobs, "network", None) == "vqgan"
     return {
         "data": prepared(cell.dataset),
-        "weights": WEIGHT_FILES if cell.knobs.network == "vqgan" else [],
+        "stage1": first_stage_files(cell),
+        "weights": WEIGHT_FILES if is_vqgan else [],
         "checked": rules.check.output,
     }
 
 
-def quantiser_files(cell):
-    """What trains a quantiser alone."""
+def latent_files(wildcards):
+    """Return the inputs of the rule that encodes the images of a first stage."""
+    cell, kind = cell_of(wildcards), wildcards.kind
+    now = is_needed("latents", cell.dataset, f"{cell.id}/{kind}.safetensors")
+    return {
+        "trained": in_folder(cell.id, MODEL),
+        "data": prepared(cell.dataset),
+        "due": due(f"{BUDGET}/{cell.id}.{kind}", now),
+    }
+
+
+def sampling_files(cell):
+    """Return the inputs of sampling. The likelihood of codes is measured on the data."""
     return {
         "data": prepared(cell.dataset),
+        "trained": in_folder(cell.id, [*MODEL, "progress.safetensors"]),
         "stage1": first_stage_files(cell),
-        "checked": rules.check.output,
     }
 
 
 def evaluation_files(cell):
-    """What measures an autoencoder."""
+    """Return the inputs of an evaluation, which measures a model or its samples."""
+    samples = ["sampling.json", "samples.npy", "progress.npy", "noise.npy"]
     return {
-        "trained": cell_files(cell.id, *MODEL),
+        "trained": in_folder(cell.id, MODEL if cell.stage == 1 else samples),
         "data": prepared(cell.dataset),
         "references": RUN.references_of(cell.id),
         "weights": WEIGHT_FILES,
     }
 
 
-def latent_files(wildcards):
-    """What makes the latents or codes of a first stage."""
-    cell, kind = cell_of(wildcards), wildcards.kind
-    now = f"{cell.id}/{kind}.safetensors" in needed_for(cell.dataset).latents
-    return {
-        "trained": cell_files(cell.id, *MODEL),
-        "data": prepared(cell.dataset),
-        "due": due(f"{BUDGET}/{cell.id}.{kind}", now),
-    }
+def data_of(wildcards):
+    """Return the folder of the prepared dataset of a cell."""
+    return f"{DATA}/{cell_of(wildcards).dataset}"
 
 
-def generator_files(cell):
-    """What trains a generative model."""
-    return {
-        "data": prepared(cell.dataset),
-        "stage1": first_stage_files(cell),
-        "checked": rules.check.output,
-    }
-
-
-def sampling_files(cell):
-    """What samples a generative model, and says how likely codes are."""
-    return {
-        "data": prepared(cell.dataset),
-        "trained": cell_files(cell.id, *MODEL, "progress.safetensors"),
-        "stage1": first_stage_files(cell),
-    }
-
-
-def sample_files(cell):
-    """What measures a generative model's samples."""
-    names = ["sampling.json", "samples.npy", "progress.npy", "noise.npy"]
-    return {**evaluation_files(cell), "trained": cell_files(cell.id, *names)}
-
-
-def evaluation_of(wildcards):
-    """What an evaluation is told, as JSON."""
-    return PLAN.cells[wildcards.cell].evaluation.model_dump_json()
-
-
-def spec_of(wildcards):
-    """What a training is told, as JSON."""
-    return PLAN.spec(wildcards.cell).model_dump_json()
+def measuring_options(wildcards):
+    """Return the options that tell a step the metric networks and the features to compare with."""
+    references = " ".join(RUN.references_of(wildcards.cell))
+    return f"--weights {WEIGHTS} --reference {references}"
 
 
 def stage1_of(wildcards):
-    """Options of a step that name a cell's first stage; empty if it has none."""
+    """Return the options that tell a step the first stage of a cell; empty if there is none."""
     cell = cell_of(wildcards)
-    if not cell.first_stage:
+    if cell.first_stage is None:
         return ""
     folder = f"{RESULTS}/cells/{cell.first_stage}"
     return f"--stage1 {folder} --latents {folder}/{first_stage_file(cell.knobs)}"
 
 
-@or_refuse
+@in_one_line
 def refuse(wildcards):
-    """Nothing makes this file: say why, and what to do."""
+    """Raise WorkflowError that says why no rule makes a file, and what to do."""
     raise WorkflowError(RUN.refusal(wildcards.file))

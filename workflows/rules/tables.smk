@@ -1,7 +1,7 @@
 rule plan:
     input:
         due(f"{BUDGET}/.plan", RUN.plan_is_due()),
-        lambda wildcards: RUN.files_of(GRID.cells, []),
+        lambda wildcards: RUN.dataset_records(GRID.cells),
     output:
         f"{RESULTS}/plan.json",
     log:
@@ -10,7 +10,7 @@ rule plan:
     conda:
         "../../environment.yml"
     params:
-        missing=lambda wildcards: json.dumps(RUN.gone()),
+        missing=lambda wildcards: json.dumps(RUN.unavailable_now()),
     message:
         "Write down what the tables show"
     shell:
@@ -18,10 +18,11 @@ rule plan:
         " --missing {params.missing:q} --out {output} 2>&1 | tee {log}"
 
 
-# A rule for each table with its figures, so that a cell that was run again renews what shows it and
-# nothing else. Snakemake deletes the outputs of a job before it runs, and puts those that are marked
-# with update() back if the job fails: they may be the published ones.
+# Each table has a rule of its own, so that a cell that ran again renews only the tables and figures
+# that show this cell. Snakemake deletes the outputs of a job before the job runs. Outputs marked with
+# update() may be published, so Snakemake puts them back if the job fails.
 for TABLE in GRID.tables:
+    FIGURES = RUN.figures_of(TABLE)
 
     rule:
         name:
@@ -31,24 +32,15 @@ for TABLE in GRID.tables:
             plan=rules.plan.output,
             published=RUN.published,
         output:
-            update(RUN.drawn(TABLE)),
+            update([file for file in FIGURES if not file.endswith(".svg")]),
             report(
-                update(
-                    expand(
-                        f"{RESULTS}/tables/{TABLE}.{{kind}}", kind=["md", "csv", "tex"]
-                    )
-                ),
+                update(multiext(f"{RESULTS}/tables/{TABLE}", ".md", ".csv", ".tex")),
                 caption="../report/table.rst",
                 category="Tables",
                 subcategory=GRID.tables[TABLE].title,
             ),
             report(
-                update(
-                    expand(
-                        f"figures/{BUDGET}/{{figure}}.svg",
-                        figure=RUN.figures_of(TABLE),
-                    )
-                ),
+                update([file for file in FIGURES if file.endswith(".svg")]),
                 caption="../report/figure.rst",
                 category="Figures",
                 subcategory=GRID.tables[TABLE].title,
@@ -59,7 +51,7 @@ for TABLE in GRID.tables:
         conda:
             "../../environment.yml"
         params:
-            # A command is put together when its job runs, after the loop has ended.
+            # Snakemake fills in the command when the loop has ended and TABLE is the last table.
             table=TABLE,
         message:
             f"Table {TABLE}"
@@ -83,9 +75,7 @@ rule site:
             category="Numbers",
         ),
         report(
-            update(
-                expand(f"{RESULTS}/verdicts.{{kind}}", kind=["md", "csv"]),
-            ),
+            update(multiext(f"{RESULTS}/verdicts", ".md", ".csv")),
             caption="../report/verdicts.rst",
             category="Verdicts",
         ),

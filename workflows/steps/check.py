@@ -12,20 +12,20 @@ from workflows.files import write_json
 
 
 def main(datasets: list[Path], weights: Path, out: Path) -> None:
-    """Compare the SHA-256 of all arrays and networks with their records, and write the sums down.
+    """Compare the SHA-256 of all arrays and networks with their records, and write all digests.
 
-    Raises DataError for an array or weights that are not what was written.
+    Raises DataError for an array or for weights that have changed.
     """
-    sums: dict[str, dict[str, str]] = {}
+    digests: dict[str, dict[str, str]] = {}
     for folder in datasets:
         cache.verify(folder)
         record = cache.read_record(folder)
-        sums[record.name] = {"train": record.train.sha256, "test": record.test.sha256}
+        digests[record.name] = {"train": record.train.sha256, "test": record.test.sha256}
     for file in sorted(weights.glob("*.json")):
         expected = read_record(weights, file.stem).sha256
-        sums[file.stem] = {"weights": check_sum(file.with_suffix(".safetensors"), expected)}
-    write_json(out, sums)
-    print(f"{len(sums)} datasets and networks are what they should be")
+        digests[file.stem] = {"weights": check_sum(file.with_suffix(".safetensors"), expected)}
+    write_json(out, digests)
+    print(f"{len(digests)} datasets and networks are what they should be")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -41,83 +42,85 @@ SHOWN = 8
 def reconstruct(
     model: torch.nn.Module,
     images: np.ndarray,
-    codes: int,
+    codebook_size: int,
     device: torch.device,
     error: LatentError | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reconstructions of uint8 (N, C, H, W), clipped to [0, 1], and how often each code was hit.
+    """Return reconstructions of uint8 (N, C, H, W), clipped to [0, 1], and the hits of each code.
 
-    codes: the codebook size, 0 for a model without a codebook. error: takes in the latents.
+    codebook_size: 0 for a model without a codebook. error: collects the errors of the latents.
     """
-    made, counts = [], np.zeros(codes, dtype=np.int64)
+    reconstructions, counts = [], np.zeros(codebook_size, dtype=np.int64)
     for start in range(0, len(images), BATCH):
         batch = torch.tensor(images[start : start + BATCH], device=device).float()
         output = model(batch / 127.5 - 1)
-        made.append((output.images.clamp(-1, 1).float() + 1).div(2).cpu().numpy())
+        reconstructions.append((output.images.clamp(-1, 1).float() + 1).div(2).cpu().numpy())
         if error is not None:
             error.add(output.quantised)
-        if codes:
-            hit = output.quantised.codes.flatten().cpu().numpy()
-            counts += np.bincount(hit, minlength=codes)
-    return np.concatenate(made), counts
+        if codebook_size:
+            codes = output.quantised.codes.flatten().cpu().numpy()
+            counts += np.bincount(codes, minlength=codebook_size)
+    return np.concatenate(reconstructions), counts
 
 
-def look(
+def measure(
     cell: Path,
     trained: Trained,
     test: np.ndarray,
     measurements: list[Measurement],
     device: torch.device,
-    error: LatentError | None = None,
+    error: LatentError | None,
 ) -> tuple[np.ndarray, str]:
     """Reconstruct all test images, uint8 (N, C, H, W), and hand them to the measurements.
 
-    Writes reconstructions.png and codes.csv. Returns how often each code was hit, (K,), also of a
-    model whose values are not finite and which is not measured; and which values were not, or "".
+    Writes reconstructions.png and codes.csv. Returns the hits of each code, (K,), and which values
+    are not finite, or "". A model with such values is not measured, but its codes are counted.
     """
-    model, codes = trained.model.to(device), trained.codes or 0
-    counts, message = np.zeros(codes, dtype=np.int64), ""
+    model, codebook_size = trained.model.to(device), trained.codes or 0
+    counts, message = np.zeros(codebook_size, dtype=np.int64), ""
     for first in range(0, len(test), BLOCK):
         images = np.asarray(test[first : first + BLOCK])
-        made, hit = reconstruct(model, images, codes, device, error)
-        counts += hit
+        reconstructions, hits = reconstruct(model, images, codebook_size, device, error)
+        counts += hits
         if first == 0:
-            restored = np.rint(np.nan_to_num(made[:SHOWN]) * 255).astype(np.uint8)
-            pairs = np.concatenate([images[:SHOWN], restored])
-            write_picture(cell / "reconstructions.png", pairs, len(restored))
+            shown = np.rint(np.nan_to_num(reconstructions[:SHOWN]) * 255).astype(np.uint8)
+            pairs = np.concatenate([images[:SHOWN], shown])
+            write_picture(cell / "reconstructions.png", pairs, len(shown))
         try:
-            for measurement in measurements if not message else []:
-                measurement.add(images, made)
+            for measurement in measurements:
+                measurement.add(images, reconstructions)
         except NotFinite as problem:
-            message = str(problem)
+            message, measurements = str(problem), []
     write_table(cell / "codes.csv", [*enumerate(counts)], ["code", "count"])
     return counts, message
 
 
 def prepare(
-    reference: list[Path],
+    references: list[Path],
     evaluation: PlannedEvaluation,
     test: np.ndarray,
-    sha256: str,
+    test_sha256: str,
     networks: Networks | None,
 ) -> list[Measurement]:
-    """A measurement for each protocol.
+    """Return a measurement for each protocol.
 
-    reference: the file of each protocol's features. sha256: of the test images. networks: None
-    where no metric needs them.
+    references: for each protocol the file of features; empty if no metric compares features.
+    networks: None if no metric needs them.
     """
-    limits = (evaluation.fid_images or None, evaluation.lpips_images or None)
-    protocols = map(load_protocol, evaluation.protocols)
-    if networks is None:
-        return [Measurement(one, None, None, *limits, evaluation.metrics) for one in protocols]
-    found = []
-    needed = len(test[: limits[0]])
-    for protocol, file in zip(protocols, reference, strict=True):
-        features = read_reference(file, protocol.name, sha256, networks.features["inception"])
-        if len(features) < needed:
-            raise BenchmarkError(f"{file}: {len(features)} images' features, {needed} are needed")
-        found.append(Measurement(protocol, networks, features, *limits, evaluation.metrics))
-    return found
+    fid_images, lpips_images = evaluation.fid_images or None, evaluation.lpips_images or None
+    count = len(test[:fid_images])
+    measurements = []
+    for name, file in zip_longest(evaluation.protocols, references):
+        protocol, features = load_protocol(name), None
+        if file is not None and networks is not None:
+            features = read_reference(file, name, test_sha256, networks.features["inception"])
+            if len(features) < count:
+                raise BenchmarkError(
+                    f"{file}: {len(features)} images' features, {count} are needed"
+                )
+        limits = (fid_images, lpips_images, evaluation.metrics)
+        measurements.append(Measurement(protocol, networks, features, *limits))
+    return measurements
 
 
 def run(
@@ -125,36 +128,36 @@ def run(
 ) -> None:
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell.
 
-    reference: files of features. The state of a finished training is removed: whoever runs a
-    finished cell again wants it trained again.
+    reference: the files of features. The state of a finished training is removed, so that running
+    the cell again trains it again.
     """
     device = devices.prepare()
     verify(data, ("test",), SMALL)
     test, dataset = load_test(data)
     trained = load_trained(cell)
     name, finished = trained.record.cell, trained.record.status == "finished"
-    # Everything is read before the work starts, so that a bad file is refused at once.
-    shown = evaluation.metrics
-    pictures_alone = shown is not None and not {*shown}.intersection({*PERCEPTUAL, "rFID", "KID"})
-    networks = None if pictures_alone or not finished else load_networks(weights, device)
-    error = LatentError() if shown is not None and "error" in shown else None
-    measurements: list[Measurement] = []
+    # All files are read before the work starts, so that a bad file is refused at once.
+    metrics, of_networks = evaluation.metrics, {*PERCEPTUAL, "rFID", "KID"}
+    needs_networks = finished and (metrics is None or not of_networks.isdisjoint(metrics))
+    networks = load_networks(weights, device) if needs_networks else None
+    measurements = []
     if finished:
         measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
+    error = LatentError() if "error" in (metrics or []) else None
     start = time.perf_counter()
-    counts, message = look(cell, trained, test, measurements, device, error)
+    counts, message = measure(cell, trained, test, measurements, device, error)
     rows = []
     not_measured: dict[str, str] = {}
-    for measurement in measurements if not message else []:
+    for measurement in [] if message else measurements:
         rows += measurement.rows()
         not_measured |= measurement.not_measured()
         if trained.codes is not None:
-            of_latents = error.over_variance() if error else None
-            rows += code_rows(counts, measurement.protocol, len(test), of_latents)
+            over_variance = error.over_variance() if error else None
+            rows += code_rows(counts, measurement.protocol, len(test), over_variance)
     say_not_measured(name, dataset.name, not_measured)
     print(f"[{name}] evaluated in {time.perf_counter() - start:.1f} s  {message}", flush=True)
     write_table(cell / "metrics.csv", rows, COLUMNS)
-    about = {
+    record = {
         "status": "diverged" if message else "finished",
         "message": message,
         "dataset_sha256": dataset.test.sha256,
@@ -166,9 +169,9 @@ def run(
         "not_measured": not_measured,
     }
     if finished:
-        # The record that makes a cell a finished one comes after this.
+        # Before the record is written, because the record makes the cell a finished one.
         shutil.rmtree(cell / "state", ignore_errors=True)
-    write_evaluation(cell, device, about, ["train.json", "codes.csv", "metrics.csv"])
+    write_evaluation(cell, device, record, ["train.json", "codes.csv", "metrics.csv"])
 
 
 if __name__ == "__main__":

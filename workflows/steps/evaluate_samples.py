@@ -33,8 +33,8 @@ PROTOCOL = "samples"
 PROGRESS = ["epoch", "images", "FID"]
 SHOWN = 8
 FILES = ["train.json", "sampling.json", "progress.csv", "metrics.csv"]
-# Nearest training images below each sample.
-LOOKALIKES = 3
+# How many training images neighbours.png shows below each sample.
+NEIGHBOURS = 3
 
 
 def run(
@@ -42,21 +42,20 @@ def run(
 ) -> None:
     """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
 
-    reference: features of the first training images. progress.csv has the Fréchet distance of
+    reference: the features of the first training images. progress.csv has the Fréchet distance of
     samples along the training, and at epoch 0 that of decoded noise. neighbours.png has samples,
-    and below each the training images whose features are nearest.
+    and below each sample the training images whose features are nearest.
     """
     device = devices.prepare()
-    about: dict[str, Any] = {"versions": evaluation.versions, "protocols": [PROTOCOL]}
-    # What the sample step says: whether there are samples, and why not.
+    record: dict[str, Any] = {"versions": evaluation.versions, "protocols": [PROTOCOL]}
     sampling = read(cell / "sampling.json", SamplingRecord)
     if sampling.status != "finished":
         for name in ("samples.png", "neighbours.png"):
             write_picture(cell / name, np.zeros((1, 3, 8, 8), np.uint8), 1)
         write_table(cell / "progress.csv", [], PROGRESS)
         write_table(cell / "metrics.csv", [], COLUMNS)
-        about |= {"status": sampling.status, "message": sampling.message, "features": {}}
-        write_evaluation(cell, device, about, FILES)
+        record |= {"status": sampling.status, "message": sampling.message, "features": {}}
+        write_evaluation(cell, device, record, FILES)
         return
     loaded = load_train(data)
     tensors, network = read_network(weights, "inception")
@@ -65,35 +64,36 @@ def run(
     real = read_reference(reference, PROTOCOL, sha256, network.features)
 
     samples = np.load(cell / "samples.npy", mmap_mode="r")
-    smaller = min(len(real), len(samples))
-    not_measured = not_measurable(OF_SAMPLES, samples.shape[-1], smaller)
+    compared = min(len(real), len(samples))
+    not_measured = not_measurable(OF_SAMPLES, samples.shape[-1], compared)
     if len(not_measured) == len(OF_SAMPLES):
         reason = not_measured["FID"]
         raise BenchmarkError(f"{loaded.record.name}: no samples can be measured: FID {reason}")
     say_not_measured(read(cell / "train.json", TrainRecord).cell, loaded.record.name, not_measured)
-    found = inception_features(samples, protocol, inception)
-    values = {"FID": frechet_distance(real, found), "KID": kernel_distance(real, found)}
+    features = inception_features(samples, protocol, inception)
+    values = {"FID": frechet_distance(real, features), "KID": kernel_distance(real, features)}
     if "KID-deviation" not in not_measured:
-        values["KID-deviation"] = kernel_deviation(real, found)
+        values["KID-deviation"] = kernel_deviation(real, features)
     if "precision" not in not_measured:
-        values["precision"], values["recall"] = coverage(real, found)
+        values["precision"], values["recall"] = coverage(real, features)
     rows = [
         (PROTOCOL, name, value, len(samples), network.features) for name, value in values.items()
     ]
     if sampling.bits is not None:
         rows.append((PROTOCOL, "bits", sampling.bits, sampling.coded_images, ""))
-    kept = zip(sampling.epochs, np.load(cell / "progress.npy", mmap_mode="r"), strict=True)
+    epochs = [0, *sampling.epochs]
+    along_training = [np.load(cell / "noise.npy"), *np.load(cell / "progress.npy", mmap_mode="r")]
     progress = []
-    for epoch, images in [(0, np.load(cell / "noise.npy")), *kept]:
+    for epoch, images in zip(epochs, along_training, strict=True):
         distance = frechet_distance(real, inception_features(images, protocol, inception))
         progress.append((epoch, len(images), distance))
     write_picture(cell / "samples.png", samples[: SHOWN * SHOWN], SHOWN)
-    closest = nearest(found[:SHOWN], real, min(LOOKALIKES, len(real)))
-    lines = [samples[:SHOWN], *(loaded.train[rows] for rows in closest.T)]
+    neighbours = nearest(features[:SHOWN], real, min(NEIGHBOURS, len(real)))
+    lines = [samples[:SHOWN], *(loaded.train[numbers] for numbers in neighbours.T)]
     write_picture(cell / "neighbours.png", np.concatenate(lines), SHOWN)
     write_table(cell / "progress.csv", progress, PROGRESS)
     write_table(cell / "metrics.csv", rows, COLUMNS)
-    about |= {
+    record |= {
         "status": "finished",
         "message": "",
         "dataset_sha256": sha256,
@@ -101,9 +101,9 @@ def run(
         "features": {network.features: network.sha256},
         "not_measured": not_measured,
     }
-    # A sampling that was killed at its end leaves the state, from which nothing is to be read back.
+    # The step that samples leaves the samples in the state until they are measured.
     shutil.rmtree(cell / "state", ignore_errors=True)
-    write_evaluation(cell, device, about, FILES)
+    write_evaluation(cell, device, record, FILES)
 
 
 if __name__ == "__main__":

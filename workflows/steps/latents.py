@@ -1,4 +1,4 @@
-"""Cache the latents or codes of a first stage: `python -m workflows.steps.latents --help`."""
+"""Write the latents or codes of a first stage: `python -m workflows.steps.latents --help`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from workflows.training.spaces import first_stage, write_latents
 def run(
     cell: Path, data: Path, versions: Mapping[str, int], out: Path, kind: str = "latents"
 ) -> None:
-    """Write `points`, (n, d, h, w), of the training images without validation, in their order."""
+    """Write the latents or codes of the training images, without validation, in their order.
+
+    versions: of what trains first stages now. kind: "latents" or "codes". The file has `points`,
+    (n, d, h, w).
+    """
     device = devices.prepare()
     loaded = load_train(data)
     trained = first_stage(cell, loaded.record.train.sha256, versions)
-    about = {
+    metadata = {
         "cell": trained.record.cell,
         "model": digest(cell / "model.safetensors"),
         "dataset": loaded.record.train.sha256,
     }
-    found = write_latents(out, kind, trained, loaded.train, about, device)
-    shape = " x ".join(map(str, found.points.shape))
-    print(f"[{trained.record.cell}] {kind} {shape}, times {found.scale:.4g}")
+    latents = write_latents(out, kind, trained, loaded.train, metadata, device)
+    shape = " x ".join(map(str, latents.points.shape))
+    print(f"[{trained.record.cell}] {kind} {shape}, times {latents.scale:.4g}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write down what a budget's tables show: `python -m workflows.steps.plan --help`."""
+"""Write the plan of a budget: `python -m workflows.steps.plan --help`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.files import write_json
 
 
 def main(budget: str, missing: dict[str, str], out: Path) -> None:
-    """Write plan.json. missing: dataset that is not here -> what to do."""
+    """Write plan.json. missing: dataset that this machine cannot have -> what to do."""
     datasets = read_datasets()
     plan = make_plan(load_grid(budget, datasets), datasets, missing)
     write_json(out, plan.model_dump(mode="json"))

@@ -13,7 +13,11 @@ from workflows.data.sources import Unavailable
 
 
 def main(dataset: str, out: Path, note_missing: bool) -> None:
-    """Prepare the dataset and say so in one line."""
+    """Prepare a dataset and print its size and source.
+
+    note_missing: if no source has the dataset, write this down in `out` instead of raising
+    Unavailable.
+    """
     try:
         cache.prepare(read_dataset(dataset), out)
     except Unavailable as error:

@@ -1,4 +1,4 @@
-"""Cache images' Inception features: `python -m workflows.steps.reference --help`."""
+"""Write the Inception features of a dataset: `python -m workflows.steps.reference --help`."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from workflows.training.tensor_files import write_rows
 def main(
     data: Path, protocol: str, split: str, images: int, weights: Path, out: Path, threads: int
 ) -> None:
-    """Write `features`, float32 (N, 2048), of the first `images` images of a split (0 for all).
+    """Write `features`, float32 (N, 2048), of the first `images` images of a split; 0 means all.
 
-    split: "test", or "train", which leaves the validation images out. Raises DataError.
+    split: "test", or "train" without the validation images. Raises DataError.
     """
     torch.set_num_threads(threads)
     device = devices.prepare()
-    steps = load_protocol(protocol)
+    settings = load_protocol(protocol)
     if split == "train":
         loaded = load_train(data)
-        source, record = loaded.train, loaded.record
+        pixels, record = loaded.train, loaded.record
     else:
-        source, record = load_test(data)
-    source = source[: images or None]
-    tensors, written = read_network(weights, "inception")
+        pixels, record = load_test(data)
+    pixels = pixels[: images or None]
+    tensors, weights_record = read_network(weights, "inception")
     network = load_inception(tensors).to(device)
 
     def fill(features: np.ndarray) -> dict[str, str]:
-        for start in range(0, len(source), BLOCK):
-            stored = steps.store(steps.originals(source[start : start + BLOCK]))
-            features[start : start + BLOCK] = inception_features(stored, steps, network)
+        for start in range(0, len(pixels), BLOCK):
+            stored = settings.store(settings.originals(pixels[start : start + BLOCK]))
+            features[start : start + BLOCK] = inception_features(stored, settings, network)
         return {
             "protocol": protocol,
-            "features": written.features,
+            "features": weights_record.features,
             "dataset": record.name,
             "sha256": record.arrays[split].sha256,
         }
 
-    write_rows(out, "features", (len(source), FEATURES), fill)
+    write_rows(out, "features", (len(pixels), FEATURES), fill)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from workflows.training.sampling import sample_points, to_images
 from workflows.training.spaces import load_model, space_of
 from workflows.training.tensor_files import CheckpointError, read_tensors
 
-# Samples that are kept together while sampling goes on; what an interruption costs at most.
+# How many samples are saved at a time; an interrupted run loses at most this many.
 PART = 256
-# Images whose likelihood is asked.
+# How many validation images the likelihood of codes is measured on.
 CODED = 500
 
 
@@ -44,69 +44,73 @@ def run(
     stage1: Path | None = None,
     latents: Path | None = None,
 ) -> None:
-    """Write samples.npy, uint8 (n, c, h, w), progress.npy, noise.npy and sampling.json.
+    """Write samples.npy, progress.npy, noise.npy and sampling.json.
 
     data: folder of the prepared dataset. stage1, latents: folder of the first stage and the file of
-    its latents or codes, None for pixels.
-    progress.npy has the samples along the training, (moments, n, c, h, w), and noise.npy as many
-    images decoded from noise. A model that diverged, or whose samples are not finite, has none of
-    these, and sampling.json says why. The samples stay in the cell's state until they are measured.
+    its latents or codes, None for a model of pixels.
+
+    samples.npy has the samples, uint8 (n, c, h, w), progress.npy the samples that the training kept
+    at several moments, (moments, n, c, h, w), and noise.npy as many images, decoded from noise. If
+    the model diverged, or if samples are not finite, these files are empty and sampling.json says
+    why. The samples stay in the state of the cell until they are measured.
     """
     device = devices.prepare()
     record = read(cell / "train.json", TrainRecord)
     if record.status != "finished":
-        _write_nothing(cell, {"status": record.status, "message": record.message})
+        _write_without_samples(cell, {"status": record.status, "message": record.message})
         return
-    sampling = evaluation.sampling
-    knobs = parse_knobs({**record.knobs, **sampling})
+    knobs = parse_knobs({**record.knobs, **evaluation.sampling})
     assert isinstance(knobs, Generative), "the knobs of a generative model"
     sampler = load_sampler(cell, record, knobs, stage1, latents, device)
-    about = {**sampling, "versions": evaluation.sampling_versions}
-    model = digest(cell / "model.safetensors")
-    identity = json.dumps([model, about], sort_keys=True)
+    settings = {**evaluation.sampling, "versions": evaluation.sampling_versions}
+    model_sha256 = digest(cell / "model.safetensors")
+    identity = json.dumps([model_sha256, settings], sort_keys=True)
     try:
         samples, seconds = _sample(sampler, cell / "state", identity)
-        epochs = _compare(sampler, cell)
-        bits = _bits(sampler, data) if GENERATORS[knobs.method].likelihood else {}
+        epochs = _write_progress(sampler, cell)
+        bits = _measure_bits(sampler, data) if GENERATORS[knobs.method].likelihood else {}
     except NotFinite as error:
-        _write_nothing(cell, {**about, "status": "diverged", "message": str(error)})
+        _write_without_samples(cell, {**settings, "status": "diverged", "message": str(error)})
         return
     write_atomically(cell / "samples.npy", functools.partial(shutil.copyfile, samples))
-    about |= {
+    content = {
+        **settings,
         "status": "finished",
-        "model_sha256": model,
+        "model_sha256": model_sha256,
         "epochs": epochs,
         **bits,
         "seconds": seconds,
         **origin(devices.name(device), torch.get_num_threads()),
     }
-    write(cell / "sampling.json", SamplingRecord.model_validate(about))
+    write(cell / "sampling.json", SamplingRecord.model_validate(content))
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A trained generative model. knobs: of the training and of sampling. shape, classes: of a
-    point, and of the dataset. space: from points to images.
+    """A trained generative model.
+
+    record: train.json. knobs: of the training and of sampling. shape: of a point. space: turns
+    points into images.
     """
 
-    cell: str
+    record: TrainRecord
     knobs: Generative
     shape: tuple[int, ...]
-    classes: int | None
     model: torch.nn.Module
     space: torch.nn.Module
     device: torch.device
 
     def sample(self, numbers: range) -> np.ndarray:
-        """The images of these numbers, uint8 (n, c, h, w). Raises NotFinite."""
-        about = (self.knobs, self.shape, self.classes)
-        return self.images(sample_points(self.model, *about, numbers, self.device))
+        """Return the samples with these numbers, uint8 (n, c, h, w). Raises NotFinite."""
+        settings = (self.knobs, self.shape, self.record.classes)
+        return self.images(sample_points(self.model, *settings, numbers, self.device))
 
     def images(self, points: torch.Tensor) -> np.ndarray:
-        """Points (n, d, h, w) to images, uint8 (n, c, h, w), rounded as the protocol of samples
-        says. Raises NotFinite.
+        """Turn points (n, d, h, w) into images, uint8 (n, c, h, w), by the protocol of samples.
+
+        Raises NotFinite.
         """
-        # A first stage would decode latents to some codevector, whose image is finite.
+        # A first stage would decode points that are not finite to a finite image.
         check_finite(points.numpy(), "the model's points")
         return load_protocol("samples").quantise(to_images(self.space, points, self.device).numpy())
 
@@ -119,41 +123,41 @@ def load_sampler(
     latents: Path | None,
     device: torch.device,
 ) -> Sampler:
-    """The generative model of a cell's folder. Raises CheckpointError, also for a first stage that
-    is not the one that the model was trained on.
+    """Load the generative model of a cell. Raises CheckpointError, also if the model was trained on
+    another first stage.
     """
     if stage1 is not None and digest(stage1 / "model.safetensors") != record.first_stage:
         raise CheckpointError(
             f"{stage1 / 'model.safetensors'}: not the first stage that {cell / 'train.json'} was "
             f"trained on; train the generative model again with --config retrain={record.cell}"
         )
-    assert record.shape is not None, "every generative model's record has it"
+    assert record.shape is not None, "the record of a generative model has a shape"
     shape, space = tuple(record.shape), space_of(knobs, stage1, latents)
     model = build_generator(knobs, shape, record.classes, space)
     load_model(cell / "model.safetensors", record, model)
     model = model.to(device).requires_grad_(False)
-    return Sampler(record.cell, knobs, shape, record.classes, model, space, device)
+    return Sampler(record, knobs, shape, model, space, device)
 
 
-def _sample(sampler: Sampler, folder: Path, identity: str) -> tuple[Path, float]:
-    """Make the samples by parts; returns their file in `folder` and the seconds that they took.
+def _sample(sampler: Sampler, state: Path, identity: str) -> tuple[Path, float]:
+    """Sample part by part; return the file of all samples in the folder `state`, and the seconds.
 
-    identity: of model, knobs and versions. Samples that an interrupted run of the same identity
-    left are used again.
+    identity: of the model, the settings and the versions. Samples that an interrupted run of the
+    same identity left are kept.
     """
-    file, about = folder / "samples.npy", folder / "samples.json"
+    file, progress_file = state / "samples.npy", state / "samples.json"
     count, done, seconds = sampler.knobs.samples, 0, 0.0
-    if about.exists():
-        known = json.loads(about.read_text("utf-8"))
-        if known["identity"] == identity:
-            done, seconds = known["samples"], known["seconds"]
+    if progress_file.exists():
+        progress = json.loads(progress_file.read_text("utf-8"))
+        if progress["identity"] == identity:
+            done, seconds = progress["samples"], progress["seconds"]
         else:
-            about.unlink()
+            progress_file.unlink()
     while done < count:
         numbers = range(done, min(done + PART, count))
         start = time.perf_counter()
         images = sampler.sample(numbers)
-        folder.mkdir(parents=True, exist_ok=True)
+        state.mkdir(parents=True, exist_ok=True)
         if done:
             samples = np.load(file, mmap_mode="r+")
         else:
@@ -161,44 +165,43 @@ def _sample(sampler: Sampler, folder: Path, identity: str) -> tuple[Path, float]
         samples[done : numbers.stop] = images
         samples.flush()
         done, seconds = numbers.stop, seconds + time.perf_counter() - start
-        write_json(about, {"identity": identity, "samples": done, "seconds": seconds})
-        left = seconds / done * (count - done)
+        write_json(progress_file, {"identity": identity, "samples": done, "seconds": seconds})
+        left = int(seconds / done * (count - done))
         print(
-            f"[{sampler.cell}] {done}/{count} samples  {int(left // 60)}:{int(left % 60):02d} left",
+            f"[{sampler.record.cell}] {done}/{count} samples  {left // 60}:{left % 60:02d} left",
             flush=True,
         )
     return file, seconds
 
 
-def _compare(sampler: Sampler, cell: Path) -> list[int]:
-    """Write progress.npy and noise.npy; returns the epochs that progress.npy has samples of."""
+def _write_progress(sampler: Sampler, cell: Path) -> list[int]:
+    """Write progress.npy and noise.npy; return the epochs of the samples in progress.npy."""
     kept, _ = read_tensors(cell / "progress.safetensors")
-    along = [sampler.images(kept[name]) for name in sorted(kept)]
+    epochs = sorted(kept)
+    progress = [sampler.images(kept[epoch]) for epoch in epochs]
     stream = generator(sampler.knobs.seed, Purpose.UNTRAINED)
-    noise = sampler.space.noise((len(along[-1]), *sampler.shape), stream)  # type: ignore[operator]
-    _write(cell / "progress.npy", np.stack(along))
+    noise = sampler.space.noise((len(progress[-1]), *sampler.shape), stream)  # type: ignore[operator]
+    _write(cell / "progress.npy", np.stack(progress))
     _write(cell / "noise.npy", sampler.images(noise))
-    return [int(name) for name in sorted(kept)]
+    return [int(epoch) for epoch in epochs]
 
 
-def _bits(sampler: Sampler, data: Path) -> dict[str, Any]:
-    """How many bits a code of images takes that were kept for validation, the first CODED of them.
-
-    Raises NotFinite.
-    """
+def _measure_bits(sampler: Sampler, data: Path) -> dict[str, Any]:
+    """Return the bits of a code over the first CODED validation images. Raises NotFinite."""
     loaded, labels = load_train(data), None
     if sampler.knobs.conditional:
         labels = load_labels(data)[len(loaded.train) :][:CODED]
     images = np.array(loaded.validation[:CODED])
-    about = (sampler.model, sampler.space.to(sampler.device), images, labels, sampler.device)
-    return {"bits": bits_of_a_code(*about), "coded_images": len(images)}
+    space = sampler.space.to(sampler.device)
+    bits = bits_of_a_code(sampler.model, space, images, labels, sampler.device)
+    return {"bits": bits, "coded_images": len(images)}
 
 
-def _write_nothing(cell: Path, about: dict[str, Any]) -> None:
-    """Write the files of a model that has no samples. about: the content of sampling.json."""
+def _write_without_samples(cell: Path, content: dict[str, Any]) -> None:
+    """Write the files of a model without samples. content: of sampling.json."""
     for name in ("samples.npy", "progress.npy", "noise.npy"):
         _write(cell / name, np.empty(0, np.uint8))
-    write(cell / "sampling.json", SamplingRecord.model_validate(about))
+    write(cell / "sampling.json", SamplingRecord.model_validate(content))
 
 
 def _write(file: Path, array: np.ndarray) -> None:

@@ -33,8 +33,8 @@ from workflows.training.tensor_files import save_tensors
 
 
 def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
-    """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json, and of
-    a filmed cell film.safetensors.
+    """Train, or go on from `out`/state; write model.safetensors, log.csv and train.json, and
+    film.safetensors of a filmed cell.
 
     data, weights: folders of the prepared dataset and of the metric networks. The state stays until
     the cell is evaluated, because Snakemake removes the outputs of a run that was killed.
@@ -45,7 +45,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
-    # Held in memory unless there are too many: an epoch visits the images in random order.
+    # Held in memory unless there are too many, because epochs visit the images in random order.
     trained_on = hold(loaded.train[: knobs.train_images])
     images = Images(trained_on, np.array(loaded.validation[:WATCHED]), loaded.record.variance)
     perceptual, features = read_perceptual(knobs, weights)
@@ -69,8 +69,10 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
 
 
 def share_work(learner: Learner) -> None:
-    """Divide each batch between processes: encoder, decoder and perceptual distance see a part of
-    it, quantiser and critic the whole.
+    """Divide each batch between the processes of a training.
+
+    Encoder, decoder and perceptual distance see a part of the batch, quantiser and critic all of
+    it.
     """
     parts = [learner.model.get_submodule(name) for name in ("encoder", "decoder")]
     whole = [learner.model.get_submodule("quantiser"), learner.losses.adversary]
@@ -80,9 +82,10 @@ def share_work(learner: Learner) -> None:
 def read_perceptual(
     knobs: Training, weights: Path | None
 ) -> tuple[nn.Module | None, dict[str, str]]:
-    """VQGAN's perceptual distance, and the digest of its weights by their name in results.
+    """Return VQGAN's perceptual distance, and the digest of its weights by their name in results.
 
-    weights: folder of the metric networks. Raises ConfigError if there is none.
+    weights: folder of the metric networks. Returns (None, {}) for another network. Raises
+    ConfigError if VQGAN has no folder.
     """
     if not isinstance(knobs, Vqgan):
         return None, {}
@@ -104,7 +107,7 @@ def build_learner(
     device: torch.device,
     film: Film | None,
 ) -> Learner:
-    """The model of a cell and all that trains it, on `device`.
+    """Build the model of a cell and all that trains it, on `device`.
 
     record: of the dataset. steps: of the training. perceptual: VQGAN's perceptual distance.
     """
@@ -126,9 +129,8 @@ def build_learner(
 def main(
     spec: Spec, data: Path, out: Path, weights: Path | None, threads: int, processes_: int
 ) -> None:
-    """Train in this process, or in several that share each batch of a VQGAN."""
-    large = getattr(spec.knobs, "network", None) == "vqgan"
-    most = spec.knobs.batch_size if large else 1
+    """Train in this process, or in several processes that share each batch of a VQGAN."""
+    most = spec.knobs.batch_size if isinstance(spec.knobs, Vqgan) else 1
     processes.start(processes_, most, "workflows.steps.train")
     with locked_cell(out, threads):
         run(spec, data, out, weights)

@@ -38,25 +38,25 @@ def run(
     progress_samples: int = 2,
 ) -> None:
     """Train, or go on from `out`/state; write model.safetensors, progress.safetensors, log.csv and
-    train.json.
+    train.json. The written model is the averaged one.
 
     data: folder of the prepared dataset. stage1, latents: folder of the first stage and the file of
-    its latents or codes; None for pixels.
-    progress_samples: how many samples are kept at each moment of the training. The model that is
-    written is the averaged one.
+    its latents or codes; None for pixels. progress_samples: how many samples are kept at each
+    moment of the training.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Generative), "the rule of stage 2 hands on cells of stage 2"
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     points, source = load_points(knobs, data, load_train(data), latents)
+    shape = points.points.shape
     space = space_of(knobs, stage1, latents)
     weights, features = read_frozen_of(knobs)
-    critic = build_critic(knobs, tuple(points.points.shape[1:]), weights)
+    critic = build_critic(knobs, tuple(shape[1:]), weights)
     learner = build_learner(knobs, points, space, critic, progress_samples, device)
     processes.divide([learner.model], [], learner.model)
-    told = {**source, "progress_samples": progress_samples}
-    session = Session(spec, out, learner, told, points.points.shape)
+    identity = {**source, "progress_samples": progress_samples}
+    session = Session(spec, out, learner, identity, shape)
     outcome = session.run(
         lambda history, observers: train(learner, points, knobs, history, observers)
     )
@@ -67,7 +67,7 @@ def run(
     save_tensors(out / "progress.safetensors", kept, {"cell": spec.cell})
     about = {
         "classes": points.classes,
-        "shape": list(points.points.shape[1:]),
+        "shape": list(shape[1:]),
         "first_stage": source["model"],
         "progress_samples": progress_samples,
         "features": features,
@@ -78,8 +78,10 @@ def run(
 
 
 def read_frozen_of(knobs: Generative) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The weights of the network that a method's critic sees images through, and their digest by
-    the network's name in results; both empty for a method without one. Raises DataError.
+    """Return the weights of the network through which a method's critic sees images, and their
+    digest by the network's name in results.
+
+    Both are empty if the method has no such network. Raises DataError.
     """
     name = GENERATORS[knobs.method].frozen
     return ({}, {}) if name is None else read_frozen(name)
@@ -93,7 +95,10 @@ def build_learner(
     samples: int,
     device: torch.device,
 ) -> Learner:
-    """The network of a cell and all that trains it, on `device`. critic, samples: see Learner."""
+    """Build the network of a cell and all that trains it, on `device`.
+
+    critic, samples: see Learner.
+    """
     shape = tuple(points.points.shape[1:])
     model = build_generator(knobs, shape, points.classes, space).to(device)
     # The average starts at once and slows down: (1 + t) / (10 + t), up to the knob.
@@ -105,24 +110,26 @@ def build_learner(
 def load_points(
     knobs: Generative, data: Path, loaded: TrainData, latents: Path | None
 ) -> tuple[Points, dict[str, str]]:
-    """What is modelled, and the digests of dataset, first stage ("model") and labels.
+    """Return the points to model, and the digests of "dataset", first stage ("model") and "labels".
 
     Raises CheckpointError for latents of another dataset or first stage, DataError for a dataset
-    without the labels that a conditional model needs, ConfigError for no latents.
+    without the labels that a conditional model needs, ConfigError for a method of latents or codes
+    without their file.
     """
-    sha256, classes = loaded.record.train.sha256, loaded.record.classes
-    wanted = slice(knobs.train_images)
-    labels = load_labels(data)[: len(loaded.train)][wanted] if knobs.conditional else None
-    source = {"dataset": sha256, "model": "", "labels": ""}
-    if labels is not None and loaded.record.labels is not None:
-        source["labels"] = loaded.record.labels.sha256
+    record, used = loaded.record, slice(knobs.train_images)
+    source = {"dataset": record.train.sha256, "model": "", "labels": ""}
+    labels = None
+    if knobs.conditional:
+        labels = load_labels(data)[: len(loaded.train)][used]
+        source["labels"] = record.labels.sha256 if record.labels is not None else ""
     if not GENERATORS[knobs.method].has_first_stage:
-        return Points(hold(loaded.train[wanted]), labels, classes), source
+        return Points(hold(loaded.train[used]), labels, record.classes), source
     if latents is None:
         raise ConfigError("--latents: needed by a model of latents or codes")
-    about = {"dataset": sha256, "cell": str(knobs.first_stage)}
-    found = read_latents(latents, about)
-    return Points(hold(found.points[wanted]), labels, classes), {**source, "model": found.model}
+    expected = {"dataset": record.train.sha256, "cell": str(knobs.first_stage)}
+    encoded = read_latents(latents, expected)
+    points = Points(hold(encoded.points[used]), labels, record.classes)
+    return points, {**source, "model": encoded.model}
 
 
 def main(
@@ -135,10 +142,10 @@ def main(
     threads: int,
     processes_: int,
 ) -> None:
-    """Train in this process, or in several that share each batch."""
+    """Train in this process, or in several processes that share each batch."""
     # A critic compares the points of a whole batch.
-    shared = GENERATORS[spec.knobs.method].critic is None
-    most = spec.knobs.batch_size if shared else 1
+    has_critic = GENERATORS[spec.knobs.method].critic is not None
+    most = 1 if has_critic else spec.knobs.batch_size
     processes.start(processes_, most, "workflows.steps.train_generator")
     with locked_cell(out, threads):
         run(spec, data, out, stage1, latents, progress_samples)

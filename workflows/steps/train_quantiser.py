@@ -14,7 +14,7 @@ from workflows.data.memory import hold
 from workflows.files import digest
 from workflows.knobs import Frozen, Training
 from workflows.registry import code_dim, refuse_edited_plugin
-from workflows.training import devices
+from workflows.training import devices, processes
 from workflows.training.frozen import build_learner, train
 from workflows.training.loop import steps_per_epoch
 from workflows.training.session import Session, locked_cell
@@ -27,7 +27,7 @@ def run(spec: Spec, data: Path, out: Path, stage1: Path, latents: Path) -> None:
     """Train, or go on from `out`/state, and write model.safetensors, log.csv and train.json.
 
     stage1, latents: the folder and the latents of the autoencoder whose encoder and decoder the
-    written model has. Raises CheckpointError for latents of another one, or of another D.
+    written model has. Raises CheckpointError for latents of another autoencoder or of another D.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Training), "the rule hands on cells of stage 1"
@@ -36,31 +36,36 @@ def run(spec: Spec, data: Path, out: Path, stage1: Path, latents: Path) -> None:
     device = devices.prepare(knobs.precision)
     verify(data, ("train",), SMALL)
     loaded = load_train(data)
-    model = digest(stage1 / "model.safetensors")
-    sha256 = loaded.record.train.sha256
-    wanted = {"dataset": sha256, "cell": knobs.first_stage, "model": model}
-    found = read_latents(latents, wanted)
-    trained_on = replace(found, points=hold(found.points[: knobs.train_images]))
-    first = load_trained(stage1)
+    source = {
+        "dataset": loaded.record.train.sha256,
+        "model": digest(stage1 / "model.safetensors"),
+    }
+    encoded = read_latents(latents, {"cell": knobs.first_stage, **source})
+    trained_on = replace(encoded, points=hold(encoded.points[: knobs.train_images]))
     count, dim, *_ = trained_on.points.shape
     if dim != code_dim(knobs):
         raise CheckpointError(f"{latents}: latents of {dim} dimensions, not {code_dim(knobs)}")
     steps = knobs.epochs * steps_per_epoch(count, knobs.batch_size)
-    learner = build_learner(knobs, first, steps, device)
+    autoencoder = load_trained(stage1)
+    learner = build_learner(knobs, autoencoder, steps, device)
     validation = np.array(loaded.validation[:WATCHED])
-    source = {"dataset": sha256, "model": model}
     session = Session(spec, out, learner, source, (count, *loaded.train.shape[1:]))
     outcome = session.run(
         lambda history, observers: train(learner, trained_on, validation, knobs, history, observers)
     )
-    about = {"channels": first.record.channels, "dataset_sha256": sha256, "first_stage": model}
+    about = {
+        "channels": autoencoder.record.channels,
+        "dataset_sha256": source["dataset"],
+        "first_stage": source["model"],
+    }
     session.write(outcome, LOG_COLUMNS, about)
 
 
 def main(
     spec: Spec, data: Path, out: Path, stage1: Path, latents: Path, threads: int, processes_: int
 ) -> None:
-    """Train in this process; there is no work that several would share."""
+    """Train in this process. Raises ConfigError for several, which would have no work to share."""
+    processes.start(processes_, 1, "workflows.steps.train_quantiser")
     with locked_cell(out, threads):
         run(spec, data, out, stage1, latents)
 

@@ -1,4 +1,4 @@
-"""Convert the metric networks' weights: `python -m workflows.steps.weights --out FOLDER`."""
+"""Convert the weights of the metric networks: `python -m workflows.steps.weights --out FOLDER`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.training.tensor_files import save_tensors
 
 
 def main(out: Path) -> None:
-    """Write <network>.safetensors and <network>.json of every network. Raises DataError."""
+    """Write <network>.safetensors and <network>.json for each network. Raises DataError."""
     for network, source in SOURCES.items():
         tensors, file = load_weights(network), out / f"{network}.safetensors"
         save_tensors(file, tensors, {"network": network})

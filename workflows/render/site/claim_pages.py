@@ -8,8 +8,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from workflows.config.plan import PlannedClaim
-from workflows.records.lengths import at_lengths
-from workflows.records.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTED
+from workflows.records.verdicts import (
+    CONTRADICTED,
+    REPRODUCED,
+    UNDECIDED,
+    UNTESTED,
+    at_lengths,
+)
 from workflows.render.captions import short
 from workflows.render.numbers import ABSENT, UNITS, VERDICTS, formatted
 from workflows.render.site import links
