@@ -110,7 +110,7 @@ def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
     shown = []
     for row in plan.rows:
         table = plan.tables[row.table]
-        hidden = RUN_METRICS.keys() - table.metrics
+        hidden = set(RUN_METRICS) - set(table.metrics)
         for line in lines.get(row.cell, []):
             if line["protocol"] in (*table.protocols, "all") and line["metric"] not in hidden:
                 shown.append({"table": row.table, "row": row.row, **line})
