@@ -18,9 +18,11 @@ import pytest
 import torch
 
 from tests.knobs import typed
+from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.config.reading import read_yaml
 from workflows.config.settings import Defaults
+from workflows.data.cache import prepare
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +122,14 @@ def refused() -> Refused:
         return error
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded digits, prepared."""
+    folder = tmp_path_factory.mktemp("data") / "mnist_5k"
+    prepare(read_dataset("mnist_5k"), folder)
+    return folder
 
 
 @dataclass(frozen=True)

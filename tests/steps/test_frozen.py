@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.steps.conftest import Chain, Command, Refused, evaluation_of, spec_of
+from tests.steps.conftest import Command, Refused, evaluation_of, spec_of
 from workflows.registry import parse_knobs
 from workflows.training.frozen import build_learner, train_step
 from workflows.training.spaces import load_trained
@@ -22,10 +22,10 @@ FROZEN: dict[str, Any] = {"network": "frozen", "first_stage": CELL}
 
 
 @pytest.fixture(scope="module")
-def first_stage(chain: Chain, tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+def first_stage(digits: Path, tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
     """A continuous autoencoder with its latents."""
     out = tmp_path_factory.mktemp("autoencoder")
-    data = ["--data", chain.data, "--threads", 1]
+    data = ["--data", digits, "--threads", 1]
     command("train", "--spec", spec_of("autoencoder"), *data, "--out", out)
     versions = json.loads((out / "train.json").read_text())["versions"]
     options = ["--versions", json.dumps(versions), "--out", out / "latents.safetensors"]
@@ -34,10 +34,10 @@ def first_stage(chain: Chain, tmp_path_factory: pytest.TempPathFactory, command:
 
 
 def test_a_quantiser_alone_is_trained_and_measured_as_an_autoencoder(
-    chain: Chain, first_stage: Path, tmp_path: Path, command: Command, refused: Refused
+    digits: Path, first_stage: Path, tmp_path: Path, command: Command, refused: Refused
 ) -> None:
     latents = first_stage / "latents.safetensors"
-    places = ["--data", chain.data, "--out", tmp_path, "--stage1", first_stage]
+    places = ["--data", digits, "--out", tmp_path, "--stage1", first_stage]
     spec = spec_of("cvq_vae", **FROZEN, epochs=4, anchors="closest", distance="l2")
     command("train_quantiser", "--spec", spec, *places, "--latents", latents)
     record = json.loads((tmp_path / "train.json").read_text())
@@ -54,13 +54,13 @@ def test_a_quantiser_alone_is_trained_and_measured_as_an_autoencoder(
     # Neither features of reference images nor networks are read for what the table shows.
     metrics = {"metrics": ["PSNR", "error", "perplexity", "usage"]}
     command(
-        *["evaluate", "--cell", tmp_path, "--data", chain.data, "--weights", tmp_path / "none"],
+        *["evaluate", "--cell", tmp_path, "--data", digits, "--weights", tmp_path / "none"],
         *["--evaluation", evaluation_of(**metrics)],
     )
     found = pd.read_csv(tmp_path / "metrics.csv").set_index("metric")["value"]
     assert sorted(found.index) == metrics["metrics"]
     model: Any = load_trained(tmp_path).model
-    images = np.load(chain.data / "test.npy")
+    images = np.load(digits / "test.npy")
     with torch.no_grad():
         rows = model.encoder(torch.tensor(images).float() / 127.5 - 1).permute(0, 2, 3, 1)
         rows = rows.reshape(-1, 8).double()
