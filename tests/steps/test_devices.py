@@ -26,24 +26,17 @@ sys.stdin.read()
 """
 
 
-def test_processes_spread_over_gpus_and_give_them_back(tmp_path: Path) -> None:
-    def start() -> subprocess.Popen:
-        call, pipe = [sys.executable, "-c", HOLD, str(tmp_path)], subprocess.PIPE
-        return subprocess.Popen(call, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
-
-    def gpu(process: subprocess.Popen) -> int:
-        return int(process.stdout.readline())
-
-    processes = [start() for _ in range(2)]
-    given = [gpu(process) for process in processes]
-    assert sorted(given) == [0, 1]
-    gone = processes.pop(given.index(1))
-    gone.kill()
-    gone.wait()
-    processes.append(start())
-    assert gpu(processes[-1]) == 1
-    for process in processes:
-        process.communicate()
+def test_processes_spread_over_gpus_and_give_them_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    call, pipe = [sys.executable, "-c", HOLD, str(tmp_path)], subprocess.PIPE
+    with subprocess.Popen(call, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as other:
+        assert int(other.stdout.readline()) == 0
+        monkeypatch.setattr(devices, "_HELD", ExitStack())
+        assert devices.lease([0, 1], tmp_path) == 1
+        other.kill()
+        other.wait()
+        assert devices.lease([0, 1], tmp_path) == 0
 
 
 @pytest.fixture
