@@ -1,4 +1,6 @@
-"""Planning asks no network, and a dataset that cannot be downloaded is a row and not a failure."""
+"""Planning asks no network, a dataset that cannot be downloaded is a row and not a failure, and a
+run takes edits of the grid at once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import functools
 import hashlib
 import http.server
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,8 +21,9 @@ import pytest
 
 from tests.workflow.tiny import DATASET, EXPERIMENT, SETTINGS, Tiny, make
 
-pytestmark = pytest.mark.slow(seconds=60)
-HERE, FAR = "own/vq_vae/default/seed0", "far/vq_vae/default/seed0"
+pytestmark = pytest.mark.slow(seconds=70)
+HERE, FAR, LOST = (f"{cell}/default/seed0" for cell in ("own/vq_vae", "far/vq_vae", "far/cvq_vae"))
+OF_BOTH = {"roles": ["digits", "natural"], "rows": EXPERIMENT["rows"][:1]}
 # Loaded by every Python that has it on its path. Only connections count: pairs of sockets are how
 # asyncio talks to itself.
 NO_NETWORK = """
@@ -56,8 +60,9 @@ def tiny(tmp_path: Path, port: int, weights_folder: Path) -> Tiny:
     tiny.write("datasets/far.yaml", {**DATASET, "name": "far", "sources": [source]})
     roles = {**SETTINGS["roles"], "natural": "far"}
     tiny.write("budgets/tiny.yaml", {**SETTINGS, "roles": roles})
-    one = {"roles": ["digits", "natural"], "rows": EXPERIMENT["rows"][:1]}
-    tiny.write("experiments/methods.yaml", {**EXPERIMENT, **one})
+    tiny.write("experiments/methods.yaml", {**EXPERIMENT, **OF_BOTH})
+    lost = {"roles": ["natural"], "rows": EXPERIMENT["rows"][1:]}
+    tiny.write("experiments/lost.yaml", {**EXPERIMENT, **lost})
     tiny.commit()
     return tiny
 
@@ -88,16 +93,27 @@ def test_planning_touches_no_network(tiny: Tiny, tmp_path: Path) -> None:
 def test_a_failed_download_is_a_row_and_the_next_run_tries_again(
     tiny: Tiny, tmp_path: Path, port: int
 ) -> None:
+    """By then a knob and a role have other values, and a table with its row is gone."""
     tiny.run()
     assert [*tiny.models()] == [HERE]
     rows = pd.read_csv(tiny.root / "results/tiny/measured.csv")
     gone = rows[rows["dataset"] == "far"]
     assert set(gone["status"]) == {"dataset_missing"}
-    assert set(gone["cell"]) == {FAR}
+    assert set(gone["cell"]) == {FAR, LOST}
     assert gone["note"].str.contains("squares.tar.gz.*download failed", regex=True).all()
     assert set(rows[rows["dataset"] == "own"]["status"]) == {"ok"}
 
-    before = tiny.models()
+    # What is to be trained on the other images is known when they are there.
+    planned = tiny.run("--dry-run", targets=("all_cells",))
+    assert set(re.findall("Prepare the images of (.*)", planned)) == {"far"}
+    assert f"Train {HERE}" not in planned
+    assert f"Evaluate {HERE}" not in planned
+    knobs = {**SETTINGS["knobs"], "code_dim": 5}
+    roles = {**SETTINGS["roles"], "natural": None, "faces": "far"}
+    tiny.write("budgets/tiny.yaml", {**SETTINGS, "roles": roles, "knobs": knobs})
+    tiny.write("experiments/methods.yaml", {**EXPERIMENT, **OF_BOTH, "roles": ["digits", "faces"]})
+    (tiny.root / "workflows/experiments/lost.yaml").unlink()
+    tiny.commit()
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www")
     )
@@ -105,9 +121,8 @@ def test_a_failed_download_is_a_row_and_the_next_run_tries_again(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         tiny.run()
         server.shutdown()
-    after = tiny.models()
-    assert [*after] == [FAR, HERE]
-    assert after[HERE] == before[HERE]
+    assert [*tiny.models()] == [FAR, HERE]
+    assert {tiny.record(cell)["knobs"]["code_dim"] for cell in (FAR, HERE)} == {5}
     rows = pd.read_csv(tiny.root / "results/tiny/measured.csv")
     assert set(rows["status"]) == {"ok"}
     tiny.settled()

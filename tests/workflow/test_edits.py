@@ -14,11 +14,8 @@ import pytest
 
 from tests.workflow.tiny import (
     CELLS,
-    DATASET,
-    EXPERIMENT,
     METRICS,
     ROOT,
-    SETTINGS,
     TARGETS,
     Tiny,
     copied,
@@ -29,7 +26,8 @@ from tests.workflow.tiny import (
 )
 
 LANGUAGES = ("python", "yaml")
-pytestmark = pytest.mark.slow(seconds=200)
+TRAINED = METRICS[0].replace("metrics.csv", "train.json")
+pytestmark = pytest.mark.slow(seconds=150)
 # Loaded by every Python that has it on its path: nobody has an entry in the password file.
 NOBODY = """
 import pwd
@@ -106,7 +104,7 @@ def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path
     assert after[CELLS[0]] == before[CELLS[0]]
     assert after[CELLS[1]][0] == before[CELLS[1]][0]
     assert after[CELLS[1]][1] > before[CELLS[1]][1]
-    fresh.done("all_cells")
+    assert f"Evaluate {CELLS[0]}" not in again.stdout
 
 
 def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
@@ -125,10 +123,20 @@ def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
     tiny.settled()
 
 
-def test_touched_files_and_metric_networks_train_nothing(tiny: Tiny) -> None:
-    """Images that only have another time are prepared again; networks measure again."""
+def test_versions_and_networks_and_touched_images(tiny: Tiny) -> None:
+    """A method's version trains its cells again, those of protocols and networks measure all cells
+    again, and images that only have another time are prepared again and train nothing.
+    """
+    before, features = tiny.models(), tiny.record(CELLS[1], "evaluation.json")["features"]
+    entry = '"vq_vae": Method(_vq_vae, Nearest, '
+    tiny.edit("workflows/registry.py", entry, f"{entry}version=2, ")
+    tiny.edit("workflows/protocols/exact.yaml", "version: 1", "version: 2")
+    tiny.commit()
+    planned = tiny.run("--dry-run", targets=("all_cells",))
+    assert re.findall("Train (.*)", planned) == [CELLS[1]]
+    assert sorted(re.findall("Evaluate (.*)", planned)) == sorted(CELLS)
+
     tiny = with_own_data(tiny)
-    before, features = tiny.models(), tiny.record(CELLS[0], "evaluation.json")["features"]
     for file in (tiny.data / "squares").iterdir():
         os.utime(file)
     # The networks' weights are converted to other tensors, as another version does.
@@ -136,14 +144,15 @@ def test_touched_files_and_metric_networks_train_nothing(tiny: Tiny) -> None:
     other = "{name: value * 1.5 for name, value in tensors.items()}"
     tiny.edit("workflows/steps/weights.py", "(file, tensors, {", f"(file, {other}, {{")
     tiny.commit()
-    assert "Prepare the images of own" in tiny.run(targets=METRICS[:1])
-    assert tiny.models() == before
-    found = tiny.record(CELLS[0], "evaluation.json")["features"]
-    assert found.keys() == features.keys()
-    assert not {*found.values()} & {*features.values()}
+    assert "Prepare the images of own" in tiny.run(targets=METRICS[1:])
+    after, record = tiny.models(), tiny.record(CELLS[1], "evaluation.json")
+    assert after[CELLS[0]] == before[CELLS[0]]
+    assert after[CELLS[1]][1] > before[CELLS[1]][1]
+    assert record["versions"]["exact"] == 2
+    assert record["features"].keys() == features.keys()
+    assert not {*record["features"].values()} & {*features.values()}
     left = tiny.run("--dry-run", targets=("all_cells",))
-    assert f"Evaluate {CELLS[1]}" in left
-    assert f"Evaluate {CELLS[0]}" not in left
+    assert re.findall("Evaluate (.*)", left) == [CELLS[0]]
     assert "Train " not in left
 
 
@@ -151,50 +160,13 @@ def test_other_pixels_of_the_same_name_train_again(tiny: Tiny) -> None:
     tiny = with_own_data(tiny)
     before = tiny.models()
     draw(tiny.data / "squares", "003.png", 1003)
-    tiny.run(targets=METRICS[:1])
+    tiny.run(targets=(TRAINED,))
     after = tiny.models()
     assert after[CELLS[0]][0] != before[CELLS[0]][0]
     left = tiny.run("--dry-run", targets=("all_cells",))
-    assert f"Train {CELLS[1]}" in left
-    assert f"Train {CELLS[0]}" not in left
-    assert f"Evaluate {CELLS[0]}" not in left
-
-
-def test_a_knob_and_a_role_at_once(tiny: Tiny) -> None:
-    """The grid loses a row besides."""
-    source = {"kind": "local", "files": ["more"]}
-    more = {"name": "more", "images": {"train": 16, "test": 8}, "sources": [source]}
-    tiny.write("datasets/more.yaml", {**DATASET, **more})
-    (tiny.data / "more").mkdir()
-    for number in range(24):
-        draw(tiny.data / "more", f"{number:03d}.png", 500 + number)
-    roles = {**SETTINGS["roles"], "natural": "more"}
-    knobs = {**SETTINGS["knobs"], "code_dim": 5}
-    tiny.write("budgets/tiny.yaml", {**SETTINGS, "roles": roles, "knobs": knobs})
-    kept = {"roles": ["digits", "natural"], "rows": EXPERIMENT["rows"][:1]}
-    tiny.write("experiments/methods.yaml", {**EXPERIMENT, **kept})
-    shutil.rmtree(tiny.root / "results/tiny/cells" / CELLS[0])
-    tiny.commit()
-    tiny.run()
-    assert [*tiny.models()] == ["more/vq_vae/default/seed0", CELLS[1]]
-    assert {tiny.record(cell)["knobs"]["code_dim"] for cell in tiny.models()} == {5}
-    tiny.settled()
-
-
-def test_versions_make_again_what_uses_them(tiny: Tiny) -> None:
-    """One method's trains its cell again, and a protocol's measures every cell again."""
-    before = tiny.models()
-    entry = '"vq_vae": Method(_vq_vae, Nearest, '
-    tiny.edit("workflows/registry.py", entry, f"{entry}version=2, ")
-    tiny.edit("workflows/protocols/exact.yaml", "version: 1", "version: 2")
-    tiny.commit()
-    tiny.run(targets=("all_cells",))
-    after = tiny.models()
-    assert after[CELLS[0]] == before[CELLS[0]]
-    assert after[CELLS[1]][1] > before[CELLS[1]][1]
-    for cell in CELLS:
-        assert tiny.record(cell, "evaluation.json")["versions"]["exact"] == 2
-    tiny.done("all_cells")
+    assert re.findall("Train (.*)", left) == [CELLS[1]]
+    assert sorted(re.findall("Evaluate (.*)", left)) == sorted(CELLS)
+    assert "Inception features of own's test images" in left
 
 
 def test_a_plug_in_trains_its_cell_and_no_other(tiny: Tiny, tmp_path: Path) -> None:

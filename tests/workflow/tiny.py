@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
     },
     "seeds": [0],
     "knobs": {"epochs": 1, "batch_size": 8, "codebook_size": 8, "code_dim": 4},
-    "evaluation": {"protocols": ["exact"], "fid_images": 8, "lpips_images": 8},
+    "evaluation": {"protocols": ["exact"], "fid_images": 4, "lpips_images": 4},
     "generation": {
         "first_stage": {},
         "knobs": {"epochs": 1},
