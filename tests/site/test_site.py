@@ -28,7 +28,7 @@ from workflows.registry import METHODS
 from workflows.render import captions, showing
 from workflows.render.site import pages
 
-pytestmark = pytest.mark.slow(seconds=60)
+pytestmark = pytest.mark.slow(seconds=45)
 
 KINDS = (
     "index.html",
