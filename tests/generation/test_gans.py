@@ -286,7 +286,7 @@ class Plain(torch.nn.Module):
         ]
 
 
-@pytest.mark.parametrize(("method", "steps"), [("stylegan2", 150), ("projected_gan", 60)])
+@pytest.mark.parametrize(("method", "steps"), [("stylegan2", 125), ("projected_gan", 60)])
 def test_samples_get_the_colours_of_the_data(
     method: str, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

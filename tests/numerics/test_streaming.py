@@ -80,26 +80,17 @@ def test_a_gpu_that_is_too_small_reads_from_memory(monkeypatch: pytest.MonkeyPat
     assert isinstance(on_device(images, torch.device("cpu")), torch.Tensor)
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("streaming") / "mnist_5k"
-    cache.prepare(read_dataset("mnist_5k"), folder)
-    return folder
-
-
 def log_of(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "log.csv", dtype=str).drop(columns=["images_per_second", "seconds"])
 
 
 def both_ways(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Callable[[Path], object]
+    monkeypatch: pytest.MonkeyPatch, folders: tuple[Path, Path], run: Callable[[Path], object]
 ) -> None:
     """Train held and streamed: the same log and weights to the last bit."""
-    folders = []
-    for limit in ("1", "0"):
+    for limit, folder in zip(("1", "0"), folders, strict=True):
         monkeypatch.setenv(memory.VARIABLE, limit)
-        folders.append(tmp_path / limit)
-        run(folders[-1])
+        run(folder)
     held, streamed = folders
     pd.testing.assert_frame_equal(log_of(held), log_of(streamed))
     ours, theirs = (load_file(folder / "model.safetensors") for folder in folders)
@@ -107,9 +98,11 @@ def both_ways(
     assert len(ours) > 10
 
 
-def test_an_autoencoder_does_not_depend_on_where_its_images_are(
-    digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_no_training_depends_on_where_its_images_or_points_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    digits = tmp_path / "mnist_5k"
+    cache.prepare(read_dataset("mnist_5k"), digits)
     sources = []
     real = stage1.on_device
 
@@ -119,23 +112,20 @@ def test_an_autoencoder_does_not_depend_on_where_its_images_are(
 
     monkeypatch.setattr("workflows.training.stage1.on_device", spied)
     spec = Spec.model_validate_json(spec_of())
-    both_ways(monkeypatch, tmp_path, lambda out: train.run(spec, digits, out))
+    below = tmp_path / "held", tmp_path / "streamed"
+    both_ways(monkeypatch, below, lambda out: train.run(spec, digits, out))
     assert {type(source) for source in sources} == {torch.Tensor, np.memmap}
 
-
-def test_a_diffusion_model_does_not_depend_on_where_its_points_are(
-    digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    stage1 = tmp_path / "stage1"
-    train.run(Spec.model_validate_json(spec_of()), digits, stage1)
-    file = stage1 / "latents.safetensors"
-    latents.run(stage1, digits, VERSIONS, file)
+    file = below[0] / "latents.safetensors"
+    latents.run(below[0], digits, VERSIONS, file)
     spec = diffusion_spec(epochs=1, conditional=True)
     both_ways(
-        monkeypatch, tmp_path, lambda out: train_generator.run(spec, digits, out, stage1, file)
+        monkeypatch,
+        (tmp_path / "held model", tmp_path / "streamed model"),
+        lambda out: train_generator.run(spec, digits, out, below[0], file),
     )
     # Latents are those of all images at once, and of unit variance.
-    found = read_latents(file, {"model": digest(stage1 / "model.safetensors")})
+    found = read_latents(file, {"model": digest(below[0] / "model.safetensors")})
     assert isinstance(found.points, np.memmap)
     assert np.std(found.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
     with safe_open(file, "np") as opened:
