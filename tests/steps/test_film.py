@@ -1,4 +1,4 @@
-"""A filmed training: the same model, and a film that survives being interrupted or diverging."""
+"""A filmed training: the same model, and a film that survives being killed or diverging."""
 
 from __future__ import annotations
 
@@ -8,39 +8,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from tests.reliability import killing
 from tests.steps.conftest import Command, spec_of
 from workflows.config.plan import Spec
 from workflows.steps import train
 
 PLANE = {"code_dim": 2, "distance": "l2"}
 
+# In the second epoch, of two steps each.
+DEATH = killing.Death("step", 3)
+
 
 def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
     digits: Path, command: Command, tmp_path: Path
 ) -> None:
-    whole, interrupted, plain = (tmp_path / name for name in ("whole", "interrupted", "plain"))
+    whole, killed, plain = (tmp_path / name for name in ("whole", "killed", "plain"))
     places = ["--data", digits, "--threads", 1]
     options = ["--spec", spec_of(**PLANE), *places]
     filmed = ["--spec", spec_of(**PLANE, filmed=True), *places]
     command("train", *filmed, "--out", whole)
     command("train", *options, "--out", plain)
-    steps: list[object] = []
-
-    def interrupt(optimiser: object, *_: object) -> None:
-        steps.append(optimiser)
-        # In the second epoch, of two steps each.
-        if len(steps) == 3:
-            raise KeyboardInterrupt
-
-    hook = register_optimizer_step_post_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        command("train", *filmed, "--out", interrupted)
-    hook.remove()
-    kept = load_file(interrupted / "state" / "last.safetensors")
+    call = killing.command("train", *filmed, "--out", killed)
+    assert killing.exit_status(call, DEATH) in killing.DEATHS
+    kept = load_file(killed / "state" / "last.safetensors")
     assert kept["film.step"].tolist() == [0, 1, 2]
-    said = command("train", *filmed, "--out", interrupted)
+    said = command("train", *filmed, "--out", killed)
     assert "epoch 1/2" not in said
 
     film = load_file(whole / "film.safetensors")
@@ -53,9 +46,9 @@ def test_a_film_is_the_same_after_an_interruption_and_changes_no_model(
     assert film["step"].tolist() == [0, 1, 2, 3, 4]
     # All 400 validation images, of which the film would watch 500.
     assert (film["counts"].sum(1) == 400 * 7 * 7).all()
-    one, other = ((folder / "film.safetensors").read_bytes() for folder in (whole, interrupted))
+    one, other = ((folder / "film.safetensors").read_bytes() for folder in (whole, killed))
     assert one == other
-    models = {(folder / "model.safetensors").read_bytes() for folder in (whole, interrupted, plain)}
+    models = {(folder / "model.safetensors").read_bytes() for folder in (whole, killed, plain)}
     assert len(models) == 1
     assert not (plain / "film.safetensors").exists()
     # A state without a film is not gone on from.

@@ -19,7 +19,6 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 BUDGET = "tiny"
 CELLS = ("own/cvq_vae/default/seed0", "own/vq_vae/default/seed0")
-METRICS = tuple(f"results/{BUDGET}/cells/{cell}/metrics.csv" for cell in CELLS)
 # The second is made of all tables, too.
 TARGETS = ("all_cells", f"results/{BUDGET}/measured.csv")
 DATASET: dict[str, Any] = {
