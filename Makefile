@@ -46,7 +46,7 @@ cells: .venv/ready
 status: .venv/ready
 	@$(BIN)/python -m workflows.records.cells status --budget "$$BUDGET" $(if $(ALL),--all)
 
-# Hours, memory and disk of a whole budget, on 1, 8 and 64 GPUs; runs nothing.
+# Hours and memory of a whole budget, on 1, 8 and 64 GPUs; runs nothing.
 cost: .venv/ready
 	@$(BIN)/python -m workflows.records.cost --budget "$$BUDGET"
 
@@ -78,7 +78,7 @@ slurm-test: .venv/ready
 bench: .venv/ready .cache/weights/inception.safetensors
 	$(BIN)/python -m benchmarks
 
-# The whole default budget in a copy of the repository, timed; half an hour to an hour on two free cores.
+# The whole default budget in a copy of the repository, timed; 25 to 35 minutes on two free cores.
 bench-embedded: .venv/ready
 	$(BIN)/python -m benchmarks embedded
 
