@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -95,15 +94,10 @@ def test_shipped_rates_are_near_the_trainings_that_come_with_the_repository(
     # Those of this machine's own runs say how fast this machine is.
     (tmp_path / "lite").symlink_to(Path(__file__).parents[2] / "results/lite")
     records = cost.read_records(tmp_path)
-    by_network: dict[str, list[float]] = {}
-    for (_, network, _), ratios in records.items():
-        by_network.setdefault(network, []).extend(ratios)
-    assert sum(map(len, by_network.values())) > 100
-    assert {"convnet", "frozen", "vqgan"} <= by_network.keys()
-    # The rates are those of an idle core. Other work on the machine only makes trainings slower,
-    # so the fastest quarter says how long a training takes.
-    for network, ratios in by_network.items():
-        assert 0.5 < np.quantile(ratios, 0.25) < 2, network
+    cells = [ratio for found in records.values() for ratio in found]
+    assert len(cells) > 100
+    near = [0.5 < ratio < 2 for ratio in cells]
+    assert sum(near) > 0.9 * len(near)
 
 
 def kept(modules: list[torch.nn.Module], loss: Any) -> int:

@@ -1,14 +1,12 @@
 """Small trainings that a test computes alone and that two processes compute together.
 
-`torchrun ... -m tests.distributed.trainings OUT ARGUMENTS` writes what each process ends with, and
-then runs the step train_generator with those arguments.
+`torchrun ... -m tests.distributed.trainings OUT` writes what each process ends with.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,8 +82,8 @@ def agreed() -> dict[str, Tensor]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    out, rank = Path(sys.argv.pop(1)), os.environ["RANK"]
+    out, rank = Path(sys.argv[1]), os.environ["RANK"]
     for name, case in {**CASES, "agreed": agreed}.items():
         save_file(case(), out / f"{name}.{rank}.safetensors")
     (out / f"main.{rank}.json").write_text(json.dumps(processes.is_main()))
-    runpy.run_module("workflows.steps.train_generator", run_name="__main__", alter_sys=True)
+    torch.distributed.destroy_process_group()

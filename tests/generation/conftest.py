@@ -104,5 +104,5 @@ def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a generative model into `out`; its weights."""
     spec = diffusion_spec(**changes)
     below = made.below(spec.knobs.method)
-    train_generator.run(spec, made.data, out, *below)
+    train_generator.run(spec, made.data, out, *below, progress_samples=5)
     return load_file(out / "model.safetensors")

@@ -53,7 +53,7 @@ def chain(
     places = ["--data", made.data, "--weights", found.weights, "--out", found.reference]
     command("reference", *places, "--protocol", "samples", "--split", "train", "--images", 12)
     trained(made, found.cell, conditional=True)
-    wanted = ["--evaluation", evaluation_of(samples=16).model_dump_json()]
+    wanted = ["--evaluation", evaluation_of(samples=20).model_dump_json()]
     stage1 = ["--stage1", made.stage1, "--latents", made.latents]
     command("sample", "--cell", found.cell, "--data", made.data, *wanted, *stage1)
     command("evaluate_samples", *found.evaluate())
@@ -65,7 +65,7 @@ def test_numbers_say_what_they_rest_on(chain: Chain) -> None:
     assert list(metrics.columns) == COLUMNS
     assert list(metrics["metric"]) == ["FID", "KID", "KID-deviation", "precision", "recall"]
     assert set(metrics["protocol"]) == {"samples"}
-    assert set(metrics["images"]) == {16}
+    assert set(metrics["images"]) == {20}
     record = json.loads((chain.weights / "inception.json").read_text())
     assert set(metrics["features"]) == {record["features"]}
     assert np.isfinite(metrics["value"]).all()
@@ -77,7 +77,7 @@ def test_numbers_say_what_they_rest_on(chain: Chain) -> None:
 def test_progress_begins_with_noise(chain: Chain) -> None:
     progress = pd.read_csv(chain.cell / "progress.csv")
     assert list(progress["epoch"]) == [0, 1, 2, 3]
-    assert set(progress["images"]) == {2}
+    assert set(progress["images"]) == {5}
     assert (progress["FID"] > 0).all()
 
 
@@ -102,10 +102,10 @@ def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) 
     record = json.loads((tmp_path / "train.json").read_text())
     record["model_sha256"] = digest(tmp_path / "model.safetensors")
     write_json(tmp_path / "train.json", record)
-    wanted = evaluation_of(samples=16)
+    wanted = evaluation_of(samples=20)
     sample.run(tmp_path, chain.made.data, wanted, chain.made.stage1, chain.made.latents)
     sampled = json.loads((tmp_path / "sampling.json").read_text())
-    message = "the model's points hold values that are not finite (6272 of 6272)"
+    message = "the model's points hold values that are not finite (7840 of 7840)"
     assert (sampled["status"], sampled["message"]) == ("diverged", message)
     # Other settings or versions are a reason to sample it again.
     assert sampled.items() >= {**wanted.sampling, "versions": {"sampling": 1}}.items()
@@ -130,7 +130,7 @@ def planned(cell: Path) -> PlannedCell:
         versions={"method": 3},
         images=100,
         filmed=False,
-        evaluation=evaluation_of(samples=16),
+        evaluation=evaluation_of(samples=20),
     )
 
 
@@ -167,7 +167,7 @@ def test_few_training_images_have_the_metrics_that_they_can(
 
         write_rows(few, "features", (images, 2048), fill)
         places = (chain.made.data, chain.weights, few)
-        evaluate_samples.run(tmp_path, *places, evaluation_of(samples=16))
+        evaluate_samples.run(tmp_path, *places, evaluation_of(samples=20))
         return list(pd.read_csv(tmp_path / "metrics.csv")["metric"])
 
     assert measured(3) == ["FID", "KID"]

@@ -153,7 +153,7 @@ def test_dependent_places_and_the_chain_are_learnt() -> None:
     """
     torch.manual_seed(0)
     bart = ImageBart(toy.CODES, (1, 2, 2), 32, 1, 2, 1.0, toy.CLASSES)
-    toy.trained(bart, 1, 300, rate=0.01)
+    toy.trained(bart, 1, 400, rate=0.01)
     for label in range(toy.CLASSES):
         assert toy.variation(bart, 1, label) < 0.2
         for time in (1, 2):

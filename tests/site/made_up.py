@@ -22,9 +22,9 @@ from workflows.files import write_json, write_text
 from workflows.records.published import read_others, read_published
 from workflows.records.verdicts import verdicts
 from workflows.render import showing
+from workflows.render.collected import Collected
 from workflows.render.figures import files
 from workflows.render.site.gallery import Gallery
-from workflows.render.tables import latex, markdown, tidy
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 SCRIPT = "<script>console.error('from a name')</script>"
@@ -75,25 +75,24 @@ def site(
         frame.to_csv(folder / f"{name}.csv", index=False)
     frames["measured"] = read_csv(folder / "measured.csv", Measured)
     numbers = read_published(published, known)
-    found = verdicts(known, frames["measured"], numbers)
+    data = Collected(known, **frames, published=numbers)
+    for table in known.tables:
+        for kind, text in showing.texts(data, table).items():
+            write_text(folder / "tables" / f"{table}.{kind}", text)
+    found = verdicts(known, data.measured, numbers)
     found.to_csv(folder / "verdicts.csv", index=False)
-    trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
-    records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
-    gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
-    for table, blocks in gallery.blocks.items():
-        # As showing.texts, which would make the blocks again.
-        write_text(folder / "tables" / f"{table}.csv", tidy(blocks).to_csv(index=False))
-        write_text(folder / "tables" / f"{table}.md", markdown(blocks, known))
-        write_text(folder / "tables" / f"{table}.tex", latex(blocks, known))
     for name, figure in known.figures.items():
         if not known.datasets_of(figure.table):
-            for file, content in files(gallery, name, figure).items():
+            for file, content in files(data, name, figure).items():
                 (figures / file).write_bytes(content)
             continue
         for file in (f"{name}.png", *figure.more):
             Image.new("RGB", (8, 4)).save(figures / file)
         (figures / f"{name}.csv").write_text("dataset\n")
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
+    records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
+    gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
     return showing.draw_site(gallery, figures).parent
 
 

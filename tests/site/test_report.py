@@ -67,11 +67,13 @@ def test_every_result_has_its_place_and_a_caption(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_drawn_is_left_as_it_was(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "results" / "published", tmp_path / "results" / "published")
     table = tmp_path / "results" / BUDGET / "tables" / f"{TABLE}.md"
-    table.parent.mkdir(parents=True)
-    table.write_text("drawn before", encoding="utf-8")
+    done = ask(tmp_path, "--", str(table.relative_to(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    whole = table.read_text(encoding="utf-8")
+    assert "not at this budget" in whole
     with (tmp_path / "results" / "published" / "methods.csv").open("a") as lines:
         lines.write("cut short")
     done = ask(tmp_path, "--", str(table.relative_to(tmp_path)))
     assert done.returncode != 0
     assert "methods.csv: " in done.stderr + done.stdout
-    assert table.read_text(encoding="utf-8") == "drawn before"
+    assert table.read_text(encoding="utf-8") == whole

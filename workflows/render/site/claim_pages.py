@@ -62,14 +62,21 @@ def _answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
     if tested.empty:
         sentence = f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
         return f"{sentence} {_similar_numbers(gallery, claim)}".rstrip()
+    # One seed has no interval, so its numbers can be compared and its verdicts cannot.
+    one_seed = (tested["seeds"] == 1).all()
     parts: list[str] = []
     for dataset, lines in tested.groupby("dataset", sort=False):
         counts = Counter(lines["verdict"])
-        metrics = f"{counts[REPRODUCED]} of {len(lines)}{'' if parts else ' metrics'}"
+        better = (lines["effect"] > 0).sum() if one_seed else counts[REPRODUCED]
+        metrics = f"{better} of {len(lines)}{'' if parts else ' metrics'}"
         worse = f" (worse on {counts[CONTRADICTED]})" if counts[CONTRADICTED] else ""
         parts.append(f"{metrics} on {short(gallery.plan, str(dataset), claim.table)}{worse}")
-    sentence = f"{claim.of[0]} beats {claim.than[0]} on {' and '.join(parts)}, at this length."
+    metrics = f"{' and '.join(parts)}, at this length."
+    if one_seed:
+        rows = f"{claim.of[0]} has better numbers than {claim.than[0]}"
+        return f"{rows} on {metrics} This is one seed, which decides nothing."
     undecided = (tested["verdict"] == UNDECIDED).any()
+    sentence = f"{claim.of[0]} beats {claim.than[0]} on {metrics}"
     return sentence + (" The seeds leave the others undecided." if undecided else "")
 
 

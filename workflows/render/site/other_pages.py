@@ -112,6 +112,12 @@ def table_page(gallery: Gallery, table: str) -> Values:
         ],
         "foot": foot(blocks, plan),
         "filled": any(block.entries for block in blocks),
+        "compared": any(
+            entry["comparable"]
+            for block in blocks
+            for of_metric in block.entries.values()
+            for entry in of_metric.values()
+        ),
         "measured": any(block.measured for block in blocks),
         "claims": [claim.about for claim in plan.claims if claim.table == table],
     }
