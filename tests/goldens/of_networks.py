@@ -70,7 +70,7 @@ def trained(count: int, side: int, method: str, network: str, **changes: Any) ->
     losses = training.Losses(objective, loss_weights(knobs, side**2), adversary)
     training.train(
         training.Learner(model, build_optimiser(knobs, model), losses),
-        training.Images(images[:count], images[count:], VARIANCE),
+        training.Splits(images[:count], images[count:]),
         knobs,
         history,
         training.Observers(lambda record: None, lambda records: None),

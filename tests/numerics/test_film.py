@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.knobs import VARIANTS, changed
-from tests.numerics.test_training import NOBODY, images, losses_of, start
+from tests.numerics.test_training import NOBODY, losses_of, splits, start
 from workflows.training.film import EARLY, FRAMES, Film, moments
 from workflows.training.stage1 import Learner, count_codes, train
 
@@ -18,9 +18,9 @@ STEPS = 15
 
 
 def filmed(knobs: Any, shown: frozenset[int]) -> tuple[Film, Learner]:
-    film = Film(images().validation, shown)
+    film = Film(splits().validation, shown)
     learner = Learner(*start(knobs), losses_of(knobs), film)
-    train(learner, images(), knobs, [], NOBODY)
+    train(learner, splits(), knobs, [], NOBODY)
     return film, learner
 
 
@@ -63,7 +63,7 @@ def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> No
     first, last = film.frames[0], film.frames[STEPS]
     assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
     assert torch.equal(last["codebook"], model.quantiser.codebook)
-    watched = images().validation
+    watched = splits().validation
     expected = count_codes(model, watched, knobs.codebook_size)
     assert last["counts"].tolist() == expected.tolist()
     # Every latent of these few images, in an order of its own; each counted once.

@@ -28,7 +28,7 @@ from workflows.training import devices, processes
 from workflows.training.film import Film, moments
 from workflows.training.loop import steps_per_epoch
 from workflows.training.session import Session, locked_cell
-from workflows.training.stage1 import LOG_COLUMNS, WATCHED, Images, Learner, Losses, train
+from workflows.training.stage1 import LOG_COLUMNS, WATCHED, Learner, Losses, Splits, train
 from workflows.training.tensor_files import save_tensors
 
 
@@ -47,17 +47,17 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     loaded = load_train(data)
     # Held in memory unless there are too many, because epochs visit the images in random order.
     trained_on = hold(loaded.train[: knobs.train_images])
-    images = Images(trained_on, np.array(loaded.validation[:WATCHED]), loaded.record.variance)
+    splits = Splits(trained_on, np.array(loaded.validation[:WATCHED]))
     perceptual, features = read_perceptual(knobs, weights)
-    steps = knobs.epochs * steps_per_epoch(len(images.train), knobs.batch_size)
-    film = Film(images.validation, moments(steps)) if spec.filmed else None
+    steps = knobs.epochs * steps_per_epoch(len(trained_on), knobs.batch_size)
+    film = Film(splits.validation, moments(steps)) if spec.filmed else None
     learner = build_learner(knobs, loaded.record, steps, perceptual, device, film)
     if perceptual is not None:
         share_work(learner)
     source = {"dataset": loaded.record.train.sha256, "filmed": spec.filmed}
-    session = Session(spec, out, learner, source, images.train.shape)
+    session = Session(spec, out, learner, source, trained_on.shape)
     outcome = session.run(
-        lambda history, observers: train(learner, images, knobs, history, observers)
+        lambda history, observers: train(learner, splits, knobs, history, observers)
     )
     if not processes.is_main():
         return
