@@ -30,7 +30,6 @@ SAME = {"batch_size": BATCH, "epochs": 1, "adversarial_start": 1, "precision": "
 # A quantiser whose objective is the logarithm of a mean, one whose decoder sees the vectors twice,
 # and one that draws anchors from all latents of a batch.
 METHODS = ("sq_vae", "movq", "cvq_vae")
-NOBODY = Observers(lambda _: None, lambda _: None)
 
 
 class Distance(torch.nn.Module):
@@ -58,7 +57,7 @@ def autoencoder(method: str) -> dict[str, Tensor]:
     share_work(learner)
     history: list[dict[str, float]] = []
     splits = Splits(pictures(24), pictures(24))
-    training.train(learner, splits, knobs, history, NOBODY)
+    training.train(learner, splits, knobs, history, Observers())
     return ended(history, {**model.state_dict(), **critic.state_dict(prefix="critic.")})
 
 

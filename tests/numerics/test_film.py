@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.knobs import VARIANTS, changed
-from tests.numerics.test_training import NOBODY, losses_of, splits, start
+from tests.numerics.test_training import losses_of, splits, start
 from workflows.training.film import EARLY, FRAMES, Film, moments
+from workflows.training.loop import Observers
 from workflows.training.stage1 import Learner, count_codes, train
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
@@ -20,7 +21,7 @@ STEPS = 15
 def filmed(knobs: Any, shown: frozenset[int]) -> tuple[Film, Learner]:
     film = Film(splits().validation, shown)
     learner = Learner(*start(knobs), losses_of(knobs), film)
-    train(learner, splits(), knobs, [], NOBODY)
+    train(learner, splits(), knobs, [], Observers())
     return film, learner
 
 

@@ -17,8 +17,6 @@ from workflows.training.session import resume
 from workflows.training.stage1 import Learner, Losses, Splits, train
 from workflows.training.tensor_files import save_tensors
 
-NOBODY = Observers(lambda _: None, lambda _: None)
-
 
 def splits() -> Splits:
     array = np.random.default_rng(0).integers(0, 256, (44, 1, 8, 8), dtype=np.uint8)
@@ -43,7 +41,7 @@ def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
     knobs = changed(knobs, epochs=2)
     whole = Learner(*start(knobs), losses_of(knobs))
     uninterrupted: list[dict[str, float]] = []
-    train(whole, splits(), knobs, uninterrupted, NOBODY)
+    train(whole, splits(), knobs, uninterrupted, Observers())
 
     class Killed(Exception):
         pass
@@ -58,12 +56,12 @@ def test_a_resumed_training_ends_the_same(knobs: Any, tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        train(first, splits(), knobs, [], Observers(lambda _: None, save_then_die))
+        train(first, splits(), knobs, [], Observers(after_epoch=save_then_die))
 
     second = Learner(*start(knobs), losses_of(knobs))
     history = resume(state, "same", second.unpack)
     assert epochs_done(history, 5) == 1
-    train(second, splits(), knobs, history, NOBODY)
+    train(second, splits(), knobs, history, Observers())
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
     for record in (*uninterrupted, *history):
@@ -81,7 +79,7 @@ def test_images_are_uploaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("workflows.training.stage1.on_device", upload)
     knobs = changed(VARIANTS["vq_vae"], epochs=3)
-    train(Learner(*start(knobs), losses_of(knobs)), splits(), knobs, [], NOBODY)
+    train(Learner(*start(knobs), losses_of(knobs)), splits(), knobs, [], Observers())
     assert len(uploads) == 1
 
 
@@ -90,7 +88,7 @@ def test_training_lowers_the_loss() -> None:
     history: list[dict[str, float]] = []
     flat = np.repeat(np.arange(0, 252, 7, dtype=np.uint8), 64).reshape(36, 1, 8, 8)
     learner = Learner(*start(knobs), losses_of(knobs))
-    train(learner, Splits(flat, flat[:8]), knobs, history, NOBODY)
+    train(learner, Splits(flat, flat[:8]), knobs, history, Observers())
     assert history[-1]["reconstruction"] < 0.5 * history[0]["reconstruction"]
     assert [record["epoch"] for record in history] == list(range(1, 16))
     assert [record["step"] for record in history] == list(range(5, 80, 5))
@@ -115,7 +113,7 @@ def test_a_run_that_diverges_keeps_its_whole_epochs() -> None:
         with torch.no_grad():
             next(learner.model.decoder.parameters()).fill_(float("nan"))
 
-    observers = Observers(lambda _: None, poison)
+    observers = Observers(after_epoch=poison)
     with pytest.raises(Diverged, match="the loss became nan in epoch 2"):
         train(learner, splits(), knobs, history, observers)
     assert epochs_done(history, 5) == 1

@@ -28,14 +28,14 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Observers:
-    """Functions that the loop calls.
+    """Functions that the loop calls; by default they do nothing.
 
     after_record: reports progress; gets each new record. after_epoch: saves a state; gets the whole
     history at the end of each epoch.
     """
 
-    after_record: Callable[[Record], None]
-    after_epoch: Callable[[History], None]
+    after_record: Callable[[Record], None] = lambda _: None
+    after_epoch: Callable[[History], None] = lambda _: None
 
 
 @dataclass(frozen=True)
