@@ -57,10 +57,11 @@ def train_step(learner: Learner, latents: Tensor) -> Tensor:
     """Train on latents (b, d, h, w). Returns the loss and the mean squared error, (2,)."""
     quantiser, losses = learner.model.get_submodule("quantiser"), learner.losses
     output = quantiser(latents)
-    loss = sum(losses.weights[name] * value for name, value in output.losses.items())
     error = losses.objective(output.vectors.detach(), latents)
+    weighted_losses = (losses.weights[name] * value for name, value in output.losses.items())
+    loss = sum(weighted_losses, torch.zeros_like(error))
     learner.optimiser.zero_grad(set_to_none=True)
-    # The loss of a method that learns by averages alone has no gradient.
+    # The loss of a method that learns by averages alone has no gradient, if it has a loss at all.
     if loss.requires_grad:
         loss.backward()
     quantiser.adapt(output.assignment)  # type: ignore[operator]
