@@ -85,14 +85,20 @@ def test_damage_anywhere_is_noticed(tmp_path: Path, damage: Callable[[Path, int]
             assert all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
 
 
-def test_a_state_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_used_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def take(tensors: object) -> None:
         raise KeyError("model.weight")
 
     state = state_after(tmp_path, 1)
     with pytest.raises(CheckpointError, match=r"\('model.weight'\); delete it to start anew"):
         resume(state, "this", take)
-    assert resume(state, "other", take) == []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert resume(state, "other", take) == []
+    # Only the main process prints.
+    assert capsys.readouterr().out.count("starting anew") == 1
     flip(state, state.stat().st_size - 5)
     with pytest.raises(CheckpointError, match=r"damaged .*; delete it to start anew"):
         resume(state, "this", take)
