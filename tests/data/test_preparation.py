@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,19 @@ def test_a_setting_of_the_arrays_prepares_again(root: Path) -> None:
     out, sources = root.with_name("out"), own().model_dump(exclude_unset=True)["sources"]
     assert not preparation.changed(small(sources=sources, title="Another"), out)
     assert preparation.changed(small(sources=sources, validation=2), out)
+
+
+def test_a_record_of_an_older_release_is_prepared_again(root: Path) -> None:
+    out = root.with_name("out")
+    file = out / "dataset.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "validation": {"indices": [3, 4]}}))
+    with pytest.raises(DataError, match=r"dataset\.json: validation: .*; run workflows"):
+        cache.load_train(out)
+    assert not preparation.is_prepared(out)
+    assert preparation.changed(own(), out)
+    cache.prepare(own(), out)
+    assert json.loads(file.read_text()) == record
 
 
 def test_damaged_arrays_are_refused(root: Path) -> None:

@@ -20,7 +20,7 @@ from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
 from workflows.data import cache, memory
-from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
+from workflows.data.records import ArrayRecord, DatasetRecord
 from workflows.evaluation import reconstructions as evaluation
 from workflows.evaluation.protocol import load_protocol
 from workflows.steps import latents, train, train_generator
@@ -62,7 +62,7 @@ def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
     record = DatasetRecord(
         **{"name": "imagenet", "image_size": 256, "channels": 3, "variance": 0.1},
         **{"train": array, "test": array},
-        validation=ValidationRecord(indices=[count - 5000, count], images=5000),
+        validation=5000,
     )
     (tmp_path / "dataset.json").write_text(record.model_dump_json())
     done = python(READ, tmp_path)

@@ -17,7 +17,7 @@ from workflows.config.datasets import Dataset
 from workflows.config.reading import read_json
 from workflows.data import formats, preparation
 from workflows.data.formats import Allocate, Decoded
-from workflows.data.records import ArrayRecord, DatasetRecord, MissingRecord, ValidationRecord
+from workflows.data.records import ArrayRecord, DatasetRecord, MissingRecord
 from workflows.data.sources import obtain
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
@@ -93,7 +93,7 @@ def prepare(dataset: Dataset, out: Path) -> None:
         train=written["train"],
         test=written["test"],
         labels=written["labels"] if dataset.classes else None,
-        validation=ValidationRecord(indices=[dataset.trained, dataset.images.train]),
+        validation=dataset.validation,
         variance=pixel_variance,
         source=found.detail,
         settings=preparation.settings_of(dataset),
@@ -139,8 +139,8 @@ def load_train(folder: Path) -> TrainData:
     """Open the training and validation images of a prepared folder, and not its test images."""
     record = read_record(folder)
     array = _open(folder, record, record.train)
-    start, stop = record.validation.indices
-    return TrainData(array[:start], array[start:stop], record)
+    trained = len(array) - record.validation
+    return TrainData(array[:trained], array[trained:], record)
 
 
 def load_test(folder: Path) -> tuple[np.ndarray, DatasetRecord]:

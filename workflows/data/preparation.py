@@ -53,9 +53,10 @@ def missing(folder: Path) -> str:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Return whether `folder` holds a prepared dataset."""
-    files = [folder / name for name in ("dataset.json", "train.npy", "test.npy")]
-    return all(file.is_file() for file in files) and not missing(folder)
+    """Return whether `folder` holds a prepared dataset, whose record can be read."""
+    arrays = [folder / name for name in ("train.npy", "test.npy")]
+    record = find(folder / "dataset.json", DatasetRecord)
+    return record is not None and all(file.is_file() for file in arrays)
 
 
 def changed(dataset: Dataset, folder: Path) -> bool:
