@@ -134,13 +134,17 @@ def test_a_record_of_an_older_release_is_prepared_again(root: Path) -> None:
     assert json.loads(file.read_text()) == record
 
 
-def test_damaged_arrays_are_refused(root: Path) -> None:
+def test_damaged_arrays_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = root.with_name("out")
     raw = bytearray((out / "train.npy").read_bytes())
     raw[-1] ^= 1
     (out / "train.npy").write_bytes(raw)
-    with pytest.raises(DataError, match=r"train\.npy: sha256"):
-        cache.verify(out)
+    for check in (cache.verify, cache.load_train):
+        with pytest.raises(DataError, match=r"train\.npy: sha256 is not .*; prepare it again$"):
+            check(out)
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "SMALL", len(raw) - 1)
+        cache.load_train(out)
     (out / "train.npy").write_bytes(raw[:-5])
     with pytest.raises(DataError, match=r"train\.npy"):
         cache.load_train(out)

@@ -23,8 +23,8 @@ from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
 
 PARTS = ("train", "test", "labels")
-# Every step hashes its arrays up to this many bytes, which takes a second or two. Larger arrays
-# are only checked when a run begins.
+# Every step hashes the images that it reads, up to this many bytes, which takes a second or two.
+# Larger arrays are only checked when a run begins.
 SMALL = 2**31
 # A reader either fills arrays that it gets from its third argument, or returns new arrays.
 Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
@@ -157,18 +157,20 @@ def load_labels(folder: Path) -> np.ndarray:
     record = read_record(folder)
     if record.labels is None:
         raise DataError(f"{folder / 'dataset.json'}: {record.name} has no classes")
-    verify(folder, ("labels",))
+    _check_digest(folder, record.labels)
     return np.load(folder / record.labels.file, allow_pickle=False)
 
 
-def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
-    """Compare the arrays of up to `largest` bytes with their digests. Raises DataError, OSError."""
-    for part, array in read_record(folder).arrays.items():
-        file = folder / array.file
-        if part not in parts or file.stat().st_size > largest:
-            continue
-        if digest(file) != array.sha256:
-            raise DataError(f"{file}: sha256 is not {array.sha256}; prepare it again")
+def verify(folder: Path) -> None:
+    """Compare all arrays with their digests. Raises DataError, OSError."""
+    for array_record in read_record(folder).arrays.values():
+        _check_digest(folder, array_record)
+
+
+def _check_digest(folder: Path, array_record: ArrayRecord) -> None:
+    file = folder / array_record.file
+    if digest(file) != array_record.sha256:
+        raise DataError(f"{file}: sha256 is not {array_record.sha256}; prepare it again")
 
 
 def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
@@ -242,11 +244,16 @@ def _write(file: Path, array: np.ndarray) -> ArrayRecord:
 
 
 def _open(folder: Path, record: DatasetRecord, array_record: ArrayRecord) -> np.ndarray:
-    """Map an array of images. Raises DataError unless the file is complete and fits its record."""
+    """Map an array of images. Raises DataError unless the file fits its record.
+
+    The digest of a file of more than SMALL bytes is not compared.
+    """
     path, size = folder / array_record.file, record.image_size
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
     _check_images(array, (array_record.images, record.channels, size, size), str(path))
+    if path.stat().st_size <= SMALL:
+        _check_digest(folder, array_record)
     return array

@@ -10,7 +10,7 @@ from torch import nn
 
 from workflows.config import cli
 from workflows.config.plan import Spec
-from workflows.data.cache import SMALL, load_train, verify
+from workflows.data.cache import load_train
 from workflows.data.memory import hold
 from workflows.data.metric_networks import read_network
 from workflows.data.records import DatasetRecord
@@ -43,7 +43,6 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
     refuse_edited_plugin(knobs, spec.versions)
     device = devices.prepare(knobs.precision)
-    verify(data, ("train",), SMALL)
     loaded = load_train(data)
     # Held in memory unless there are too many, because epochs visit the images in random order.
     trained_on = hold(loaded.train[: knobs.train_images])
