@@ -3,8 +3,6 @@
 import hashlib
 import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -239,11 +237,3 @@ def test_downloads_are_checked(server, tmp_path):
         sources.obtain(dataset("page.gz", md5), tmp_path / "downloads")
     with pytest.raises(sources.Unavailable, match=r"none\.gz.*download failed: 404"):
         sources.obtain(dataset("none.gz", md5), tmp_path / "downloads")
-
-
-def test_a_training_waits_for_no_decoder():
-    """Each of these libraries would cost a training's process time and memory."""
-    unused = "{'PIL', 'lmdb', 'pooch', 'torch'}"
-    code = f"import sys, workflows.data.cache; print({unused} & {{*sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"

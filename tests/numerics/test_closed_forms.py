@@ -47,14 +47,6 @@ def test_an_average_code_that_died_needs_687_steps() -> None:
     assert steps == 688  # 0.99^687 is the last power above 0.001
 
 
-def test_usage_is_a_running_average_from_zero() -> None:
-    blend = UsageDecay(2)
-    blend.observe(torch.tensor([0, 0, 1]))
-    assert blend.usage.tolist() == pytest.approx([0.02 / 3, 0.01 / 3])
-    blend.observe(torch.tensor([1]))
-    assert blend.usage.tolist() == pytest.approx([0.99 * 0.02 / 3, 0.99 * 0.01 / 3 + 0.01])
-
-
 def test_a_code_is_dead_below_one_latent_a_batch() -> None:
     blend = ReplaceDead(3)
     blend.observe(torch.tensor([0, 0, 1]))
