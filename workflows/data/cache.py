@@ -62,16 +62,18 @@ def prepare(dataset: Dataset, out: Path) -> None:
     arrays are decoded and checked. Raises Unavailable if no source has the dataset, and DataError,
     naming the file, for a file that is not as expected.
     """
-    found = obtain(dataset, out.parent / "downloads" / dataset.name)
+    source_files = obtain(dataset, out.parent / "downloads" / dataset.name)
     # Listed before the files are read, so that the next run notices a change in the meantime.
-    source_files = preparation.listing(found.paths)
-    where = ", ".join(str(path) for path in found.paths)
+    listing = preparation.listing(source_files.paths)
+    where = ", ".join(str(path) for path in source_files.paths)
     scratch = out / ".decoding"
     shutil.rmtree(scratch, ignore_errors=True)  # A killed run may have left the folder.
     scratch.mkdir(parents=True)
     try:
         decoded = reader_of(dataset.reader)(
-            dataset, found.paths, lambda part, shape: new_file(scratch / f"{part}.npy", shape)
+            dataset,
+            source_files.paths,
+            lambda part, shape: new_file(scratch / f"{part}.npy", shape),
         )
         _check(dataset, decoded, where)
         pixel_variance = variance(decoded.train[: dataset.trained])
@@ -95,17 +97,18 @@ def prepare(dataset: Dataset, out: Path) -> None:
         labels=written["labels"] if dataset.classes else None,
         validation=dataset.validation,
         variance=pixel_variance,
-        source=found.detail,
+        source=source_files.detail,
         settings=preparation.settings_of(dataset),
-        files=source_files,
+        files=listing,
     )
     write_json(out / "dataset.json", record.model_dump(mode="json"))
 
 
 def note_missing(name: str, out: Path, reason: str) -> None:
-    """Write into `out` that no source has a dataset, so that its cells are left out.
+    """Write a record into `out` saying that no source has the dataset.
 
-    The arrays exist and are empty, because one Snakemake rule names all of these files.
+    The cells of the dataset are then left out. The arrays are written, empty, because one Snakemake
+    rule names all of these files.
     """
     out.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
@@ -206,8 +209,8 @@ def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, whe
     if labels is None or labels.shape != (dataset.images.train,):
         raise DataError(f"{where}: no label for each of the {dataset.images.train} images")
     if labels.min() < 0 or labels.max() >= classes:
-        found = f"{labels.min()} to {labels.max()}"
-        raise DataError(f"{where}: labels are {found}, must be 0 to {classes - 1}")
+        label_range = f"{labels.min()} to {labels.max()}"
+        raise DataError(f"{where}: labels are {label_range}, must be 0 to {classes - 1}")
     # Sampling asks a model for every class.
     absent = np.setdiff1d(np.arange(classes), labels[: dataset.trained])
     if len(absent):

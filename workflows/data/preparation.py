@@ -71,8 +71,8 @@ def changed(dataset: Dataset, folder: Path) -> bool:
     record = find(folder / "dataset.json", DatasetRecord)
     if record is None or record.settings != settings_of(dataset):
         return True
-    if found := sources.first_on_disk(dataset):
-        return record.files != listing(found.paths)
+    if source_files := sources.first_on_disk(dataset):
+        return record.files != listing(source_files.paths)
     other_files = record.source not in map(sources.detail, dataset.sources)
     other_folder = record.source.startswith("local:") and sources.VARIABLE in os.environ
     if (other_files or other_folder) and (advice := sources.absence(dataset)):

@@ -63,8 +63,12 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     if film:
         film.cut(outcome.steps)
         save_tensors(out / "film.safetensors", film.pack(), {"cell": spec.cell})
-    about = {"channels": loaded.record.channels, "dataset_sha256": loaded.record.train.sha256}
-    session.write(outcome, LOG_COLUMNS, {**about, "features": features})
+    record_fields = {
+        "channels": loaded.record.channels,
+        "dataset_sha256": loaded.record.train.sha256,
+        "features": features,
+    }
+    session.write(outcome, LOG_COLUMNS, record_fields)
 
 
 def share_work(learner: Learner) -> None:

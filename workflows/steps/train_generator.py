@@ -64,7 +64,7 @@ def run(
     learner.ema.copy_to(learner.model.parameters())
     kept = {f"{epoch:06d}": samples for epoch, samples in learner.kept.items()}
     save_tensors(out / "progress.safetensors", kept, {"cell": spec.cell})
-    about = {
+    record_fields = {
         "classes": points.classes,
         "shape": list(shape[1:]),
         "first_stage": source["model"],
@@ -73,7 +73,7 @@ def run(
         "labels_sha256": source["labels"],
         "dataset_sha256": source["dataset"],
     }
-    session.write(outcome, LOG_COLUMNS, about)
+    session.write(outcome, LOG_COLUMNS, record_fields)
 
 
 def read_frozen_of(knobs: Generative) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -52,12 +52,12 @@ def run(spec: Spec, data: Path, out: Path, stage1: Path, latents: Path) -> None:
     outcome = session.run(
         lambda history, observers: train(learner, trained_on, validation, knobs, history, observers)
     )
-    about = {
+    record_fields = {
         "channels": autoencoder.record.channels,
         "dataset_sha256": source["dataset"],
         "first_stage": source["model"],
     }
-    session.write(outcome, LOG_COLUMNS, about)
+    session.write(outcome, LOG_COLUMNS, record_fields)
 
 
 def main(
