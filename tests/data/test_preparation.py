@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.made import png, six, small
+from tests.data.example_files import png, six, small
 from workflows.config.datasets import Dataset
 from workflows.data import cache, preparation
 from workflows.errors import ConfigError, DataError

@@ -53,12 +53,12 @@ def cut(file: Path, at: int) -> None:
 
 def test_equal_content_is_equal_bytes_and_read_as_written(tmp_path: Path) -> None:
     files = [tmp_path / str(number) for number in range(8)]
-    about = {"cell": "a", "of": "b", "scale": "c"}
+    metadata = {"cell": "a", "of": "b", "scale": "c"}
     for file in files:
-        save_tensors(file, TENSORS, about)
+        save_tensors(file, TENSORS, metadata)
     assert len({digest(file) for file in files}) == 1
-    tensors, metadata = read_tensors(files[0])
-    assert metadata == about
+    tensors, read_metadata = read_tensors(files[0])
+    assert read_metadata == metadata
     assert tensors.keys() == TENSORS.keys()
     for name, value in TENSORS.items():
         assert tensors[name].dtype == value.dtype

@@ -125,11 +125,11 @@ def test_no_training_depends_on_where_its_images_or_points_are(
         lambda out: train_generator.run(spec, digits, out, below[0], file),
     )
     # Latents are those of all images at once, and of unit variance.
-    found = read_latents(file, {"model": digest(below[0] / "model.safetensors")})
-    assert isinstance(found.points, np.memmap)
-    assert np.std(found.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
+    encoded = read_latents(file, {"model": digest(below[0] / "model.safetensors")})
+    assert isinstance(encoded.points, np.memmap)
+    assert np.std(encoded.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
     with safe_open(file, "np") as opened:
-        assert np.array_equal(opened.get_tensor("points"), found.points)
+        assert np.array_equal(opened.get_tensor("points"), encoded.points)
 
 
 def test_a_file_of_rows_is_alone_in_its_folder_and_refused_if_cut_short(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
-    made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
+    reconstructions = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
     protocol = load_protocol("exact")
     names = ("lpips_vgg", "lpips_alex", "inception")
     networks: Any = SimpleNamespace(**dict.fromkeys(names), features=dict.fromkeys(names, "made"))
@@ -162,7 +162,7 @@ def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     for block in (100, 8):
         measured = evaluation.Measurement(protocol, networks, features(images), 20, 11)
         for start in range(0, len(images), block):
-            measured.add(images[start : start + block], made[start : start + block])
+            measured.add(images[start : start + block], reconstructions[start : start + block])
         rows.append(pd.DataFrame(measured.rows()))
     pd.testing.assert_frame_equal(*rows)
     assert dict(zip(rows[0]["metric"], rows[0]["images"], strict=True)) == {
