@@ -37,7 +37,7 @@ def test_alpha(relative_usage: float, printed: str) -> None:
     assert f"{blend.weights()[0].item():.{digits}f}" == printed
 
 
-def test_an_average_code_that_died_needs_687_steps() -> None:
+def test_an_average_code_that_died_needs_688_steps() -> None:
     blend = UsageDecay(512)
     blend.usage.fill_(1 / 512)
     steps = 0

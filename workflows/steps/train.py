@@ -61,6 +61,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     if not processes.is_main():
         return
     if film:
+        # Of a training that diverged, only whole epochs are shown.
         film.cut(outcome.steps)
         save_tensors(out / "film.safetensors", film.pack(), {"cell": spec.cell})
     record_fields = {
