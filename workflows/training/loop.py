@@ -167,7 +167,7 @@ def train_batches(
 
 
 def train_epochs(
-    train_epoch: Callable[[int], Iterator[Record]],
+    run_epoch: Callable[[int], Iterator[Record]],
     images: int,
     knobs: Training | Generative,
     history: History,
@@ -176,7 +176,7 @@ def train_epochs(
 ) -> None:
     """Train from the end of `history`, which holds whole epochs, to the last epoch.
 
-    train_epoch: trains for the epoch with the given number, from 0, and yields the records of
+    run_epoch: trains for the epoch with the given number, from 0, and yields the records of
     `train_batches`. images: in one epoch. measure: returns more values for each record. The records
     of an epoch join the history once the epoch is complete, so a training that diverges keeps whole
     epochs. Raises Diverged if a mean loss is not finite.
@@ -186,7 +186,7 @@ def train_epochs(
     start = time.perf_counter()
     for epoch in range(epochs_done(history, steps), knobs.epochs):
         new_records = []
-        for means in train_epoch(epoch):
+        for means in run_epoch(epoch):
             if not math.isfinite(means["loss"]):
                 raise Diverged(f"the loss became {means['loss']} in epoch {epoch + 1}")
             step = epoch * steps + int(means["step"])
