@@ -33,7 +33,7 @@ def train(folder: Path, cells: int, images: int, epochs: int) -> float:
     np.save(file, pictures(count).numpy())
     array = {"file": file.name, "images": count, "sha256": digest(file)}
     record = {"name": "made", "image_size": 32, "channels": 3, "variance": VARIANCE}
-    record |= {"train": array, "test": array, "validation": {"indices": [images, count]}}
+    record |= {"train": array, "test": array, "validation": count - images}
     write_json(folder / "dataset.json", record)
     settings = knobs("bf16").model_copy(update={"epochs": epochs, "train_images": images})
     command = [sys.executable, "-m", "workflows.steps.train", "--data", str(folder)]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.made import database, encoded, png, six, small, tar, zipped
+from tests.data.example_files import database, encoded, png, six, small, tar, zipped
 from workflows.config.datasets import read_dataset
 from workflows.data import cache, databases, images
 from workflows.errors import DataError
@@ -137,21 +137,21 @@ def test_files_that_are_skipped_are_named(
     tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = six(tmp_path, [f"{k}.{suffix}" for k in range(6)])
-    said = (
+    skipped_files = (
         f"files skipped: 6, such as 0.{suffix}, 1.{suffix}, 2.{suffix}; "
         "files read: names that end in .png, .jpg, .jpeg, .bmp, .webp, unless they are hidden"
     )
     with pytest.raises(DataError) as error:
         images.read_image_folder(small(), (folder,))
-    assert str(error.value) == f"{folder}: no image in it; {said}"
+    assert str(error.value) == f"{folder}: no image in it; {skipped_files}"
     (folder / "a.png").write_bytes(png())
     with pytest.raises(DataError) as error:
         images.read_image_folder(small(), (folder,))
-    assert str(error.value) == f"{folder}: 1 images, must be 6 (train and test); {said}"
+    assert str(error.value) == f"{folder}: 1 images, must be 6 (train and test); {skipped_files}"
     six(folder)
     (folder / "a.png").unlink()
     images.read_image_folder(small(), (folder,))
-    assert capsys.readouterr().err == f"{folder}: {said}\n"
+    assert capsys.readouterr().err == f"{folder}: {skipped_files}\n"
 
 
 def test_a_pattern_says_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.made import png, six, small
+from tests.data.example_files import png, six, small
 from workflows.config.datasets import Dataset
 from workflows.data import cache, preparation
 from workflows.errors import ConfigError, DataError
@@ -120,13 +121,30 @@ def test_a_setting_of_the_arrays_prepares_again(root: Path) -> None:
     assert preparation.changed(small(sources=sources, validation=2), out)
 
 
-def test_damaged_arrays_are_refused(root: Path) -> None:
+def test_a_record_of_an_older_release_is_prepared_again(root: Path) -> None:
+    out = root.with_name("out")
+    file = out / "dataset.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "validation": {"indices": [3, 4]}}))
+    with pytest.raises(DataError, match=r"dataset\.json: validation: .*; run workflows"):
+        cache.load_train(out)
+    assert not preparation.is_prepared(out)
+    assert preparation.changed(own(), out)
+    cache.prepare(own(), out)
+    assert json.loads(file.read_text()) == record
+
+
+def test_damaged_arrays_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = root.with_name("out")
     raw = bytearray((out / "train.npy").read_bytes())
     raw[-1] ^= 1
     (out / "train.npy").write_bytes(raw)
-    with pytest.raises(DataError, match=r"train\.npy: sha256"):
-        cache.verify(out)
+    for check in (cache.verify, cache.load_train):
+        with pytest.raises(DataError, match=r"train\.npy: sha256 is not .*; prepare it again$"):
+            check(out)
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "SMALL", len(raw) - 1)
+        cache.load_train(out)
     (out / "train.npy").write_bytes(raw[:-5])
     with pytest.raises(DataError, match=r"train\.npy"):
         cache.load_train(out)

@@ -18,12 +18,12 @@ import sys
 import lmdb
 import numpy as np
 from PIL import Image
-from tests.data.made import changed, encoded
+from tests.data.example_files import changed, encoded
 from workflows.data import cache, databases, images
 folder, out, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 train, test = 300, 12
 files = [str(folder / "a"), str(folder / "b")][:1 if kind == "image_folder" else 2]
-about = changed(
+dataset = changed(
     "ffhq_subset_64", image_size=256, options={}, reader=kind, validation=100,
     images={"train": train, "test": test},
     sources=[{"kind": "system", "files": files, "install": ""}])
@@ -33,10 +33,11 @@ if kind == "image_folder":
     for k in range(train + test): (folder / "a" / f"{k:06}.png").write_bytes(grey[k % 100])
 else:
     for side, count in (("a", train), ("b", test)):
-        with lmdb.open(str(folder / side), map_size=2**26) as base, base.begin(write=True) as made:
-            for k in range(count): made.put(f"{k:06}".encode(), grey[k % 100])
+        base = lmdb.open(str(folder / side), map_size=2**26)
+        with base, base.begin(write=True) as entries:
+            for k in range(count): entries.put(f"{k:06}".encode(), grey[k % 100])
 limit(16)
-cache.prepare(about, out)
+cache.prepare(dataset, out)
 """
 
 
@@ -47,10 +48,10 @@ def test_a_dataset_is_decoded_in_less_memory_than_it_takes(kind: str, tmp_path: 
     (tmp_path / "in").mkdir()
     done = python(PREPARE, tmp_path / "in", tmp_path / "out", kind)
     assert done.returncode == 0, done.stderr
-    found = cache.load_train(tmp_path / "out")
-    assert found.train.nbytes + found.validation.nbytes > 3.5 * 16 * 2**20
-    assert found.record.variance == pytest.approx(np.var(found.train / 255.0), rel=1e-9)
-    assert sorted(found.train[:, 0, 0, 0].tolist() + found.validation[:, 0, 0, 0].tolist()) == (
+    loaded = cache.load_train(tmp_path / "out")
+    assert loaded.train.nbytes + loaded.validation.nbytes > 3.5 * 16 * 2**20
+    assert loaded.record.variance == pytest.approx(np.var(loaded.train / 255.0), rel=1e-9)
+    assert sorted(loaded.train[:, 0, 0, 0].tolist() + loaded.validation[:, 0, 0, 0].tolist()) == (
         sorted(k % 100 for k in range(300))
     )
     assert [path.name for path in (tmp_path / "out").iterdir() if path.name[0] == "."] == []

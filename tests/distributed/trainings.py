@@ -21,7 +21,7 @@ from workflows.registry import build_adversary, build_autoencoder, build_objecti
 from workflows.steps.train import share_work
 from workflows.training import processes
 from workflows.training import stage1 as training
-from workflows.training.stage1 import Images, Learner, Losses, Observers
+from workflows.training.stage1 import Learner, Losses, Observers, Splits
 
 # Batches of 7 and 1 images: parts of unequal size, and a batch with fewer images than processes.
 IMAGES, BATCH = 8, 7
@@ -30,7 +30,6 @@ SAME = {"batch_size": BATCH, "epochs": 1, "adversarial_start": 1, "precision": "
 # A quantiser whose objective is the logarithm of a mean, one whose decoder sees the vectors twice,
 # and one that draws anchors from all latents of a batch.
 METHODS = ("sq_vae", "movq", "cvq_vae")
-NOBODY = Observers(lambda _: None, lambda _: None)
 
 
 class Distance(torch.nn.Module):
@@ -57,8 +56,8 @@ def autoencoder(method: str) -> dict[str, Tensor]:
     learner = Learner(model, torch.optim.SGD(model.parameters(), 0.01), losses)
     share_work(learner)
     history: list[dict[str, float]] = []
-    images = Images(pictures(24), pictures(24), 0.08)
-    training.train(learner, images, knobs, history, NOBODY)
+    splits = Splits(pictures(24), pictures(24))
+    training.train(learner, splits, knobs, history, Observers())
     return ended(history, {**model.state_dict(), **critic.state_dict(prefix="critic.")})
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.made import encoded, small
+from tests.data.example_files import encoded, small
 from workflows.data import images
 from workflows.errors import DataError
 
@@ -35,9 +35,9 @@ def test_images(kind: str, data: st.DataObject) -> None:
     try:
         pixels = images.decode(raw, "a.png", RESIZED)
     except DataError as error:
-        said = str(error)
-        assert said.startswith("a.png: ")
-        assert "\n" not in said
+        message = str(error)
+        assert message.startswith("a.png: ")
+        assert "\n" not in message
     else:
         assert pixels.shape == (3, 16, 16)
         assert pixels.dtype == np.uint8

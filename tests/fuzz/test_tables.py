@@ -29,7 +29,7 @@ FOREIGN = st.sampled_from(
     ]
 )
 CELL = "mnist/m/default/seed0"
-MADE = {
+RECORD = {
     "train.json": json.dumps(
         {"cell": CELL, "budget": "made_up"}
         | {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
@@ -83,7 +83,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """One cell, with all that collecting reads of it; whoever damages a file puts it back."""
     folder = tmp_path_factory.mktemp("cells") / CELL
     folder.mkdir(parents=True)
-    for name, text in MADE.items():
+    for name, text in RECORD.items():
         (folder / name).write_text(text)
     Image.new("L", (8, 2)).save(folder / "reconstructions.png")
     return plans.plan({CELL: plans.cell(folder, dataset="mnist")}, [("one", "a", CELL)])
@@ -97,25 +97,25 @@ def test_a_whole_record_of_a_cell_is_collected(plan: Plan, tmp_path: Path) -> No
 
 
 @given(data=st.data())
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", RECORD)
 def test_a_damaged_record_of_a_cell_is_refused_and_nothing_written(
     tmp_path_factory: pytest.TempPathFactory, plan: Plan, name: str, data: st.DataObject
 ) -> None:
     """Or it counts as none, or as outdated, and gives no number."""
     out = tmp_path_factory.mktemp("out")
     file = Path(plan.cells[CELL].folder) / name
-    text = data.draw(garbled(MADE[name]))
-    said = None
+    text = data.draw(garbled(RECORD[name]))
+    message = None
     try:
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
         collect(plan, states(plan, Today()), out)
     except ConfigError as error:
-        said = str(error)
+        message = str(error)
     finally:
-        file.write_text(MADE[name])
-    if said is not None:
+        file.write_text(RECORD[name])
+    if message is not None:
         # Of the cell's file, or of the numbers that came of it.
-        assert said.startswith((f"{file}: ", f"{out / 'measured.csv'}: "))
+        assert message.startswith((f"{file}: ", f"{out / 'measured.csv'}: "))
         assert [path.name for path in out.rglob("*") if path.is_file()] == []
         return
     for name, kind in KINDS.items():

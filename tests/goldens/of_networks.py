@@ -70,10 +70,10 @@ def trained(count: int, side: int, method: str, network: str, **changes: Any) ->
     losses = training.Losses(objective, loss_weights(knobs, side**2), adversary)
     training.train(
         training.Learner(model, build_optimiser(knobs, model), losses),
-        training.Images(images[:count], images[count:], VARIANCE),
+        training.Splits(images[:count], images[count:]),
         knobs,
         history,
-        training.Observers(lambda record: None, lambda records: None),
+        training.Observers(),
     )
     # A critic's lessons differ by rounding enough to give a latent another code.
     codes = ("usage", "perplexity") if adversary is None else ()
@@ -94,8 +94,7 @@ def trained_on_latents() -> Numbers:
     points, images = uniform(5, 20, 4, 2, 2), pictures(4, 1, 8)
     learner = frozen.build_learner(knobs, Trained(below, knobs, record), 1, CPU)
     history: list[dict[str, float]] = []
-    observers = training.Observers(lambda record: None, lambda records: None)
-    frozen.train(learner, Latents(4 * points, 4.0), images, knobs, history, observers)
+    frozen.train(learner, Latents(4 * points, 4.0), images, knobs, history, training.Observers())
     columns = ("step", "loss", "reconstruction")
     codebook = learner.model.get_submodule("quantiser").codebook
     numbers = {name: [record[name] for record in history] for name in columns}

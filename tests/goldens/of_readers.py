@@ -15,7 +15,7 @@ import numpy as np
 import skimage
 from PIL import Image
 
-from tests.data.made import changed, encoded
+from tests.data.example_files import changed, encoded
 from tests.goldens.golden import Golden, Numbers, Wrong
 from tests.goldens.made import pictures
 

@@ -48,7 +48,7 @@ def test_nothing_moves_a_random_codebook() -> None:
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
     learner = Learner(model, optimiser, Losses(F.mse_loss, loss_weights(knobs, 64)))
     for _ in range(3):
-        train_step(learner, torch.rand(4, 1, 8, 8) * 2 - 1, mixed=False)
+        train_step(learner, torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8), knobs)
     same = {name for name, value in model.state_dict().items() if torch.equal(value, before[name])}
     assert same == {name for name in before if name.startswith("quantiser.")}
     assert len(before["quantiser.codebook"].unique(dim=0)) == knobs.codebook_size

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from tests.knobs import VARIANTS, changed
-from tests.numerics.test_training import NOBODY, images, losses_of, start
+from tests.numerics.test_training import losses_of, splits, start
 from workflows.training.film import EARLY, FRAMES, Film, moments
+from workflows.training.loop import Observers
 from workflows.training.stage1 import Learner, count_codes, train
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
 STEPS = 15
 
 
-def filmed(knobs: Any, shown: frozenset[int]) -> tuple[Film, Learner]:
-    film = Film(images().validation, shown)
+def trained(knobs: Any, film: Film | None) -> Learner:
     learner = Learner(*start(knobs), losses_of(knobs), film)
-    train(learner, images(), knobs, [], NOBODY)
-    return film, learner
+    train(learner, splits(), knobs, [], Observers())
+    return learner
 
 
 @pytest.mark.parametrize("steps", [1, 2, 15, 1500, 25_000])
@@ -44,26 +44,25 @@ def test_moments_are_close_early_and_even_later(steps: int) -> None:
 def test_filming_does_not_change_the_training(method: str) -> None:
     knobs = changed(VARIANTS[method], **PLANE)
     torch.manual_seed(5)
-    film, learner = filmed(knobs, frozenset(range(STEPS + 1)))
+    film = Film(splits().validation, frozenset(range(STEPS + 1)))
+    filmed = trained(knobs, film).pack()
     after = torch.rand(1)
     torch.manual_seed(5)
-    none, plain = filmed(knobs, frozenset())
+    unfilmed = trained(knobs, None).pack()
     assert torch.equal(after, torch.rand(1))
     assert sorted(film.frames) == list(range(STEPS + 1))
-    assert none.frames == {}
-    ours = learner.pack()
-    for name, value in plain.pack().items():
-        assert torch.equal(value, ours[name]), name
+    for name, value in unfilmed.items():
+        assert torch.equal(value, filmed[name]), name
 
 
 def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> None:
     knobs = changed(VARIANTS["cvq_vae"], **PLANE)
-    film, learner = filmed(knobs, frozenset({0, STEPS}))
-    model = learner.model
+    film = Film(splits().validation, frozenset({0, STEPS}))
+    model: Any = trained(knobs, film).model
     first, last = film.frames[0], film.frames[STEPS]
     assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
     assert torch.equal(last["codebook"], model.quantiser.codebook)
-    watched = images().validation
+    watched = splits().validation
     expected = count_codes(model, watched, knobs.codebook_size)
     assert last["counts"].tolist() == expected.tolist()
     # Every latent of these few images, in an order of its own; each counted once.
@@ -72,18 +71,3 @@ def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> No
     model.eval()
     latents = model.quantise(torch.from_numpy(watched) / 127.5 - 1).assignment.latents
     assert torch.equal(latents.sort(0).values, last["latents"].sort(0).values)
-
-
-def test_frames_are_packed_up_to_a_step_and_taken_up_again() -> None:
-    film, _ = filmed(changed(VARIANTS["cvq_vae"], **PLANE), frozenset({0, 1, 4, 15}))
-    film.cut(5)
-    packed = {"model.weight": torch.ones(3), **film.pack("film.")}
-    assert packed["film.step"].tolist() == [0, 1, 4]
-    assert packed["film.codebook"].shape == (3, 16, 2)
-    assert packed["film.counts"].dtype == packed["film.step"].dtype == torch.int32
-    again = Film(film.images, film.moments)
-    again.unpack(packed, "film.")
-    assert all(torch.equal(again.pack()[name], v) for name, v in film.pack().items())
-    empty = Film(film.images, film.moments)
-    empty.unpack({"model.weight": torch.ones(3)}, "film.")
-    assert empty.pack() == {}

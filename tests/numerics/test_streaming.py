@@ -20,7 +20,7 @@ from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
 from workflows.data import cache, memory
-from workflows.data.records import ArrayRecord, DatasetRecord, ValidationRecord
+from workflows.data.records import ArrayRecord, DatasetRecord
 from workflows.evaluation import reconstructions as evaluation
 from workflows.evaluation.protocol import load_protocol
 from workflows.steps import latents, train, train_generator
@@ -62,7 +62,7 @@ def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
     record = DatasetRecord(
         **{"name": "imagenet", "image_size": 256, "channels": 3, "variance": 0.1},
         **{"train": array, "test": array},
-        validation=ValidationRecord(indices=[count - 5000, count], images=5000),
+        validation=5000,
     )
     (tmp_path / "dataset.json").write_text(record.model_dump_json())
     done = python(READ, tmp_path)
@@ -125,28 +125,16 @@ def test_no_training_depends_on_where_its_images_or_points_are(
         lambda out: train_generator.run(spec, digits, out, below[0], file),
     )
     # Latents are those of all images at once, and of unit variance.
-    found = read_latents(file, {"model": digest(below[0] / "model.safetensors")})
-    assert isinstance(found.points, np.memmap)
-    assert np.std(found.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
+    encoded = read_latents(file, {"model": digest(below[0] / "model.safetensors")})
+    assert isinstance(encoded.points, np.memmap)
+    assert np.std(encoded.points, dtype=np.float64, ddof=1) == pytest.approx(1, rel=1e-6)
     with safe_open(file, "np") as opened:
-        assert np.array_equal(opened.get_tensor("points"), found.points)
+        assert np.array_equal(opened.get_tensor("points"), encoded.points)
 
 
-def test_the_library_reads_what_is_written_by_parts(tmp_path: Path) -> None:
-    file, wanted = tmp_path / "a.safetensors", np.random.default_rng(0).random((5, 2, 3))
-
-    def fill(rows: np.ndarray) -> dict[str, str]:
-        rows[:3], rows[3:] = wanted[:3], wanted[3:]
-        return {"scale": "0.5"}
-
-    write_rows(file, "points", (5, 2, 3), fill)
-    with safe_open(file, "np") as opened:
-        assert opened.metadata() == {"scale": "0.5"}
-        assert np.array_equal(opened.get_tensor("points"), wanted.astype(np.float32))
-    found, metadata = open_rows(file, "points")
-    assert isinstance(found, np.memmap)
-    assert np.array_equal(found, wanted.astype(np.float32))
-    assert metadata == {"scale": "0.5"}
+def test_a_file_of_rows_is_alone_in_its_folder_and_refused_if_cut_short(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    write_rows(file, "points", (5, 2, 3), lambda rows: {})
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(CheckpointError, match=r"a\.safetensors: damaged"):
@@ -164,7 +152,7 @@ def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 3, 32, 32), np.uint8)
-    made = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
+    reconstructions = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
     protocol = load_protocol("exact")
     names = ("lpips_vgg", "lpips_alex", "inception")
     networks: Any = SimpleNamespace(**dict.fromkeys(names), features=dict.fromkeys(names, "made"))
@@ -174,7 +162,7 @@ def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     for block in (100, 8):
         measured = evaluation.Measurement(protocol, networks, features(images), 20, 11)
         for start in range(0, len(images), block):
-            measured.add(images[start : start + block], made[start : start + block])
+            measured.add(images[start : start + block], reconstructions[start : start + block])
         rows.append(pd.DataFrame(measured.rows()))
     pd.testing.assert_frame_equal(*rows)
     assert dict(zip(rows[0]["metric"], rows[0]["images"], strict=True)) == {

@@ -17,14 +17,14 @@ from workflows.config.datasets import Dataset
 from workflows.config.reading import read_json
 from workflows.data import formats, preparation
 from workflows.data.formats import Allocate, Decoded
-from workflows.data.records import ArrayRecord, DatasetRecord, MissingRecord, ValidationRecord
+from workflows.data.records import ArrayRecord, DatasetRecord, MissingRecord
 from workflows.data.sources import obtain
 from workflows.errors import ConfigError, DataError
 from workflows.files import digest, write_json
 
 PARTS = ("train", "test", "labels")
-# Every step hashes its arrays up to this many bytes, which takes a second or two. Larger arrays
-# are only checked when a run begins.
+# Every step hashes the images that it reads, up to this many bytes, which takes a second or two.
+# Larger arrays are only checked when a run begins.
 SMALL = 2**31
 # A reader either fills arrays that it gets from its third argument, or returns new arrays.
 Reader = Callable[[Dataset, tuple[Path, ...], Allocate], Decoded]
@@ -62,16 +62,18 @@ def prepare(dataset: Dataset, out: Path) -> None:
     arrays are decoded and checked. Raises Unavailable if no source has the dataset, and DataError,
     naming the file, for a file that is not as expected.
     """
-    found = obtain(dataset, out.parent / "downloads" / dataset.name)
+    source_files = obtain(dataset, out.parent / "downloads" / dataset.name)
     # Listed before the files are read, so that the next run notices a change in the meantime.
-    source_files = preparation.listing(found.paths)
-    where = ", ".join(str(path) for path in found.paths)
+    listing = preparation.listing(source_files.paths)
+    where = ", ".join(str(path) for path in source_files.paths)
     scratch = out / ".decoding"
     shutil.rmtree(scratch, ignore_errors=True)  # A killed run may have left the folder.
     scratch.mkdir(parents=True)
     try:
         decoded = reader_of(dataset.reader)(
-            dataset, found.paths, lambda part, shape: new_file(scratch / f"{part}.npy", shape)
+            dataset,
+            source_files.paths,
+            lambda part, shape: new_file(scratch / f"{part}.npy", shape),
         )
         _check(dataset, decoded, where)
         pixel_variance = variance(decoded.train[: dataset.trained])
@@ -93,19 +95,20 @@ def prepare(dataset: Dataset, out: Path) -> None:
         train=written["train"],
         test=written["test"],
         labels=written["labels"] if dataset.classes else None,
-        validation=ValidationRecord(indices=[dataset.trained, dataset.images.train]),
+        validation=dataset.validation,
         variance=pixel_variance,
-        source=found.detail,
+        source=source_files.detail,
         settings=preparation.settings_of(dataset),
-        files=source_files,
+        files=listing,
     )
     write_json(out / "dataset.json", record.model_dump(mode="json"))
 
 
 def note_missing(name: str, out: Path, reason: str) -> None:
-    """Write into `out` that no source has a dataset, so that its cells are left out.
+    """Write a record into `out` saying that no source has the dataset.
 
-    The arrays exist and are empty, because one Snakemake rule names all of these files.
+    The cells of the dataset are then left out. The arrays are written, empty, because one Snakemake
+    rule names all of these files.
     """
     out.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
@@ -139,8 +142,8 @@ def load_train(folder: Path) -> TrainData:
     """Open the training and validation images of a prepared folder, and not its test images."""
     record = read_record(folder)
     array = _open(folder, record, record.train)
-    start, stop = record.validation.indices
-    return TrainData(array[:start], array[start:stop], record)
+    trained = len(array) - record.validation
+    return TrainData(array[:trained], array[trained:], record)
 
 
 def load_test(folder: Path) -> tuple[np.ndarray, DatasetRecord]:
@@ -157,18 +160,20 @@ def load_labels(folder: Path) -> np.ndarray:
     record = read_record(folder)
     if record.labels is None:
         raise DataError(f"{folder / 'dataset.json'}: {record.name} has no classes")
-    verify(folder, ("labels",))
+    _check_digest(folder, record.labels)
     return np.load(folder / record.labels.file, allow_pickle=False)
 
 
-def verify(folder: Path, parts: tuple[str, ...] = PARTS, largest: float = float("inf")) -> None:
-    """Compare the arrays of up to `largest` bytes with their digests. Raises DataError, OSError."""
-    for part, array in read_record(folder).arrays.items():
-        file = folder / array.file
-        if part not in parts or file.stat().st_size > largest:
-            continue
-        if digest(file) != array.sha256:
-            raise DataError(f"{file}: sha256 is not {array.sha256}; prepare it again")
+def verify(folder: Path) -> None:
+    """Compare all arrays with their digests. Raises DataError, OSError."""
+    for array_record in read_record(folder).arrays.values():
+        _check_digest(folder, array_record)
+
+
+def _check_digest(folder: Path, array_record: ArrayRecord) -> None:
+    file = folder / array_record.file
+    if digest(file) != array_record.sha256:
+        raise DataError(f"{file}: sha256 is not {array_record.sha256}; prepare it again")
 
 
 def _check(dataset: Dataset, decoded: Decoded, where: str) -> None:
@@ -204,8 +209,8 @@ def _check_labels(labels: np.ndarray | None, classes: int, dataset: Dataset, whe
     if labels is None or labels.shape != (dataset.images.train,):
         raise DataError(f"{where}: no label for each of the {dataset.images.train} images")
     if labels.min() < 0 or labels.max() >= classes:
-        found = f"{labels.min()} to {labels.max()}"
-        raise DataError(f"{where}: labels are {found}, must be 0 to {classes - 1}")
+        label_range = f"{labels.min()} to {labels.max()}"
+        raise DataError(f"{where}: labels are {label_range}, must be 0 to {classes - 1}")
     # Sampling asks a model for every class.
     absent = np.setdiff1d(np.arange(classes), labels[: dataset.trained])
     if len(absent):
@@ -242,11 +247,16 @@ def _write(file: Path, array: np.ndarray) -> ArrayRecord:
 
 
 def _open(folder: Path, record: DatasetRecord, array_record: ArrayRecord) -> np.ndarray:
-    """Map an array of images. Raises DataError unless the file is complete and fits its record."""
+    """Map an array of images. Raises DataError unless the file fits its record.
+
+    The digest of a file of more than SMALL bytes is not compared.
+    """
     path, size = folder / array_record.file, record.image_size
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare it again") from None
     _check_images(array, (array_record.images, record.channels, size, size), str(path))
+    if path.stat().st_size <= SMALL:
+        _check_digest(folder, array_record)
     return array

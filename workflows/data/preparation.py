@@ -53,9 +53,10 @@ def missing(folder: Path) -> str:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Return whether `folder` holds a prepared dataset."""
-    files = [folder / name for name in ("dataset.json", "train.npy", "test.npy")]
-    return all(file.is_file() for file in files) and not missing(folder)
+    """Return whether `folder` holds a prepared dataset, whose record can be read."""
+    arrays = [folder / name for name in ("train.npy", "test.npy")]
+    record = find(folder / "dataset.json", DatasetRecord)
+    return record is not None and all(file.is_file() for file in arrays)
 
 
 def changed(dataset: Dataset, folder: Path) -> bool:
@@ -70,8 +71,8 @@ def changed(dataset: Dataset, folder: Path) -> bool:
     record = find(folder / "dataset.json", DatasetRecord)
     if record is None or record.settings != settings_of(dataset):
         return True
-    if found := sources.first_on_disk(dataset):
-        return record.files != listing(found.paths)
+    if source_files := sources.first_on_disk(dataset):
+        return record.files != listing(source_files.paths)
     other_files = record.source not in map(sources.detail, dataset.sources)
     other_folder = record.source.startswith("local:") and sources.VARIABLE in os.environ
     if (other_files or other_folder) and (advice := sources.absence(dataset)):

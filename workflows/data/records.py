@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 
 class _Record(BaseModel):
@@ -21,18 +19,13 @@ class ArrayRecord(_Record):
     sha256: str
 
 
-class ValidationRecord(_Record):
-    """indices: where the validation images start and stop among the training images."""
-
-    indices: Annotated[list[int], Field(min_length=2, max_length=2)]
-
-
 class DatasetRecord(_Record):
     """dataset.json.
 
-    variance: of the training images, scaled to [0, 1]. source: where the files were found.
-    settings, files: what the arrays were made from (see preparation.py). labels: None for a dataset
-    without classes.
+    validation: how many of the images in `train`, the last of them, are for validation. variance:
+    of the other images in `train`, scaled to [0, 1]. source: where the files were found. settings,
+    files: what the arrays were made from (see preparation.py). labels: None for a dataset without
+    classes.
     """
 
     name: str
@@ -42,7 +35,7 @@ class DatasetRecord(_Record):
     train: ArrayRecord
     test: ArrayRecord
     labels: ArrayRecord | None = None
-    validation: ValidationRecord
+    validation: int
     variance: float
     source: str = ""
     settings: dict[str, object] = {}

@@ -18,7 +18,7 @@ class Unavailable(DataError):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """paths: the files of a dataset. detail: one line that says where they come from."""
 
     paths: tuple[Path, ...]
@@ -32,32 +32,32 @@ def absence(dataset: Dataset) -> str | None:
     return _advice(dataset)
 
 
-def obtain(dataset: Dataset, downloads: Path) -> Found:
+def obtain(dataset: Dataset, downloads: Path) -> FoundFiles:
     """Return the files of a dataset, downloading them into `downloads` if no source is on disk.
 
     Raises Unavailable, whose message says what failed and what to do.
     """
-    if found := first_on_disk(dataset):
-        return found
+    if files_on_disk := first_on_disk(dataset):
+        return files_on_disk
     failures = []
     for source in dataset.sources:
         if source.kind != "url":
             continue
         try:
             paths = tuple(_download(file, downloads) for file in source.files)
-            return Found(paths, detail(source))
+            return FoundFiles(paths, detail(source))
         except (OSError, ValueError) as error:
             failures.append(" ".join(str(error).split()))
     failed = f" (download failed: {'; '.join(failures)})" if failures else ""
     raise Unavailable(f"{dataset.name}: not found; {_advice(dataset)}{failed}")
 
 
-def first_on_disk(dataset: Dataset) -> Found | None:
+def first_on_disk(dataset: Dataset) -> FoundFiles | None:
     """Return the first source whose files all exist on this disk; URLs are ignored."""
     for source in dataset.sources:
         paths = _paths_on_disk(source)
         if paths and all(path.exists() for path in paths):
-            return Found(paths, detail(source))
+            return FoundFiles(paths, detail(source))
     return None
 
 

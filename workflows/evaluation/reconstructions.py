@@ -67,11 +67,11 @@ def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> n
 class Measurement:
     """The metrics of one model by one protocol. Blocks of images are added in their order.
 
-    networks, reference: the metric networks and the Inception features of the original images, at
-    least as many as rFID uses; None if no metric needs them. fid_images, lpips_images: rFID and
-    KID, or LPIPS, use this many of the first images; None for all. metrics: None for all metrics.
-    seen: the number of added images. side: their smaller side in pixels. parts: metric, or
-    "features" -> the values of each block.
+    networks, reference: the metric networks and the Inception features of at least as many original
+    images as rFID uses; None if no metric needs them. fid_images, lpips_images: rFID and KID, or
+    LPIPS, use this many of the first images; None for all. metrics: None for all metrics. seen: the
+    number of added images. side: their smaller side in pixels. parts: metric, or "features" -> the
+    values of each block.
     """
 
     protocol: Protocol

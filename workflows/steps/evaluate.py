@@ -12,7 +12,7 @@ import torch
 
 from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
-from workflows.data.cache import SMALL, load_test, verify
+from workflows.data.cache import load_test
 from workflows.data.metric_networks import Networks, load_networks
 from workflows.errors import BenchmarkError
 from workflows.evaluation.latents import LatentError
@@ -132,7 +132,6 @@ def run(
     the cell again trains it again.
     """
     device = devices.prepare()
-    verify(data, ("test",), SMALL)
     test, dataset = load_test(data)
     trained = load_trained(cell)
     name, finished = trained.record.cell, trained.record.status == "finished"

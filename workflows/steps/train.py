@@ -10,7 +10,7 @@ from torch import nn
 
 from workflows.config import cli
 from workflows.config.plan import Spec
-from workflows.data.cache import SMALL, load_train, verify
+from workflows.data.cache import load_train
 from workflows.data.memory import hold
 from workflows.data.metric_networks import read_network
 from workflows.data.records import DatasetRecord
@@ -28,7 +28,7 @@ from workflows.training import devices, processes
 from workflows.training.film import Film, moments
 from workflows.training.loop import steps_per_epoch
 from workflows.training.session import Session, locked_cell
-from workflows.training.stage1 import LOG_COLUMNS, WATCHED, Images, Learner, Losses, train
+from workflows.training.stage1 import LOG_COLUMNS, WATCHED, Learner, Losses, Splits, train
 from workflows.training.tensor_files import save_tensors
 
 
@@ -43,29 +43,33 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
     refuse_edited_plugin(knobs, spec.versions)
     device = devices.prepare(knobs.precision)
-    verify(data, ("train",), SMALL)
     loaded = load_train(data)
     # Held in memory unless there are too many, because epochs visit the images in random order.
     trained_on = hold(loaded.train[: knobs.train_images])
-    images = Images(trained_on, np.array(loaded.validation[:WATCHED]), loaded.record.variance)
+    splits = Splits(trained_on, np.array(loaded.validation[:WATCHED]))
     perceptual, features = read_perceptual(knobs, weights)
-    steps = knobs.epochs * steps_per_epoch(len(images.train), knobs.batch_size)
-    film = Film(images.validation, moments(steps)) if spec.filmed else None
+    steps = knobs.epochs * steps_per_epoch(len(trained_on), knobs.batch_size)
+    film = Film(splits.validation, moments(steps)) if spec.filmed else None
     learner = build_learner(knobs, loaded.record, steps, perceptual, device, film)
     if perceptual is not None:
         share_work(learner)
     source = {"dataset": loaded.record.train.sha256, "filmed": spec.filmed}
-    session = Session(spec, out, learner, source, images.train.shape)
+    session = Session(spec, out, learner, source, trained_on.shape)
     outcome = session.run(
-        lambda history, observers: train(learner, images, knobs, history, observers)
+        lambda history, observers: train(learner, splits, knobs, history, observers)
     )
     if not processes.is_main():
         return
     if film:
+        # Of a training that diverged, only whole epochs are shown.
         film.cut(outcome.steps)
         save_tensors(out / "film.safetensors", film.pack(), {"cell": spec.cell})
-    about = {"channels": loaded.record.channels, "dataset_sha256": loaded.record.train.sha256}
-    session.write(outcome, LOG_COLUMNS, {**about, "features": features})
+    record_fields = {
+        "channels": loaded.record.channels,
+        "dataset_sha256": loaded.record.train.sha256,
+        "features": features,
+    }
+    session.write(outcome, LOG_COLUMNS, record_fields)
 
 
 def share_work(learner: Learner) -> None:

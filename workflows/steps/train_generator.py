@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workflows.config import cli
 from workflows.config.plan import Spec
-from workflows.data.cache import SMALL, TrainData, load_labels, load_train, verify
+from workflows.data.cache import TrainData, load_labels, load_train
 from workflows.data.memory import hold
 from workflows.data.metric_networks import read_frozen
 from workflows.errors import ConfigError
@@ -47,7 +47,6 @@ def run(
     knobs = spec.knobs
     assert isinstance(knobs, Generative), "the rule of stage 2 hands on cells of stage 2"
     device = devices.prepare(knobs.precision)
-    verify(data, ("train",), SMALL)
     points, source = load_points(knobs, data, load_train(data), latents)
     shape = points.points.shape
     space = space_of(knobs, stage1, latents)
@@ -65,7 +64,7 @@ def run(
     learner.ema.copy_to(learner.model.parameters())
     kept = {f"{epoch:06d}": samples for epoch, samples in learner.kept.items()}
     save_tensors(out / "progress.safetensors", kept, {"cell": spec.cell})
-    about = {
+    record_fields = {
         "classes": points.classes,
         "shape": list(shape[1:]),
         "first_stage": source["model"],
@@ -74,7 +73,7 @@ def run(
         "labels_sha256": source["labels"],
         "dataset_sha256": source["dataset"],
     }
-    session.write(outcome, LOG_COLUMNS, about)
+    session.write(outcome, LOG_COLUMNS, record_fields)
 
 
 def read_frozen_of(knobs: Generative) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from workflows.config import cli
 from workflows.config.plan import Spec
-from workflows.data.cache import SMALL, load_train, verify
+from workflows.data.cache import load_train
 from workflows.data.memory import hold
 from workflows.files import digest
 from workflows.knobs import Frozen, Training
@@ -34,7 +34,6 @@ def run(spec: Spec, data: Path, out: Path, stage1: Path, latents: Path) -> None:
     assert isinstance(knobs, Frozen), "the rule hands on cells with frozen networks"
     refuse_edited_plugin(knobs, spec.versions)
     device = devices.prepare(knobs.precision)
-    verify(data, ("train",), SMALL)
     loaded = load_train(data)
     source = {
         "dataset": loaded.record.train.sha256,
@@ -53,12 +52,12 @@ def run(spec: Spec, data: Path, out: Path, stage1: Path, latents: Path) -> None:
     outcome = session.run(
         lambda history, observers: train(learner, trained_on, validation, knobs, history, observers)
     )
-    about = {
+    record_fields = {
         "channels": autoencoder.record.channels,
         "dataset_sha256": source["dataset"],
         "first_stage": source["model"],
     }
-    session.write(outcome, LOG_COLUMNS, about)
+    session.write(outcome, LOG_COLUMNS, record_fields)
 
 
 def main(

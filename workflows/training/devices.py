@@ -43,10 +43,10 @@ def choose(folder: Path | None = None) -> torch.device:
 
 
 def lease(numbers: Sequence[int], folder: Path) -> int:
-    """Return the number of a GPU that the fewest processes hold, and hold it until this one ends.
+    """Return the number of a GPU that the fewest processes hold.
 
-    Each GPU has numbered places, each with a lock file. The first places of all GPUs are taken
-    before the second place of any.
+    This process holds the GPU until it ends. Each GPU has numbered places, each with a lock file.
+    The first places of all GPUs are taken before the second place of any.
     """
     for place in itertools.count():
         for number in numbers:

@@ -74,10 +74,8 @@ class Film:
     def pack(self, prefix: str = "") -> dict[str, Tensor]:
         """Return all frames F: step (F,), codebook (F, K, D), latents (F, M, D), counts (F, K).
 
-        The result is empty without frames. prefix: of the names.
+        prefix: of the names.
         """
-        if not self.frames:
-            return {}
         packed = {prefix + "step": torch.tensor(list(self.frames), dtype=torch.int32)}
         for name in ("codebook", "latents", "counts"):
             packed[prefix + name] = torch.stack([frame[name] for frame in self.frames.values()])
@@ -86,5 +84,5 @@ class Film:
     def unpack(self, packed: Mapping[str, Tensor], prefix: str) -> None:
         """Add the frames that `pack` returned; tensors without the prefix are ignored."""
         stacked = with_prefix(packed, prefix)
-        for index, step in enumerate(stacked.pop("step", torch.tensor([])).tolist()):
+        for index, step in enumerate(stacked.pop("step").tolist()):
             self.frames[step] = {name: value[index] for name, value in stacked.items()}

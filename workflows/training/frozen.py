@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,10 +9,10 @@ from torch.nn import functional as F
 
 from workflows.knobs import Training
 from workflows.registry import build_autoencoder, build_optimiser, loss_weights
-from workflows.training import loop
-from workflows.training.loop import History, Observers, Record
+from workflows.training import stage1
+from workflows.training.loop import History, Observers
 from workflows.training.spaces import Latents, Trained
-from workflows.training.stage1 import Learner, Losses, batches, code_statistics, on_device
+from workflows.training.stage1 import Learner, Losses, Splits
 
 
 def build_learner(
@@ -47,30 +44,24 @@ def train(
     validation: uint8 images (n, c, h, w), whose latents usage and perplexity are counted over. The
     reconstruction of a record is the mean squared error of latents.
     """
-    points = on_device(latents.points, learner.device)
 
-    def step(number: int, batch: Tensor) -> Tensor:
+    def step(learner: Learner, batch: Tensor, _: Training) -> Tensor:
         # The file holds latents of unit variance; the networks need latents of the original scale.
         return train_step(learner, batch.to(learner.device) / latents.scale)
 
-    def train_epoch(epoch: int) -> Iterator[Record]:
-        shuffled = batches(points, knobs.batch_size, knobs.seed, epoch)
-        steps = loop.steps_per_epoch(len(points), knobs.batch_size)
-        marks = loop.record_marks(steps, knobs.epochs)
-        return loop.train_batches(shuffled, step, ["loss", "reconstruction"], marks)
-
-    measure = functools.partial(code_statistics, learner.model, validation, knobs)
-    loop.train_epochs(train_epoch, len(points), knobs, history, observers, measure)
+    splits = Splits(latents.points, validation)
+    stage1.train(learner, splits, knobs, history, observers, step)
 
 
 def train_step(learner: Learner, latents: Tensor) -> Tensor:
     """Train on latents (b, d, h, w). Returns the loss and the mean squared error, (2,)."""
     quantiser, losses = learner.model.get_submodule("quantiser"), learner.losses
     output = quantiser(latents)
-    loss = sum(losses.weights[name] * value for name, value in output.losses.items())
     error = losses.objective(output.vectors.detach(), latents)
+    weighted_losses = (losses.weights[name] * value for name, value in output.losses.items())
+    loss = sum(weighted_losses, torch.zeros_like(error))
     learner.optimiser.zero_grad(set_to_none=True)
-    # The loss of a method that learns by averages alone has no gradient.
+    # The loss of a method that learns by averages alone has no gradient, if it has a loss at all.
     if loss.requires_grad:
         loss.backward()
     quantiser.adapt(output.assignment)  # type: ignore[operator]

@@ -28,14 +28,14 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Observers:
-    """Functions that the loop calls.
+    """Functions that the loop calls; by default they do nothing.
 
     after_record: reports progress; gets each new record. after_epoch: saves a state; gets the whole
     history at the end of each epoch.
     """
 
-    after_record: Callable[[Record], None]
-    after_epoch: Callable[[History], None]
+    after_record: Callable[[Record], None] = lambda _: None
+    after_epoch: Callable[[History], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def train_batches(
 
 
 def train_epochs(
-    train_epoch: Callable[[int], Iterator[Record]],
+    run_epoch: Callable[[int], Iterator[Record]],
     images: int,
     knobs: Training | Generative,
     history: History,
@@ -176,7 +176,7 @@ def train_epochs(
 ) -> None:
     """Train from the end of `history`, which holds whole epochs, to the last epoch.
 
-    train_epoch: trains for the epoch with the given number, from 0, and yields the records of
+    run_epoch: trains for the epoch with the given number, from 0, and yields the records of
     `train_batches`. images: in one epoch. measure: returns more values for each record. The records
     of an epoch join the history once the epoch is complete, so a training that diverges keeps whole
     epochs. Raises Diverged if a mean loss is not finite.
@@ -186,7 +186,7 @@ def train_epochs(
     start = time.perf_counter()
     for epoch in range(epochs_done(history, steps), knobs.epochs):
         new_records = []
-        for means in train_epoch(epoch):
+        for means in run_epoch(epoch):
             if not math.isfinite(means["loss"]):
                 raise Diverged(f"the loss became {means['loss']} in epoch {epoch + 1}")
             step = epoch * steps + int(means["step"])

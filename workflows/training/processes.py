@@ -99,19 +99,15 @@ def _share(module: nn.Module) -> None:
             parameter.register_hook(_sum_over_processes)
 
 
-def own_rows(images: int, process: int, processes: int) -> Tensor:
-    """Return the rows of a batch that a process computes; every process gets equally many.
+def own_rows(batch: Tensor) -> Tensor:
+    """Return the rows of a batch that this process computes; every process gets equally many.
 
-    Every process must take part in each exchange with the same number of rows. Row numbers from
-    `images` on fill up the last parts; they stand for rows that another process computes, too.
+    Every process must take part in each exchange with the same number of rows. Row numbers beyond
+    the batch fill up the last parts; they stand for rows that another process computes, too.
     """
-    each = -(-images // processes)
-    return torch.arange(process * each, (process + 1) * each)
-
-
-def _own_rows(batch: Tensor) -> Tensor:
-    rows = own_rows(len(batch), distributed.get_rank(), distributed.get_world_size())
-    return rows.to(batch.device)
+    each = -(-len(batch) // distributed.get_world_size())
+    first = each * distributed.get_rank()
+    return torch.arange(first, first + each, device=batch.device)
 
 
 def _gather(part: Tensor) -> Tensor:
@@ -133,7 +129,7 @@ class _Split(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, batch: Tensor) -> Tensor:
         ctx.images = len(batch)
-        return batch[_own_rows(batch) % len(batch)]
+        return batch[own_rows(batch) % len(batch)]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
@@ -149,7 +145,7 @@ class _Join(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        rows = _own_rows(gradient)
+        rows = own_rows(gradient)
         part = gradient[rows % len(gradient)]
         part[rows >= len(gradient)] = 0
         return part, None

@@ -162,7 +162,7 @@ def resume(state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], 
     try:
         tensors, metadata = read_tensors(state)
         if metadata["identity"] != identity:
-            print(f"{state}: of other settings, data or versions; starting anew", flush=True)
+            processes.say(f"{state}: of other settings, data or versions; starting anew")
             return []
         unpack(tensors)
     except Exception as error:

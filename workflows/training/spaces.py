@@ -53,11 +53,10 @@ def load_trained(folder: Path) -> Trained:
 def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
     """Load the weights of a trained model into `model`. record: its train.json.
 
-    Records of the first release have no digest, but each file has a checksum of its own. Raises
-    CheckpointError for a file that is damaged or of another model.
+    Raises CheckpointError for a file that is damaged or of another model.
     """
     try:
-        if record.model_sha256 not in (None, digest(file)):
+        if record.model_sha256 != digest(file):
             raise CheckpointError("damaged, its SHA-256 is not the one in train.json")
         model.load_state_dict(read_tensors(file)[0])
     except Exception as error:

@@ -30,12 +30,11 @@ FILM = "film."
 
 
 @dataclass(frozen=True)
-class Images:
-    """uint8 arrays (n, c, h, w). variance: of the training images in [0, 1]."""
+class Splits:
+    """train: uint8 images, or float32 latents, (n, c, h, w). validation: uint8 images."""
 
     train: np.ndarray
     validation: np.ndarray
-    variance: float
 
 
 @dataclass(frozen=True)
@@ -76,46 +75,10 @@ class Learner(loop.Learner):
             self.film.unpack(packed, FILM)
 
 
-def train(
-    learner: Learner, images: Images, knobs: Training, history: History, observers: Observers
-) -> None:
-    """Train from the end of `history` to the last epoch, see `train_epochs`."""
-    resident = on_device(images.train, learner.device)
-    if learner.film and not history:
-        learner.film.after_step(learner.model, 0)
-    run_epoch = functools.partial(train_epoch, learner, resident, knobs)
-    measure = functools.partial(code_statistics, learner.model, images.validation, knobs)
-    loop.train_epochs(run_epoch, len(images.train), knobs, history, observers, measure)
-
-
-def train_epoch(
-    learner: Learner, images: Tensor | np.ndarray, knobs: Training, epoch: int
-) -> Iterator[Record]:
-    """Train for one epoch, and yield the records of `train_batches`: loss and reconstruction.
-
-    images: uint8 (n, c, h, w), as `on_device` returns them.
-    """
-    steps = steps_per_epoch(len(images), knobs.batch_size)
-
-    def step(number: int, batch: Tensor) -> Tensor:
-        return train_step(learner, normalise(batch, learner.device), knobs.precision == "bf16")
-
-    def after_step(number: int) -> None:
-        if learner.film:
-            learner.film.after_step(learner.model, epoch * steps + number)
-
-    learner.model.train()
-    shuffled = batches(images, knobs.batch_size, knobs.seed, epoch)
-    marks = loop.record_marks(steps, knobs.epochs)
-    yield from loop.train_batches(shuffled, step, ["loss", "reconstruction"], marks, after_step)
-
-
-def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
-    """Train on a batch (b, c, h, w) in [-1, 1]. Returns its loss and reconstruction term, (2,).
-
-    mixed: whether the networks compute in bfloat16.
-    """
-    model, losses = learner.model, learner.losses
+def train_step(learner: Learner, images: Tensor, knobs: Training) -> Tensor:
+    """Train on uint8 images (b, c, h, w). Returns the loss and the reconstruction term, (2,)."""
+    model, losses, inputs = learner.model, learner.losses, normalise(images, learner.device)
+    mixed = knobs.precision == "bf16"
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
         output = model(inputs)
     reconstruction = losses.objective(output.images, inputs)
@@ -134,28 +97,76 @@ def train_step(learner: Learner, inputs: Tensor, mixed: bool) -> Tensor:
     return torch.stack([loss.detach(), reconstruction.detach()])
 
 
-def on_device(images: np.ndarray, device: torch.device) -> Tensor | np.ndarray:
-    """Return uint8 images (n, c, h, w) as a tensor on `device`.
+# Trains on a batch, and returns its loss and reconstruction term, (2,).
+Step = Callable[[Learner, Tensor, Training], Tensor]
+
+
+def train(
+    learner: Learner,
+    splits: Splits,
+    knobs: Training,
+    history: History,
+    observers: Observers,
+    step: Step = train_step,
+) -> None:
+    """Train from the end of `history` to the last epoch, see `train_epochs`."""
+    resident = on_device(splits.train, learner.device)
+    if learner.film and not history:
+        learner.film.after_step(learner.model, 0)
+    run_epoch = functools.partial(train_epoch, learner, resident, knobs, step=step)
+    measure = functools.partial(code_statistics, learner.model, splits.validation, knobs)
+    loop.train_epochs(run_epoch, len(resident), knobs, history, observers, measure)
+
+
+def train_epoch(
+    learner: Learner,
+    inputs: Tensor | np.ndarray,
+    knobs: Training,
+    epoch: int,
+    step: Step = train_step,
+) -> Iterator[Record]:
+    """Train for one epoch, and yield the records of `train_batches`: loss and reconstruction.
+
+    inputs: the training split, as `on_device` returns it.
+    """
+    steps = steps_per_epoch(len(inputs), knobs.batch_size)
+
+    def after_step(number: int) -> None:
+        if learner.film:
+            learner.film.after_step(learner.model, epoch * steps + number)
+
+    learner.model.train()
+    yield from loop.train_batches(
+        batches(inputs, knobs.batch_size, knobs.seed, epoch),
+        lambda number, batch: step(learner, batch, knobs),
+        ["loss", "reconstruction"],
+        loop.record_marks(steps, knobs.epochs),
+        after_step,
+    )
+
+
+def on_device(array: np.ndarray, device: torch.device) -> Tensor | np.ndarray:
+    """Return images or latents (n, c, h, w) as a tensor on `device`.
 
     An array that is mapped to a file, or that would take more than SHARE of a GPU's memory, is
     returned as it is.
     """
-    too_large = device.type != "cpu" and images.nbytes > SHARE * free_memory(device)
-    if isinstance(images, np.memmap) or too_large:
-        return images
-    return torch.from_numpy(images).to(device)
+    too_large = device.type != "cpu" and array.nbytes > SHARE * free_memory(device)
+    if isinstance(array, np.memmap) or too_large:
+        return array
+    return torch.from_numpy(array).to(device)
 
 
 def batches(
-    images: Tensor | np.ndarray, batch_size: int, seed: int, epoch: int
+    inputs: Tensor | np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> Iterator[Tensor]:
     """Yield the batches of one epoch. Their order depends on seed and epoch alone."""
-    order = torch.randperm(len(images), generator=generator(seed, Purpose.ORDER, epoch))
-    if isinstance(images, Tensor):
-        yield from (images[rows] for rows in order.to(images.device).split(batch_size))
+    order = torch.randperm(len(inputs), generator=generator(seed, Purpose.ORDER, epoch))
+    if isinstance(inputs, Tensor):
+        yield from (inputs[rows] for rows in order.to(inputs.device).split(batch_size))
     else:
         for rows in order.split(batch_size):
-            yield torch.from_numpy(gather(images, rows.numpy()))
+            yield torch.from_numpy(gather(inputs, rows.numpy()))
 
 
 def code_statistics(model: nn.Module, images: np.ndarray, knobs: Training) -> Record:

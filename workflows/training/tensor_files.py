@@ -22,7 +22,7 @@ from workflows.files import write_atomically
 
 # Keys of metadata. The library stores several keys in a random order, so `save_tensors` writes a
 # single key, which holds all metadata as JSON: equal content then gives equal bytes.
-ABOUT, CHECKSUM = "about", "checksum"
+METADATA, CHECKSUM = "about", "checksum"
 
 
 class CheckpointError(BenchmarkError):
@@ -37,8 +37,9 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
         name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
-    about = {**metadata, CHECKSUM: _checksum(copies, metadata)}
-    write_atomically(file, lambda path: _save(copies, path, {ABOUT: json.dumps(about)}))
+    stored_metadata = {**metadata, CHECKSUM: _checksum(copies, metadata)}
+    header = {METADATA: json.dumps(stored_metadata)}
+    write_atomically(file, lambda path: _save(copies, path, header))
 
 
 def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -62,7 +63,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and metadata that `save_tensors` wrote. Raises CheckpointError."""
     try:
         with safe_open(file, "pt") as opened:
-            metadata = json.loads(opened.metadata()[ABOUT])
+            metadata = json.loads(opened.metadata()[METADATA])
             tensors = {name: opened.get_tensor(name) for name in opened.offset_keys()}
     except Exception as error:
         raise CheckpointError(f"{file}: damaged ({error})") from error

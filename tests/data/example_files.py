@@ -52,8 +52,9 @@ def six(folder: Path, names: list[str] | None = None) -> Path:
 def tar(path: Path, entries: Iterable[tuple[tarfile.TarInfo | str, bytes]]) -> Path:
     """An archive that is compressed as its name says."""
     with tarfile.open(path, f"w:{path.suffix[1:].replace('tar', '')}") as archive:
-        for about, content in entries:
-            member = about if isinstance(about, tarfile.TarInfo) else tarfile.TarInfo(about)
+        for member_or_name, content in entries:
+            is_name = isinstance(member_or_name, str)
+            member = tarfile.TarInfo(member_or_name) if is_name else member_or_name
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return path
@@ -61,8 +62,8 @@ def tar(path: Path, entries: Iterable[tuple[tarfile.TarInfo | str, bytes]]) -> P
 
 def zipped(path: Path, entries: Iterable[tuple[zipfile.ZipInfo | str, bytes]]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for about, content in entries:
-            archive.writestr(about, content, zipfile.ZIP_DEFLATED)
+        for member_or_name, content in entries:
+            archive.writestr(member_or_name, content, zipfile.ZIP_DEFLATED)
     return path
 
 
@@ -74,7 +75,7 @@ def idx(path: Path, count: int = 3, cut: int = 0) -> Path:
 
 
 def database(path: Path, values: Iterable[int], size: int = 16) -> Path:
-    with lmdb.open(str(path), map_size=2**24) as made, made.begin(write=True) as transaction:
+    with lmdb.open(str(path), map_size=2**24) as base, base.begin(write=True) as transaction:
         for k, value in enumerate(values):
             transaction.put(f"{k:06}".encode(), png(size, value))
     return path
