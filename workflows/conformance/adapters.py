@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.quantiser.interface import Assignment, Quantised, Quantiser
+from models.quantiser.interface import Assignment, Quantised, Quantiser, rows
 from workflows.errors import ConfigError
 
 # The published weight of the commitment loss, which our quantisers return without a weight.
@@ -79,11 +79,6 @@ def adapted(module: Any, codebook_size: int, code_dim: int) -> Any:
     with torch.no_grad():
         unpack(copy.deepcopy(module).eval()(torch.zeros(1, code_dim, 2, 2)))
     return Foreign(module, codebook_size, code_dim)
-
-
-def rows(grid: Tensor) -> Tensor:
-    """Reshape (b, d, h, w) to (b h w, d)."""
-    return grid.movedim(1, 3).reshape(-1, grid.shape[1])
 
 
 def state(quantiser: Any) -> dict[str, Tensor]:
