@@ -17,7 +17,7 @@ from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import squared_euclidean
 from tests.knobs import small
 from tests.restatement import successors
-from workflows.registry import build_autoencoder
+from workflows.registry import build_autoencoder, loss_weights
 
 K, D = 16, 6
 
@@ -244,6 +244,24 @@ def test_vq_wae_has_the_nearest_codes_and_the_divergence_of_its_weights() -> Non
     weight = torch.randn_like(latents)
     (found.vectors * weight).sum().backward()
     assert torch.equal(latents.grad, weight)
+
+
+def test_vq_wae_weighs_its_losses_as_the_authors_do() -> None:
+    """They add up the terms of the 64 positions of a grid; here all positions are alike."""
+    knobs = small("vq_wae", codebook_size=512, code_dim=D)
+    quantiser: Any = build_autoencoder(knobs, 1, 10).quantiser.double()
+    quantiser.weight_logits.data.normal_()
+    latents = torch.randn(4, D, 1, 1, dtype=torch.double)
+    losses = quantiser(latents.expand(4, D, 8, 8)).losses
+    weights = loss_weights(knobs, 1)
+    costs = torch.cdist(rows(latents), quantiser.codebook).square()
+    pi = quantiser.weight_logits.softmax(0)
+    transport = vq_wae.transport_cost(costs, pi.log())
+    # torch's KLDivLoss takes the mean over the codes.
+    divergence = (pi * (pi * 512).log()).mean()
+    expected = 64 * (0.001 * transport + 1.0 * divergence)
+    weighted = sum(weights[name] * value for name, value in losses.items())
+    assert weighted.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def wasserstein(z: np.ndarray, codebook: np.ndarray) -> float:
