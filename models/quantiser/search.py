@@ -32,7 +32,7 @@ def nearest(
 
 
 @torch.no_grad()
-def drawn(
+def draw_candidates(
     vectors: Float[Tensor, "m d"],
     candidates: Float[Tensor, "n d"],
     uniform: Float[Tensor, "2 m"],

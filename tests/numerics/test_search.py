@@ -14,10 +14,10 @@ from models.quantiser.interface import Assignment, straight_through
 @pytest.mark.parametrize("similarity", [cosine, squared_euclidean])
 def test_searches_in_parts_are_those_of_the_whole_matrix(similarity, monkeypatch) -> None:
     vectors, candidates, uniform = torch.randn(730, 6), torch.randn(310, 6), torch.rand(2, 730)
-    whole = search.drawn(vectors, candidates, uniform, similarity)
+    whole = search.draw_candidates(vectors, candidates, uniform, similarity)
     monkeypatch.setattr(search, "FEWEST_ROWS", 48)
     monkeypatch.setitem(search.NUMBERS, "cpu", 1)
-    assert torch.equal(search.drawn(vectors, candidates, uniform, similarity), whole)
+    assert torch.equal(search.draw_candidates(vectors, candidates, uniform, similarity), whole)
     expected = similarity(vectors, candidates).argmax(1)
     assert torch.equal(search.nearest(vectors, candidates, similarity), expected)
 
