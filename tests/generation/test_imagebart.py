@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from baselines.imagebart import Chain, ImageBart
-from models.generation.codes import draw_codes, uniforms
+from models.generation.codes import uniforms
+from models.quantiser.search import draw
 from models.streams import Purpose, generator
 from tests.generation import toy
 
@@ -82,7 +83,7 @@ def test_the_cache_changes_nothing(classes: int | None, time: int) -> None:
     with_cache = torch.stack(kept, 1)
     whole = bart(made, noisy, labels, time)
     torch.testing.assert_close(with_cache, whole, atol=1e-5, rtol=1e-4)
-    assert torch.equal(draw_codes(whole / 0.8, numbers), made)
+    assert torch.equal(draw(whole / 0.8, numbers), made)
 
 
 def test_codes_know_those_ahead_of_them_and_all_noisy_ones() -> None:

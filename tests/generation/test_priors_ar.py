@@ -122,7 +122,7 @@ def test_sampling_asks_for_the_same_logits(
         return next(given)
 
     for module in (autoregressive, rq_transformer):
-        monkeypatch.setattr(module, "draw_codes", follow)
+        monkeypatch.setattr(module, "draw", follow)
     with torch.inference_mode():
         assert torch.equal(model.sample(shape, labels, [stream(n) for n in range(5)]), points)
         torch.testing.assert_close(torch.cat(seen, dim=1), model(points, labels))

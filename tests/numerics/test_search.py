@@ -35,6 +35,20 @@ def test_draws_are_from_the_softmax_over_the_batch() -> None:
     assert abs(chi_square - 699) < 5 * 37
 
 
+def test_indices_are_drawn_as_likely_as_they_are() -> None:
+    likely = torch.tensor([[0.5, 0.0, 0.3, 0.2], [0.1, 0.6, 0.3, 0.0]])
+    numbers = torch.arange(1000).float().add(0.5).div(1000)
+    indices = search.draw(likely.log().expand(1000, 2, 4), numbers[:, None].expand(1000, 2))
+    frequencies = torch.nn.functional.one_hot(indices, 4).float().mean(0)
+    torch.testing.assert_close(frequencies, likely, atol=1e-3, rtol=0)
+
+
+def test_the_ends_of_the_numbers_give_indices() -> None:
+    logits = torch.linspace(-3, 3, 7).expand(2, 7)
+    below_one = 1 - 2**-24
+    assert search.draw(logits, torch.tensor([0.0, below_one])).tolist() == [0, 6]
+
+
 def test_gradients_pass_straight_through() -> None:
     latents, vectors = torch.randn(9, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
     passed, upstream = straight_through(latents, vectors), torch.randn(9, 4)
