@@ -33,7 +33,7 @@ def knobs_of(method: str, **changes: Any) -> Any:
 
 def space_of(knobs: Any) -> Any:
     below = FIRST_STAGES.get(knobs.method, "vq_vae")
-    return build_space(knobs, build_autoencoder(small(below), 3, 4), 1.0)
+    return build_space(GENERATORS[knobs.method].points, build_autoencoder(small(below), 3, 4))
 
 
 def critic_of(knobs: Any, shape: tuple[int, ...]) -> Any:

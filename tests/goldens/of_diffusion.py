@@ -28,7 +28,7 @@ from tests.goldens.made import (
     summary,
     uniform,
 )
-from workflows.generators import build_generator, build_space, diffusion_process
+from workflows.generators import GENERATORS, build_generator, build_space, diffusion_process
 from workflows.registry import build_autoencoder
 from workflows.training import sampling
 from workflows.training import stage2 as diffusion_training
@@ -67,7 +67,7 @@ def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
 def converted(method: str, *shape: int) -> Numbers:
     """Images as points, samples, which the method may clip on their way, and those as images."""
     below = build_autoencoder(first_stage("vq_vae"), 3, 1)
-    space = build_space(diffusion(method=method), below, 3.0)
+    space = build_space(GENERATORS[method].points, below, 3.0)
     made = samples(method, [0, 1], *shape)
     images = sampling.to_images(space, made, CPU)
     encoded = space.encode(inputs(2, 3, 16))

@@ -32,7 +32,7 @@ def trained(method: str) -> Numbers:
     beside = {"first_stage": None, "ema_decay": 0.9, "precision": "fp32"}
     knobs = typed({**ANYTHING, **beside, **KNOBS["prior"], "method": method})
     below = build_autoencoder(first_stage("rq_vae", residual_depth=3), 3, 1)
-    model = build_generator(knobs, SHAPE, CLASSES, build_space(knobs, below))
+    model = build_generator(knobs, SHAPE, CLASSES, build_space("codes", below))
     optimiser = build_generator_optimiser(knobs, model)
     learner = Learner(model, optimiser, EMAModel(model.parameters(), 0.9))
     labels = np.arange(10) % CLASSES
