@@ -22,7 +22,7 @@ from workflows.generators import (
 from workflows.registry import build_autoencoder
 from workflows.steps.train_generator import read_frozen_of
 
-# What a model of codes stands on, if it is not any codebook.
+# First stages of priors that do not fit every codebook.
 FIRST_STAGES = {"rq_transformer": "rq_vae", "masked_prior": "movq"}
 SIDE, CLASSES = 16, 5
 

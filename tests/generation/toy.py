@@ -14,7 +14,8 @@ CODES, CLASSES, GRIDS = 4, 2, 16
 
 def grids(labels: Tensor, stream: torch.Generator, groups: int = 1) -> Tensor:
     """Grids (n, groups, 2, 2): a b / b (a + label), where a and b are uniform; a second group has
-    b and a in each other's places. Any two rows or columns say all, any one place does not.
+    b and a in each other's places. Given the label, a row or a column determines the grid, and a
+    single place does not.
     """
     a, b = torch.randint(0, CODES, (2, len(labels)), generator=stream)
     one, other = [a, b, b, (a + labels) % CODES], [b, a, a, b]

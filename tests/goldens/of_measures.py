@@ -20,7 +20,7 @@ from workflows.metrics import frechet, inception, manifold, perceptual
 
 EXACT = protocol.load_protocol("exact")
 IMAGES = pictures(24, 3, 32)
-# Off by noise, more for every image, also beyond what images can be.
+# Noise that grows with the image's number and leaves [0, 1].
 NOISE = uniform(1, *IMAGES.shape) * np.linspace(0.1, 0.5, 24, dtype=np.float32)[:, None, None, None]
 RESTORED = IMAGES / np.float32(255) + NOISE
 
