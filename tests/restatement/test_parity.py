@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-from baselines.sq_vae import StochasticQuantiser
 from benchmarks import plain, step
 from models import convnet
 from models.autoencoder import Autoencoder
@@ -16,7 +15,6 @@ from models.quantiser.blends import UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
 from models.quantiser.distances import cosine, squared_euclidean
 from models.quantiser.refresh import Refresh, every_step, first_batch
-from tests.restatement import stochastic
 from workflows.registry import build_autoencoder, build_objective, loss_weights
 from workflows.training.stage1 import Learner, Losses, normalise, train_epoch
 
@@ -79,30 +77,6 @@ def test_training_steps() -> None:
         # The order within the batch is another one; no sum depends on it beyond rounding.
         loss = plain.step(theirs, optimisers[1], inputs, step.VARIANCE)
         assert record["loss"] == pytest.approx(loss, rel=1e-4)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_sq_vae_forward_and_gradients(training: bool) -> None:
-    """The stochastic quantiser with the very noise that ours draws."""
-    ours = StochasticQuantiser(12, 5, 1.0, temperature_decay=0.1, seed=4).double().train(training)
-    latents = torch.randn(2, 5, 3, 3, dtype=torch.double, requires_grad=True)
-    phi = ours.log_variance.detach().clone().requires_grad_()
-    codebook = ours.codebook.detach().clone().requires_grad_()
-    flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, 5).requires_grad_()
-    soft = (ours._gumbel(flat @ codebook.T), ours.temperature) if training else None
-    expected = stochastic.forward(flat, codebook, phi, 2, soft)
-    output = ours(latents)
-    vectors = output.vectors.permute(0, 2, 3, 1).reshape(-1, 5)
-    assert torch.equal(output.codes.flatten(), expected["codes"])
-    assert torch.allclose(vectors, expected["vectors"])
-    for name, value in output.losses.items():
-        assert value.item() == pytest.approx(expected[name].item(), rel=1e-9), name
-    (sum(output.losses.values()) + vectors.square().sum()).backward()
-    terms = expected["discrete_kl"] + expected["continuous_kl"]
-    (terms + expected["vectors"].square().sum()).backward()
-    assert torch.allclose(latents.grad.permute(0, 2, 3, 1).reshape(-1, 5), flat.grad)
-    assert torch.allclose(ours.codebook.grad, codebook.grad)
-    assert torch.allclose(ours.log_variance.grad, phi.grad)
 
 
 # Three latents, two codevectors; distances are whole numbers.
