@@ -10,34 +10,24 @@ import pytest
 import torch
 
 from models.generation.interface import Critic, GenerativeModel, Likelihood, WithLoss
-from models.streams import Purpose, generator
-from tests.knobs import DIFFUSION, small, typed
+from tests.generators import critic_of, knobs_of, stream
+from tests.knobs import small
 from workflows.generators import (
     GENERATORS,
     Generator,
-    build_critic,
     build_generator,
     build_space,
 )
 from workflows.registry import build_autoencoder
-from workflows.steps.train_generator import read_frozen_of
 
 # First stages of priors that do not fit every codebook.
 FIRST_STAGES = {"rq_transformer": "rq_vae", "masked_prior": "movq"}
 SIDE, CLASSES = 16, 5
 
 
-def knobs_of(method: str, **changes: Any) -> Any:
-    return typed({**DIFFUSION, "method": method, "seed": 3, **changes})
-
-
 def space_of(knobs: Any) -> Any:
     below = FIRST_STAGES.get(knobs.method, "vq_vae")
     return build_space(GENERATORS[knobs.method].points, build_autoencoder(small(below), 3, 4))
-
-
-def critic_of(knobs: Any, shape: tuple[int, ...]) -> Any:
-    return build_critic(knobs, shape, read_frozen_of(knobs)[0])
 
 
 def shape_of(space: Any) -> tuple[int, ...]:
@@ -47,10 +37,6 @@ def shape_of(space: Any) -> tuple[int, ...]:
 def points_of(space: Any, count: int = 4) -> torch.Tensor:
     with torch.no_grad():
         return space.encode(torch.rand(count, 3, SIDE, SIDE, generator=stream(0)) * 2 - 1)
-
-
-def stream(step: int) -> torch.Generator:
-    return generator(1, Purpose.SAMPLE, step)
 
 
 def classes_of(method: str) -> list[int | None]:

@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from baselines import adversarial, projected_gan, stylegan2
-from models.streams import Purpose, generator
-from tests.knobs import DIFFUSION, typed
+from tests.generators import critic_of, knobs_of, stream
 from workflows.data import weight_sources
 from workflows.data.metric_networks import read_frozen
 from workflows.errors import DataError
-from workflows.generators import build_critic, build_generator, build_generator_optimiser
+from workflows.generators import build_generator, build_generator_optimiser
 from workflows.records import state
 from workflows.steps.train_generator import read_frozen_of
 from workflows.training import stage2
@@ -26,18 +25,6 @@ pytestmark = pytest.mark.slow
 
 GANS = ["stylegan2", "projected_gan"]
 SHAPE = (3, 16, 16)
-
-
-def stream(step: int = 0) -> torch.Generator:
-    return generator(2, Purpose.SAMPLE, step)
-
-
-def knobs_of(method: str, **changes: Any) -> Any:
-    return typed({**DIFFUSION, "method": method, "seed": 3, **changes})
-
-
-def critic_of(knobs: Any, shape: tuple[int, ...] = SHAPE) -> Any:
-    return build_critic(knobs, shape, read_frozen_of(knobs)[0])
 
 
 def normal(*shape: int) -> Tensor:
@@ -81,7 +68,7 @@ def test_they_run_in_half_precision(method: str, shape: tuple[int, ...]) -> None
 @pytest.mark.parametrize("method", GANS)
 def test_judging_leaves_no_slope_in_the_critic(method: str) -> None:
     knobs = knobs_of(method)
-    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs)
+    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs, SHAPE)
     critic.judge(model, 4, stream()).backward()
     assert all(weight.grad is None for weight in critic.parameters())
     assert all(weight.requires_grad for weight in critic.parameters())
@@ -177,7 +164,7 @@ def test_the_deviation_is_of_groups() -> None:
 
 def test_r1_is_the_mean_squared_norm_of_the_slope(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a critic Σ a x², whose slope is 2 a x."""
-    critic = critic_of(knobs_of("stylegan2", augment=False))
+    critic = critic_of(knobs_of("stylegan2", augment=False), SHAPE)
     weights, points = normal(*SHAPE).abs(), normal(4, *SHAPE)
     monkeypatch.setattr(critic, "forward", lambda images: (weights * images**2).sum((1, 2, 3)))
     expected = (2 * weights * points).square().sum((1, 2, 3)).mean()
@@ -189,10 +176,10 @@ def test_lazy_r1_weighs_its_steps_times_half_its_weight() -> None:
     model, points = build_generator(knobs, SHAPE, None, None), normal(4, *SHAPE)
     found = {}
     for step in (3, 4, 8):
-        critic = critic_of(knobs)
+        critic = critic_of(knobs, SHAPE)
         critic.learn(model, points, stream(), step)
         found[step] = slopes(critic)
-    critic = critic_of(knobs)
+    critic = critic_of(knobs, SHAPE)
     critic.penalty(points, stream()).backward()
     assert torch.equal(found[4], found[8])
     torch.testing.assert_close(
@@ -227,7 +214,7 @@ def test_weights_of_another_file_are_not_read(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_frozen_stays_and_is_hardly_stored() -> None:
     knobs = knobs_of("projected_gan")
-    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs)
+    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs, SHAPE)
     before = copy.deepcopy(dict(critic.named_buffers()))
     assert not [name for name in critic.state_dict() if name.startswith("features.")]
     assert {name.split(".")[0] for name, _ in critic.named_parameters()} == {"critics"}
@@ -236,7 +223,7 @@ def test_what_is_frozen_stays_and_is_hardly_stored() -> None:
     frozen = [name for name in before if not name.startswith("critics.")]
     assert all(torch.equal(before[name], dict(critic.named_buffers())[name]) for name in frozen)
     # Another seed has other mixtures of the same features.
-    other = dict(critic_of(knobs_of("projected_gan", seed=4)).named_buffers())
+    other = dict(critic_of(knobs_of("projected_gan", seed=4), SHAPE).named_buffers())
     same = {name.split(".")[0] for name in frozen if torch.equal(before[name], other[name])}
     assert same == {"features"}
     assert not any(torch.equal(before[n], other[n]) for n in frozen if n.startswith("projections"))
@@ -252,7 +239,7 @@ def apart_after(method: str, steps: int) -> tuple[float, float]:
     rate, batch = {"stylegan2": 0.005, "projected_gan": 0.002}[method], 16
     changes = {"noise_dim": 16, "gan_channels": 32, "augment": False, "r1_every": 4}
     knobs = knobs_of(method, learning_rate=rate, batch_size=batch, **changes)
-    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs)
+    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs, SHAPE)
     optimiser = build_generator_optimiser(knobs, model)
     learner = stage2.Learner(model, optimiser, EMAModel(model.parameters(), 0.95), critic)
     places = 2 * torch.rand(256, 2, generator=stream(3)) - 1
