@@ -92,6 +92,17 @@ def test_the_loss_draws_from_its_stream_alone_and_changes_no_weight(
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+@asked_of(lambda method: not method.critic)
+def test_labels_are_needed_or_refused(built: tuple[Any, Any, Any, Any]) -> None:
+    _, space, model, labels = built
+    wrong = torch.tensor([0, 1, 2, 3]) if labels is None else None
+    message = "labels: needed by a model with classes, and refused by one without"
+    with pytest.raises(ValueError, match=message):
+        model.loss(points_of(space), wrong, stream(7))
+    with pytest.raises(ValueError, match=message):
+        model.eval().sample(shape_of(space), wrong, [stream(n) for n in range(4)])
+
+
 @asked_of(lambda method: method.critic)
 def test_a_critic_learns_itself_and_judges_the_generator(built: tuple[Any, Any, Any, Any]) -> None:
     knobs, space, model, _ = built

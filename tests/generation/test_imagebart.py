@@ -139,13 +139,9 @@ def stream(step: int) -> torch.Generator:
     return generator(0, Purpose.GENERATION, step)
 
 
-def test_what_it_cannot_model_is_refused() -> None:
+def test_several_codes_a_place_are_refused() -> None:
     with pytest.raises(ValueError, match="2 codes a place"):
         ImageBart(8, (2, 3, 3), 32, 1, 3, 1.0)
-    with pytest.raises(ValueError, match="labels"):
-        model()(codes(), codes(), torch.zeros(2, dtype=torch.long), 1)
-    with pytest.raises(ValueError, match="labels"):
-        model(classes=3)(codes(), codes(), None, 1)
 
 
 def test_dependent_places_and_the_chain_are_learnt() -> None:

@@ -96,13 +96,6 @@ def test_the_loss_is_that_of_hidden_codes() -> None:
     torch.testing.assert_close(found, surprise[hidden].mean())
 
 
-def test_labels_are_of_models_with_classes() -> None:
-    with pytest.raises(ValueError, match="labels"):
-        model().sample((2, 3, 3), torch.zeros(1, dtype=torch.long), streams(1))
-    with pytest.raises(ValueError, match="labels"):
-        model(classes=3).sample((2, 3, 3), None, streams(1))
-
-
 def test_gumbel_noise_turns_confidence_into_chances() -> None:
     """The largest of log p + noise is drawn by p."""
     likely = torch.tensor([0.1, 0.2, 0.3, 0.4])

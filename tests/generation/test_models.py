@@ -68,12 +68,8 @@ def test_grids_of_any_side_keep_their_shape(side: int) -> None:
     assert backbone()(points, torch.tensor([0, 999])).shape == points.shape
 
 
-def test_labels_are_refused_or_needed() -> None:
+def test_labels_are_those_of_the_classes_or_of_none() -> None:
     points, times = torch.randn(2, 4, 8, 8), torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="labels: needed by a model with classes"):
-        backbone(10)(points, times)
-    with pytest.raises(ValueError, match="labels"):
-        backbone()(points, times, torch.tensor([0, 1]))
     for label in (-1, 11):
         with pytest.raises(IndexError):
             backbone(10)(points, times, torch.tensor([0, label]))

@@ -158,13 +158,6 @@ def test_rq_transformer_reads_sums_of_codevectors() -> None:
     assert difference[3:].max() < 1e-5
 
 
-def test_labels_are_refused_or_needed() -> None:
-    for method, classes in itertools.product(METHODS, (None, 2)):
-        labels = torch.tensor([0]) if classes is None else None
-        with pytest.raises(ValueError, match="labels: needed by a model with classes"):
-            prior(method, 3, (1, 1, 2), classes)(torch.zeros(1, 1, 1, 2), labels)
-
-
 def test_temperature_and_top_k_sharpen_samples() -> None:
     """At a low temperature, and with the likeliest code alone, samples are the greedy codes."""
     model, streams = prior("rq_transformer", 4, (2, 2, 2)), [stream(n) for n in range(64)]
