@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,9 +19,12 @@ from models.generation.interface import draw_each
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong, made_with
 from tests.goldens.made import (
     CPU,
-    diffusion,
+    average_of,
     first_stage,
+    generative,
     inputs,
+    kept_by,
+    learned,
     pictures,
     slope,
     summary,
@@ -30,11 +32,10 @@ from tests.goldens.made import (
 )
 from workflows.generators import GENERATORS, build_generator, build_space, diffusion_process
 from workflows.registry import build_autoencoder
-from workflows.training import sampling
-from workflows.training import stage2 as diffusion_training
+from workflows.training import sampling, stage2
 from workflows.training.spaces import write_latents
 
-CLASSES, DIFFUSION = 3, diffusion()
+CLASSES, DIFFUSION = 3, generative("diffusion")
 
 
 class Predicted(nn.Module):
@@ -59,7 +60,7 @@ def points(*shape: int) -> Tensor:
 
 def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
     """Guided, with noise on their way."""
-    knobs = diffusion(method=method)
+    knobs = generative("diffusion", method=method)
     model = Predicted(diffusion_process(knobs))
     return sampling.sample_points(model, knobs, shape, CLASSES, numbers, CPU)
 
@@ -97,18 +98,10 @@ def predicted() -> Numbers:
 def trained() -> Numbers:
     """Losses, averaged weights and samples along a training of six steps."""
     network = build_generator(DIFFUSION, (2, 4, 4), CLASSES, None)
-    optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION.learning_rate)
-    average = EMAModel(network.parameters(), 0.9)
-    learner = diffusion_training.Learner(network, optimiser, average, samples=3)
-    labels = np.arange(10) % CLASSES
-    data = diffusion_training.Points(points(10, 2, 4, 4).numpy(), labels, CLASSES)
-    history: list[dict[str, float]] = []
-    nobody = diffusion_training.Observers(lambda record: None, lambda records: None)
-    diffusion_training.train(learner, data, DIFFUSION, history, nobody)
-    weights = torch.cat([weight.flatten() for weight in learner.ema.shadow_params])
-    kept = torch.stack([learner.kept[epoch] for epoch in sorted(learner.kept)])
-    losses = [record["loss"] for record in history]
-    return {"loss": losses, **summary(weights, "average"), **summary(kept, "samples")}
+    data = stage2.Points(points(10, 2, 4, 4).numpy(), np.arange(10) % CLASSES, CLASSES)
+    learner, losses = learned(network, DIFFUSION, data)
+    averages = summary(average_of(learner), "average")
+    return {"loss": losses, **averages, **summary(kept_by(learner), "samples")}
 
 
 def sampled() -> Numbers:
