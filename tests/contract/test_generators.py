@@ -26,8 +26,8 @@ SIDE, CLASSES = 16, 5
 
 
 def space_of(knobs: Any) -> Any:
-    below = FIRST_STAGES.get(knobs.method, "vq_vae")
-    return build_space(GENERATORS[knobs.method].points, build_autoencoder(small(below), 3, 4))
+    method = FIRST_STAGES.get(knobs.method, "vq_vae")
+    return build_space(GENERATORS[knobs.method].points, build_autoencoder(small(method), 3, 4))
 
 
 def shape_of(space: Any) -> tuple[int, ...]:
@@ -47,9 +47,9 @@ def classes_of(method: str) -> list[int | None]:
 CASES = [(method, classes) for method in GENERATORS for classes in classes_of(method)]
 
 
-def asked_of(wanted: Callable[[Generator], object]) -> pytest.MarkDecorator:
+def asked_of(applies_to: Callable[[Generator], object]) -> pytest.MarkDecorator:
     """A test of those methods alone, each without classes and with them."""
-    cases = [case for case in CASES if wanted(GENERATORS[case[0]])]
+    cases = [case for case in CASES if applies_to(GENERATORS[case[0]])]
     names = [f"{method}, {classes} classes" for method, classes in cases]
     return pytest.mark.parametrize("built", cases, indirect=True, ids=names)
 
@@ -132,11 +132,11 @@ def test_a_sample_is_a_function_of_its_stream_and_label(
         whole = model.sample(shape_of(space), labels, [stream(n) for n in range(4)], quick)
         rows = [1, 3]
         part = None if labels is None else labels[rows]
-        some = model.sample(shape_of(space), part, [stream(n) for n in rows], quick)
+        selected = model.sample(shape_of(space), part, [stream(n) for n in rows], quick)
     assert torch.equal(before, torch.get_rng_state())
     assert whole.shape == (4, *shape_of(space))
     assert whole.isfinite().all()
-    torch.testing.assert_close(some, whole[rows], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(selected, whole[rows], rtol=1e-3, atol=1e-4)
     assert not torch.allclose(whole[0], whole[1])
     images = space.decode(whole)
     assert images.shape == (4, 3, SIDE, SIDE)

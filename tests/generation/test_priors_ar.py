@@ -42,15 +42,15 @@ def chances(points: Tensor, codes: int, label: int) -> Tensor:
     """
     n, q = points.shape[:2]
     places = in_order(points).view(n, -1, q)
-    found = torch.ones(n, dtype=torch.float64)
+    probabilities = torch.ones(n, dtype=torch.float64)
     for place, depth in itertools.product(range(places.shape[1]), range(q)):
         if depth:
             before = places[:, place, depth - 1]
         else:
             before = places[:, place - 1].sum(dim=1) if place else torch.full((n,), label)
         right = places[:, place, depth] == (before + label + 1) % codes
-        found *= torch.where(right, 0.85, 0.15 / (codes - 1))
-    return found
+        probabilities *= torch.where(right, 0.85, 0.15 / (codes - 1))
+    return probabilities
 
 
 def learn(model: Any, points: Tensor, truth: Tensor, steps: int) -> None:

@@ -45,9 +45,9 @@ def variation(model: Any, groups: int, label: int, count: int = 512) -> float:
     """
     streams = [generator(6, Purpose.SAMPLE, number) for number in range(count)]
     labels = torch.full((count,), label)
-    found = model.sample((groups, 2, 2), labels, streams).flatten(1)
+    samples = model.sample((groups, 2, 2), labels, streams).flatten(1)
     true = grids(torch.full((2048,), label), generator(7, Purpose.SAMPLE), groups).flatten(1)
     every = true.unique(dim=0)
     assert len(every) == GRIDS
-    frequencies = (found.unsqueeze(1) == every).all(-1).float().mean(0)
+    frequencies = (samples.unsqueeze(1) == every).all(-1).float().mean(0)
     return float((1 / GRIDS - frequencies).clamp(min=0).sum())

@@ -89,8 +89,8 @@ def corners() -> np.ndarray:
 def summary(values: Tensor, name: str) -> dict[str, float]:
     """Mean, deviation and the sum of absolute values."""
     values = values.detach().double()
-    found = {"mean": values.mean(), "deviation": values.std(), "size": values.abs().sum()}
-    return {f"{name} {of}": number.item() for of, number in found.items()}
+    numbers = {"mean": values.mean(), "deviation": values.std(), "size": values.abs().sum()}
+    return {f"{name} {of}": number.item() for of, number in numbers.items()}
 
 
 def slope(*leaves: Tensor) -> float:

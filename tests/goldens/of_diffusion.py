@@ -67,12 +67,16 @@ def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
 
 def converted(method: str, *shape: int) -> Numbers:
     """Images as points, samples, which the method may clip on their way, and those as images."""
-    below = build_autoencoder(first_stage("vq_vae"), 3, 1)
-    space = build_space(GENERATORS[method].points, below, 3.0)
-    made = samples(method, [0, 1], *shape)
-    images = sampling.to_images(space, made, CPU)
+    autoencoder = build_autoencoder(first_stage("vq_vae"), 3, 1)
+    space = build_space(GENERATORS[method].points, autoencoder, 3.0)
+    sampled_points = samples(method, [0, 1], *shape)
+    images = sampling.to_images(space, sampled_points, CPU)
     encoded = space.encode(inputs(2, 3, 16))
-    return {**summary(encoded, "points"), **summary(made, "samples"), **summary(images, "images")}
+    return {
+        **summary(encoded, "points"),
+        **summary(sampled_points, "samples"),
+        **summary(images, "images"),
+    }
 
 
 def encoded() -> Numbers:
@@ -81,9 +85,9 @@ def encoded() -> Numbers:
     trained: Any = SimpleNamespace(model=build_autoencoder(knobs, 3, 1))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "latents")
-        found = write_latents(file, "latents", trained, pictures(6, 3, 16), {"model": ""}, CPU)
-        latents = torch.from_numpy(np.array(found.points))
-    return {"scale": found.scale, **summary(latents, "latents")}
+        written = write_latents(file, "latents", trained, pictures(6, 3, 16), {"model": ""}, CPU)
+        latents = torch.from_numpy(np.array(written.points))
+    return {"scale": written.scale, **summary(latents, "latents")}
 
 
 def predicted() -> Numbers:
@@ -105,8 +109,8 @@ def trained() -> Numbers:
 
 
 def sampled() -> Numbers:
-    made = samples("ldm", [0, 1, 5], 2, 3, 3)
-    return {"first": made[:, 0, 0, 0].tolist(), **summary(made, "samples")}
+    sampled_points = samples("ldm", [0, 1, 5], 2, 3, 3)
+    return {"first": sampled_points[:, 0, 0, 0].tolist(), **summary(sampled_points, "samples")}
 
 
 def not_snapped(old: Any) -> Any:

@@ -28,8 +28,8 @@ def codes(count: int) -> np.ndarray:
 def trained(method: str) -> Numbers:
     """Losses along a training of six steps, the bits of its codes, and samples."""
     knobs = generative("prior", method=method)
-    below = build_autoencoder(first_stage("rq_vae", residual_depth=3), 3, 1)
-    model = build_generator(knobs, SHAPE, CLASSES, build_space("codes", below))
+    autoencoder = build_autoencoder(first_stage("rq_vae", residual_depth=3), 3, 1)
+    model = build_generator(knobs, SHAPE, CLASSES, build_space("codes", autoencoder))
     labels = np.arange(10) % CLASSES
     data = Points(codes(10), labels, CLASSES)
     _, losses = learned(model, knobs, data)

@@ -36,19 +36,19 @@ def same(quantiser: Any, reference: Callable[[Tensor], successors.Found], rel: f
     latents = torch.randn(2, quantiser.code_dim, 5, 4, dtype=torch.double)
     weight = torch.randn(40, quantiser.code_dim, dtype=torch.double)
     parameters, gradients = list(quantiser.parameters()), []
-    found = quantiser(latents.requires_grad_())
+    output = quantiser(latents.requires_grad_())
     flat = rows(latents.detach()).requires_grad_()
     vectors, codes, losses = reference(flat)
-    assert torch.equal(found.codes.flatten(), codes)
-    assert torch.allclose(rows(found.vectors), vectors, atol=min(rel, 1e-6))
-    assert found.losses.keys() == losses.keys()
+    assert torch.equal(output.codes.flatten(), codes)
+    assert torch.allclose(rows(output.vectors), vectors, atol=min(rel, 1e-6))
+    assert output.losses.keys() == losses.keys()
     for name, value in losses.items():
-        assert found.losses[name].item() == pytest.approx(value.item(), rel=rel, abs=1e-9), name
-    for some, terms, leaf in (
-        (rows(found.vectors), found.losses, latents),
+        assert output.losses[name].item() == pytest.approx(value.item(), rel=rel, abs=1e-9), name
+    for side, terms, leaf in (
+        (rows(output.vectors), output.losses, latents),
         (vectors, losses, flat),
     ):
-        total = (some * weight).sum() + sum(
+        total = (side * weight).sum() + sum(
             (place + 1) * terms[name] for place, name in enumerate(sorted(terms))
         )
         gradients.append(torch.autograd.grad(total, [leaf, *parameters], allow_unused=True))
@@ -125,9 +125,9 @@ def test_arcvq_vae_puts_codevectors_back_into_a_growing_ball() -> None:
     quantiser = built("arcvq_vae", codebook_size=3, code_dim=2)
     start = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 1.1]], dtype=torch.double)
     quantiser.codebook.data = start.clone()
-    found = quantiser(torch.randn(1, 2, 2, 2, dtype=torch.double))
+    output = quantiser(torch.randn(1, 2, 2, 2, dtype=torch.double))
     quantiser.step.passed = 1000
-    quantiser.adapt(found.assignment)
+    quantiser.adapt(output.assignment)
     radius = np.exp(arcvq_vae.GROWTH * 1000)
     expected = torch.stack([start[0] / 5 * radius, start[1], start[2]])
     assert torch.allclose(quantiser.codebook, expected, rtol=1e-6)
@@ -141,11 +141,11 @@ def test_gradients_are_rotated(method: str) -> None:
     assert isinstance(quantiser, RotatedQuantiser)
     latents = torch.randn(2, D, 3, 4, dtype=torch.double, requires_grad=True)
     weight = torch.randn(2, D, 3, 4, dtype=torch.double)
-    found, plain = quantiser(latents), quantiser.inner(latents)
-    assert torch.equal(found.vectors, plain.vectors)
-    assert torch.equal(found.codes, plain.codes)
-    (found.vectors * weight).sum().backward()
-    triples = (rows(x) for x in (latents.detach(), found.vectors.detach(), weight))
+    output, plain = quantiser(latents), quantiser.inner(latents)
+    assert torch.equal(output.vectors, plain.vectors)
+    assert torch.equal(output.codes, plain.codes)
+    (output.vectors * weight).sum().backward()
+    triples = (rows(x) for x in (latents.detach(), output.vectors.detach(), weight))
     for z, e, g, ours in zip(*triples, rows(latents.grad), strict=True):
         matrix = successors.rotation(z, e)
         assert torch.allclose(matrix @ z, e, atol=1e-9)
@@ -165,18 +165,18 @@ def test_a_moving_average_in_which_codes_expire() -> None:
     revived = 0
     for _ in range(3):
         latents = torch.randn(2, D, 5, 4, dtype=torch.double)
-        z, found = rows(latents), quantiser(latents)
+        z, output = rows(latents), quantiser(latents)
         codes = successors.closest(z, codebook)
-        assert torch.equal(found.codes.flatten(), codes)
-        assert torch.equal(rows(found.vectors), codebook[codes])
+        assert torch.equal(output.codes.flatten(), codes)
+        assert torch.equal(rows(output.vectors), codebook[codes])
         expected = (z - codebook[codes]).pow(2).mean().item()
-        assert found.losses["commitment"].item() == pytest.approx(expected)
+        assert output.losses["commitment"].item() == pytest.approx(expected)
         for k in range(K):
             counts[k] = 0.8 * counts[k] + 0.2 * (codes == k).sum()
             sums[k] = 0.8 * sums[k] + 0.2 * z[codes == k].sum(0)
         smooth = (counts + 1e-5) / (counts.sum() + K * 1e-5) * counts.sum()
         expected = sums / smooth[:, None]
-        quantiser.adapt(found.assignment)
+        quantiser.adapt(output.assignment)
         dead = counts < limit
         codebook = quantiser.codebook.clone()
         assert torch.allclose(codebook[~dead], expected[~dead], rtol=1e-4, atol=1e-6)
@@ -238,9 +238,9 @@ def test_vq_wae_solves_its_dual(monkeypatch: pytest.MonkeyPatch) -> None:
 
     best = optimize.minimize(falling, np.zeros(K), jac=True, method="L-BFGS-B").x
     expected = dual(torch.from_numpy(best))
-    found = vq_wae.transport_cost(costs, logits.log_softmax(0))
-    assert found.item() == pytest.approx(expected.item(), rel=1e-3)
-    slopes = [torch.autograd.grad(x, [z, logits], retain_graph=True) for x in (found, expected)]
+    cost = vq_wae.transport_cost(costs, logits.log_softmax(0))
+    assert cost.item() == pytest.approx(expected.item(), rel=1e-3)
+    slopes = [torch.autograd.grad(x, [z, logits], retain_graph=True) for x in (cost, expected)]
     for ours, theirs in zip(*slopes, strict=True):
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
@@ -250,15 +250,15 @@ def test_vq_wae_has_the_nearest_codes_and_the_divergence_of_its_weights() -> Non
     assert quantiser(torch.randn(1, D, 3, 3).double()).losses["weights_kl"].abs() < 1e-12
     quantiser.weight_logits.data.normal_()
     latents = torch.randn(2, D, 5, 4, dtype=torch.double, requires_grad=True)
-    found = quantiser(latents)
+    output = quantiser(latents)
     codes = successors.closest(rows(latents), quantiser.codebook)
-    assert torch.equal(found.codes.flatten(), codes)
-    assert torch.allclose(rows(found.vectors), quantiser.codebook[codes])
+    assert torch.equal(output.codes.flatten(), codes)
+    assert torch.allclose(rows(output.vectors), quantiser.codebook[codes])
     pi = quantiser.weight_logits.softmax(0)
     divergence = sum(p * (p * K).log() for p in pi)
-    assert found.losses["weights_kl"].item() == pytest.approx(divergence.item())
+    assert output.losses["weights_kl"].item() == pytest.approx(divergence.item())
     weight = torch.randn_like(latents)
-    (found.vectors * weight).sum().backward()
+    (output.vectors * weight).sum().backward()
     assert torch.equal(latents.grad, weight)
 
 
@@ -297,10 +297,10 @@ def test_wasserstein_vq(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = ClusteredQuantiser(K, D, squared_euclidean).double()
     plain.codebook.data = quantiser.codebook.data.normal_().clone()
     latents = torch.randn(2, D, 5, 4, dtype=torch.double, requires_grad=True)
-    found, other = quantiser(latents), plain(latents)
-    assert torch.equal(found.codes, other.codes)
+    output, other = quantiser(latents), plain(latents)
+    assert torch.equal(output.codes, other.codes)
     z, codebook = rows(latents.detach()).numpy(), plain.codebook.detach().numpy()
-    term = found.losses["wasserstein"]
+    term = output.losses["wasserstein"]
     assert term.item() == pytest.approx(wasserstein(z, codebook), rel=1e-5)
     slope, none = torch.autograd.grad(term, [quantiser.codebook, latents], allow_unused=True)
     assert none is None
@@ -310,7 +310,7 @@ def test_wasserstein_vq(monkeypatch: pytest.MonkeyPatch) -> None:
         difference = wasserstein(z, codebook + step) - wasserstein(z, codebook - step)
         assert slope[k, d].item() == pytest.approx(difference / 2e-5, rel=1e-3)
     for name, value in other.losses.items():
-        assert torch.equal(found.losses[name], value)
+        assert torch.equal(output.losses[name], value)
 
 
 def test_wasserstein_vq_remembers_as_many_latents_as_the_queue(
