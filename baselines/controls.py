@@ -80,8 +80,9 @@ class OfficialOrder(ClusteredQuantiser):
         quantised = super().forward(latents)
         codebook = self.codebook.clone()
         term = contrastive_term(quantised.assignment.latents, codebook, self.similarity)
-        # Overwrite the values that autograd saved for the gradient of the term. The codebook and
-        # the rule are copies, so that no state changes.
-        refresh: Any = copy.deepcopy(self.refresh)
-        refresh.update(codebook.data, quantised.assignment, self.similarity)
+        if torch.is_grad_enabled():
+            # Overwrite the values that autograd saved for the gradient of the term. The codebook
+            # and the rule are copies, so that no state changes.
+            refresh: Any = copy.deepcopy(self.refresh)
+            refresh.update(codebook.data, quantised.assignment, self.similarity)
         return replace(quantised, losses={**quantised.losses, "contrastive": term})

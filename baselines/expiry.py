@@ -7,6 +7,9 @@ Here a call only reads the codebook, and `adapt` lets the library change it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -71,18 +74,21 @@ class ExpiringQuantiser(nn.Module):
         """Update the averages with one batch and let codes expire."""
         self.step.passed += 1
         seed = word(self.seed, Purpose.CODES, self.step.passed)
-        update_codebook(self.inner, assignment.latents, seed)
+        with changing(self.inner, seed):
+            self.inner.update_indices(assignment.latents[None], assignment.codes[None])
 
 
-@torch.no_grad()
-def update_codebook(library: nn.Module, latents: Float[Tensor, "n d"], seed: int) -> None:
-    """Let a quantiser of vector-quantize-pytorch change its codebook with one batch of latents.
+@contextmanager
+def changing(library: nn.Module, seed: int) -> Iterator[None]:
+    """Let a quantiser of vector-quantize-pytorch change its codebook.
 
-    The library needs training mode and torch's global generator; both are restored afterwards.
+    The library needs training mode and torch's global generators. Afterwards the mode and the
+    processor's generator are as before. A GPU's generator stays seeded, because saving it takes
+    time and nothing else draws from it.
     """
     was_training = library.training
     library.train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        library(latents[None])
+        yield
     library.train(was_training)

@@ -17,7 +17,7 @@ class IndexQuantiser(nn.Module):
     E. Its value is e = e_k. Its gradient reaches every codevector and, through the logits alone,
     the latent z. The losses `index`, (vector - z)^2, `commitment`, (z - sg(e))^2, and `codebook`,
     (e - sg(z))^2, are means over all elements. The loss `entropy` is the mean entropy of
-    softmax(logits / temperature) minus the entropy of its mean over the batch, in [-log K, log K].
+    softmax(logits / temperature) minus the entropy of its mean over the batch, in [-log K, 0].
     """
 
     def __init__(self, codebook_size: int, code_dim: int, temperature: float) -> None:

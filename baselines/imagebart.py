@@ -32,7 +32,6 @@ from torch.nn import functional as F
 
 from models.generation.codes import (
     as_points,
-    draw_codes,
     heads_of,
     in_order,
     start_tokens,
@@ -40,6 +39,7 @@ from models.generation.codes import (
     x_transformers,
 )
 from models.generation.interface import Labels, Points, Scalar, Shape, Streams
+from models.quantiser.search import draw
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class ReverseStep(nn.Module):
             logits, cache = self.decoder(
                 tokens, context=context, return_intermediates=True, cache=cache
             )
-            code = draw_codes(logits[:, -1].float() / temperature, numbers[:, place])
+            code = draw(logits[:, -1].float() / temperature, numbers[:, place])
             tokens = torch.cat([tokens, code.unsqueeze(1)], 1)
         return tokens[:, 1:]
 

@@ -26,8 +26,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generation.codes import draw_codes, heads_of, uniforms, x_transformers
+from models.generation.codes import heads_of, uniforms, x_transformers
 from models.generation.interface import Labels, Points, Scalar, Shape, Streams, check_labels
+from models.quantiser.search import draw
 
 QUICK_STEPS = 8
 
@@ -102,7 +103,7 @@ class MaskedPrior(nn.Module):
         hidden = torch.ones(len(streams), self.places, dtype=torch.bool, device=device)
         for step, count in enumerate(counts):
             logits = self(codes, hidden, labels).float()
-            drawn = draw_codes(logits, numbers[:, step, :, :-1])
+            drawn = draw(logits, numbers[:, step, :, :-1])
             codes = torch.where(hidden.unsqueeze(-1), drawn, codes)
             log_probabilities = logits.log_softmax(-1).gather(-1, codes.unsqueeze(-1))
             noise = gumbel(numbers[:, step, :, -1]) * self.temperature

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from models.generation.codes import (
     as_points,
     bits_of,
-    draw_codes,
     heads_of,
     in_order,
     start_tokens,
@@ -30,6 +29,7 @@ from models.generation.codes import (
     x_transformers,
 )
 from models.generation.interface import Labels, Points, Scalar, Shape, Streams
+from models.quantiser.search import draw
 
 # The standard deviation of embeddings at the start, as in the published code.
 DEVIATION = 0.02
@@ -58,7 +58,7 @@ def soft_codes(
     for number in uniform.unbind(dim=-1):
         # |r|^2 is the same for all k.
         logits = (2 * residual @ codebook.T - codebook.square().sum(dim=1)) / temperature
-        code = draw_codes(logits, number)
+        code = draw(logits, number)
         residual = residual - codebook[code]
         codes.append(code)
         targets.append(logits.softmax(dim=-1))
@@ -152,7 +152,7 @@ class ResidualTransformer(nn.Module):
                 logits = self.to_logits(hidden)
                 least = logits.topk(self.top_k).values[..., -1:]
                 kept = logits.masked_fill(logits < least, -math.inf)
-                code = draw_codes(kept / self.temperature, numbers[:, [place * q + depth]])
+                code = draw(kept / self.temperature, numbers[:, [place * q + depth]])
                 total = total + self.codebook[code]
                 deep_inputs = self.of_depth(total)
                 codes.append(code)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
-from baselines.expiry import update_codebook
+from baselines.expiry import changing
 from models.quantiser.interface import Assignment, Quantised, straight_through
 from models.streams import Purpose, word
 
@@ -82,4 +82,5 @@ class ResidualQuantiser(nn.Module):
         """Update the averages with one batch and restart unused codevectors."""
         self.steps += 1
         seed = word(self.seed, Purpose.CODES, int(self.steps))
-        update_codebook(self.inner, assignment.latents, seed)
+        with changing(self.inner, seed):
+            self.inner(assignment.latents[None])

@@ -1,8 +1,10 @@
 """Wasserstein VQ (2025): VQ-VAE with a loss that gives codevectors the distribution of latents.
 
-The code follows the paper's equations. Departure: the paper fits the Gaussian of the latents to a
-queue of the last 65,536 latents. Here a moving average over as many latents replaces the queue and
-needs less memory. At the published batch of 65,536 latents both are the Gaussian of the batch.
+The losses are those of the paper. The common scale of both Gaussians, the first codevectors and the
+weights of the losses are those of the authors' code. Departure: the authors fit the Gaussian of the
+latents to a queue of the last 65,536 latents. Here a moving average over as many latents replaces
+the queue and needs less memory. At the published batch of 65,536 latents both are the Gaussian of
+the batch.
 """
 
 from __future__ import annotations

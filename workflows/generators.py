@@ -122,12 +122,12 @@ def _projected_critic(knobs: ProjectedGan, shape: Shape, weights: Mapping[str, A
 class Generator:
     """An entry of GENERATORS.
 
-    knobs: the pydantic type that holds the model's settings. points: what is modelled, a name in
-    SPACES; latents and codes need a first stage. version, network, sampling: raised when the
-    numbers change; `sampling` when only those of samples change. critic: builds the opponent of an
-    adversarial network. frozen: the network whose features the critic sees, a name in
-    weight_sources.FROZEN. betas, weight_decay: of AdamW. likelihood: whether the model has `bits`.
-    fits: whether the points of a first stage of this method can be modelled.
+    knobs: the pydantic type that holds the model's settings. points: what is modelled, see
+    `build_space`. version, network, sampling: raised when the numbers change; `sampling` when only
+    those of samples change. critic: builds the opponent of an adversarial network. frozen: the
+    network whose features the critic sees, a name in weight_sources.FROZEN. betas, weight_decay: of
+    AdamW. likelihood: whether the model has `bits`. fits: whether the points of a first stage of
+    this method can be modelled.
     """
 
     build: Builder
@@ -210,21 +210,17 @@ GENERATORS: dict[str, Generator] = {
 }
 
 
-def _space(points: str, first_stage: Any, scale: float = 1.0) -> Any:
+def build_space(points: str, first_stage: Any, scale: float = 1.0) -> Any:
+    """Return the space of a model's points.
+
+    points: "pixels", or "latents" or "codes" of a first stage. first_stage: an autoencoder, or None
+    for pixels. scale: of latents.
+    """
     from models.generation import spaces
 
     if points == "latents":
         return spaces.LatentSpace(first_stage, scale)
     return spaces.CodeSpace(first_stage) if points == "codes" else spaces.PixelSpace()
-
-
-# Kind of points -> builder of their space, from a first stage and the scale of its latents.
-SPACES = {points: partial(_space, points) for points in ("pixels", "latents", "codes")}
-
-
-def build_space(knobs: Generative, first_stage: Any, scale: float = 1.0) -> Any:
-    """Return the space of a model's points. first_stage: an autoencoder, or None for pixels."""
-    return SPACES[GENERATORS[knobs.method].points](first_stage, scale)
 
 
 def first_stage_file(knobs: Training | Generative) -> str | None:

@@ -124,7 +124,11 @@ class Clustered(Contrastive):
 
 
 class Stochastic(Codebook):
-    """SQ-VAE, with the variance at the first step and the temperature at the last step."""
+    """SQ-VAE.
+
+    sq_initial_variance: exp(phi) at the first step, for D = 64. sq_final_temperature: the
+    temperature at the last step.
+    """
 
     sq_initial_variance: Positive
     sq_final_temperature: Annotated[float, Field(gt=0, le=1)]

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from models.generation.codes import (
     as_points,
     bits_of,
-    draw_codes,
     heads_of,
     in_order,
     start_tokens,
@@ -25,6 +24,7 @@ from models.generation.codes import (
     x_transformers,
 )
 from models.generation.interface import Labels, Points, Scalar, Shape, Streams
+from models.quantiser.search import draw
 
 
 class AutoregressivePrior(nn.Module):
@@ -81,7 +81,7 @@ class AutoregressivePrior(nn.Module):
             logits, cache = self.network(
                 token, cache=cache, return_intermediates=True, input_not_include_cache=True
             )
-            token = draw_codes(logits / self.temperature, number[:, None])
+            token = draw(logits / self.temperature, number[:, None])
             codes.append(token)
         return as_points(torch.cat(codes, dim=1), shape)
 

@@ -1,4 +1,4 @@
-"""Functions that all priors share: start tokens, settings of transformers, drawing of codes."""
+"""Functions that all priors share: start tokens, settings of transformers, uniform numbers."""
 
 from __future__ import annotations
 
@@ -69,17 +69,3 @@ def uniforms(shape: Shape, streams: Streams) -> Tensor:
     """Draw uniform numbers in [0, 1), float64 (n, *shape), one row from each stream."""
     rows = [torch.rand(shape, generator=stream, dtype=torch.float64) for stream in streams]
     return torch.stack(rows)
-
-
-def draw_codes(
-    logits: Float[Tensor, "*places k"], numbers: Float[Tensor, "*places"]
-) -> Int[Tensor, "*places"]:
-    """Draw codes in [0, k) from their distributions by uniform numbers in [0, 1).
-
-    A code is drawn where the cumulative distribution passes the number.
-    """
-    # In float64 the sums of many small probabilities stay ordered.
-    cumulative = logits.double().softmax(-1).cumsum(-1)
-    codes = torch.searchsorted(cumulative, numbers.double().unsqueeze(-1).contiguous(), right=True)
-    # Rounding may leave the last cumulative probability below a number.
-    return codes.squeeze(-1).clamp(max=logits.shape[-1] - 1)

@@ -138,6 +138,7 @@ class DiffusionModel(nn.Module):
 
     def loss(self, points: Points, labels: Labels, stream: torch.Generator) -> Scalar:
         """Return the distance of predicted and true noise (eq. 14 of Ho et al.)."""
+        check_labels(labels, self.classes)
         noise = torch.randn(points.shape, generator=stream).to(points.device)
         times = torch.randint(0, self.process.noise_steps, (len(points),), generator=stream)
         hidden = torch.rand(len(points), generator=stream) < self.process.label_dropout

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from models.quantiser.distances import Similarity
-from models.quantiser.search import drawn, nearest
+from models.quantiser.search import draw_candidates, nearest
 
 Anchors = Callable[[Tensor, Tensor, Tensor, Similarity, Generator], Tensor]
 
@@ -50,7 +50,7 @@ def probability(
     close to uniform. With the squared Euclidean distance the draw prefers near latents strongly.
     """
     uniform = torch.rand(2, len(codebook), generator=generator, device=latents.device)
-    return latents[drawn(codebook[needed], latents, uniform[:, needed], similarity)]
+    return latents[draw_candidates(codebook[needed], latents, uniform[:, needed], similarity)]
 
 
 def closest(

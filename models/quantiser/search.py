@@ -32,7 +32,7 @@ def nearest(
 
 
 @torch.no_grad()
-def drawn(
+def draw_candidates(
     vectors: Float[Tensor, "m d"],
     candidates: Float[Tensor, "n d"],
     uniform: Float[Tensor, "2 m"],
@@ -48,10 +48,24 @@ def drawn(
         scores = similarity(part, candidates)
         padded = F.pad(scores, (0, -len(candidates) % BLOCK), value=-torch.inf)
         blocks = padded.unflatten(1, (-1, BLOCK))
-        block = _draw(blocks.logsumexp(2), numbers[0])
-        inside = _draw(blocks[torch.arange(len(part)), block], numbers[1])
+        block = draw(blocks.logsumexp(2), numbers[0])
+        inside = draw(blocks[torch.arange(len(part)), block], numbers[1])
         chosen.append(block * BLOCK + inside)
     return torch.cat(chosen)
+
+
+def draw(logits: Float[Tensor, "*rows n"], uniform: Float[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
+    """Draw an index in [0, n) from each softmax(logits) by a uniform number in [0, 1).
+
+    The index is where the cumulative distribution passes the number.
+    """
+    # In float64 the sums of many small probabilities stay ordered.
+    cumulative = logits.double().softmax(-1).cumsum(-1)
+    # Rounding may leave the last sum below 1.
+    target = uniform[..., None] * cumulative[..., -1:]
+    return torch.searchsorted(cumulative, target, right=True)[..., 0].clamp(
+        max=logits.shape[-1] - 1
+    )
 
 
 def count(codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " {size}"]:
@@ -62,10 +76,3 @@ def count(codes: Int[Tensor, " n"], size: int) -> Int[Tensor, " {size}"]:
 def _rows(candidates: Tensor) -> int:
     numbers = NUMBERS.get(candidates.device.type, NUMBERS["cpu"])
     return max(FEWEST_ROWS, numbers // len(candidates))
-
-
-def _draw(logits: Float[Tensor, "m n"], uniform: Float[Tensor, " m"]) -> Int[Tensor, " m"]:
-    """Draw a column of each row from softmax(logits), by inverting the cumulative distribution."""
-    cumulative = logits.double().softmax(1).cumsum(1)
-    target = uniform[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[1] - 1)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks import plain
+
 
 class Published(nn.Module):
     """The authors' procedure: d is a similarity, of which the largest is the closest."""
@@ -35,10 +37,7 @@ class Published(nn.Module):
 
     def scores(self, z: Tensor) -> Tensor:
         """d, (N, K): larger is closer."""
-        if self.distance == "cosine":
-            return F.normalize(z, dim=1) @ F.normalize(self.embedding, dim=1).T
-        e = self.embedding
-        return 2 * z @ e.T - z.square().sum(1, keepdim=True) - e.square().sum(1)
+        return plain.similarities(z, self.embedding, self.distance)
 
     def codes(self, d: Tensor) -> Tensor:
         """The nearest code of each latent."""
@@ -63,7 +62,7 @@ class Published(nn.Module):
         perplexity = torch.exp(-(share * torch.log(share + 1e-10)).sum())
         if self.training:
             self.refresh(z.detach(), d.detach(), share)
-            loss = loss + (self.contrast(d) if self.contrastive else 0)
+            loss = loss + (plain.contrastive(d) if self.contrastive else 0)
         vectors = (z + (e - z).detach()).unflatten(0, (-1, *latents.shape[2:]))
         return vectors.permute(0, 3, 1, 2), loss, (perplexity, one_hot, codes)
 
@@ -75,13 +74,6 @@ class Published(nn.Module):
         alpha = torch.exp(-self.usage * len(self.usage) * 10 / 0.01 - 1e-3)[:, None]
         self.embedding.data = (1 - alpha) * self.embedding.data + alpha * z[self.chosen(d)]
         self.refreshed = True
-
-    def contrast(self, d: Tensor) -> Tensor:
-        """Each code's closest latents against its farther half."""
-        ordered = d.sort(dim=0).values
-        positive = ordered[-max(1, len(d) // d.shape[1]) :].mean(0, keepdim=True)
-        logits = torch.cat([positive, ordered[: len(d) // 2]]).T / 0.07
-        return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
 
 
 class FarthestPort(Published):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import VectorQuantize
 
+from baselines.expiry import ExpiringQuantiser
+from baselines.rotation_trick import RotatedQuantiser
 from models.quantiser import anchors as samplers
 from models.quantiser.blends import UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
@@ -23,7 +25,7 @@ from workflows.config.settings import Defaults
 from workflows.conformance import __main__ as kit
 from workflows.conformance.adapters import BETA
 from workflows.conformance.properties import PROPERTIES, check_all
-from workflows.conformance.subject import Subject
+from workflows.conformance.subject import Subject, batch, codevectors, step
 from workflows.errors import ConfigError
 
 
@@ -51,6 +53,19 @@ def of_package(codebook_size: int, code_dim: int) -> VectorQuantize:
         **{"ema_update": False, "learnable_codebook": True, "rotation_trick": False},
         **{"commitment_weight": 1.0, "commitment_use_cross_entropy_loss": False},
     )
+
+
+def averaging(codebook_size: int, code_dim: int) -> VectorQuantize:
+    """The package's default, whose running sums come before the codebook in the state."""
+    return VectorQuantize(code_dim, codebook_size, accept_image_fmap=True)
+
+
+def expiring(codebook_size: int, code_dim: int) -> ExpiringQuantiser:
+    return ExpiringQuantiser(codebook_size, code_dim, 0.8, 0.0, 0)
+
+
+def rotated(codebook_size: int, code_dim: int) -> RotatedQuantiser:
+    return RotatedQuantiser(expiring(codebook_size, code_dim))
 
 
 def failures(build: Callable[..., Any], anchors: str = "closest") -> set[str]:
@@ -107,6 +122,18 @@ def test_a_module_of_the_package_is_asked_by_its_own_signature() -> None:
         "weight of commitment 1.000 (expected 0.25), of codebook 1.000 (expected 1)"
     )
     assert found["blend weight"].numbers == "a plain VQ has no refresh (--anchors none)"
+
+
+@pytest.mark.parametrize("build", [averaging, expiring, rotated])
+def test_the_codebook_is_not_confused_with_running_sums(build: Callable[..., Any]) -> None:
+    quantiser = Subject(build, "none").make()
+    before = codevectors(quantiser).clone()
+    step(quantiser, batch(1))
+    (library,) = (part for part in quantiser.modules() if isinstance(part, VectorQuantize))
+    assert torch.equal(codevectors(quantiser), library.codebook)
+    assert not torch.equal(codevectors(quantiser), before)
+    output = quantiser.eval()(batch(2))
+    torch.testing.assert_close(quantiser.decode(output.codes), output.vectors)
 
 
 class Fast(ports.Published):

@@ -10,34 +10,24 @@ import pytest
 import torch
 
 from models.generation.interface import Critic, GenerativeModel, Likelihood, WithLoss
-from models.streams import Purpose, generator
-from tests.knobs import DIFFUSION, small, typed
+from tests.generators import critic_of, knobs_of, stream
+from tests.knobs import small
 from workflows.generators import (
     GENERATORS,
     Generator,
-    build_critic,
     build_generator,
     build_space,
 )
 from workflows.registry import build_autoencoder
-from workflows.steps.train_generator import read_frozen_of
 
-# What a model of codes stands on, if it is not any codebook.
+# First stages of priors that do not fit every codebook.
 FIRST_STAGES = {"rq_transformer": "rq_vae", "masked_prior": "movq"}
 SIDE, CLASSES = 16, 5
 
 
-def knobs_of(method: str, **changes: Any) -> Any:
-    return typed({**DIFFUSION, "method": method, "seed": 3, **changes})
-
-
 def space_of(knobs: Any) -> Any:
-    below = FIRST_STAGES.get(knobs.method, "vq_vae")
-    return build_space(knobs, build_autoencoder(small(below), 3, 4), 1.0)
-
-
-def critic_of(knobs: Any, shape: tuple[int, ...]) -> Any:
-    return build_critic(knobs, shape, read_frozen_of(knobs)[0])
+    method = FIRST_STAGES.get(knobs.method, "vq_vae")
+    return build_space(GENERATORS[knobs.method].points, build_autoencoder(small(method), 3, 4))
 
 
 def shape_of(space: Any) -> tuple[int, ...]:
@@ -49,10 +39,6 @@ def points_of(space: Any, count: int = 4) -> torch.Tensor:
         return space.encode(torch.rand(count, 3, SIDE, SIDE, generator=stream(0)) * 2 - 1)
 
 
-def stream(step: int) -> torch.Generator:
-    return generator(1, Purpose.SAMPLE, step)
-
-
 def classes_of(method: str) -> list[int | None]:
     """Models that do not know classes are asked without them alone."""
     return [None] if GENERATORS[method].critic else [None, CLASSES]
@@ -61,9 +47,9 @@ def classes_of(method: str) -> list[int | None]:
 CASES = [(method, classes) for method in GENERATORS for classes in classes_of(method)]
 
 
-def asked_of(wanted: Callable[[Generator], object]) -> pytest.MarkDecorator:
+def asked_of(applies_to: Callable[[Generator], object]) -> pytest.MarkDecorator:
     """A test of those methods alone, each without classes and with them."""
-    cases = [case for case in CASES if wanted(GENERATORS[case[0]])]
+    cases = [case for case in CASES if applies_to(GENERATORS[case[0]])]
     names = [f"{method}, {classes} classes" for method, classes in cases]
     return pytest.mark.parametrize("built", cases, indirect=True, ids=names)
 
@@ -106,6 +92,17 @@ def test_the_loss_draws_from_its_stream_alone_and_changes_no_weight(
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+@asked_of(lambda method: not method.critic)
+def test_labels_are_needed_or_refused(built: tuple[Any, Any, Any, Any]) -> None:
+    _, space, model, labels = built
+    wrong = torch.tensor([0, 1, 2, 3]) if labels is None else None
+    message = "labels: needed by a model with classes, and refused by one without"
+    with pytest.raises(ValueError, match=message):
+        model.loss(points_of(space), wrong, stream(7))
+    with pytest.raises(ValueError, match=message):
+        model.eval().sample(shape_of(space), wrong, [stream(n) for n in range(4)])
+
+
 @asked_of(lambda method: method.critic)
 def test_a_critic_learns_itself_and_judges_the_generator(built: tuple[Any, Any, Any, Any]) -> None:
     knobs, space, model, _ = built
@@ -135,11 +132,11 @@ def test_a_sample_is_a_function_of_its_stream_and_label(
         whole = model.sample(shape_of(space), labels, [stream(n) for n in range(4)], quick)
         rows = [1, 3]
         part = None if labels is None else labels[rows]
-        some = model.sample(shape_of(space), part, [stream(n) for n in rows], quick)
+        selected = model.sample(shape_of(space), part, [stream(n) for n in rows], quick)
     assert torch.equal(before, torch.get_rng_state())
     assert whole.shape == (4, *shape_of(space))
     assert whole.isfinite().all()
-    torch.testing.assert_close(some, whole[rows], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(selected, whole[rows], rtol=1e-3, atol=1e-4)
     assert not torch.allclose(whole[0], whole[1])
     images = space.decode(whole)
     assert images.shape == (4, 3, SIDE, SIDE)

@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from baselines import adversarial, projected_gan, stylegan2
-from models.streams import Purpose, generator
-from tests.knobs import DIFFUSION, typed
+from tests.generators import critic_of, knobs_of, stream
 from workflows.data import weight_sources
 from workflows.data.metric_networks import read_frozen
 from workflows.errors import DataError
-from workflows.generators import build_critic, build_generator, build_generator_optimiser
+from workflows.generators import build_generator, build_generator_optimiser
 from workflows.records import state
 from workflows.steps.train_generator import read_frozen_of
 from workflows.training import stage2
@@ -28,25 +27,13 @@ GANS = ["stylegan2", "projected_gan"]
 SHAPE = (3, 16, 16)
 
 
-def stream(step: int = 0) -> torch.Generator:
-    return generator(2, Purpose.SAMPLE, step)
-
-
-def knobs_of(method: str, **changes: Any) -> Any:
-    return typed({**DIFFUSION, "method": method, "seed": 3, **changes})
-
-
-def critic_of(knobs: Any, shape: tuple[int, ...] = SHAPE) -> Any:
-    return build_critic(knobs, shape, read_frozen_of(knobs)[0])
-
-
 def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=stream(9))
 
 
 def slopes(module: torch.nn.Module) -> Tensor:
-    found = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
-    return torch.cat([slope.flatten() for slope in found])
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
+    return torch.cat([slope.flatten() for slope in gradients])
 
 
 def test_sides_are_doubled_from_a_small_grid() -> None:
@@ -73,15 +60,15 @@ def test_they_run_in_half_precision(method: str, shape: tuple[int, ...]) -> None
     assert loss.isfinite()
     assert slopes(critic).isfinite().all()
     assert slopes(model).isfinite().all()
-    made = model.eval().sample(shape, None, [stream(3)])
-    assert made.abs().max() <= 1
-    assert made.dtype == torch.float32
+    image = model.eval().sample(shape, None, [stream(3)])
+    assert image.abs().max() <= 1
+    assert image.dtype == torch.float32
 
 
 @pytest.mark.parametrize("method", GANS)
 def test_judging_leaves_no_slope_in_the_critic(method: str) -> None:
     knobs = knobs_of(method)
-    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs)
+    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs, SHAPE)
     critic.judge(model, 4, stream()).backward()
     assert all(weight.grad is None for weight in critic.parameters())
     assert all(weight.requires_grad for weight in critic.parameters())
@@ -134,17 +121,17 @@ def test_a_modulated_convolution_is_a_loop_over_samples(up: bool) -> None:
             # A zero after each value, then both filters; the weights turned, as they are spread.
             spread = torch.zeros(1, 5, 12, 12)
             spread[0, :, ::2, ::2] = row
-            made = F.conv2d(F.pad(spread, (2, 1, 2, 1)), weights.flip(2, 3))
+            output = F.conv2d(F.pad(spread, (2, 1, 2, 1)), weights.flip(2, 3))
             taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
             kernel = (taps[:, None] * taps).expand(7, 1, 4, 4)
-            loop.append(F.conv2d(F.pad(made, (1, 1, 1, 1)), kernel, groups=7))
+            loop.append(F.conv2d(F.pad(output, (1, 1, 1, 1)), kernel, groups=7))
         else:
             loop.append(F.conv2d(row[None], weights, padding=1))
-    made = layer(values, styles)
-    assert made.shape == ((3, 7, 12, 12) if up else (3, 7, 6, 6))
+    output = layer(values, styles)
+    assert output.shape == ((3, 7, 12, 12) if up else (3, 7, 6, 6))
     edge = slice(0, -1) if up else slice(None)
     torch.testing.assert_close(
-        made[..., edge, edge], torch.cat(loop)[..., edge, edge], rtol=1e-4, atol=1e-5
+        output[..., edge, edge], torch.cat(loop)[..., edge, edge], rtol=1e-4, atol=1e-5
     )
 
 
@@ -152,9 +139,9 @@ def test_a_modulated_convolution_is_a_loop_over_samples(up: bool) -> None:
 def test_demodulated_outputs_have_unit_variance(size: float) -> None:
     layer = stylegan2.Modulated(16, 8, 3, 4, up=False)
     layer.conv.weight.data *= size
-    made = layer(normal(64, 16, 16, 16), 10 * normal(64, 4))[..., 1:-1, 1:-1]
-    assert made.var((0, 2, 3)).tolist() == pytest.approx([1.0] * 8, rel=0.1)
-    assert made.var((1, 2, 3)).tolist() == pytest.approx([1.0] * 64, rel=0.6)
+    output = layer(normal(64, 16, 16, 16), 10 * normal(64, 4))[..., 1:-1, 1:-1]
+    assert output.var((0, 2, 3)).tolist() == pytest.approx([1.0] * 8, rel=0.1)
+    assert output.var((1, 2, 3)).tolist() == pytest.approx([1.0] * 64, rel=0.6)
 
 
 def test_layers_learn_at_equal_rates() -> None:
@@ -167,17 +154,17 @@ def test_layers_learn_at_equal_rates() -> None:
 
 def test_the_deviation_is_of_groups() -> None:
     values = normal(6, 2, 4, 4)
-    found = stylegan2.with_deviation(values)
-    assert torch.equal(found[:, :2], values)
+    with_channel = stylegan2.with_deviation(values)
+    assert torch.equal(with_channel[:, :2], values)
     # Six images are two groups of three: every second one.
     for first in (0, 1):
         expected = (values[first::2].var(0, unbiased=False) + 1e-8).sqrt().mean()
-        assert torch.allclose(found[first::2, 2], expected.expand(3, 4, 4))
+        assert torch.allclose(with_channel[first::2, 2], expected.expand(3, 4, 4))
 
 
 def test_r1_is_the_mean_squared_norm_of_the_slope(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a critic Σ a x², whose slope is 2 a x."""
-    critic = critic_of(knobs_of("stylegan2", augment=False))
+    critic = critic_of(knobs_of("stylegan2", augment=False), SHAPE)
     weights, points = normal(*SHAPE).abs(), normal(4, *SHAPE)
     monkeypatch.setattr(critic, "forward", lambda images: (weights * images**2).sum((1, 2, 3)))
     expected = (2 * weights * points).square().sum((1, 2, 3)).mean()
@@ -187,34 +174,34 @@ def test_r1_is_the_mean_squared_norm_of_the_slope(monkeypatch: pytest.MonkeyPatc
 def test_lazy_r1_weighs_its_steps_times_half_its_weight() -> None:
     knobs = knobs_of("stylegan2", augment=False, r1_weight=3.0, r1_every=4)
     model, points = build_generator(knobs, SHAPE, None, None), normal(4, *SHAPE)
-    found = {}
+    gradients = {}
     for step in (3, 4, 8):
-        critic = critic_of(knobs)
+        critic = critic_of(knobs, SHAPE)
         critic.learn(model, points, stream(), step)
-        found[step] = slopes(critic)
-    critic = critic_of(knobs)
+        gradients[step] = slopes(critic)
+    critic = critic_of(knobs, SHAPE)
     critic.penalty(points, stream()).backward()
-    assert torch.equal(found[4], found[8])
+    assert torch.equal(gradients[4], gradients[8])
     torch.testing.assert_close(
-        found[4] - found[3], 4 * 3.0 / 2 * slopes(critic), rtol=1e-3, atol=1e-5
+        gradients[4] - gradients[3], 4 * 3.0 / 2 * slopes(critic), rtol=1e-3, atol=1e-5
     )
 
 
 def test_features_are_the_published_networks() -> None:
-    weights, about = read_frozen("efficientnet_lite0")
-    assert list(about.values()) == [weight_sources.FROZEN["efficientnet_lite0"].sha256]
+    weights, digests = read_frozen("efficientnet_lite0")
+    assert list(digests.values()) == [weight_sources.FROZEN["efficientnet_lite0"].sha256]
     network = projected_gan.EfficientNet.from_name("efficientnet-lite0").eval()
     network.load_state_dict(weights)
     images = normal(2, 3, 64, 64)
     with torch.no_grad():
-        found = projected_gan.Features(weights)(images)
+        features = projected_gan.Features(weights)(images)
         values = network._swish(network._bn0(network._conv_stem(images)))
         for end, block in enumerate(network._blocks, 1):
             values = block(values)
             if end in projected_gan.STAGES:
                 index = projected_gan.STAGES.index(end)
-                torch.testing.assert_close(found[index], values, rtol=1e-3, atol=1e-3)
-    assert [value.shape[1] for value in found] == list(projected_gan.CHANNELS)
+                torch.testing.assert_close(features[index], values, rtol=1e-3, atol=1e-3)
+    assert [value.shape[1] for value in features] == list(projected_gan.CHANNELS)
 
 
 def test_weights_of_another_file_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +214,7 @@ def test_weights_of_another_file_are_not_read(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_frozen_stays_and_is_hardly_stored() -> None:
     knobs = knobs_of("projected_gan")
-    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs)
+    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs, SHAPE)
     before = copy.deepcopy(dict(critic.named_buffers()))
     assert not [name for name in critic.state_dict() if name.startswith("features.")]
     assert {name.split(".")[0] for name, _ in critic.named_parameters()} == {"critics"}
@@ -236,7 +223,7 @@ def test_what_is_frozen_stays_and_is_hardly_stored() -> None:
     frozen = [name for name in before if not name.startswith("critics.")]
     assert all(torch.equal(before[name], dict(critic.named_buffers())[name]) for name in frozen)
     # Another seed has other mixtures of the same features.
-    other = dict(critic_of(knobs_of("projected_gan", seed=4)).named_buffers())
+    other = dict(critic_of(knobs_of("projected_gan", seed=4), SHAPE).named_buffers())
     same = {name.split(".")[0] for name in frozen if torch.equal(before[name], other[name])}
     assert same == {"features"}
     assert not any(torch.equal(before[n], other[n]) for n in frozen if n.startswith("projections"))
@@ -252,7 +239,7 @@ def apart_after(method: str, steps: int) -> tuple[float, float]:
     rate, batch = {"stylegan2": 0.005, "projected_gan": 0.002}[method], 16
     changes = {"noise_dim": 16, "gan_channels": 32, "augment": False, "r1_every": 4}
     knobs = knobs_of(method, learning_rate=rate, batch_size=batch, **changes)
-    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs)
+    model, critic = build_generator(knobs, SHAPE, None, None), critic_of(knobs, SHAPE)
     optimiser = build_generator_optimiser(knobs, model)
     learner = stage2.Learner(model, optimiser, EMAModel(model.parameters(), 0.95), critic)
     places = 2 * torch.rand(256, 2, generator=stream(3)) - 1
@@ -263,10 +250,10 @@ def apart_after(method: str, steps: int) -> tuple[float, float]:
         stage2.train_step(learner, data, knobs, rows, count)
     learner.ema.copy_to(model.parameters())
     with torch.inference_mode():
-        made = model.eval().sample(SHAPE, None, [stream(n) for n in range(64)])
-    found, wanted = (values.mean((2, 3)) for values in (made, images))
-    mean = (found.mean(0) - wanted.mean(0)).abs().max()
-    return float(mean), float((found.T.cov() - wanted.T.cov()).abs().max())
+        samples = model.eval().sample(SHAPE, None, [stream(n) for n in range(64)])
+    sample_colours, colours = (values.mean((2, 3)) for values in (samples, images))
+    mean = (sample_colours.mean(0) - colours.mean(0)).abs().max()
+    return float(mean), float((sample_colours.T.cov() - colours.T.cov()).abs().max())
 
 
 class Plain(torch.nn.Module):
@@ -306,8 +293,8 @@ def test_a_record_may_name_a_frozen_network() -> None:
     about.
     """
     today = state.Today({}, frozenset({"of inception"}))
-    _, about = read_frozen_of(knobs_of("projected_gan"))
-    assert len(about) == 1
+    _, digests = read_frozen_of(knobs_of("projected_gan"))
+    assert len(digests) == 1
     assert read_frozen_of(knobs_of("stylegan2")) == ({}, {})
-    assert not state._other_networks(about, today)
+    assert not state._other_networks(digests, today)
     assert state._other_networks({"another": "0"}, today)

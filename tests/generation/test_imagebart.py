@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from baselines.imagebart import Chain, ImageBart
-from models.generation.codes import draw_codes, uniforms
+from models.generation.codes import uniforms
+from models.quantiser.search import draw
 from models.streams import Purpose, generator
 from tests.generation import toy
 
@@ -48,8 +49,8 @@ def test_marginals_are_the_closed_form(time: int) -> None:
     for step in range(1, time + 1):
         moved = CHAIN.replace(moved, CHAIN.beta(step), stream)
     at_once = CHAIN.replace(start, 1 - kept, stream)
-    for found in (moved, at_once):
-        frequencies = torch.nn.functional.one_hot(found, CODES).float().mean(0)
+    for replaced in (moved, at_once):
+        frequencies = torch.nn.functional.one_hot(replaced, CODES).float().mean(0)
         torch.testing.assert_close(frequencies, closed, atol=0.015, rtol=0)
 
 
@@ -62,10 +63,10 @@ def test_the_end_of_the_chain_is_uniform() -> None:
 @pytest.mark.parametrize("time", range(1, SCALES + 1))
 def test_the_posterior_is_bayes_rule(time: int) -> None:
     first, noisy = torch.meshgrid(torch.arange(CODES), torch.arange(CODES), indexing="ij")
-    found = CHAIN.posterior(first, noisy, time)
+    posterior = CHAIN.posterior(first, noisy, time)
     joint = through(time - 1)[:, None, :] * transition(time).T[None, :, :]
-    torch.testing.assert_close(found, joint / through(time)[:, :, None])
-    torch.testing.assert_close(found.sum(-1), torch.ones(CODES, CODES))
+    torch.testing.assert_close(posterior, joint / through(time)[:, :, None])
+    torch.testing.assert_close(posterior.sum(-1), torch.ones(CODES, CODES))
 
 
 @pytest.mark.parametrize("classes", [None, 3])
@@ -78,11 +79,11 @@ def test_the_cache_changes_nothing(classes: int | None, time: int) -> None:
     kept: list[Tensor] = []
     step.decoder.register_forward_hook(lambda _, __, output: kept.append(output[0][:, -1]))
     numbers = uniforms((9,), [generator(0, Purpose.SAMPLE, number) for number in range(2)])
-    made = step.sample(noisy, bart._start(noisy, labels), numbers, 0.8)
+    drawn = step.sample(noisy, bart._start(noisy, labels), numbers, 0.8)
     with_cache = torch.stack(kept, 1)
-    whole = bart(made, noisy, labels, time)
+    whole = bart(drawn, noisy, labels, time)
     torch.testing.assert_close(with_cache, whole, atol=1e-5, rtol=1e-4)
-    assert torch.equal(draw_codes(whole / 0.8, numbers), made)
+    assert torch.equal(draw(whole / 0.8, numbers), drawn)
 
 
 def test_codes_know_those_ahead_of_them_and_all_noisy_ones() -> None:
@@ -90,9 +91,9 @@ def test_codes_know_those_ahead_of_them_and_all_noisy_ones() -> None:
     logits = bart(before, noisy, None, 1)
     moved = before.clone()
     moved[:, 4] = (moved[:, 4] + 1) % 8
-    found = bart(moved, noisy, None, 1)
-    torch.testing.assert_close(found[:, :5], logits[:, :5])
-    assert not torch.allclose(found[:, 5:], logits[:, 5:])
+    changed = bart(moved, noisy, None, 1)
+    torch.testing.assert_close(changed[:, :5], logits[:, :5])
+    assert not torch.allclose(changed[:, 5:], logits[:, 5:])
     moved = noisy.clone()
     moved[:, 8] = (moved[:, 8] + 1) % 8
     assert not torch.allclose(bart(before, moved, None, 1)[:, 0], logits[:, 0])
@@ -130,21 +131,17 @@ def test_the_loss_is_the_divergence_from_the_posterior() -> None:
     assert torch.equal(before, first)
     noisy = bart.chain.replace(before, 1 / 3, again)
     logits = bart(before, noisy, None, 1)
-    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), first.flatten())
-    torch.testing.assert_close(bart.loss(points, None, stream(number)), wanted)
+    cross_entropy = torch.nn.functional.cross_entropy(logits.flatten(0, 1), first.flatten())
+    torch.testing.assert_close(bart.loss(points, None, stream(number)), cross_entropy)
 
 
 def stream(step: int) -> torch.Generator:
     return generator(0, Purpose.GENERATION, step)
 
 
-def test_what_it_cannot_model_is_refused() -> None:
+def test_several_codes_a_place_are_refused() -> None:
     with pytest.raises(ValueError, match="2 codes a place"):
         ImageBart(8, (2, 3, 3), 32, 1, 3, 1.0)
-    with pytest.raises(ValueError, match="labels"):
-        model()(codes(), codes(), torch.zeros(2, dtype=torch.long), 1)
-    with pytest.raises(ValueError, match="labels"):
-        model(classes=3)(codes(), codes(), None, 1)
 
 
 def test_dependent_places_and_the_chain_are_learnt() -> None:
@@ -171,5 +168,5 @@ def unchanged(bart: ImageBart, time: int, label: int, count: int = 512) -> float
     streams = [generator(8, Purpose.SAMPLE, number) for number in range(count)]
     start = bart._start(noisy, labels)
     step: Any = bart.steps[time - 1]
-    made = step.sample(noisy, start, uniforms((4,), streams), 1.0)
-    return float((made == noisy).float().mean())
+    drawn = step.sample(noisy, start, uniforms((4,), streams), 1.0)
+    return float((drawn == noisy).float().mean())

@@ -51,12 +51,12 @@ def test_sampling_follows_the_schedule_and_keeps_what_it_reveals(
     seen: list[tuple[Tensor, Tensor]] = []
     prior = model((2, 6, 6), steps)
     prior.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[0], inputs[1])))
-    made = prior.sample((2, 6, 6), None, streams(3), quick).flatten(2).transpose(1, 2)
+    samples = prior.sample((2, 6, 6), None, streams(3), quick).flatten(2).transpose(1, 2)
     hidden = [36, *still_hidden(36, taken)]
     assert len(seen) == taken
     for (codes, masked), count in zip(seen, hidden, strict=False):
         assert masked.sum(1).tolist() == [count] * 3
-        assert torch.equal(codes[~masked].float(), made[~masked])
+        assert torch.equal(codes[~masked].float(), samples[~masked])
     # Whether a place is hidden is the row's own affair.
     assert not torch.equal(seen[1][1][0], seen[1][1][1])
 
@@ -89,18 +89,11 @@ def test_hidden_codes_are_not_seen_and_shown_ones_are_not_judged() -> None:
 def test_the_loss_is_that_of_hidden_codes() -> None:
     prior = model()
     codes = torch.randint(0, 8, (3, 2, 3, 3), generator=generator(0, Purpose.GENERATION)).float()
-    found = prior.loss(codes, None, generator(1, Purpose.GENERATION))
+    loss = prior.loss(codes, None, generator(1, Purpose.GENERATION))
     hidden = draw_hidden(3, 9, generator(1, Purpose.GENERATION))
     flat = codes.flatten(2).transpose(1, 2).long()
     surprise = -prior(flat, hidden).log_softmax(-1).gather(-1, flat[..., None])
-    torch.testing.assert_close(found, surprise[hidden].mean())
-
-
-def test_labels_are_of_models_with_classes() -> None:
-    with pytest.raises(ValueError, match="labels"):
-        model().sample((2, 3, 3), torch.zeros(1, dtype=torch.long), streams(1))
-    with pytest.raises(ValueError, match="labels"):
-        model(classes=3).sample((2, 3, 3), None, streams(1))
+    torch.testing.assert_close(loss, surprise[hidden].mean())
 
 
 def test_gumbel_noise_turns_confidence_into_chances() -> None:

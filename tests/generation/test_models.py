@@ -68,12 +68,8 @@ def test_grids_of_any_side_keep_their_shape(side: int) -> None:
     assert backbone()(points, torch.tensor([0, 999])).shape == points.shape
 
 
-def test_labels_are_refused_or_needed() -> None:
+def test_labels_are_those_of_the_classes_or_of_none() -> None:
     points, times = torch.randn(2, 4, 8, 8), torch.tensor([0, 1])
-    with pytest.raises(ValueError, match="labels: needed by a model with classes"):
-        backbone(10)(points, times)
-    with pytest.raises(ValueError, match="labels"):
-        backbone()(points, times, torch.tensor([0, 1]))
     for label in (-1, 11):
         with pytest.raises(IndexError):
             backbone(10)(points, times, torch.tensor([0, label]))
@@ -135,10 +131,10 @@ def test_sampling_with_the_best_network_gives_the_data(eta: float) -> None:
     assert points.std() == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_a_sample_depends_on_its_number_alone(eta: float) -> None:
+def test_a_sample_depends_on_its_number_alone() -> None:
+    """Also if the numbers fill more than one batch; the number decides the class, too."""
     knobs = changed(
-        LATENT, eta=eta, sampling_steps=5, conditional=True, guidance=2.0, label_dropout=0.1
+        LATENT, eta=1.0, sampling_steps=5, conditional=True, guidance=2.0, label_dropout=0.1
     )
     torch.manual_seed(0)
     network = backbone(10, knobs)

@@ -42,15 +42,15 @@ def chances(points: Tensor, codes: int, label: int) -> Tensor:
     """
     n, q = points.shape[:2]
     places = in_order(points).view(n, -1, q)
-    found = torch.ones(n, dtype=torch.float64)
+    probabilities = torch.ones(n, dtype=torch.float64)
     for place, depth in itertools.product(range(places.shape[1]), range(q)):
         if depth:
             before = places[:, place, depth - 1]
         else:
             before = places[:, place - 1].sum(dim=1) if place else torch.full((n,), label)
         right = places[:, place, depth] == (before + label + 1) % codes
-        found *= torch.where(right, 0.85, 0.15 / (codes - 1))
-    return found
+        probabilities *= torch.where(right, 0.85, 0.15 / (codes - 1))
+    return probabilities
 
 
 def learn(model: Any, points: Tensor, truth: Tensor, steps: int) -> None:
@@ -122,7 +122,7 @@ def test_sampling_asks_for_the_same_logits(
         return next(given)
 
     for module in (autoregressive, rq_transformer):
-        monkeypatch.setattr(module, "draw_codes", follow)
+        monkeypatch.setattr(module, "draw", follow)
     with torch.inference_mode():
         assert torch.equal(model.sample(shape, labels, [stream(n) for n in range(5)]), points)
         torch.testing.assert_close(torch.cat(seen, dim=1), model(points, labels))
@@ -156,13 +156,6 @@ def test_rq_transformer_reads_sums_of_codevectors() -> None:
     difference = (model(one) - model(two)).abs().amax(dim=(0, 2))
     assert difference[1] > 1e-3
     assert difference[3:].max() < 1e-5
-
-
-def test_labels_are_refused_or_needed() -> None:
-    for method, classes in itertools.product(METHODS, (None, 2)):
-        labels = torch.tensor([0]) if classes is None else None
-        with pytest.raises(ValueError, match="labels: needed by a model with classes"):
-            prior(method, 3, (1, 1, 2), classes)(torch.zeros(1, 1, 1, 2), labels)
 
 
 def test_temperature_and_top_k_sharpen_samples() -> None:

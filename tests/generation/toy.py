@@ -14,7 +14,8 @@ CODES, CLASSES, GRIDS = 4, 2, 16
 
 def grids(labels: Tensor, stream: torch.Generator, groups: int = 1) -> Tensor:
     """Grids (n, groups, 2, 2): a b / b (a + label), where a and b are uniform; a second group has
-    b and a in each other's places. Any two rows or columns say all, any one place does not.
+    b and a in each other's places. Given the label, a row or a column determines the grid, and a
+    single place does not.
     """
     a, b = torch.randint(0, CODES, (2, len(labels)), generator=stream)
     one, other = [a, b, b, (a + labels) % CODES], [b, a, a, b]
@@ -44,9 +45,9 @@ def variation(model: Any, groups: int, label: int, count: int = 512) -> float:
     """
     streams = [generator(6, Purpose.SAMPLE, number) for number in range(count)]
     labels = torch.full((count,), label)
-    found = model.sample((groups, 2, 2), labels, streams).flatten(1)
+    samples = model.sample((groups, 2, 2), labels, streams).flatten(1)
     true = grids(torch.full((2048,), label), generator(7, Purpose.SAMPLE), groups).flatten(1)
     every = true.unique(dim=0)
     assert len(every) == GRIDS
-    frequencies = (found.unsqueeze(1) == every).all(-1).float().mean(0)
+    frequencies = (samples.unsqueeze(1) == every).all(-1).float().mean(0)
     return float((1 / GRIDS - frequencies).clamp(min=0).sum())

@@ -93,7 +93,7 @@ class Golden:
 
 
 def made_with(**settings: Any) -> Callable[[Any], Any]:
-    """A mutation's class that is always made with these settings."""
+    """Return a mutation that passes these settings to every call of the class."""
     return lambda old: lambda *others, **named: old(*others, **{**named, **settings})
 
 

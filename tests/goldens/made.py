@@ -11,9 +11,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 import yaml
+from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from tests.knobs import typed
+from workflows.generators import build_generator_optimiser
+from workflows.training import stage2
 from workflows.training.stage1 import normalise
 
 CPU = torch.device("cpu")
@@ -29,10 +32,32 @@ def first_stage(method: str, **changes: Any) -> Any:
     return typed({**ANYTHING, **KNOBS["first_stage"], "method": method, **changes})
 
 
-def diffusion(**changes: Any) -> Any:
-    """The knobs of a diffusion model."""
-    beside = {"first_stage": None, "ema_decay": 0.9, "precision": "fp32"}
-    return typed({**ANYTHING, **beside, **KNOBS["diffusion"], **changes})
+def generative(kind: str, **changes: Any) -> Any:
+    """The knobs of a generative model. kind: a section of knobs.yaml."""
+    return typed({**ANYTHING, **KNOBS["stage2"], **KNOBS[kind], **changes})
+
+
+def learned(
+    model: Any, knobs: Any, data: stage2.Points, critic: Any = None
+) -> tuple[stage2.Learner, list[float]]:
+    """Train a generative model. Return the learner and the loss of each step."""
+    average = EMAModel(model.parameters(), knobs.ema_decay)
+    optimiser = build_generator_optimiser(knobs, model)
+    learner = stage2.Learner(model, optimiser, average, critic, samples=3)
+    history: list[dict[str, float]] = []
+    nobody = stage2.Observers(lambda record: None, lambda records: None)
+    stage2.train(learner, data, knobs, history, nobody)
+    return learner, [record["loss"] for record in history]
+
+
+def average_of(learner: stage2.Learner) -> Tensor:
+    """The averaged weights in one row."""
+    return torch.cat([weight.flatten() for weight in learner.ema.shadow_params])
+
+
+def kept_by(learner: stage2.Learner) -> Tensor:
+    """The samples that were kept along the training."""
+    return torch.stack([learner.kept[epoch] for epoch in sorted(learner.kept)])
 
 
 def pictures(count: int, channels: int, side: int) -> np.ndarray:
@@ -64,8 +89,8 @@ def corners() -> np.ndarray:
 def summary(values: Tensor, name: str) -> dict[str, float]:
     """Mean, deviation and the sum of absolute values."""
     values = values.detach().double()
-    found = {"mean": values.mean(), "deviation": values.std(), "size": values.abs().sum()}
-    return {f"{name} {of}": number.item() for of, number in found.items()}
+    numbers = {"mean": values.mean(), "deviation": values.std(), "size": values.abs().sum()}
+    return {f"{name} {of}": number.item() for of, number in numbers.items()}
 
 
 def slope(*leaves: Tensor) -> float:

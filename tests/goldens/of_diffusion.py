@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,21 +19,23 @@ from models.generation.interface import draw_each
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong, made_with
 from tests.goldens.made import (
     CPU,
-    diffusion,
+    average_of,
     first_stage,
+    generative,
     inputs,
+    kept_by,
+    learned,
     pictures,
     slope,
     summary,
     uniform,
 )
-from workflows.generators import build_generator, build_space, diffusion_process
+from workflows.generators import GENERATORS, build_generator, build_space, diffusion_process
 from workflows.registry import build_autoencoder
-from workflows.training import sampling
-from workflows.training import stage2 as diffusion_training
+from workflows.training import sampling, stage2
 from workflows.training.spaces import write_latents
 
-CLASSES, DIFFUSION = 3, diffusion()
+CLASSES, DIFFUSION = 3, generative("diffusion")
 
 
 class Predicted(nn.Module):
@@ -59,19 +60,23 @@ def points(*shape: int) -> Tensor:
 
 def samples(method: str, numbers: list[int], *shape: int) -> Tensor:
     """Guided, with noise on their way."""
-    knobs = diffusion(method=method)
+    knobs = generative("diffusion", method=method)
     model = Predicted(diffusion_process(knobs))
     return sampling.sample_points(model, knobs, shape, CLASSES, numbers, CPU)
 
 
 def converted(method: str, *shape: int) -> Numbers:
     """Images as points, samples, which the method may clip on their way, and those as images."""
-    below = build_autoencoder(first_stage("vq_vae"), 3, 1)
-    space = build_space(diffusion(method=method), below, 3.0)
-    made = samples(method, [0, 1], *shape)
-    images = sampling.to_images(space, made, CPU)
+    autoencoder = build_autoencoder(first_stage("vq_vae"), 3, 1)
+    space = build_space(GENERATORS[method].points, autoencoder, 3.0)
+    sampled_points = samples(method, [0, 1], *shape)
+    images = sampling.to_images(space, sampled_points, CPU)
     encoded = space.encode(inputs(2, 3, 16))
-    return {**summary(encoded, "points"), **summary(made, "samples"), **summary(images, "images")}
+    return {
+        **summary(encoded, "points"),
+        **summary(sampled_points, "samples"),
+        **summary(images, "images"),
+    }
 
 
 def encoded() -> Numbers:
@@ -80,9 +85,9 @@ def encoded() -> Numbers:
     trained: Any = SimpleNamespace(model=build_autoencoder(knobs, 3, 1))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "latents")
-        found = write_latents(file, "latents", trained, pictures(6, 3, 16), {"model": ""}, CPU)
-        latents = torch.from_numpy(np.array(found.points))
-    return {"scale": found.scale, **summary(latents, "latents")}
+        written = write_latents(file, "latents", trained, pictures(6, 3, 16), {"model": ""}, CPU)
+        latents = torch.from_numpy(np.array(written.points))
+    return {"scale": written.scale, **summary(latents, "latents")}
 
 
 def predicted() -> Numbers:
@@ -97,23 +102,15 @@ def predicted() -> Numbers:
 def trained() -> Numbers:
     """Losses, averaged weights and samples along a training of six steps."""
     network = build_generator(DIFFUSION, (2, 4, 4), CLASSES, None)
-    optimiser = torch.optim.AdamW(network.parameters(), DIFFUSION.learning_rate)
-    average = EMAModel(network.parameters(), 0.9)
-    learner = diffusion_training.Learner(network, optimiser, average, samples=3)
-    labels = np.arange(10) % CLASSES
-    data = diffusion_training.Points(points(10, 2, 4, 4).numpy(), labels, CLASSES)
-    history: list[dict[str, float]] = []
-    nobody = diffusion_training.Observers(lambda record: None, lambda records: None)
-    diffusion_training.train(learner, data, DIFFUSION, history, nobody)
-    weights = torch.cat([weight.flatten() for weight in learner.ema.shadow_params])
-    kept = torch.stack([learner.kept[epoch] for epoch in sorted(learner.kept)])
-    losses = [record["loss"] for record in history]
-    return {"loss": losses, **summary(weights, "average"), **summary(kept, "samples")}
+    data = stage2.Points(points(10, 2, 4, 4).numpy(), np.arange(10) % CLASSES, CLASSES)
+    learner, losses = learned(network, DIFFUSION, data)
+    averages = summary(average_of(learner), "average")
+    return {"loss": losses, **averages, **summary(kept_by(learner), "samples")}
 
 
 def sampled() -> Numbers:
-    made = samples("ldm", [0, 1, 5], 2, 3, 3)
-    return {"first": made[:, 0, 0, 0].tolist(), **summary(made, "samples")}
+    sampled_points = samples("ldm", [0, 1, 5], 2, 3, 3)
+    return {"first": sampled_points[:, 0, 0, 0].tolist(), **summary(sampled_points, "samples")}
 
 
 def not_snapped(old: Any) -> Any:

@@ -6,12 +6,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong
-from tests.goldens.made import ANYTHING, CPU, KNOBS, pictures, summary
-from tests.knobs import typed
-from workflows.generators import build_critic, build_generator, build_generator_optimiser
+from tests.goldens.made import CPU, average_of, generative, learned, pictures, summary
+from workflows.generators import build_critic, build_generator
 from workflows.steps.train_generator import read_frozen_of
 from workflows.training import stage2
 from workflows.training.sampling import sample_points
@@ -21,25 +19,19 @@ SHAPE = (3, 16, 16)
 
 def trained(method: str) -> Numbers:
     """Losses, averaged weights, the critic's scores of images, and samples of four steps."""
-    beside = {"first_stage": None, "ema_decay": 0.9, "precision": "fp32", "method": method}
-    knobs = typed({**ANYTHING, **beside, **KNOBS["gan"]})
+    knobs = generative("gan", method=method)
     model = build_generator(knobs, SHAPE, None, None)
     critic = build_critic(knobs, SHAPE, read_frozen_of(knobs)[0])
-    optimiser, average = build_generator_optimiser(knobs, model), EMAModel(model.parameters(), 0.9)
-    learner = stage2.Learner(model, optimiser, average, critic)
     data = stage2.Points(pictures(8, 3, 16), None)
-    history: list[dict[str, float]] = []
-    nobody = stage2.Observers(lambda record: None, lambda records: None)
-    stage2.train(learner, data, knobs, history, nobody)
-    weights = torch.cat([weight.flatten() for weight in average.shadow_params])
-    average.copy_to(model.parameters())
+    learner, losses = learned(model, knobs, data, critic)
+    learner.ema.copy_to(model.parameters())
     with torch.inference_mode():
         scores = critic(data.batch(torch.arange(4), CPU))
     flat = torch.cat([score.flatten() for score in scores])
     samples = sample_points(model, knobs, SHAPE, None, [0, 1, 5], CPU)
     return {
-        "loss": [record["loss"] for record in history],
-        **summary(weights, "average"),
+        "loss": losses,
+        **summary(average_of(learner), "average"),
         **summary(flat, "scores"),
         **summary(samples, "samples"),
     }

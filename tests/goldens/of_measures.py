@@ -20,7 +20,7 @@ from workflows.metrics import frechet, inception, manifold, perceptual
 
 EXACT = protocol.load_protocol("exact")
 IMAGES = pictures(24, 3, 32)
-# Off by noise, more for every image, also beyond what images can be.
+# Noise that grows with the image's number and leaves [0, 1].
 NOISE = uniform(1, *IMAGES.shape) * np.linspace(0.1, 0.5, 24, dtype=np.float32)[:, None, None, None]
 RESTORED = IMAGES / np.float32(255) + NOISE
 
@@ -63,8 +63,8 @@ def features() -> Numbers:
             values = start + torch.from_numpy(uniform(number, shape[0]))
             state[f"{name}.bn.{part}"] = values
     network = inception.load_inception(state)
-    found = evaluation.inception_features(IMAGES[:2], EXACT, network)
-    return summary(torch.from_numpy(found), "features")
+    values = evaluation.inception_features(IMAGES[:2], EXACT, network)
+    return summary(torch.from_numpy(values), "features")
 
 
 def measured(metric: str) -> Numbers:
@@ -90,19 +90,19 @@ def of_samples(metric: str) -> Numbers:
         "KID-deviation": frechet.kernel_deviation,
     }
     width = 64 if metric in distances else 6
-    real, found = uniform(1, 50, width), uniform(2, 40, width) + np.float32(0.25)
+    real, generated = uniform(1, 50, width), uniform(2, 40, width) + np.float32(0.25)
     if metric in distances:
-        return {"value": distances[metric](real, found)}
-    precision, recall = manifold.coverage(real, found)
+        return {"value": distances[metric](real, generated)}
+    precision, recall = manifold.coverage(real, generated)
     return {"value": precision if metric == "precision" else recall}
 
 
 def steps(name: str) -> Numbers:
     """What a protocol makes of pictures, but for JPEG."""
-    found = protocol.load_protocol(name).model_copy(update={"jpeg_quality": None})
-    stored = found.store(found.quantise(RESTORED[:, :1]))
-    arrays = {"originals": found.originals(IMAGES), "stored": stored}
-    arrays["for Inception"] = found.for_inception(stored[:2])
+    settings = protocol.load_protocol(name).model_copy(update={"jpeg_quality": None})
+    stored = settings.store(settings.quantise(RESTORED[:, :1]))
+    arrays = {"originals": settings.originals(IMAGES), "stored": stored}
+    arrays["for Inception"] = settings.for_inception(stored[:2])
     numbers: dict[str, Any] = {}
     for what, array in arrays.items():
         numbers |= {f"{what} shape": list(array.shape), f"{what} mean": float(array.mean())}
@@ -111,9 +111,9 @@ def steps(name: str) -> Numbers:
 
 
 def through_jpeg() -> Numbers:
-    found = protocol.load_protocol("as_published")
-    quantised = found.quantise(RESTORED[:, :1])
-    apart = found.store(quantised).astype(int) - quantised
+    settings = protocol.load_protocol("as_published")
+    quantised = settings.quantise(RESTORED[:, :1])
+    apart = settings.store(quantised).astype(int) - quantised
     return {"shift": float(apart.mean()), "error": float(np.abs(apart).mean())}
 
 
@@ -157,13 +157,13 @@ BETTER = Wrong(
 
 def of_latents() -> Numbers:
     """The error of codevectors beside latents whose mean is not nought."""
-    found = LatentError()
+    error = LatentError()
     for seed in (2, 3):
         latents = torch.from_numpy(uniform(seed, 3, 4, 2, 2)) + 1
         rows = latents.permute(0, 2, 3, 1).reshape(-1, 4)
-        about = Assignment(rows, torch.zeros(len(rows), dtype=torch.long))
-        found.add(Quantised(latents * 0.9, torch.zeros(3, 2, 2, dtype=torch.long), {}, about))
-    return {"error": found.over_variance()}
+        assignment = Assignment(rows, torch.zeros(len(rows), dtype=torch.long))
+        error.add(Quantised(latents * 0.9, torch.zeros(3, 2, 2, dtype=torch.long), {}, assignment))
+    return {"error": error.over_variance()}
 
 
 class TwoCodes:

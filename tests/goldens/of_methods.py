@@ -32,8 +32,8 @@ def latents(step: int) -> Tensor:
     large = number * 7 % LARGE + step // LIFE
     rare = number % 3 + LARGE + 2 + step // LIFE + 5 * (step // 2)
     cluster = np.where(number < RARE_LATENTS, rare, large) % 24
-    found = corners()[cluster] + np.float32(0.3) * uniform(step, 512, 4)
-    return torch.from_numpy(rearrange(found, "(b h w) d -> b d h w", b=8, h=8))
+    vectors = corners()[cluster] + np.float32(0.3) * uniform(step, 512, 4)
+    return torch.from_numpy(rearrange(vectors, "(b h w) d -> b d h w", b=8, h=8))
 
 
 def codebook(quantiser: Any) -> Tensor:
@@ -56,22 +56,22 @@ def quantised(method: str, **changes: Any) -> dict[str, float]:
     replaced, path, refreshes, revived = torch.zeros(knobs.codebook_size).bool(), 0.0, 0, 0
     for step in range(STEPS):
         inputs = latents(step).requires_grad_()
-        found = quantiser(inputs)
-        loss = F.mse_loss(found.vectors, latents(step + 1))
-        loss = loss + sum(weights[name] * value for name, value in found.losses.items())
+        output = quantiser(inputs)
+        loss = F.mse_loss(output.vectors, latents(step + 1))
+        loss = loss + sum(weights[name] * value for name, value in output.losses.items())
         quantiser.zero_grad()
         loss.backward()
         before = codebook(quantiser)
-        quantiser.adapt(found.assignment)
+        quantiser.adapt(output.assignment)
         apart = (codebook(quantiser) - before).norm(dim=1)
-        used = torch.bincount(found.assignment.codes, minlength=len(apart)) > 0
+        used = torch.bincount(output.assignment.codes, minlength=len(apart)) > 0
         revived += int((used & replaced).sum()) if step > 1 else 0
         replaced = (apart > 1e-3) & ~used
         refreshes += int((apart > 1e-3).any())
         path += apart.sum().item()
         if optimiser:
             optimiser.step()
-    losses = {name: value.item() for name, value in found.losses.items()}
+    losses = {name: value.item() for name, value in output.losses.items()}
     counts = {"codes used": int(used.sum()), "revived": revived, "refreshes": refreshes}
     sums = {"path": path, "slope": slope(inputs)}
     temperature = {"temperature": quantiser.temperature} if method == "sq_vae" else {}
@@ -83,11 +83,11 @@ def passed(method: str) -> dict[str, float]:
     knobs = first_stage(method)
     quantiser = build_autoencoder(knobs, 1, STEPS).quantiser
     inputs = latents(0).requires_grad_()
-    found, weights = quantiser(inputs), loss_weights(knobs, 1)
-    loss = F.mse_loss(found.vectors, latents(1))
-    (loss + sum(weights[name] * value for name, value in found.losses.items())).backward()
-    losses = {name: value.item() for name, value in found.losses.items()}
-    return {**losses, "slope": slope(inputs), **summary(found.vectors, "vectors")}
+    output, weights = quantiser(inputs), loss_weights(knobs, 1)
+    loss = F.mse_loss(output.vectors, latents(1))
+    (loss + sum(weights[name] * value for name, value in output.losses.items())).backward()
+    losses = {name: value.item() for name, value in output.losses.items()}
+    return {**losses, "slope": slope(inputs), **summary(output.vectors, "vectors")}
 
 
 def untrained(old: Any) -> Any:

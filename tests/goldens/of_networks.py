@@ -88,11 +88,11 @@ def trained(count: int, side: int, method: str, network: str, **changes: Any) ->
 
 def trained_on_latents() -> Numbers:
     """What a training of a quantiser between frozen networks records and leaves."""
-    below: Any = build_autoencoder(knobs_of("autoencoder", "convnet"), 1, 1)
+    autoencoder: Any = build_autoencoder(knobs_of("autoencoder", "convnet"), 1, 1)
     record: Any = SimpleNamespace(channels=1)
     knobs = knobs_of("cvq_vae", "frozen", first_stage="made_up/autoencoder/default/seed0")
     points, images = uniform(5, 20, 4, 2, 2), pictures(4, 1, 8)
-    learner = frozen.build_learner(knobs, Trained(below, knobs, record), 1, CPU)
+    learner = frozen.build_learner(knobs, Trained(autoencoder, knobs, record), 1, CPU)
     history: list[dict[str, float]] = []
     frozen.train(learner, Latents(4 * points, 4.0), images, knobs, history, training.Observers())
     columns = ("step", "loss", "reconstruction")

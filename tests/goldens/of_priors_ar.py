@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.training_utils import EMAModel
 
 from tests.goldens.golden import TRAINED, Golden, Numbers, Wrong
-from tests.goldens.made import ANYTHING, CPU, KNOBS, first_stage, summary
-from tests.knobs import typed
-from workflows.generators import build_generator, build_generator_optimiser, build_space
+from tests.goldens.made import CPU, first_stage, generative, learned, summary
+from workflows.generators import build_generator, build_space
 from workflows.registry import build_autoencoder
 from workflows.training.sampling import sample_points
-from workflows.training.stage2 import Learner, Observers, Points, train
+from workflows.training.stage2 import Points
 
 # Three codes a place, so that sums of two codevectors differ from the last of them.
 CLASSES, SHAPE = 3, (3, 2, 2)
@@ -29,20 +27,15 @@ def codes(count: int) -> np.ndarray:
 
 def trained(method: str) -> Numbers:
     """Losses along a training of six steps, the bits of its codes, and samples."""
-    beside = {"first_stage": None, "ema_decay": 0.9, "precision": "fp32"}
-    knobs = typed({**ANYTHING, **beside, **KNOBS["prior"], "method": method})
-    below = build_autoencoder(first_stage("rq_vae", residual_depth=3), 3, 1)
-    model = build_generator(knobs, SHAPE, CLASSES, build_space(knobs, below))
-    optimiser = build_generator_optimiser(knobs, model)
-    learner = Learner(model, optimiser, EMAModel(model.parameters(), 0.9))
+    knobs = generative("prior", method=method)
+    autoencoder = build_autoencoder(first_stage("rq_vae", residual_depth=3), 3, 1)
+    model = build_generator(knobs, SHAPE, CLASSES, build_space("codes", autoencoder))
     labels = np.arange(10) % CLASSES
     data = Points(codes(10), labels, CLASSES)
-    history: list[dict[str, float]] = []
-    train(learner, data, knobs, history, Observers(lambda record: None, lambda records: None))
+    _, losses = learned(model, knobs, data)
     with torch.inference_mode():
         bits = model.bits(torch.from_numpy(data.points), torch.from_numpy(labels))
     samples: Any = sample_points(model, knobs, SHAPE, CLASSES, range(3), CPU)
-    losses = [record["loss"] for record in history]
     return {"loss": losses, "bits": bits.tolist(), **summary(samples, "samples")}
 
 

@@ -69,7 +69,10 @@ def image_folder(folder: Path) -> Paths:
 def lmdbs(folder: Path) -> Paths:
     paths = (folder / "train", folder / "test")
     for path, count in zip(paths, (TRAIN + 5, TEST), strict=True):
-        with lmdb.open(str(path), map_size=2**24) as made, made.begin(write=True) as transaction:
+        with (
+            lmdb.open(str(path), map_size=2**24) as database,
+            database.begin(write=True) as transaction,
+        ):
             for number, png in enumerate(pngs(count, 32)):
                 transaction.put(f"{number:03}".encode(), png)
     return paths
@@ -93,12 +96,12 @@ def decoded(reader: str, write: Callable[[Path], Paths], **changes: Any) -> Numb
             "checksums": {},
             "sources": files,
         }
-        found = reader_of(reader)(changed("mnist_5k", **{**plain, **changes}), paths, in_memory)
-    numbers: dict[str, Any] = {"variance": variance(found.train)}
-    for part, array in (("train", found.train), ("test", found.test)):
+        prepared = reader_of(reader)(changed("mnist_5k", **{**plain, **changes}), paths, in_memory)
+    numbers: dict[str, Any] = {"variance": variance(prepared.train)}
+    for part, array in (("train", prepared.train), ("test", prepared.test)):
         numbers |= {f"{part} mean": array.mean(), f"{part} pixels": array[:, -1, 3, 5].tolist()}
-    if found.labels is not None:
-        numbers["labels"] = found.labels.tolist()
+    if prepared.labels is not None:
+        numbers["labels"] = prepared.labels.tolist()
     return numbers
 
 

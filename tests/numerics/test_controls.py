@@ -100,6 +100,13 @@ def test_the_official_order_has_the_gradient_of_the_swapped_codebook() -> None:
         np.testing.assert_allclose(ours[k], plain, rtol=1e-3, atol=1e-5)
 
 
+def test_the_official_order_refreshes_only_for_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    quantiser = built("official_order").quantiser.eval()
+    monkeypatch.setattr(Refresh, "update", lambda *_: pytest.fail("refreshed"))
+    with torch.no_grad():
+        assert quantiser(torch.randn(1, quantiser.code_dim, 2, 2)).losses["contrastive"].isfinite()
+
+
 def test_the_order_changes_nothing_with_the_euclidean_distance() -> None:
     _, old, new, official, ours = contrastive_gradients(squared_euclidean)
     assert (new - old).abs().amax(1)[1:].min() > 0.5

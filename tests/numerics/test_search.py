@@ -14,10 +14,10 @@ from models.quantiser.interface import Assignment, straight_through
 @pytest.mark.parametrize("similarity", [cosine, squared_euclidean])
 def test_searches_in_parts_are_those_of_the_whole_matrix(similarity, monkeypatch) -> None:
     vectors, candidates, uniform = torch.randn(730, 6), torch.randn(310, 6), torch.rand(2, 730)
-    whole = search.drawn(vectors, candidates, uniform, similarity)
+    whole = search.draw_candidates(vectors, candidates, uniform, similarity)
     monkeypatch.setattr(search, "FEWEST_ROWS", 48)
     monkeypatch.setitem(search.NUMBERS, "cpu", 1)
-    assert torch.equal(search.drawn(vectors, candidates, uniform, similarity), whole)
+    assert torch.equal(search.draw_candidates(vectors, candidates, uniform, similarity), whole)
     expected = similarity(vectors, candidates).argmax(1)
     assert torch.equal(search.nearest(vectors, candidates, similarity), expected)
 
@@ -33,6 +33,20 @@ def test_draws_are_from_the_softmax_over_the_batch() -> None:
     chi_square = ((observed - expected) ** 2 / expected).sum().item()
     # 699 degrees of freedom: mean 699, standard deviation 37.
     assert abs(chi_square - 699) < 5 * 37
+
+
+def test_indices_are_drawn_as_likely_as_they_are() -> None:
+    likely = torch.tensor([[0.5, 0.0, 0.3, 0.2], [0.1, 0.6, 0.3, 0.0]])
+    numbers = torch.arange(1000).float().add(0.5).div(1000)
+    indices = search.draw(likely.log().expand(1000, 2, 4), numbers[:, None].expand(1000, 2))
+    frequencies = torch.nn.functional.one_hot(indices, 4).float().mean(0)
+    torch.testing.assert_close(frequencies, likely, atol=1e-3, rtol=0)
+
+
+def test_the_ends_of_the_numbers_give_indices() -> None:
+    logits = torch.linspace(-3, 3, 7).expand(2, 7)
+    below_one = 1 - 2**-24
+    assert search.draw(logits, torch.tensor([0.0, below_one])).tolist() == [0, 6]
 
 
 def test_gradients_pass_straight_through() -> None:

@@ -1,4 +1,4 @@
-"""Siblings and successors of CVQ-VAE, restated slowly from their published equations.
+"""SQ-VAE, and siblings and successors of CVQ-VAE, restated slowly from published equations.
 
 Each function takes latents z (N, D) and returns the vectors (N, D), whose gradients reach z as
 published, the codes (N,) and the losses by name.
@@ -79,6 +79,33 @@ def rotation(z: Tensor, e: Tensor) -> Tensor:
     one = torch.eye(len(z), dtype=z.dtype)
     reflected = one - 2 * torch.outer(between, between)
     return e.norm() / z.norm() * (reflected @ (one - 2 * torch.outer(from_, from_)))
+
+
+def stochastic(
+    z: Tensor, codebook: Tensor, phi: Tensor, images: int, soft: tuple[Tensor, float] | None
+) -> Found:
+    """SQ-VAE, Gaussian variant (I); losses are means over images.
+
+    phi: sigma^2 = 1 + exp(phi). soft: in training the Gumbel noise (N, K) and the temperature tau;
+    None in evaluation, where the most probable code is taken.
+    """
+    precision = 1 / (2 * (1 + torch.exp(phi)))
+    logits = -(z[:, None, :] - codebook[None, :, :]).pow(2).sum(dim=2) * precision
+    codes = logits.detach().sort(dim=1, descending=True, stable=True).indices[:, 0]
+    vectors = codebook[codes]
+    if soft is not None:
+        noise, temperature = soft
+        scores = (logits + noise) / temperature
+        weights = torch.exp(scores - scores.max(dim=1, keepdim=True).values)
+        # Neither hardened nor straight-through.
+        vectors = (weights / weights.sum(dim=1, keepdim=True)) @ codebook
+    log_p = logits - torch.logsumexp(logits, dim=1, keepdim=True)
+    losses = {
+        # The constant L log K is left out, so the term is negative.
+        "discrete_kl": (torch.exp(log_p) * log_p).sum() / images,
+        "continuous_kl": (z - vectors).pow(2).sum() * precision / images,
+    }
+    return vectors, codes, losses
 
 
 def index_propagated(z: Tensor, codebook: Tensor, temperature: float) -> Found:

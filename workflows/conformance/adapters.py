@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.quantiser.interface import Assignment, Quantised, Quantiser
+from models.quantiser.interface import Assignment, Quantised, Quantiser, rows
 from workflows.errors import ConfigError
 
 # The published weight of the commitment loss, which our quantisers return without a weight.
@@ -81,11 +81,6 @@ def adapted(module: Any, codebook_size: int, code_dim: int) -> Any:
     return Foreign(module, codebook_size, code_dim)
 
 
-def rows(grid: Tensor) -> Tensor:
-    """Reshape (b, d, h, w) to (b h w, d)."""
-    return grid.movedim(1, 3).reshape(-1, grid.shape[1])
-
-
 def state(quantiser: Any) -> dict[str, Tensor]:
     """Return the tensors of the state dict themselves, not copies."""
     entries = quantiser.state_dict(keep_vars=True)
@@ -93,12 +88,21 @@ def state(quantiser: Any) -> dict[str, Tensor]:
 
 
 def table(quantiser: Any) -> Tensor | None:
-    """Return the first tensor of K x D numbers in the state; None if there is no such codebook."""
+    """Return the codebook, a tensor of K x D numbers in the state; None if there is none.
+
+    The state may hold other tensors of this shape, such as running sums of latents. The codebook is
+    the tensor that an attribute `codebook` of the quantiser or of a part shows, or else the first.
+    """
     shape = (quantiser.codebook_size, quantiser.code_dim)
-    for tensor in state(quantiser).values():
-        if tensor.is_floating_point() and tensor.squeeze().shape == shape:
-            return tensor
-    return None
+    tables = [
+        tensor
+        for tensor in state(quantiser).values()
+        if tensor.is_floating_point() and tensor.squeeze().shape == shape
+    ]
+    attributes = [getattr(part, "codebook", None) for part in quantiser.modules()]
+    shown = {value.data_ptr() for value in attributes if isinstance(value, Tensor)}
+    # Shown tensors are smaller in this order, and `min` returns the first of equal ones.
+    return min(tables, key=lambda tensor: tensor.data_ptr() not in shown, default=None)
 
 
 def total(output: Quantised) -> Tensor:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.quantiser.interface import rows
 from models.quantiser.search import count
-from workflows.conformance.adapters import BETA, rows, state, total
+from workflows.conformance.adapters import BETA, state, total
 from workflows.conformance.subject import (
     SIMILARITIES,
     D,

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from models.quantiser.distances import cosine, squared_euclidean
-from models.quantiser.interface import Quantised
+from models.quantiser.interface import Quantised, rows
 from models.quantiser.search import count
-from workflows.conformance.adapters import adapted, rows, table, total
+from workflows.conformance.adapters import adapted, table, total
 from workflows.errors import ConfigError
 
 K, D, N = 512, 8, 2048

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 
 from workflows.config.records import TrainRecord, read
 from workflows.files import digest
-from workflows.generators import SPACES, build_space
+from workflows.generators import GENERATORS, build_space
 from workflows.knobs import Generative, Training
 from workflows.registry import build_autoencoder, codebook_size, parse_knobs, refuse_edited_plugin
 from workflows.training.tensor_files import CheckpointError, open_rows, read_tensors, write_rows
@@ -112,7 +111,7 @@ def write_latents(
 
     kind: "latents" or "codes". metadata: of the file. Only one batch at a time is in memory.
     """
-    space = SPACES[kind](cast(Any, trained.model)).to(device)
+    space = build_space(kind, trained.model).to(device)
     blocks = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
     shape = _encode(space, images[:1], device).shape[1:]
 
@@ -160,8 +159,9 @@ def space_of(knobs: Generative, stage1: Path | None, latents: Path | None) -> nn
     stage1, latents: folder of the first stage and file of its latents or codes; None for pixels.
     Raises CheckpointError if the latents are of another first stage.
     """
+    points = GENERATORS[knobs.method].points
     if stage1 is None or latents is None:
-        return build_space(knobs, None)
+        return build_space(points, None)
     trained = load_trained(stage1)
     scale = read_latents(latents, {"model": digest(stage1 / "model.safetensors")}).scale
-    return build_space(knobs, cast(Any, trained.model), scale)
+    return build_space(points, trained.model, scale)
