@@ -210,7 +210,6 @@ class ProtocolSettings(Closed):
     changes, and cells are measured again.
     """
 
-    title: Line
     tile_grey: bool
     rounding: Literal["nearest", "truncate"]
     jpeg_quality: Annotated[int, Field(ge=1, le=95)] | None

@@ -232,6 +232,5 @@ class Claim(Closed):
 class Claims(Closed):
     """claims/<table>.yaml: what publications claim about a table."""
 
-    title: Line
     table: Name
     claims: Annotated[list[Claim], Field(min_length=1)]
