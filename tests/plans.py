@@ -27,15 +27,17 @@ def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
     return taken({**start, **few, **changes})
 
 
-def cell(folder: object = "none", missing: str | None = None, **changes: Any) -> PlannedCell:
-    """A cell with these knobs, measured by the protocol `exact`."""
+def cell(
+    folder: object = "none", missing: str | None = None, images: int = 16, **changes: Any
+) -> PlannedCell:
+    """A cell with these knobs, trained on so many images, measured by the protocol `exact`."""
     return PlannedCell(
         folder=str(folder),
         knobs=knobs(**changes),
         defaults={},
         missing=missing,
         versions={"method": 1},
-        images=16,
+        images=images,
         filmed=False,
         evaluation=PlannedEvaluation(protocols=["exact"], versions={"exact": 1}),
     )

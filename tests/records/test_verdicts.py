@@ -39,7 +39,7 @@ def claim(
 def plan_with(claims: list[PlannedClaim]) -> Plan:
     """A plan of one cell, on a dataset that stands in for MNIST."""
     return plans.plan(
-        {"c": plans.cell(dataset="d", epochs=4, batch_size=8, train_images=1200)},
+        {"c": plans.cell(dataset="d", epochs=4, batch_size=8, images=1200)},
         [("t", "a", "c")],
         title="b: made up",
         datasets={"d": PlannedDataset(title="D", stand_in_for="mnist", images=1)},

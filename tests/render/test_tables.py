@@ -37,7 +37,7 @@ def plan_of(
     about = {"title": f"<{dataset}>", "stand_in_for": stand_in_for, "images": 3600}
     return plans.plan(
         {
-            name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64)
+            name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64, images=3600)
             for (_, seed), name in names.items()
         },
         [("anchors", row, name) for (row, _), name in names.items()],
@@ -307,8 +307,9 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
     (first,), (second,) = plan.rows_of("anchors", "mnist").values()
     same = "8 epochs over 3,600 images at batch 64"
     assert captions.describe_training(plan, first) == same
+    # The cell asks for more images than the dataset has, and trains on those that there are.
     about = {"dataset": "mnist", "epochs": 8, "batch_size": 8, "perceptual_network": "alex"}
-    plan.cells[second] = plans.cell(**about, **VQGAN)
+    plan.cells[second] = plans.cell(**about, **VQGAN, train_images=5000, images=3600)
     assert captions.training_sentences(plan, "anchors", {"mnist": ROWS}) == (
         f"<mnist>: {same} ({ROWS[0]}); 8 epochs over 3,600 images at batch 8, VQGAN of 32 "
         f"channels, f = 4, with AlexNet's LPIPS and a critic from step 2 ({ROWS[1]})."

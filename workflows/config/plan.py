@@ -198,11 +198,6 @@ class Plan(Closed):
         cells_of_rows = self.rows_of(table, dataset).items()
         return [cell for row, cells in cells_of_rows if not rows or row in rows for cell in cells]
 
-    def size(self, cell: str) -> tuple[int, int]:
-        """Return the number of training images and the batch size of a cell."""
-        knobs = self.knobs(cell)
-        return knobs.train_images or self.datasets[knobs.dataset].images, knobs.batch_size
-
     def stands_for(self, dataset: str, table: str | None = None) -> str | None:
         """Return the dataset that a stand-in replaces, in this table if one is given, else None."""
         real = self.tables[table].stands_for.get(dataset) if table in self.tables else None

@@ -36,7 +36,8 @@ def training_length(plan: Plan, cells: Iterable[str]) -> str:
     cells = list(cells)
     epochs = {plan.knobs(cell).epochs for cell in cells}
     batch_sizes: dict[int, list[str]] = {}
-    for images, batch_size in sorted({plan.size(cell) for cell in cells}):
+    pairs = {(plan.cells[cell].images, plan.knobs(cell).batch_size) for cell in cells}
+    for images, batch_size in sorted(pairs):
         batch_sizes.setdefault(images, []).append(f"{batch_size:,}")
     data = " or ".join(
         f"{images:,} images at batch {' or '.join(sizes)}" for images, sizes in batch_sizes.items()
