@@ -396,27 +396,6 @@ class ProjectedGan(Adversarial):
     feature_side: Literal[64, 128, 224]
 
 
-class HasKnobs:
-    """The properties that a cell derives from its knobs."""
-
-    knobs: Training | Generative
-
-    @property
-    def dataset(self) -> str:
-        """The name of the dataset that the cell is trained on."""
-        return self.knobs.dataset
-
-    @property
-    def first_stage(self) -> str | None:
-        """The id of the cell on whose latents or codes this cell is trained, if there is one."""
-        return getattr(self.knobs, "first_stage", None)
-
-    @property
-    def stage(self) -> int:
-        """1 for an autoencoder, 2 for a generative model."""
-        return self.knobs.stage
-
-
 # Knob -> the short form of its value in the name of a cell, in the order of the name.
 SLUGS = {
     "network": "{}",

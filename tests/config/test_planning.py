@@ -61,7 +61,7 @@ def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
     shown = [name for name, cell in plan.cells.items() if cell.filmed]
     assert {*shown} == {row.cell for row in grid.rows if row.table == "two_dimensions"}
     # By the same distance: cosine would leave nothing of the plane but angles.
-    assert {grid.cells[name].knobs.model_dump()["distance"] for name in shown} == {"l2"}
+    assert {grid.cells[name].model_dump()["distance"] for name in shown} == {"l2"}
 
 
 def test_nothing_is_filmed_without_codevectors(room: Path) -> None:

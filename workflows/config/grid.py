@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ from workflows.config.reading import explain, parse, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, of_length
 from workflows.errors import ConfigError, known
 from workflows.generators import GENERATORS
-from workflows.knobs import Closed, Generative, HasKnobs, Training, variant
+from workflows.knobs import Closed, Generative, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
 from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
@@ -30,37 +30,33 @@ FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
 UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
 
 
-@dataclass(frozen=True)
-class Cell(HasKnobs):
-    """One run.
-
-    id: `<dataset>/<method>/<variant>/seed<k>`. knobs: the settings. defaults: the value of each
-    knob that the record of an older run may lack.
-    """
+class Cell(NamedTuple):
+    """A run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: the settings."""
 
     id: str
     knobs: Training | Generative
-    defaults: Mapping[str, Any] = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All rows and cells of a budget. tables: experiments by name. cells: by id."""
+    """All rows and cells of a budget. tables: experiments by name. cells: id -> settings."""
 
     name: str
     budget: Budget
+    defaults: Defaults
     tables: Mapping[str, Experiment]
     rows: tuple[PlannedRow, ...]
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, Training | Generative]
 
-    def cell(self, cell_id: str) -> Cell:
-        """Return the cell. Raises ConfigError naming the nearest ids if the id is unknown."""
+    def cell(self, cell_id: str) -> Training | Generative:
+        """Return the settings of a cell. Raises ConfigError naming the nearest ids."""
         known(cell_id, self.cells, f"budget {self.name}: cell", "make cells lists all of them")
         return self.cells[cell_id]
 
     def tables_of(self, cell_id: str) -> list[str]:
         """Return the tables that show a cell, or a cell on its latents or codes, sorted."""
-        users = {cell.id for cell in self.cells.values() if cell.first_stage == cell_id}
+        knobs_of = self.cells.items()
+        users = {name for name, knobs in knobs_of if getattr(knobs, "first_stage", None) == cell_id}
         return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
 
     def protocols_of(self, table: str) -> list[str]:
@@ -110,16 +106,16 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     _check_budget(settings, file, tables, datasets)
     builder = _Builder(settings, defaults, datasets, file, table_files)
     rows: list[PlannedRow] = []
-    cells: dict[str, Cell] = {}
+    cells: dict[str, Training | Generative] = {}
     for row, row_cells in builder.rows(tables):
         rows.append(row)
-        for cell in row_cells:
-            if cells.setdefault(cell.id, cell) != cell:
+        for cell_id, knobs in row_cells:
+            if cells.setdefault(cell_id, knobs) != knobs:
                 raise ConfigError(
-                    f"{file}: role_knobs: cell '{cell.id}' is already another run; a dataset that "
+                    f"{file}: role_knobs: cell '{cell_id}' is already another run; a dataset that "
                     "serves two roles needs equal settings"
                 )
-    return Grid(budget, settings, tables, tuple(rows), cells)
+    return Grid(budget, settings, defaults, tables, tuple(rows), cells)
 
 
 def _read_tables(room: Path) -> tuple[dict[str, Experiment], dict[str, Path]]:
@@ -198,8 +194,8 @@ class _Builder:
         method, row_knobs = str(row.method), row.knobs
         if role in experiment.conditional:
             row_knobs["conditional"] = True
-        defaults = self.defaults.of_generator(method)
-        start = {**defaults, **self.budget.generation.of_generator(role, method)}
+        start = self.defaults.of_generator(method)
+        start |= self.budget.generation.of_generator(role, method)
         if not {**start, **row_knobs}["conditional"]:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
@@ -217,9 +213,9 @@ class _Builder:
             first = self._autoencoder(row.first_stage, role, row.first_stage_knobs, seed, True)
             first_stages.append(first)
             identity["first_stage"] = first.id
-            name = _behind(first, name)
+            name = _behind(first.id, name)
         cell_id = f"{dataset.name}/{method}/{name}/seed{seed}"
-        return [Cell(cell_id, parse_knobs({**identity, **knobs}), defaults), *first_stages]
+        return [Cell(cell_id, parse_knobs({**identity, **knobs})), *first_stages]
 
     def _autoencoder(
         self,
@@ -244,9 +240,9 @@ class _Builder:
         network = {**self.defaults.knobs, **overrides, **stage_knobs, **row_knobs}["network"]
         if is_first_stage:
             stage_knobs |= generation.role_network_first_stage.get(role, {}).get(network, {})
-        defaults = self.defaults.of_autoencoder(method, network, dataset.channels)
         of_network = self.budget.network_knobs.get(network, {})
-        start = {**defaults, **of_network, **overrides}
+        start = self.defaults.of_autoencoder(method, network, dataset.channels)
+        start |= {**of_network, **overrides}
         if network == "frozen":
             # The budget's other batches and epochs are those of whole autoencoders.
             start |= of_network
@@ -261,7 +257,7 @@ class _Builder:
         if misfit:
             raise ValueError(f"{file}: image_size: {dataset.image_size} {misfit}")
         name = variant(settings, start)
-        return Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs, defaults)
+        return Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs)
 
     def _dataset(self, role: str) -> tuple[Dataset, Path]:
         """Return the dataset of a role, and its file."""
@@ -280,12 +276,12 @@ def _taken(
     return {**taken, **row_knobs}
 
 
-def _behind(first_stage: Cell, name: str) -> str:
+def _behind(first_stage: str, name: str) -> str:
     """Return the variant of a generative model, which begins with the first stage: cvq_vae-D4.
 
     What differs in the model itself follows a plus sign: cvq_vae-D4+guidance2.0.
     """
-    _, method, below, _ = first_stage.id.split("/")
+    _, method, below, _ = first_stage.split("/")
     prefix = method if below == "default" else f"{method}-{below}"
     return prefix if name == "default" else f"{prefix}+{name}"
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from workflows.config.experiments import Claim, Figure
 from workflows.config.records import find
 from workflows.errors import known
-from workflows.knobs import Closed, Generative, HasKnobs, Training
+from workflows.knobs import Closed, Generative, Training
 from workflows.registry import parse_knobs
 
 # The knobs of a cell, parsed as the type that the method takes.
@@ -62,12 +62,12 @@ class PlannedEvaluation(Closed):
     sampling_versions: dict[str, int] = {}
 
 
-class PlannedCell(HasKnobs, Closed):
+class PlannedCell(Closed):
     """One run.
 
-    defaults: the value of each knob that the record of an older run may lack. missing: what to do
-    if this machine lacks the dataset. versions: part of the training -> its version. images: how
-    many images the cell trains on.
+    folder: ends with the cell's id. defaults: the value of each knob that the record of an older
+    run may lack. missing: what to do if this machine lacks the dataset. versions: part of the
+    training -> its version. images: how many images the cell trains on.
     """
 
     folder: str
@@ -78,6 +78,26 @@ class PlannedCell(HasKnobs, Closed):
     images: int
     filmed: bool
     evaluation: PlannedEvaluation
+
+    @property
+    def id(self) -> str:
+        """The name of the cell, `<dataset>/<method>/<variant>/seed<k>`."""
+        return "/".join(Path(self.folder).parts[-4:])
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset that the cell is trained on."""
+        return self.knobs.dataset
+
+    @property
+    def first_stage(self) -> str | None:
+        """The id of the cell on whose latents or codes this cell is trained, if there is one."""
+        return getattr(self.knobs, "first_stage", None)
+
+    @property
+    def stage(self) -> int:
+        """1 for an autoencoder, 2 for a generative model."""
+        return self.knobs.stage
 
 
 class PlannedRow(Closed):

@@ -22,7 +22,7 @@ from pydantic import (
 
 from workflows.config.names import ROLES, Distinct, Line, Protocol, RoleName, one_of
 from workflows.generators import GENERATORS
-from workflows.knobs import IDENTITY, Closed
+from workflows.knobs import IDENTITY, Closed, Generative, Training
 from workflows.metrics import FEWEST_IMAGES
 from workflows.registry import METHODS, NETWORKS, knobs_type
 
@@ -68,6 +68,12 @@ class Defaults(Closed):
     colour: Knobs
     networks: dict[NetworkName, Knobs]
     generation: GenerationDefaults
+
+    def of_cell(self, knobs: Training | Generative, channels: int) -> dict[str, Any]:
+        """Return the defaults of a cell's method. channels: those of the dataset."""
+        if isinstance(knobs, Generative):
+            return self.of_generator(knobs.method)
+        return self.of_autoencoder(knobs.method, knobs.network, channels)
 
     def of_autoencoder(self, method: str, network: str, channels: int) -> dict[str, Any]:
         """Return the defaults of a method in a network. channels: those of the dataset."""

@@ -34,7 +34,8 @@ def main(budget: str, table: str | None, cell: str | None, site: bool) -> None:
         draw_table(results, known(table, tables, "table"))
         return
     if cell:
-        tables = results.grid.tables_of(results.grid.cell(cell).id)
+        results.grid.cell(cell)
+        tables = results.grid.tables_of(cell)
     print(status(progress(results.plan, results.states)))
     for name in [] if site else tables:
         draw_table(results, name)
