@@ -28,9 +28,9 @@ DATASETS = read_datasets()
 
 
 def test_every_cell_is_listed_with_its_tables_and_figures() -> None:
-    grid = load_grid("embedded", DATASETS)
-    frame = listing(grid, make_plan(grid, DATASETS, {})).set_index("cell")
-    assert set(frame.index) == set(grid.cells)
+    plan = make_plan(load_grid("embedded", DATASETS), DATASETS, {})
+    frame = listing(plan).set_index("cell")
+    assert set(frame.index) == set(plan.cells)
     # A first stage counts for the tables of the models that diffuse its latents.
     assert frame.loc["mnist_5k/vq_vae/D4/seed0"].to_dict() == {
         "tables": "code_dimension, first_stages, generation_ffhq_imagenet",

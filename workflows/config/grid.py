@@ -48,17 +48,6 @@ class Grid:
     rows: tuple[PlannedRow, ...]
     cells: Mapping[str, Training | Generative]
 
-    def cell(self, cell_id: str) -> Training | Generative:
-        """Return the settings of a cell. Raises ConfigError naming the nearest ids."""
-        known(cell_id, self.cells, f"budget {self.name}: cell", "make cells lists all of them")
-        return self.cells[cell_id]
-
-    def tables_of(self, cell_id: str) -> list[str]:
-        """Return the tables that show a cell, or a cell on its latents or codes, sorted."""
-        knobs_of = self.cells.items()
-        users = {name for name, knobs in knobs_of if getattr(knobs, "first_stage", None) == cell_id}
-        return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
-
     def protocols_of(self, table: str) -> list[str]:
         """Return the protocols that a table shows, `as_published` last."""
         if self.tables[table].stage == 2:

@@ -180,6 +180,16 @@ class Plan(Closed):
         """Return the settings of a cell."""
         return self.cells[cell].knobs
 
+    def cell(self, name: str) -> PlannedCell:
+        """Return a cell. Raises ConfigError naming the nearest ids if the id is unknown."""
+        known(name, self.cells, f"budget {self.budget}: cell", "make cells lists all of them")
+        return self.cells[name]
+
+    def tables_of(self, name: str) -> list[str]:
+        """Return the tables that show a cell, or a cell on its latents or codes, sorted."""
+        users = {user for user, cell in self.cells.items() if cell.first_stage == name}
+        return sorted({row.table for row in self.rows if row.cell in {name, *users}})
+
     @property
     def missing(self) -> dict[str, str]:
         """Dataset -> what to do, for the datasets that this machine lacks."""

@@ -109,8 +109,7 @@ class Run:
                     f"budget {self.grid.name} has no cell '{name}', which is of "
                     f"{', '.join(budgets)}; use --config budget={budgets[0]}"
                 )
-        self.grid.cell(name)
-        return self.plan.cells[name]
+        return self.plan.cell(name)
 
     def unavailable_now(self) -> dict[str, str]:
         """Return `unavailable` with the datasets whose download has failed in this run."""
