@@ -151,7 +151,6 @@ class Dataset(Closed):
     stand_in_for: Name | None
     image_size: Annotated[int, Field(ge=8, le=1024)]
     channels: Literal[1, 3]
-    value_range: list[int]
     licence: Annotated[str, Field(min_length=1)]
     citation: Annotated[str, Field(min_length=1)]
     reader: Annotated[str, one_of(READERS, "reader")]
@@ -171,8 +170,6 @@ class Dataset(Closed):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Dataset:
-        if self.value_range != [0, 255]:
-            raise ValueError("value_range: must be [0, 255]")
         if self.validation >= self.images.train:
             raise ValueError("validation: must be below images.train")
         if self.options.labels and self.classes is None:
