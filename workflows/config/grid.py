@@ -152,7 +152,7 @@ class _Builder:
                 if row.method is None or label in untrained:
                     continue
                 where = f"{self.table_files[table]}: row '{label}' ({row.method})"
-                for seed in self.budget.seeds_of(table, role)[: row.seeds]:
+                for seed in self.budget.seeds_of(table)[: row.seeds]:
                     try:
                         cells = build(experiment, role, row, seed)
                     except ValidationError as error:
@@ -283,7 +283,7 @@ def _check_budget(
     A table must not show one dataset in two roles either.
     """
     keys_of_rows = ("untrained_rows", "table_rows")
-    keys_of_tables = ("without", "table_sweeps", "table_seeds", "table_role_seeds")
+    keys_of_tables = ("without", "table_sweeps", "table_seeds")
     for key in (*keys_of_rows, *keys_of_tables, "evaluation.table_protocols"):
         for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")

@@ -159,9 +159,9 @@ class Budget(Closed):
 
     roles: role -> dataset, or None without one. without: tables that would take too long, whose
     rows are printed as not at this budget. untrained_rows: table -> rows that would take too long,
-    which show published numbers only. table_rows: table -> its only rows. table_seeds,
-    table_role_seeds: the seeds of a table, on all datasets or on a role's. sweeps: values that
-    replace those of the experiments; table_sweeps: the same for a table.
+    which show published numbers only. table_rows: table -> its only rows. table_seeds: the seeds of
+    a table. sweeps: values that replace those of the experiments; table_sweeps: the same for a
+    table.
     """
 
     title: Line
@@ -171,7 +171,6 @@ class Budget(Closed):
     untrained_rows: dict[str, Distinct[Line]] = {}
     table_rows: dict[str, Distinct[Line]] = {}
     table_seeds: dict[str, Seeds] = {}
-    table_role_seeds: dict[str, dict[RoleName, Seeds]] = {}
     knobs: Knobs
     role_knobs: dict[RoleName, Knobs] = {}
     network_knobs: dict[NetworkName, Knobs] = {}
@@ -191,10 +190,9 @@ class Budget(Closed):
         """Return the values that replace those of a table's own sweep."""
         return self.table_sweeps.get(table, self.sweeps)
 
-    def seeds_of(self, table: str, role: str) -> list[int]:
-        """Return the seeds of a table's rows on a role's dataset."""
-        of_table = self.table_seeds.get(table, self.seeds)
-        return self.table_role_seeds.get(table, {}).get(role, of_table)
+    def seeds_of(self, table: str) -> list[int]:
+        """Return the seeds of a table's rows."""
+        return self.table_seeds.get(table, self.seeds)
 
 
 def _all_or_a_cell(value: Any) -> bool | str:
