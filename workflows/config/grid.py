@@ -166,8 +166,8 @@ class _Builder:
         self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
     ) -> list[Cell]:
         method, row_knobs = str(row.method), row.knobs
-        if role in experiment.networks:
-            row_knobs["network"] = experiment.networks[role]
+        if experiment.network:
+            row_knobs["network"] = experiment.network
         if experiment.first_stages or row_knobs.get("network") != "frozen":
             return [self._autoencoder(method, role, row_knobs, seed, experiment.first_stages)]
         # All seeds share one first stage, so seeds differ only in how the quantiser begins.
