@@ -155,7 +155,7 @@ def test_published_settings_are_of_the_dataset_and_the_method() -> None:
 
 
 def test_sampling_begins_at_the_last_of_its_steps() -> None:
-    """Of T / n times each, from one: the first is T / n before the end, where noise is all."""
+    """Sampling begins T / n - 1 steps before the last time, where the image is all noise."""
     pytest.importorskip("diffusers")
     found = {}
     for budget in read_budgets():

@@ -1,4 +1,4 @@
-"""What is written down for the tables: every row, also of datasets that a budget has not got."""
+"""The plan has every row, also of datasets that the budget lacks."""
 
 from __future__ import annotations
 

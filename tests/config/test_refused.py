@@ -84,7 +84,7 @@ def rows(**row: Any) -> dict[str, Any]:
         (
             BUDGET,
             {**generation(first_stage={"code_dim": 4}), "role_knobs": {"natural": {"epochs": 7}}},
-            "cell 'cifar10/vq_vae/D4/seed0' is already another run",
+            "role_knobs or generation: cell 'cifar10/vq_vae/D4/seed0' is already another run",
         ),
         # Diffusion models.
         (LSUN, rows(method="ddpm", first_stage="vq_vae"), "method 'ddpm' takes none"),

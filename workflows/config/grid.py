@@ -101,8 +101,8 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
         for cell_id, knobs in row_cells:
             if cells.setdefault(cell_id, knobs) != knobs:
                 raise ConfigError(
-                    f"{file}: role_knobs: cell '{cell_id}' is already another run; a dataset that "
-                    "serves two roles needs equal settings"
+                    f"{file}: role_knobs or generation: cell '{cell_id}' is already another run; a "
+                    "dataset that serves two roles needs equal settings"
                 )
     return Grid(budget, settings, defaults, tables, tuple(rows), cells)
 

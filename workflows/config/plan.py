@@ -109,7 +109,9 @@ class PlannedRow(Closed):
 
 
 class PlannedTable(Closed):
-    """order: the labels of all rows. stands_for: dataset -> the paper's dataset that it replaces.
+    """A table of the plan.
+
+    order: the labels of all rows. stands_for: dataset -> the paper's dataset that it replaces.
     published_rows: the labels that published numbers may name, those of other budgets included.
     """
 
@@ -124,7 +126,9 @@ class PlannedTable(Closed):
 
 
 class PlannedDataset(Closed):
-    """images: the number of training images. too_small_for: metric -> the pixels a side that the
+    """A dataset of the plan.
+
+    images: the number of training images. too_small_for: metric -> the pixels a side that the
     metric needs, for metrics that need larger images.
     """
 

@@ -125,10 +125,10 @@ class Evaluation(Closed):
 class Generation(Closed):
     """Settings of generative models and of their first stages.
 
-    The settings of a method override those of a role, and the settings of a role and a method (or,
-    for first stages, a role and a network) override both. reference_images: compare samples with
-    the first so many training images, None for all. progress_samples: samples behind each distance
-    that is measured during training.
+    Later settings override earlier ones: those of all, of a role, of a method, of a role and a
+    method. For first stages the last step is a role and a network. reference_images: compare
+    samples with the first so many training images, None for all. progress_samples: samples behind
+    each distance that is measured during training.
     """
 
     first_stage: Knobs
