@@ -1,11 +1,14 @@
-"""Small plans for tests of what collects, judges and shows."""
+"""Plans for tests of what collects, judges and shows: of the project's budgets, and small ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from tests.knobs import DEFAULTS, taken
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
 from workflows.config.plan import (
     Plan,
     PlannedCell,
@@ -14,7 +17,15 @@ from workflows.config.plan import (
     PlannedRow,
     PlannedTable,
 )
+from workflows.config.planning import make_plan
 from workflows.generators import GENERATORS
+
+
+@cache
+def real(budget: str, results: str = "results") -> Plan:
+    """The plan of a budget of the project. results: the folder of all budgets' results."""
+    datasets = read_datasets()
+    return make_plan(load_grid(budget, datasets), datasets, {}, results)
 
 
 def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:

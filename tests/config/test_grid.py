@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests import plans
 from tests.config.test_refused import DATASETS, GENERATION, generation, room, spoil
-from workflows.config.grid import Grid, load_grid, read_budgets
+from tests.knobs import DIFFUSION, typed
+from workflows.config.grid import Grid, load_grid
 from workflows.config.planning import make_plan
 from workflows.config.settings import of_length
 from workflows.errors import ConfigError
 from workflows.generators import GENERATORS, diffusion_process
-from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
-from workflows.registry import METHODS, code_dim, codebook_size, knobs_type
+from workflows.knobs import IDENTITY, SLUGS, variant
+from workflows.registry import METHODS, knobs_type
 
 __all__ = ["room"]
 
@@ -35,12 +37,14 @@ def test_names_are_stable_and_tables_share_runs(lite: Grid) -> None:
         "celeba_subset_64/vq_vae/vqgan-f8-critic1000-D4-epochs2-B8/seed0",
         "ffhq_subset_64/movq/default/seed0",
         "cifar10/cvq_vae/D2-l2/seed0",
+        "cifar10/fsq/levels8.5.5.5/seed0",
+        "cifar10/bsq/code_bits12/seed0",
         "cifar10/ddpm/conditional/seed0",
         "cifar10/ldm/cvq_vae-D4+conditional/seed0",
     ):
         assert cell in lite.cells
     tables = {"anchors", "code_dimension", "codebook_size", "components", "methods"}
-    plan = make_plan(lite, DATASETS, {})
+    plan = plans.real("lite")
     assert tables <= {*plan.tables_of("mnist/cvq_vae/default/seed0")}
     with pytest.raises(ConfigError, match="did you mean mnist/cvq_vae/closest/seed0"):
         plan.cell("mnist/cvq_vae/closets/seed0")
@@ -63,13 +67,13 @@ def test_a_run_has_the_knobs_that_it_takes_and_no_others(lite: Grid) -> None:
     assert found["mnist/sq_vae/default/seed0"] == common | stochastic
     nearest = {"distance", "commitment_weight", "codebook_weight"}
     assert found["mnist/vq_vae/default/seed0"] == common | nearest
-    for name, cell in make_plan(lite, DATASETS, {}).cells.items():
+    for name, cell in plans.real("lite").cells.items():
         # What stands for a knob that an old record lacks.
         assert found[name] <= {*cell.defaults, *IDENTITY}
 
 
 def test_a_diffusion_model_and_its_first_stage_share_a_seed(lite: Grid) -> None:
-    cells = make_plan(lite, DATASETS, {}).cells.items()
+    cells = plans.real("lite").cells.items()
     below = {name: cell.first_stage for name, cell in cells if cell.first_stage}
     assert {lite.cells[name].stage for name in below} == {1, 2}
     for name, first in below.items():
@@ -93,7 +97,7 @@ def test_a_quantiser_alone_has_its_own_length_and_is_measured_by_its_table(lite:
     assert rows["512"][0] == "cifar10/cvq_vae/frozen-l2-closest/seed0"
     assert (knobs["512"].epochs, knobs["512"].batch_size) == (11, 1024)
     assert (knobs["8192"].epochs, knobs["8192"].codebook_size) == (4, 8192)
-    planned = make_plan(lite, DATASETS, {}).cells
+    planned = plans.real("lite").cells
     metrics = ["PSNR", "error", "perplexity", "usage"]
     assert planned[rows["512"][0]].evaluation.metrics == metrics
     assert planned["cifar10/cvq_vae/default/seed0"].evaluation.metrics is None
@@ -108,19 +112,6 @@ def test_a_budget_may_show_some_rows_of_a_table(room: Path) -> None:
     assert len(grid.labels("anchors", every=True)) == 8
     # Claims about the rows that are left out stay, untested.
     assert make_plan(grid, DATASETS, {}, room=room).claims
-
-
-def test_methods_without_a_codebook_size_say_their_own(lite: Grid) -> None:
-    """FSQ by its levels, LFQ and BSQ by their bits."""
-    sizes = {
-        "cifar10/fsq/default/seed0": (512, 3),
-        "cifar10/fsq/levels8.5.5.5/seed0": (1000, 4),
-        "cifar10/lfq/default/seed0": (512, 9),
-        "cifar10/bsq/code_bits12/seed0": (4096, 12),
-    }
-    for name, expected in sizes.items():
-        knobs: Any = lite.cells[name]
-        assert (codebook_size(knobs), code_dim(knobs)) == expected
 
 
 def test_guidance_is_of_models_that_know_classes(room: Path) -> None:
@@ -154,17 +145,16 @@ def test_published_settings_are_of_the_dataset_and_the_method() -> None:
     assert {(knobs.noise_end, knobs.diffusion_loss) for knobs in pixels} == {(0.02, "l2")}
 
 
-def test_sampling_begins_at_the_last_of_its_steps() -> None:
-    """Sampling begins T / n - 1 steps before the last time, where the image is all noise."""
+@pytest.mark.parametrize("steps", [4, 20, 50, 200, 250])
+def test_sampling_begins_at_the_last_of_its_steps(steps: int) -> None:
+    """Sampling begins T / n - 1 steps before the last time, where the image is all noise.
+
+    steps: the numbers of the project's budgets.
+    """
     pytest.importorskip("diffusers")
-    found = {}
-    for budget in read_budgets():
-        for knobs in load_grid(budget, DATASETS).cells.values():
-            if isinstance(knobs, Diffusion):
-                found[knobs.sampling_steps, knobs.noise_steps] = knobs
-    assert len(found) > 2
-    for (steps, most), knobs in found.items():
-        assert diffusion_process(knobs).denoising().timesteps[0] == most - most // steps + 1
+    noise = {"sampling_steps": steps, "noise_steps": 1000}
+    knobs = typed({**DIFFUSION, **noise, "method": "ddpm"})
+    assert diffusion_process(knobs).denoising().timesteps[0] == 1000 - 1000 // steps + 1
 
 
 def test_a_table_can_have_more_seeds(room: Path) -> None:
@@ -223,7 +213,7 @@ def test_a_table_may_have_more_protocols_than_others(lite: Grid) -> None:
     assert lite.protocols_of("anchors") == ["as_published"]
     assert lite.protocols_of("generation_lsun") == ["samples"]
     # A cell is measured in the protocols of all tables that show it.
-    planned = make_plan(lite, DATASETS, {}).cells
+    planned = plans.real("lite").cells
     both = ["as_published", "exact"]
     assert planned["mnist/cvq_vae/default/seed0"].evaluation.protocols == both
     assert planned["mnist/cvq_vae/random/seed0"].evaluation.protocols == ["as_published"]

@@ -173,7 +173,6 @@ def test_a_table_of_ones_own_and_rows_of_another_are_added(rows: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("mine", {**TABLE, "role": []}, "role: unknown key; did you mean roles"),
         ("mine", {**TABLE, "rows": [{"row": "a", "method": "vq"}]}, "method: 'vq' is unknown; did"),
         (
             "mine",

@@ -12,11 +12,8 @@ import pytest
 
 from tests import plans
 from workflows import registry
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
 from workflows.config.lines import Measured, Published
 from workflows.config.plan import Absent, Plan, PlannedDataset
-from workflows.config.planning import make_plan
 from workflows.knobs import Training
 from workflows.render import captions
 from workflows.render.blocks import Block, blocks
@@ -328,8 +325,7 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
 
 
 def test_training_is_described_with_its_first_stage() -> None:
-    datasets = read_datasets()
-    plan = make_plan(load_grid("lite", datasets), datasets, {})
+    plan = plans.real("lite")
     assert plan.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
     trained = captions.training_length(plan, plan.cells_of("methods", "mnist"))
     assert trained == "16 epochs over 58,000 images at batch 16"

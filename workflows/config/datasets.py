@@ -123,8 +123,9 @@ Source = Annotated[FileSource | UrlSource, Field(discriminator="kind")]
 
 
 class Pixels(Closed):
-    """SHA-256 of the bytes of the decoded arrays. strict: refuse arrays of another sum; not
-    strict: warn only.
+    """SHA-256 of the bytes of the decoded arrays.
+
+    strict: refuse arrays of another sum; not strict: warn only.
     """
 
     train: Sha256
