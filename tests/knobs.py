@@ -57,9 +57,11 @@ def typed(settings: Mapping[str, Any]) -> Any:
 
 def small(method: str, **changes: Any) -> Any:
     """The settings of a small model of a method."""
-    large = LARGE if "convnet" not in METHODS[method].networks else {}
+    if method in GENERATORS:
+        return typed({**DIFFUSION, "method": method, **changes})
+    is_large = "vqgan" in (changes.get("network"), METHODS[method].networks[0])
     own = DEFAULTS.methods.get(method, {})
-    return typed({**own, **SMALL, **large, "method": method, **changes})
+    return typed({**own, **SMALL, **(LARGE if is_large else {}), "method": method, **changes})
 
 
 def changed(knobs: Any, **changes: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from tests.knobs import DEFAULTS, taken
+from tests.knobs import small
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
 from workflows.config.plan import (
@@ -18,7 +18,6 @@ from workflows.config.plan import (
     PlannedTable,
 )
 from workflows.config.planning import make_plan
-from workflows.generators import GENERATORS
 
 
 @cache
@@ -28,23 +27,14 @@ def real(budget: str, results: str = "results") -> Plan:
     return make_plan(load_grid(budget, datasets), datasets, {}, results)
 
 
-def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
-    """The settings of a run: the project's defaults, but for a short training and the changes."""
-    few = {"dataset": "digits", "method": method, "seed": 0, "epochs": 2, "batch_size": 16}
-    if method in GENERATORS:
-        start = {"first_stage": None, **DEFAULTS.of_generator(method)}
-    else:
-        start = DEFAULTS.of_autoencoder(method, changes.get("network", "convnet"), 1)
-    return taken({**start, **few, **changes})
-
-
 def cell(
     folder: object = "none", missing: str | None = None, images: int = 16, **changes: Any
 ) -> PlannedCell:
-    """A cell with these knobs, trained on so many images, measured by the protocol `exact`."""
+    """A small cell with these knobs, trained on `images` images, measured by `exact`."""
+    few = {"method": "vq_vae", "dataset": "digits", "seed": 0, "batch_size": 16}
     return PlannedCell(
         folder=str(folder),
-        knobs=knobs(**changes),
+        knobs=small(**{**few, **changes}),
         defaults={},
         missing=missing,
         versions={"method": 1},
