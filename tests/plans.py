@@ -19,6 +19,12 @@ from workflows.config.plan import (
 )
 from workflows.config.planning import make_plan
 
+# The datasets of the paper that others stand in for.
+PAPERS = {
+    name: PlannedDataset(title=title, stand_in_for=None, images=3600)
+    for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"), ("ffhq", "FFHQ, 256 x 256"))
+}
+
 
 @cache
 def real(budget: str, results: str = "results") -> Plan:
@@ -65,21 +71,24 @@ def table(rows: Iterable[str] = (), **changes: Any) -> PlannedTable:
 def plan(
     cells: Mapping[str, PlannedCell], rows: Iterable[tuple[str, str, str]], **changes: Any
 ) -> Plan:
-    """A plan. rows: (table, row, cell). changes: fields of the plan."""
+    """A plan. rows: (table, row, cell). changes: fields of the plan. The paper's datasets, which
+    others stand in for, are in any case among its datasets.
+    """
     lines = [PlannedRow(table=of, row=row, cell=name) for of, row, name in rows]
     tables = {
         name: table([line.row for line in lines if line.table == name])
         for name in dict.fromkeys(line.table for line in lines)
     }
-    names = dict.fromkeys(about.knobs.dataset for about in cells.values())
+    own = {
+        name: PlannedDataset(title=name.title(), stand_in_for=None, images=3600)
+        for name in dict.fromkeys(cell.dataset for cell in cells.values())
+    }
+    datasets = changes.pop("datasets", own)
     return Plan(
         **{
             **{"budget": "made_up", "title": "made_up: a budget", "results": "results/made_up"},
             **{"cells": dict(cells), "rows": lines, "tables": tables},
-            "datasets": {
-                name: PlannedDataset(title=name.title(), stand_in_for=None, images=3600)
-                for name in names
-            },
+            "datasets": {**PAPERS, **datasets},
             **{"figures": {}, "roles": {}, "claims": [], "absent": []},
             **{"reference_images": None, "progress_samples": 4},
             **changes,

@@ -146,7 +146,7 @@ def test_a_frechet_distance_of_few_images_is_grey_and_beside_no_published_one() 
         ("mnist_5k", "mnist", "as_published", "beside MNIST stand-in are of MNIST."),
         ("mnist", "mnist", "exact", "follow another protocol."),
         # The same photographs at another size.
-        ("ffhq_64", "ffhq", "as_published", "beside <ffhq_64> are of FFHQ."),
+        ("ffhq_64", "ffhq", "as_published", "beside <ffhq_64> are of FFHQ, 256 x 256."),
         ("mnist", "mnist", "as_published", "took 500 epochs at batch 1,024"),
         ("ffhq", "ffhq", "as_published", "not known how long the published runs took"),
     ],

@@ -19,18 +19,6 @@ Knobs = Annotated[SerializeAsAny[Training | Generative], BeforeValidator(parse_k
 # Dataset -> the dataset whose published numbers are shown beside ours although the images have
 # another size. Differences to these numbers are not shown.
 OTHER_SIZE = {"ffhq_64": "ffhq"}
-# Titles of the datasets of publications, which need not be part of a plan.
-TITLES = {
-    "mnist": "MNIST",
-    "cifar10": "CIFAR10",
-    "ffhq": "FFHQ",
-    "ffhq_64": "FFHQ, 64 x 64",
-    "celeba_64": "CelebA, 64 x 64",
-    "tiny_imagenet": "Tiny ImageNet",
-    "imagenet": "ImageNet",
-    "lsun_churches": "LSUN churches",
-    "lsun_bedrooms": "LSUN bedrooms",
-}
 
 
 class Spec(Closed):
@@ -162,8 +150,9 @@ class Absent(Closed):
 class Plan(Closed):
     """plan.json of a budget.
 
-    rows: in the order of the experiment files. roles: role -> dataset, the paper's where the budget
-    has none. reference_images: how many training images samples are compared with, None for all.
+    rows: in the order of the experiment files. datasets: all that have a file, also the paper's.
+    roles: role -> dataset, the paper's where the budget has none. reference_images: how many
+    training images samples are compared with, None for all.
     """
 
     budget: str
@@ -248,10 +237,8 @@ class Plan(Closed):
         return [f"{metric} needs images of {pixels[metric]} pixels" for metric in metrics]
 
     def title_of(self, dataset: str) -> str:
-        """Return the title of a dataset, which need not be part of this plan."""
-        if dataset in self.datasets:
-            return self.datasets[dataset].title
-        return TITLES.get(dataset, dataset)
+        """Return the title of a dataset."""
+        return self.datasets[dataset].title if dataset in self.datasets else dataset
 
     def dataset_title(self, dataset: str, table: str | None = None) -> str:
         """Return the title of a dataset and of the dataset that it stands in for."""

@@ -64,7 +64,7 @@ def make_plan(
                     if datasets[name].image_size < pixels
                 },
             )
-            for name in sorted({knobs.dataset for knobs in grid.cells.values()})
+            for name in sorted(datasets)
         },
         figures={name: figure for name, figure in figures.items() if figure.table in grid.tables},
         roles={role: name or ROLES[role].paper for role, name in budget.roles.items()},
