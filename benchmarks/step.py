@@ -24,8 +24,8 @@ VARIANCE = 0.063287
 
 def knobs(precision: str) -> Any:
     """Return the published settings of CVQ-VAE with closest anchors, for a single epoch."""
-    cell = load_grid("paper", read_datasets()).cell("cifar10/cvq_vae/closest/seed0")
-    return cell.knobs.model_copy(update={"epochs": 1, "precision": precision})
+    settings = load_grid("paper", read_datasets()).cells["cifar10/cvq_vae/closest/seed0"]
+    return settings.model_copy(update={"epochs": 1, "precision": precision})
 
 
 def pictures(count: int) -> torch.Tensor:

@@ -40,7 +40,7 @@ DIFFUSION: dict[str, Any] = {
 
 
 def taken(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the settings that their method and network take."""
+    """Return the settings that their method and network take."""
     method = settings["method"]
     if method in GENERATORS:
         return {name: settings[name] for name in GENERATORS[method].knobs.model_fields}
@@ -51,19 +51,21 @@ def taken(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def typed(settings: Mapping[str, Any]) -> Any:
-    """The same as the type of their knobs."""
+    """Return the settings as the type of their method."""
     return parse_knobs(taken(settings))
 
 
 def small(method: str, **changes: Any) -> Any:
     """The settings of a small model of a method."""
-    large = LARGE if "convnet" not in METHODS[method].networks else {}
+    if method in GENERATORS:
+        return typed({**DIFFUSION, "method": method, **changes})
+    is_large = "vqgan" in (changes.get("network"), METHODS[method].networks[0])
     own = DEFAULTS.methods.get(method, {})
-    return typed({**own, **SMALL, **large, "method": method, **changes})
+    return typed({**own, **SMALL, **(LARGE if is_large else {}), "method": method, **changes})
 
 
 def changed(knobs: Any, **changes: Any) -> Any:
-    """The same with other values, or of another method or network."""
+    """Return the settings with other values, or of another method or network."""
     return typed({**SMALL, **DIFFUSION, **knobs.model_dump(), **changes})
 
 

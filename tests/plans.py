@@ -1,11 +1,14 @@
-"""Small plans for tests of what collects, judges and shows."""
+"""Plans for tests of what collects, judges and shows: of the project's budgets, and small ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from tests.knobs import DEFAULTS, taken
+from tests.knobs import small
+from workflows.config.datasets import read_datasets
+from workflows.config.grid import load_grid
 from workflows.config.plan import (
     Plan,
     PlannedCell,
@@ -14,28 +17,34 @@ from workflows.config.plan import (
     PlannedRow,
     PlannedTable,
 )
-from workflows.generators import GENERATORS
+from workflows.config.planning import make_plan
+
+# The datasets of the paper that others stand in for.
+PAPERS = {
+    name: PlannedDataset(title=title, stand_in_for=None, images=3600)
+    for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"), ("ffhq", "FFHQ, 256 x 256"))
+}
 
 
-def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
-    """The settings of a run: the project's defaults, but for a short training and the changes."""
-    few = {"dataset": "digits", "method": method, "seed": 0, "epochs": 2, "batch_size": 16}
-    if method in GENERATORS:
-        start = {"first_stage": None, **DEFAULTS.of_generator(method)}
-    else:
-        start = DEFAULTS.of_autoencoder(method, changes.get("network", "convnet"), 1)
-    return taken({**start, **few, **changes})
+@cache
+def real(budget: str, results: str = "results") -> Plan:
+    """The plan of a budget of the project. results: the folder of all budgets' results."""
+    datasets = read_datasets()
+    return make_plan(load_grid(budget, datasets), datasets, {}, results)
 
 
-def cell(folder: object = "none", missing: str | None = None, **changes: Any) -> PlannedCell:
-    """A cell with these knobs, measured by the protocol `exact`."""
+def cell(
+    folder: object = "none", missing: str | None = None, images: int = 16, **changes: Any
+) -> PlannedCell:
+    """A small cell with these knobs, trained on `images` images, measured by `exact`."""
+    few = {"method": "vq_vae", "dataset": "digits", "seed": 0, "batch_size": 16}
     return PlannedCell(
         folder=str(folder),
-        knobs=knobs(**changes),
+        knobs=small(**{**few, **changes}),
         defaults={},
         missing=missing,
         versions={"method": 1},
-        images=16,
+        images=images,
         filmed=False,
         evaluation=PlannedEvaluation(protocols=["exact"], versions={"exact": 1}),
     )
@@ -62,21 +71,24 @@ def table(rows: Iterable[str] = (), **changes: Any) -> PlannedTable:
 def plan(
     cells: Mapping[str, PlannedCell], rows: Iterable[tuple[str, str, str]], **changes: Any
 ) -> Plan:
-    """A plan. rows: (table, row, cell). changes: fields of the plan."""
+    """A plan. rows: (table, row, cell). changes: fields of the plan. The paper's datasets, which
+    others stand in for, are in any case among its datasets.
+    """
     lines = [PlannedRow(table=of, row=row, cell=name) for of, row, name in rows]
     tables = {
         name: table([line.row for line in lines if line.table == name])
         for name in dict.fromkeys(line.table for line in lines)
     }
-    names = dict.fromkeys(about.knobs.dataset for about in cells.values())
+    own = {
+        name: PlannedDataset(title=name.title(), stand_in_for=None, images=3600)
+        for name in dict.fromkeys(cell.dataset for cell in cells.values())
+    }
+    datasets = changes.pop("datasets", own)
     return Plan(
         **{
             **{"budget": "made_up", "title": "made_up: a budget", "results": "results/made_up"},
             **{"cells": dict(cells), "rows": lines, "tables": tables},
-            "datasets": {
-                name: PlannedDataset(title=name.title(), stand_in_for=None, images=3600)
-                for name in names
-            },
+            "datasets": {**PAPERS, **datasets},
             **{"figures": {}, "roles": {}, "claims": [], "absent": []},
             **{"reference_images": None, "progress_samples": 4},
             **changes,

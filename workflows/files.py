@@ -57,7 +57,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def claim(file: Path) -> Iterator[None]:
+def hold_lock(file: Path) -> Iterator[None]:
     """Hold a lock file, so that no other process works on the same cell or GPU.
 
     The system releases the lock when this process ends, however it ends. On a file system without

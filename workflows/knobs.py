@@ -400,87 +400,22 @@ class ProjectedGan(Adversarial):
     feature_side: Literal[64, 128, 224]
 
 
-class HasKnobs:
-    """The properties that a cell derives from its knobs."""
-
-    knobs: Training | Generative
-
-    @property
-    def dataset(self) -> str:
-        """The name of the dataset that the cell is trained on."""
-        return self.knobs.dataset
-
-    @property
-    def first_stage(self) -> str | None:
-        """The id of the cell on whose latents or codes this cell is trained, if there is one."""
-        return getattr(self.knobs, "first_stage", None)
-
-    @property
-    def stage(self) -> int:
-        """1 for an autoencoder, 2 for a generative model."""
-        return self.knobs.stage
-
-
-# Knob -> the form of its value in the name of a cell, in the order of the name.
+# Knob -> the short form of its value in the name of a cell, in the order of the name.
 SLUGS = {
     "network": "{}",
     "downsampling": "f{}",
-    "network_channels": "C{}",
-    "network_blocks": "blocks{}",
-    "perceptual_weight": "perceptual{}",
-    "perceptual_network": "{}",
-    "adversarial_weight": "adversarial{}",
     "adversarial_start": "critic{}",
-    "residual_depth": "depth{}",
-    "channel_groups": "groups{}",
     "codebook_size": "K{}",
     "code_dim": "D{}",
     "distance": "{}",
     "anchors": "{}",
     "schedule": "{}",
     "contrastive": "contrastive",
-    "commitment_weight": "commitment{}",
-    "codebook_weight": "codebook{}",
-    "contrastive_weight": "contrastive_weight{}",
-    "sq_initial_variance": "variance{}",
-    "sq_final_temperature": "tau{}",
-    "kl_weight": "kl{}",
     "conditional": "conditional",
-    "label_dropout": "dropout{}",
-    "unet_channels": "U{}",
-    "unet_multipliers": "levels{}",
-    "unet_blocks": "blocks{}",
-    "attention_levels": "attention{}",
-    "head_channels": "heads{}",
-    "noise_steps": "T{}",
-    "noise_schedule": "{}",
-    "noise_start": "start{}",
-    "noise_end": "end{}",
-    "diffusion_loss": "{}",
-    "transformer_width": "W{}",
-    "transformer_layers": "layers{}",
-    "depth_layers": "depth_layers{}",
-    "soft_temperature": "soft{}",
-    "scales": "scales{}",
-    "gan_channels": "G{}",
-    "noise_dim": "z{}",
-    "augment": "augment",
-    "r1_weight": "r1_{}",
-    "r1_every": "every{}",
-    "feature_side": "features{}",
-    "ema_decay": "ema{}",
     "epochs": "epochs{}",
     "batch_size": "B{}",
     "learning_rate": "lr{}",
-    "warmup_steps": "warmup{}",
-    "precision": "{}",
     "train_images": "N{}",
-    "sampling_steps": "steps{}",
-    "eta": "eta{}",
-    "guidance": "guidance{}",
-    "temperature": "temperature{}",
-    "top_k": "top{}",
-    "samples": "samples{}",
 }
 # A row, a role and a seed decide these knobs; no setting does.
 IDENTITY = ("dataset", "method", "seed", "first_stage")

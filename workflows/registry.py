@@ -171,9 +171,10 @@ class Method:
     knobs: the pydantic type that holds the method's settings in the small networks. version: raised
     when the numbers change. networks: those that the method runs in. codes, dim: return K (None for
     a method without a codebook) and D. fixed_losses: losses with weight 1, which have no knob
-    `<loss>_weight`. objective: the reconstruction term in the small networks; a log-likelihood
-    stays one beside VQGAN's terms. modulated: whether the decoder reads the codevectors at every
-    resolution. plugin: the digest of the user's file that the method comes from.
+    `<loss>_weight`. objective: the reconstruction term in the small networks; in VQGAN `log_mse`
+    becomes a log-likelihood, every other objective L1. modulated: whether the decoder reads the
+    codevectors at every resolution. plugin: the digest of the user's file that the method comes
+    from.
     """
 
     build: Builder

@@ -1,4 +1,4 @@
-"""What is written down for the tables: every row, also of datasets that a budget has not got."""
+"""The plan has every row, also of datasets that the budget lacks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import plans
 from tests.config.test_refused import room, spoil
 from workflows.config.datasets import read_datasets
-from workflows.config.grid import Grid, load_grid
-from workflows.config.plan import Plan, find_plan
+from workflows.config.grid import load_grid
+from workflows.config.plan import find_plan
 from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
 from workflows.files import write_json
@@ -19,18 +20,11 @@ __all__ = ["room"]
 DATASETS = read_datasets()
 
 
-def grid_of(budget: str) -> Grid:
-    return load_grid(budget, DATASETS)
-
-
-def plan_of(budget: str, missing: dict[str, str] | None = None) -> Plan:
-    return make_plan(grid_of(budget), DATASETS, missing or {})
-
-
 def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
-    absent = {(one.table, one.dataset): one for one in plan_of("embedded").absent}
+    plan = plans.real("embedded")
+    absent = {(one.table, one.dataset): one for one in plan.absent}
     large = absent["large_codebooks", "cifar10"]
-    assert large.rows == grid_of("embedded").labels("large_codebooks", every=True)
+    assert large.rows == plan.tables["large_codebooks"].published_rows
     assert large.note == "not at this budget; budgets that have it: lite, paper"
     faces = absent["reinitialisation", "ffhq"]
     assert faces.rows == ["near codevectors", "hard encoded features", "running average"]
@@ -38,14 +32,14 @@ def test_a_dataset_that_a_budget_lacks_keeps_its_rows() -> None:
 
 
 def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:
-    plan = plan_of("lite", {"cifar10": "fetch it"})
+    plan = make_plan(load_grid("lite", DATASETS), DATASETS, {"cifar10": "fetch it"})
     assert plan.cells["cifar10/sq_vae/default/seed0"].missing == "fetch it"
     assert plan.cells["mnist/sq_vae/default/seed0"].missing is None
     assert plan.missing == {"cifar10": "fetch it"}
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    plan = plan_of("lite", {"cifar10": "fetch it"})
+    plan = plans.real("lite")
     file = tmp_path / "plan.json"
     assert find_plan(file) is None
     write_json(file, plan.model_dump(mode="json"))
@@ -56,12 +50,11 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("budget", ["smoke", "lite"])
 def test_cells_in_the_plane_are_filmed_and_no_others(budget: str) -> None:
-    grid = grid_of(budget)
-    plan = make_plan(grid, DATASETS, {})
+    plan = plans.real(budget)
     shown = [name for name, cell in plan.cells.items() if cell.filmed]
-    assert {*shown} == {row.cell for row in grid.rows if row.table == "two_dimensions"}
+    assert {*shown} == {row.cell for row in plan.lines_of("two_dimensions")}
     # By the same distance: cosine would leave nothing of the plane but angles.
-    assert {grid.cells[name].knobs.model_dump()["distance"] for name in shown} == {"l2"}
+    assert {plan.knobs(name).model_dump()["distance"] for name in shown} == {"l2"}
 
 
 def test_nothing_is_filmed_without_codevectors(room: Path) -> None:
@@ -82,13 +75,13 @@ def test_a_plan_says_which_metrics_images_are_too_small_for(room: Path) -> None:
         "SSIM needs images of 11 pixels",
         "LPIPS needs images of 16 pixels",
     ]
-    plan = plan_of("lite")
+    plan = plans.real("lite")
     assert plan.too_small("methods", "mnist") == ["LPIPS-Alex needs images of 31 pixels"]
     assert plan.too_small("methods", "cifar10") == []
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:
-    grid = grid_of("smoke")
+    grid = load_grid("smoke", DATASETS)
     rows = [row.row for row in grid.tables["code_dimension"].rows]
     assert grid.labels("code_dimension") == [f"{row}, D = {dim}" for row in rows for dim in (4, 64)]
 

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from tests import plans
 from tests.knobs import DIFFUSION, LARGE, changed, small, typed
 from workflows import generators, registry
 from workflows.config import cost
 from workflows.config.cost import Estimates, Step, Training
 from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
 from workflows.config.plan import Spec
-from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
 from workflows.records import cost as report
 from workflows.training.session import Session
@@ -32,9 +31,7 @@ UNET = typed({**DIFFUSION, "method": "ddpm", "unet_channels": 32, "unet_multipli
 
 @pytest.fixture(scope="module")
 def embedded() -> Estimates:
-    datasets = read_datasets()
-    plan = make_plan(load_grid("embedded", datasets), datasets, {})
-    return Estimates(plan, datasets, "cpu", {})
+    return Estimates(plans.real("embedded"), read_datasets(), "cpu", {})
 
 
 def record(folder: Path, seed: int, seconds: float, **changes: Any) -> None:
@@ -143,17 +140,15 @@ def test_memory_is_that_of_the_real_networks() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_every_step_of_every_cell_has_an_estimate(device: str) -> None:
-    datasets = read_datasets()
-    plan = make_plan(load_grid("paper", datasets), datasets, {})
-    steps = report.needed(Estimates(plan, datasets, device, {}), list(plan.cells))
+    plan = plans.real("paper")
+    steps = report.needed(Estimates(plan, read_datasets(), device, {}), list(plan.cells))
     assert len(steps) > 2 * len(plan.cells)
     assert all(0 < step.seconds < math.inf for step in steps)
 
 
 def test_a_dataset_without_generative_models_has_features_of_its_test_images_alone() -> None:
     datasets = read_datasets()
-    plan = make_plan(load_grid("paper", datasets), datasets, {})
-    estimates = Estimates(plan, datasets, "cpu", {})
+    estimates = Estimates(plans.real("paper"), datasets, "cpu", {})
     rates = cost.RATES["steps"]["reference"]
     for name, images in (("mnist", 10_000), ("lsun_churches", 125_227)):
         seconds = images * (rates["image"] + rates["host"] * datasets[name].image_size ** 2)

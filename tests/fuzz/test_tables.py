@@ -35,7 +35,7 @@ RECORD = {
         | {"status": "finished", "message": "", "epochs": 2, "steps": 6, "seconds": 1.5}
         | {"device": "cpu", "commit": "abc", "dirty": False}
         | {"threads": 1, "dataset_sha256": "da" * 32, "images": 16}
-        | {"knobs": plans.knobs(dataset="mnist"), "versions": {"method": 1}}
+        | {"knobs": plans.cell(dataset="mnist").knobs.model_dump(), "versions": {"method": 1}}
     ),
     "evaluation.json": json.dumps(
         {"protocols": ["exact"], "versions": {"exact": 1}}

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
-from workflows.config.planning import make_plan
+from tests import plans
 from workflows.files import write_json
 from workflows.records.cells import (
     FINISHED,
@@ -24,13 +22,11 @@ from workflows.records.cells import (
 )
 from workflows.records.state import Today, states
 
-DATASETS = read_datasets()
-
 
 def test_every_cell_is_listed_with_its_tables_and_figures() -> None:
-    grid = load_grid("embedded", DATASETS)
-    frame = listing(grid, make_plan(grid, DATASETS, {})).set_index("cell")
-    assert set(frame.index) == set(grid.cells)
+    plan = plans.real("embedded")
+    frame = listing(plan).set_index("cell")
+    assert set(frame.index) == set(plan.cells)
     # A first stage counts for the tables of the models that diffuse its latents.
     assert frame.loc["mnist_5k/vq_vae/D4/seed0"].to_dict() == {
         "tables": "code_dimension, first_stages, generation_ffhq_imagenet",
@@ -41,9 +37,8 @@ def test_every_cell_is_listed_with_its_tables_and_figures() -> None:
 
 
 def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
-    grid = load_grid("smoke", DATASETS)
-    plan = make_plan(grid, DATASETS, {}, str(tmp_path))
-    names = [name for name, cell in grid.cells.items() if cell.stage == 1][:5]
+    plan = plans.real("smoke", str(tmp_path))
+    names = [name for name, cell in plan.cells.items() if cell.stage == 1][:5]
     gone = {names[4]: plan.cells[names[4]].model_copy(update={"missing": "fetch\nit"})}
     plan = plan.model_copy(update={"cells": {**plan.cells, **gone}})
     folders = [Path(plan.cells[name].folder) for name in names]
@@ -68,7 +63,7 @@ def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:
         "",
         f"{plan.cells[names[4]].knobs.dataset}: fetch it",
     ]
-    assert list(lines.index) == list(grid.cells)
+    assert list(lines.index) == list(plan.cells)
 
 
 def test_status_counts_and_groups_what_is_many() -> None:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
+from tests import plans
 from workflows.config.lines import Published, read_csv
-from workflows.config.plan import Plan
-from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
 from workflows.records.published import as_number, read_others, read_published
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-DATASETS = read_datasets()
-
-
-@cache
-def real_plan(budget: str) -> Plan:
-    """What a budget of the project shows."""
-    return make_plan(load_grid(budget, DATASETS), DATASETS, {})
 
 
 def test_a_value_keeps_its_digits_and_per_cent_are_a_share() -> None:
@@ -41,7 +30,7 @@ def test_what_others_report_is_complete() -> None:
 
 
 def test_published_numbers_are_complete_and_of_known_rows() -> None:
-    used = read_published(PUBLISHED, real_plan("lite"))
+    used = read_published(PUBLISHED, plans.real("lite"))
     assert used.groupby("table").size().to_dict() == {
         "anchors": 16,
         "generation_ffhq_imagenet": 10,
@@ -70,7 +59,7 @@ def test_a_published_row_that_the_budget_leaves_out_is_kept(tmp_path: Path) -> N
     # What a file manager leaves beside the file is no number.
     (tmp_path / "._one.csv").write_bytes(b"\x00\x05\x16\x07Mac OS X")
     (tmp_path / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1")
-    plan = real_plan("smoke")
+    plan = plans.real("smoke")
     assert NUMBER["row"] not in plan.tables["code_dimension"].order
     assert len(read_published(tmp_path, plan)) == 1
 
@@ -93,11 +82,11 @@ def test_a_published_number_without_a_place_is_refused_by_name(
     lines.to_csv(file, index=False)
     where = f"{re.escape(str(file))}: line 3: .*{key} '{value}' is unknown; "
     with pytest.raises(ConfigError, match=where + message):
-        read_published(tmp_path, real_plan("smoke"))
+        read_published(tmp_path, plans.real("smoke"))
     # What other papers report is context and has no place in a table.
     file.rename(tmp_path / "reference_one.csv")
     pd.DataFrame([NUMBER]).to_csv(file, index=False)
-    assert len(read_published(tmp_path, real_plan("smoke"))) == 1
+    assert len(read_published(tmp_path, plans.real("smoke"))) == 1
 
 
 def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
@@ -105,4 +94,4 @@ def test_two_values_for_one_place_are_refused(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text(text)
     (tmp_path / "two.csv").write_text(text)
     with pytest.raises(ConfigError, match="two values for anchors, random, offline, mnist, rFID"):
-        read_published(tmp_path, real_plan("lite"))
+        read_published(tmp_path, plans.real("lite"))

@@ -19,13 +19,13 @@ IMAGES = {"own": {"train": "aa", "test": "bb"}}
 NETWORKS = frozenset({"cc", "dd"})
 TODAY = Today(IMAGES, NETWORKS)
 NAME = "own/cvq_vae/default/seed0"
-KNOBS = plans.knobs("cvq_vae", dataset="own", epochs=8)
 PLANNED = plans.cell(method="cvq_vae", dataset="own", epochs=8).model_copy(
     update={
-        "defaults": {"epochs": 500, "contrastive_weight": KNOBS["contrastive_weight"]},
+        "defaults": {"epochs": 500, "contrastive_weight": 1.0},
         "versions": {"method": 1, "network": 2},
     }
 )
+KNOBS = PLANNED.knobs.model_dump()
 EVALUATED = PLANNED.evaluation.model_copy(
     update={"versions": {"PSNR": 1, "exact": 3}, "fid_images": 0, "lpips_images": 0}
 )

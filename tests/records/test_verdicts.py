@@ -9,16 +9,12 @@ import pandas as pd
 import pytest
 
 from tests import plans
-from workflows.config.datasets import read_datasets
 from workflows.config.experiments import Claim
-from workflows.config.grid import load_grid
 from workflows.config.plan import Plan, PlannedClaim, PlannedDataset
-from workflows.config.planning import read_claims
 from workflows.records.verdicts import verdicts
 from workflows.render.verdicts import STANDINGS, markdown, printed, seeds, summary
 
 NONE = pd.DataFrame(columns=["table", "row", "dataset", "metric", "value"])
-DATASETS = read_datasets()
 
 
 def claim(
@@ -39,7 +35,7 @@ def claim(
 def plan_with(claims: list[PlannedClaim]) -> Plan:
     """A plan of one cell, on a dataset that stands in for MNIST."""
     return plans.plan(
-        {"c": plans.cell(dataset="d", epochs=4, batch_size=8, train_images=1200)},
+        {"c": plans.cell(dataset="d", epochs=4, batch_size=8, images=1200)},
         [("t", "a", "c")],
         title="b: made up",
         datasets={"d": PlannedDataset(title="D", stand_in_for="mnist", images=1)},
@@ -163,7 +159,7 @@ def test_the_papers_protocol_comes_first() -> None:
 
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])
 def test_the_projects_claims_fit_every_budget(budget: str) -> None:
-    by_id = {made.about.id: made for made in read_claims(load_grid(budget, DATASETS))}
+    by_id = {made.about.id: made for made in plans.real(budget).claims}
     assert len(by_id["larger_codebooks_help_cvq"].of) >= 2
     assert by_id["half_used_at_8192"].of == ["CVQ-VAE, K = 8192"]
     assert not any(set(made.of) & set(made.than) for made in by_id.values())
@@ -177,7 +173,7 @@ def test_what_the_paper_does_not_say_is_counted_apart() -> None:
     assert list(counts.index) == ["stated", "control", "others"]
     assert counts["reproduced"].tolist() == [2, 2, 0]
     assert counts["undecided"].tolist() == [0, 0, 2]
-    real = [made.about for made in read_claims(load_grid("lite", DATASETS))]
+    real = [made.about for made in plans.real("lite").claims]
     standings = [made.standing for made in real if not made.headline]
     assert standings == sorted(standings, key=list(STANDINGS).index)
     assert {made.standing for made in real if made.headline} == {"stated"}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
+from tests import plans
 from workflows.config.plan import Plan
-from workflows.config.planning import make_plan
 from workflows.config.provenance import ROOT
 from workflows.errors import BenchmarkError
 from workflows.files import digest, write_json
@@ -30,11 +27,9 @@ LOCK = digest(ROOT / "requirements.lock")
 TODAY = Today({"photo_patches": IMAGES}, frozenset({"fe" * 32}))
 
 
-@cache
 def plan_of(results: Path) -> Plan:
     """The plan of the smoke budget. results: the folder of the budget's results."""
-    datasets = read_datasets()
-    return make_plan(load_grid("smoke", datasets), datasets, {}, str(results.parent))
+    return plans.real("smoke", str(results.parent))
 
 
 def verify(results: Path, today: Today = TODAY) -> list[Finding]:

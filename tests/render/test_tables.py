@@ -12,11 +12,8 @@ import pytest
 
 from tests import plans
 from workflows import registry
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
 from workflows.config.lines import Measured, Published
 from workflows.config.plan import Absent, Plan, PlannedDataset
-from workflows.config.planning import make_plan
 from workflows.knobs import Training
 from workflows.render import captions
 from workflows.render.blocks import Block, blocks
@@ -37,7 +34,7 @@ def plan_of(
     about = {"title": f"<{dataset}>", "stand_in_for": stand_in_for, "images": 3600}
     return plans.plan(
         {
-            name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64)
+            name: plans.cell(dataset=dataset, seed=seed, epochs=8, batch_size=64, images=3600)
             for (_, seed), name in names.items()
         },
         [("anchors", row, name) for (row, _), name in names.items()],
@@ -149,7 +146,7 @@ def test_a_frechet_distance_of_few_images_is_grey_and_beside_no_published_one() 
         ("mnist_5k", "mnist", "as_published", "beside MNIST stand-in are of MNIST."),
         ("mnist", "mnist", "exact", "follow another protocol."),
         # The same photographs at another size.
-        ("ffhq_64", "ffhq", "as_published", "beside <ffhq_64> are of FFHQ."),
+        ("ffhq_64", "ffhq", "as_published", "beside <ffhq_64> are of FFHQ, 256 x 256."),
         ("mnist", "mnist", "as_published", "took 500 epochs at batch 1,024"),
         ("ffhq", "ffhq", "as_published", "not known how long the published runs took"),
     ],
@@ -307,8 +304,9 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
     (first,), (second,) = plan.rows_of("anchors", "mnist").values()
     same = "8 epochs over 3,600 images at batch 64"
     assert captions.describe_training(plan, first) == same
+    # The cell asks for more images than the dataset has, and trains on those that there are.
     about = {"dataset": "mnist", "epochs": 8, "batch_size": 8, "perceptual_network": "alex"}
-    plan.cells[second] = plans.cell(**about, **VQGAN)
+    plan.cells[second] = plans.cell(**about, **VQGAN, train_images=5000, images=3600)
     assert captions.training_sentences(plan, "anchors", {"mnist": ROWS}) == (
         f"<mnist>: {same} ({ROWS[0]}); 8 epochs over 3,600 images at batch 8, VQGAN of 32 "
         f"channels, f = 4, with AlexNet's LPIPS and a critic from step 2 ({ROWS[1]})."
@@ -327,8 +325,7 @@ def test_networks_and_codebooks_that_are_no_setting_are_described(
 
 
 def test_training_is_described_with_its_first_stage() -> None:
-    datasets = read_datasets()
-    plan = make_plan(load_grid("lite", datasets), datasets, {})
+    plan = plans.real("lite")
     assert plan.datasets_of("reinitialisation") == ["mnist", "cifar10", "ffhq_subset_64"]
     trained = captions.training_length(plan, plan.cells_of("methods", "mnist"))
     assert trained == "16 epochs over 58,000 images at batch 16"

@@ -63,7 +63,8 @@ def site(
     if tables:
         content, published = of_tables(content, *tables), published_of(out, tables)
     content = change(content)
-    first = next(name for name in content["roles"].values() if name in content["datasets"])
+    used = {cell["knobs"]["dataset"] for cell in content["cells"].values()}
+    first = next(name for name in content["roles"].values() if name in used)
     content["datasets"][first]["title"] += SCRIPT
     folder.mkdir()
     figures.mkdir()

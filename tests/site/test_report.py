@@ -11,14 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from workflows.config.datasets import read_datasets
-from workflows.config.grid import load_grid
-from workflows.config.planning import make_plan
+from tests import plans
 
 ROOT = Path(__file__).parents[2]
 BUDGET = "smoke"
-DATASETS = read_datasets()
-GRID = load_grid(BUDGET, DATASETS)
+PLAN = plans.real(BUDGET)
 # The budget has none of its cells, so that nothing is trained for it.
 TABLE = "large_codebooks"
 
@@ -44,9 +41,9 @@ def variable(report: Path, name: str) -> dict[str, Any]:
 def test_every_result_has_its_place_and_a_caption(tmp_path: Path) -> None:
     results, figures = tmp_path / "results" / BUDGET, tmp_path / "figures" / BUDGET
     files = [
-        results / f"tables/{name}.{kind}" for name in GRID.tables for kind in ("md", "csv", "tex")
+        results / f"tables/{name}.{kind}" for name in PLAN.tables for kind in ("md", "csv", "tex")
     ]
-    files += [figures / f"{name}.svg" for name in make_plan(GRID, DATASETS, {}).figures]
+    files += [figures / f"{name}.svg" for name in PLAN.figures]
     files += [results / name for name in ("measured.csv", "verdicts.csv", "verdicts.md")]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +58,7 @@ def test_every_result_has_its_place_and_a_caption(tmp_path: Path) -> None:
         assert "system-message" not in result["caption"]
     places = variable(tmp_path / "report.html", "categories")
     assert set(places) == {"Tables", "Figures", "Verdicts", "Numbers"}
-    assert set(places["Tables"]) == {table.title for table in GRID.tables.values()}
+    assert set(places["Tables"]) == {table.title for table in PLAN.tables.values()}
 
 
 def test_a_table_that_cannot_be_drawn_is_left_as_it_was(tmp_path: Path) -> None:

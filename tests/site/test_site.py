@@ -51,7 +51,7 @@ TABLES = ("methods", "components", "reinitialisation", "two_dimensions", "genera
 LEFT_OUT = ["large_codebooks", "first_stages", "code_dimension", "successors", "training_length"]
 MY_IMAGES = {
     **{"name": "my_images", "title": "My images, 64 x 64", "stand_in_for": None},
-    **{"image_size": 64, "channels": 3, "value_range": [0, 255], "licence": "mine"},
+    **{"image_size": 64, "channels": 3, "licence": "mine"},
     **{"citation": "none", "reader": "image_folder", "options": {"resize": True}},
     **{"sources": [{"kind": "local", "files": ["my_images"]}], "validation": 90},
     "images": {"train": 900, "test": 100},

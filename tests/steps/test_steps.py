@@ -16,7 +16,7 @@ from tests.steps.conftest import Chain, Command, Refused, evaluation_of, spec_of
 from workflows.config.names import METRICS
 from workflows.config.plan import PlannedCell
 from workflows.evaluation.reconstructions import COLUMNS
-from workflows.files import claim, digest, write_json
+from workflows.files import digest, hold_lock, write_json
 from workflows.records.collect import measurements
 from workflows.records.state import State
 from workflows.training.stage1 import LOG_COLUMNS
@@ -167,12 +167,10 @@ def test_an_unknown_protocol_is_refused(chain: Chain, tmp_path: Path, refused: R
     )
 
 
-def test_a_claimed_cell_is_not_trained_twice(
-    chain: Chain, tmp_path: Path, refused: Refused
-) -> None:
+def test_a_locked_cell_is_not_trained_twice(chain: Chain, tmp_path: Path, refused: Refused) -> None:
     options = ["--spec", spec_of(), "--data", chain.data, "--out", tmp_path, "--threads", 1]
     lock = tmp_path / "state" / "lock"
-    with claim(lock):
+    with hold_lock(lock):
         assert f"train: {lock}: held by process {os.getpid()}" in refused("train", *options)
 
 

@@ -27,7 +27,6 @@ DATASET: dict[str, Any] = {
     "stand_in_for": None,
     "image_size": 16,
     "channels": 1,
-    "value_range": [0, 255],
     "licence": "none",
     "citation": "none",
     "reader": "image_folder",

@@ -55,8 +55,8 @@ MULTIPLES = {4: (1, 2, 4), 8: (1, 2, 2, 4), 16: (1, 1, 2, 2, 4)}
 class Step:
     """The estimate of one step.
 
-    kind: such as "train". memory: bytes beside the interpreter, of a training on the device.
-    source: where the seconds come from.
+    kind: such as "train". memory: bytes that the step needs beside Python itself; for a training,
+    bytes on its device. source: where the seconds come from.
     """
 
     kind: str

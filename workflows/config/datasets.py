@@ -123,7 +123,10 @@ Source = Annotated[FileSource | UrlSource, Field(discriminator="kind")]
 
 
 class Pixels(Closed):
-    """SHA-256 of the bytes of the decoded arrays. strict: refuse arrays of another sum."""
+    """SHA-256 of the bytes of the decoded arrays.
+
+    strict: refuse arrays of another sum; not strict: warn only.
+    """
 
     train: Sha256
     test: Sha256
@@ -151,7 +154,6 @@ class Dataset(Closed):
     stand_in_for: Name | None
     image_size: Annotated[int, Field(ge=8, le=1024)]
     channels: Literal[1, 3]
-    value_range: list[int]
     licence: Annotated[str, Field(min_length=1)]
     citation: Annotated[str, Field(min_length=1)]
     reader: Annotated[str, one_of(READERS, "reader")]
@@ -171,8 +173,6 @@ class Dataset(Closed):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Dataset:
-        if self.value_range != [0, 255]:
-            raise ValueError("value_range: must be [0, 255]")
         if self.validation >= self.images.train:
             raise ValueError("validation: must be below images.train")
         if self.options.labels and self.classes is None:
@@ -210,7 +210,6 @@ class ProtocolSettings(Closed):
     changes, and cells are measured again.
     """
 
-    title: Line
     tile_grey: bool
     rounding: Literal["nearest", "truncate"]
     jpeg_quality: Annotated[int, Field(ge=1, le=95)] | None

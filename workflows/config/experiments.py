@@ -62,8 +62,8 @@ class Experiment(Closed):
 
     stage: rows are autoencoders (1) or generative models (2). first_stages: rows are autoencoders
     with the budget's settings for first stages. sweep: repeat every row for each value of one knob.
-    at: value of the sweep -> what its rows set in addition. networks: role -> network, where it is
-    not the small one. conditional: roles whose generative models know classes.
+    at: value of the sweep -> what its rows set in addition. network: of all rows. conditional:
+    roles whose generative models know classes.
     """
 
     title: Annotated[Line, Field(max_length=120)]
@@ -74,7 +74,7 @@ class Experiment(Closed):
     sweep: Annotated[Sweeps, Field(min_length=1, max_length=1)] | None = None
     at: dict[int, Beside] = {}
     first_stages: bool = False
-    networks: dict[RoleName, NetworkName] = {}
+    network: NetworkName | None = None
     conditional: list[RoleName] = []
     rows: Annotated[list[ExperimentRow], Field(min_length=1)]
 
@@ -102,10 +102,10 @@ class Experiment(Closed):
             for role in self.roles:
                 if role not in generated:
                     yield f"roles: {role} is not generated; allowed: {', '.join(generated)}"
-            for key in ("sweep", "first_stages", "networks"):
+            for key in ("sweep", "first_stages", "network"):
                 if getattr(self, key):
                     yield f"{key}: does not go with stage 2"
-        if "error" in self.metrics and {*self.networks.values()} != {"frozen"}:
+        if "error" in self.metrics and self.network != "frozen":
             yield "metrics: error is measured only on frozen latents"
         swept = [value for values in (self.sweep or {}).values() for value in values]
         for value in {*self.at} - {*swept}:
@@ -232,6 +232,5 @@ class Claim(Closed):
 class Claims(Closed):
     """claims/<table>.yaml: what publications claim about a table."""
 
-    title: Line
     table: Name
     claims: Annotated[list[Claim], Field(min_length=1)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,7 +20,7 @@ from workflows.config.reading import explain, parse, read_yaml, yaml_files
 from workflows.config.settings import Budget, Defaults, of_length
 from workflows.errors import ConfigError, known
 from workflows.generators import GENERATORS
-from workflows.knobs import Closed, Generative, HasKnobs, Training, variant
+from workflows.knobs import Closed, Generative, Training, variant
 from workflows.metrics import FEWEST_IMAGES, OF_SAMPLES
 from workflows.registry import NETWORKS, knobs_type, parse_knobs
 
@@ -30,38 +30,23 @@ FEWEST_TRAINED = max(FEWEST_IMAGES[metric] for metric in OF_SAMPLES)
 UNCONDITIONAL = {"label_dropout": 0.0, "guidance": 1.0}
 
 
-@dataclass(frozen=True)
-class Cell(HasKnobs):
-    """One run.
-
-    id: `<dataset>/<method>/<variant>/seed<k>`. knobs: the settings. defaults: the value of each
-    knob that the record of an older run may lack.
-    """
+class Cell(NamedTuple):
+    """A run. id: `<dataset>/<method>/<variant>/seed<k>`. knobs: the settings."""
 
     id: str
     knobs: Training | Generative
-    defaults: Mapping[str, Any] = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All rows and cells of a budget. tables: experiments by name. cells: by id."""
+    """All rows and cells of a budget. tables: experiments by name. cells: id -> settings."""
 
     name: str
     budget: Budget
+    defaults: Defaults
     tables: Mapping[str, Experiment]
     rows: tuple[PlannedRow, ...]
-    cells: Mapping[str, Cell]
-
-    def cell(self, cell_id: str) -> Cell:
-        """Return the cell. Raises ConfigError naming the nearest ids if the id is unknown."""
-        known(cell_id, self.cells, f"budget {self.name}: cell", "make cells lists all of them")
-        return self.cells[cell_id]
-
-    def tables_of(self, cell_id: str) -> list[str]:
-        """Return the tables that show a cell, or a cell on its latents or codes, sorted."""
-        users = {cell.id for cell in self.cells.values() if cell.first_stage == cell_id}
-        return sorted({row.table for row in self.rows if row.cell in {cell_id, *users}})
+    cells: Mapping[str, Training | Generative]
 
     def protocols_of(self, table: str) -> list[str]:
         """Return the protocols that a table shows, `as_published` last."""
@@ -110,16 +95,16 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
     _check_budget(settings, file, tables, datasets)
     builder = _Builder(settings, defaults, datasets, file, table_files)
     rows: list[PlannedRow] = []
-    cells: dict[str, Cell] = {}
+    cells: dict[str, Training | Generative] = {}
     for row, row_cells in builder.rows(tables):
         rows.append(row)
-        for cell in row_cells:
-            if cells.setdefault(cell.id, cell) != cell:
+        for cell_id, knobs in row_cells:
+            if cells.setdefault(cell_id, knobs) != knobs:
                 raise ConfigError(
-                    f"{file}: role_knobs: cell '{cell.id}' is already another run; a dataset that "
-                    "serves two roles needs equal settings"
+                    f"{file}: role_knobs or generation: cell '{cell_id}' is already another run; a "
+                    "dataset that serves two roles needs equal settings"
                 )
-    return Grid(budget, settings, tables, tuple(rows), cells)
+    return Grid(budget, settings, defaults, tables, tuple(rows), cells)
 
 
 def _read_tables(room: Path) -> tuple[dict[str, Experiment], dict[str, Path]]:
@@ -167,7 +152,7 @@ class _Builder:
                 if row.method is None or label in untrained:
                     continue
                 where = f"{self.table_files[table]}: row '{label}' ({row.method})"
-                for seed in self.budget.seeds_of(table, role)[: row.seeds]:
+                for seed in self.budget.seeds_of(table)[: row.seeds]:
                     try:
                         cells = build(experiment, role, row, seed)
                     except ValidationError as error:
@@ -181,8 +166,8 @@ class _Builder:
         self, experiment: Experiment, role: str, row: ExperimentRow, seed: int
     ) -> list[Cell]:
         method, row_knobs = str(row.method), row.knobs
-        if role in experiment.networks:
-            row_knobs["network"] = experiment.networks[role]
+        if experiment.network:
+            row_knobs["network"] = experiment.network
         if experiment.first_stages or row_knobs.get("network") != "frozen":
             return [self._autoencoder(method, role, row_knobs, seed, experiment.first_stages)]
         # All seeds share one first stage, so seeds differ only in how the quantiser begins.
@@ -198,8 +183,8 @@ class _Builder:
         method, row_knobs = str(row.method), row.knobs
         if role in experiment.conditional:
             row_knobs["conditional"] = True
-        defaults = self.defaults.of_generator(method)
-        start = {**defaults, **self.budget.generation.of_generator(role, method)}
+        start = self.defaults.of_generator(method)
+        start |= self.budget.generation.of_generator(role, method)
         if not {**start, **row_knobs}["conditional"]:
             start |= UNCONDITIONAL
         elif dataset.classes is None:
@@ -217,9 +202,9 @@ class _Builder:
             first = self._autoencoder(row.first_stage, role, row.first_stage_knobs, seed, True)
             first_stages.append(first)
             identity["first_stage"] = first.id
-            name = _behind(first, name)
+            name = _behind(first.id, name)
         cell_id = f"{dataset.name}/{method}/{name}/seed{seed}"
-        return [Cell(cell_id, parse_knobs({**identity, **knobs}), defaults), *first_stages]
+        return [Cell(cell_id, parse_knobs({**identity, **knobs})), *first_stages]
 
     def _autoencoder(
         self,
@@ -244,9 +229,9 @@ class _Builder:
         network = {**self.defaults.knobs, **overrides, **stage_knobs, **row_knobs}["network"]
         if is_first_stage:
             stage_knobs |= generation.role_network_first_stage.get(role, {}).get(network, {})
-        defaults = self.defaults.of_autoencoder(method, network, dataset.channels)
         of_network = self.budget.network_knobs.get(network, {})
-        start = {**defaults, **of_network, **overrides}
+        start = self.defaults.of_autoencoder(method, network, dataset.channels)
+        start |= {**of_network, **overrides}
         if network == "frozen":
             # The budget's other batches and epochs are those of whole autoencoders.
             start |= of_network
@@ -261,7 +246,7 @@ class _Builder:
         if misfit:
             raise ValueError(f"{file}: image_size: {dataset.image_size} {misfit}")
         name = variant(settings, start)
-        return Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs, defaults)
+        return Cell(f"{dataset.name}/{method}/{name}/seed{seed}", knobs)
 
     def _dataset(self, role: str) -> tuple[Dataset, Path]:
         """Return the dataset of a role, and its file."""
@@ -280,12 +265,12 @@ def _taken(
     return {**taken, **row_knobs}
 
 
-def _behind(first_stage: Cell, name: str) -> str:
+def _behind(first_stage: str, name: str) -> str:
     """Return the variant of a generative model, which begins with the first stage: cvq_vae-D4.
 
     What differs in the model itself follows a plus sign: cvq_vae-D4+guidance2.0.
     """
-    _, method, below, _ = first_stage.id.split("/")
+    _, method, below, _ = first_stage.split("/")
     prefix = method if below == "default" else f"{method}-{below}"
     return prefix if name == "default" else f"{prefix}+{name}"
 
@@ -298,7 +283,7 @@ def _check_budget(
     A table must not show one dataset in two roles either.
     """
     keys_of_rows = ("untrained_rows", "table_rows")
-    keys_of_tables = ("without", "table_sweeps", "table_seeds", "table_role_seeds")
+    keys_of_tables = ("without", "table_sweeps", "table_seeds")
     for key in (*keys_of_rows, *keys_of_tables, "evaluation.table_protocols"):
         for table in attrgetter(key)(budget):
             known(table, tables, f"{file}: {key}: table")

@@ -23,7 +23,7 @@ Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Label = Annotated[Text, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0, lt=10**18)]
 Many = Annotated[int, Field(ge=1, lt=10**18)]
-Positive = Annotated[float, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 # The PSNR of equal images is infinite. The bound refuses nan, which is not above anything.
 Value = Annotated[float, Field(allow_inf_nan=True, ge=-math.inf)]
 
@@ -64,7 +64,7 @@ class Measured(CsvLine):
     features: Text
     commit: Text
     device: Text
-    seconds: Positive | None
+    seconds: NotNegative | None
     threads: Many | None
     dataset_digest: Digest
     features_digest: Digest
@@ -95,15 +95,15 @@ class Curve(CsvLine):
     KEY = ("cell", "step")
 
     cell: CellId = ""
-    epoch: Positive
+    epoch: NotNegative
     step: Count
     loss: float | None
     reconstruction: float | None = None
     usage: Annotated[float, Field(ge=0, le=1)] | None = None
-    perplexity: Positive | None = None
+    perplexity: NotNegative | None = None
     FID: float | None = None
-    images_per_second: Positive
-    seconds: Positive
+    images_per_second: NotNegative
+    seconds: NotNegative
 
 
 class Progress(CsvLine):
@@ -111,7 +111,7 @@ class Progress(CsvLine):
 
     KEY = ("epoch",)
 
-    epoch: Positive
+    epoch: NotNegative
     images: Many
     FID: float
 

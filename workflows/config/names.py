@@ -18,9 +18,9 @@ Item = TypeVar("Item")
 class Role:
     """The part that a dataset plays in tables.
 
-    paper: the paper's dataset in this role. own: whether the files of datasets say which ones are
-    stand-ins. They do not for generation, where CIFAR10 stands in for ImageNet. generated: whether
-    models of stage 2 generate images of this role.
+    paper: the paper's dataset in this role. own: whether a stand-in is named by its own file
+    (`stand_in_for`). For the other roles any dataset but the paper's is a stand-in. generated:
+    whether models of stage 2 generate images of this role.
     """
 
     paper: str

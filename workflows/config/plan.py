@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from workflows.config.experiments import Claim, Figure
 from workflows.config.records import find
 from workflows.errors import known
-from workflows.knobs import Closed, Generative, HasKnobs, Training
+from workflows.knobs import Closed, Generative, Training
 from workflows.registry import parse_knobs
 
 # The knobs of a cell, parsed as the type that the method takes.
@@ -19,18 +19,6 @@ Knobs = Annotated[SerializeAsAny[Training | Generative], BeforeValidator(parse_k
 # Dataset -> the dataset whose published numbers are shown beside ours although the images have
 # another size. Differences to these numbers are not shown.
 OTHER_SIZE = {"ffhq_64": "ffhq"}
-# Titles of the datasets of publications, which need not be part of a plan.
-TITLES = {
-    "mnist": "MNIST",
-    "cifar10": "CIFAR10",
-    "ffhq": "FFHQ",
-    "ffhq_64": "FFHQ, 64 x 64",
-    "celeba_64": "CelebA, 64 x 64",
-    "tiny_imagenet": "Tiny ImageNet",
-    "imagenet": "ImageNet",
-    "lsun_churches": "LSUN churches",
-    "lsun_bedrooms": "LSUN bedrooms",
-}
 
 
 class Spec(Closed):
@@ -62,12 +50,12 @@ class PlannedEvaluation(Closed):
     sampling_versions: dict[str, int] = {}
 
 
-class PlannedCell(HasKnobs, Closed):
+class PlannedCell(Closed):
     """One run.
 
-    defaults: the value of each knob that the record of an older run may lack. missing: what to do
-    if this machine lacks the dataset. versions: part of the training -> its version. images: how
-    many images the cell trains on.
+    folder: ends with the cell's id. defaults: the value of each knob that the record of an older
+    run may lack. missing: what to do if this machine lacks the dataset. versions: part of the
+    training -> its version. images: how many images the cell trains on.
     """
 
     folder: str
@@ -79,6 +67,26 @@ class PlannedCell(HasKnobs, Closed):
     filmed: bool
     evaluation: PlannedEvaluation
 
+    @property
+    def id(self) -> str:
+        """The name of the cell, `<dataset>/<method>/<variant>/seed<k>`."""
+        return "/".join(Path(self.folder).parts[-4:])
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset that the cell is trained on."""
+        return self.knobs.dataset
+
+    @property
+    def first_stage(self) -> str | None:
+        """The id of the cell on whose latents or codes this cell is trained, if there is one."""
+        return getattr(self.knobs, "first_stage", None)
+
+    @property
+    def stage(self) -> int:
+        """1 for an autoencoder, 2 for a generative model."""
+        return self.knobs.stage
+
 
 class PlannedRow(Closed):
     """A row of a table on one dataset and seed. cell: the cell that the row shows."""
@@ -89,7 +97,9 @@ class PlannedRow(Closed):
 
 
 class PlannedTable(Closed):
-    """order: the labels of all rows. stands_for: dataset -> the paper's dataset that it replaces.
+    """A table of the plan.
+
+    order: the labels of all rows. stands_for: dataset -> the paper's dataset that it replaces.
     published_rows: the labels that published numbers may name, those of other budgets included.
     """
 
@@ -104,7 +114,9 @@ class PlannedTable(Closed):
 
 
 class PlannedDataset(Closed):
-    """images: the number of training images. too_small_for: metric -> the pixels a side that the
+    """A dataset of the plan.
+
+    images: the number of training images. too_small_for: metric -> the pixels a side that the
     metric needs, for metrics that need larger images.
     """
 
@@ -138,8 +150,9 @@ class Absent(Closed):
 class Plan(Closed):
     """plan.json of a budget.
 
-    rows: in the order of the experiment files. roles: role -> dataset, the paper's where the budget
-    has none. reference_images: how many training images samples are compared with, None for all.
+    rows: in the order of the experiment files. datasets: all that have a file, also the paper's.
+    roles: role -> dataset, the paper's where the budget has none. reference_images: how many
+    training images samples are compared with, None for all.
     """
 
     budget: str
@@ -159,6 +172,16 @@ class Plan(Closed):
     def knobs(self, cell: str) -> Training | Generative:
         """Return the settings of a cell."""
         return self.cells[cell].knobs
+
+    def cell(self, name: str) -> PlannedCell:
+        """Return a cell. Raises ConfigError naming the nearest ids if the id is unknown."""
+        known(name, self.cells, f"budget {self.budget}: cell", "make cells lists all of them")
+        return self.cells[name]
+
+    def tables_of(self, name: str) -> list[str]:
+        """Return the tables that show a cell, or a cell on its latents or codes, sorted."""
+        users = {user for user, cell in self.cells.items() if cell.first_stage == name}
+        return sorted({row.table for row in self.rows if row.cell in {name, *users}})
 
     @property
     def missing(self) -> dict[str, str]:
@@ -198,11 +221,6 @@ class Plan(Closed):
         cells_of_rows = self.rows_of(table, dataset).items()
         return [cell for row, cells in cells_of_rows if not rows or row in rows for cell in cells]
 
-    def size(self, cell: str) -> tuple[int, int]:
-        """Return the number of training images and the batch size of a cell."""
-        knobs = self.knobs(cell)
-        return knobs.train_images or self.datasets[knobs.dataset].images, knobs.batch_size
-
     def stands_for(self, dataset: str, table: str | None = None) -> str | None:
         """Return the dataset that a stand-in replaces, in this table if one is given, else None."""
         real = self.tables[table].stands_for.get(dataset) if table in self.tables else None
@@ -219,10 +237,8 @@ class Plan(Closed):
         return [f"{metric} needs images of {pixels[metric]} pixels" for metric in metrics]
 
     def title_of(self, dataset: str) -> str:
-        """Return the title of a dataset, which need not be part of this plan."""
-        if dataset in self.datasets:
-            return self.datasets[dataset].title
-        return TITLES.get(dataset, dataset)
+        """Return the title of a dataset."""
+        return self.datasets[dataset].title if dataset in self.datasets else dataset
 
     def dataset_title(self, dataset: str, table: str | None = None) -> str:
         """Return the title of a dataset and of the dataset that it stands in for."""

@@ -8,7 +8,7 @@ from typing import get_args
 
 from workflows.config.datasets import ROOM, Dataset, read_protocol
 from workflows.config.experiments import HEADLINES, Claims, Figures, Standing
-from workflows.config.grid import Cell, Grid, read_budgets
+from workflows.config.grid import Grid, read_budgets
 from workflows.config.names import ROLES
 from workflows.config.plan import (
     Absent,
@@ -42,14 +42,14 @@ def make_plan(
     configuration. Raises ConfigError for anything wrong in figures.yaml and claims.
     """
     budget, folder = grid.budget, f"{results}/{grid.name}"
-    cells = grid.cells.values()
     figures = read_yaml(room / "figures.yaml", Figures).root
     return Plan(
         budget=grid.name,
         title=budget.title,
         results=folder,
         cells={
-            cell.id: _cell(grid, cell, datasets[cell.dataset], missing, folder) for cell in cells
+            cell_id: _cell(grid, cell_id, datasets[knobs.dataset], missing, folder)
+            for cell_id, knobs in grid.cells.items()
         },
         rows=list(grid.rows),
         tables={name: _table(grid, name) for name in grid.tables},
@@ -64,7 +64,7 @@ def make_plan(
                     if datasets[name].image_size < pixels
                 },
             )
-            for name in sorted({cell.dataset for cell in cells})
+            for name in sorted(datasets)
         },
         figures={name: figure for name, figure in figures.items() if figure.table in grid.tables},
         roles={role: name or ROLES[role].paper for role, name in budget.roles.items()},
@@ -76,13 +76,15 @@ def make_plan(
 
 
 def _cell(
-    grid: Grid, cell: Cell, dataset: Dataset, missing: Mapping[str, str], folder: str
+    grid: Grid, cell_id: str, dataset: Dataset, missing: Mapping[str, str], folder: str
 ) -> PlannedCell:
-    knobs, fields = cell.knobs, type(cell.knobs).model_fields
+    knobs = grid.cells[cell_id]
+    fields = type(knobs).model_fields
     defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
-    defaults |= {name: value for name, value in cell.defaults.items() if name in fields}
+    defaults_in_yaml = grid.defaults.of_cell(knobs, dataset.channels)
+    defaults |= {name: value for name, value in defaults_in_yaml.items() if name in fields}
     return PlannedCell(
-        folder=f"{folder}/cells/{cell.id}",
+        folder=f"{folder}/cells/{cell_id}",
         knobs=knobs,
         defaults=defaults,
         missing=missing.get(dataset.name),
@@ -92,20 +94,21 @@ def _cell(
         # The film shows codevectors as points of the plane.
         filmed=getattr(knobs, "code_dim", None) == 2
         and hasattr(knobs, "codebook_size")
-        and cell.first_stage is None,
-        evaluation=_evaluation(grid, cell, dataset.trained),
+        and not hasattr(knobs, "first_stage"),
+        evaluation=_evaluation(grid, cell_id, dataset.trained),
     )
 
 
-def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
+def _evaluation(grid: Grid, cell_id: str, images: int) -> PlannedEvaluation:
     settings, generation = grid.budget.evaluation, grid.budget.generation
-    tables = {row.table for row in grid.rows if row.cell == cell.id}
+    knobs = grid.cells[cell_id]
+    tables = {row.table for row in grid.rows if row.cell == cell_id}
     # A first stage that no table shows is measured in the budget's protocols.
     names = sorted({n for table in tables for n in grid.protocols_of(table)} or settings.protocols)
     protocols = {name: read_protocol(name).version for name in names}
-    if not isinstance(cell.knobs, Generative):
+    if not isinstance(knobs, Generative):
         metrics, measured = None, OF_RECONSTRUCTIONS
-        if cell.knobs.network == "frozen":
+        if knobs.network == "frozen":
             metrics = sorted({name for table in tables for name in grid.tables[table].metrics})
             measured = {name: (OF_RECONSTRUCTIONS | OF_LATENTS)[name] for name in metrics}
         return PlannedEvaluation(
@@ -115,14 +118,14 @@ def _evaluation(grid: Grid, cell: Cell, images: int) -> PlannedEvaluation:
             fid_images=settings.fid_images or 0,
             lpips_images=settings.lpips_images or 0,
         )
-    method = GENERATORS[cell.knobs.method]
+    method = GENERATORS[knobs.method]
     bits = OF_CODES if method.likelihood else {}
     return PlannedEvaluation(
         protocols=names,
         versions=OF_SAMPLES | bits | protocols,
         reference_images=min(generation.reference_images or images, images),
         progress_samples=generation.progress_samples,
-        sampling=cell.knobs.model_dump(include={*cell.knobs.SAMPLING}),
+        sampling=knobs.model_dump(include={*knobs.SAMPLING}),
         sampling_versions={"sampling": method.sampling} | bits,
     )
 

@@ -16,11 +16,8 @@ from workflows.errors import ConfigError, nearest
 Kind = TypeVar("Kind", bound=BaseModel)
 # Folder of configuration -> pattern of its files' names, which results, logs and pages share.
 NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
-# Folder of configuration -> names that collide with other files in results, logs or .cache/due.
-RESERVED = {
-    "budgets": ("published", "prepare", "reference", "datasets", "weights"),
-    "datasets": ("plan", "collected"),
-}
+# Runs of a budget of this name would write into results/published, among the published numbers.
+RESERVED = {"budgets": "published"}
 
 
 def read_yaml(path: Path, kind: type[Kind]) -> Kind:
@@ -83,15 +80,13 @@ def yaml_files(folder: Path) -> dict[str, Path]:
 
     Raises ConfigError for a name that cannot be part of a path or is reserved.
     """
-    pattern, reserved = NAME.get(folder.name, "[a-z0-9_]+"), RESERVED.get(folder.name, ())
+    pattern = NAME.get(folder.name, "[a-z0-9_]+")
     files = {path.stem: path for path in sorted(folder.glob("[!.]*.yaml"))}
     for name, path in files.items():
         if not re.fullmatch(pattern, name):
             raise ConfigError(f"{path}: name: '{name}' is not allowed; allowed: {pattern}")
-        if name in reserved:
-            raise ConfigError(
-                f"{path}: name: '{name}' is taken by what runs write; rename the file"
-            )
+        if name == RESERVED.get(folder.name):
+            raise ConfigError(f"{path}: name: '{name}' is taken by results/{name}; rename the file")
     return files
 
 

@@ -37,10 +37,13 @@ class TrainRecord(Record):
     """train.json.
 
     message: why the training diverged. knobs: the settings of the cell, without those of sampling.
-    epochs, steps: how many the training finished. images: the number of training images. channels:
-    of the images of an autoencoder. versions: part of the training -> its version. features: metric
-    network in the loss -> SHA-256 of its weights. shape, classes: of the points and the dataset of
-    a generative model. first_stage: SHA-256 of the model of the first stage.
+    epochs, steps: how many the training finished. images: the number of training images. processes:
+    how many shared each batch. planned_steps: the steps of the whole training, also if it diverged
+    before. channels: of the images of an autoencoder. versions: part of the training -> its
+    version. features: metric network in the loss -> SHA-256 of its weights. shape, classes: of the
+    points and the dataset of a generative model. progress_samples: the samples of a generative
+    model behind each distance that is measured during training. first_stage: SHA-256 of the model
+    of the first stage. parameters: the number of trained parameters.
     """
 
     status: Literal["finished", "diverged"]

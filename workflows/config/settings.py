@@ -22,7 +22,7 @@ from pydantic import (
 
 from workflows.config.names import ROLES, Distinct, Line, Protocol, RoleName, one_of
 from workflows.generators import GENERATORS
-from workflows.knobs import IDENTITY, Closed
+from workflows.knobs import IDENTITY, Closed, Generative, Training
 from workflows.metrics import FEWEST_IMAGES
 from workflows.registry import METHODS, NETWORKS, knobs_type
 
@@ -68,6 +68,12 @@ class Defaults(Closed):
     colour: Knobs
     networks: dict[NetworkName, Knobs]
     generation: GenerationDefaults
+
+    def of_cell(self, knobs: Training | Generative, channels: int) -> dict[str, Any]:
+        """Return the defaults of a cell's method. channels: those of the dataset."""
+        if isinstance(knobs, Generative):
+            return self.of_generator(knobs.method)
+        return self.of_autoencoder(knobs.method, knobs.network, channels)
 
     def of_autoencoder(self, method: str, network: str, channels: int) -> dict[str, Any]:
         """Return the defaults of a method in a network. channels: those of the dataset."""
@@ -119,10 +125,10 @@ class Evaluation(Closed):
 class Generation(Closed):
     """Settings of generative models and of their first stages.
 
-    The settings of a method override those of a role, and the settings of a role and a method (or,
-    for first stages, a role and a network) override both. reference_images: compare samples with
-    the first so many training images, None for all. progress_samples: samples behind each distance
-    that is measured during training.
+    Later settings override earlier ones: those of all, of a role, of a method, of a role and a
+    method. For first stages the last step is a role and a network. reference_images: compare
+    samples with the first so many training images, None for all. progress_samples: samples behind
+    each distance that is measured during training.
     """
 
     first_stage: Knobs
@@ -153,9 +159,9 @@ class Budget(Closed):
 
     roles: role -> dataset, or None without one. without: tables that would take too long, whose
     rows are printed as not at this budget. untrained_rows: table -> rows that would take too long,
-    which show published numbers only. table_rows: table -> its only rows. table_seeds,
-    table_role_seeds: the seeds of a table, on all datasets or on a role's. sweeps: values that
-    replace those of the experiments; table_sweeps: the same for a table.
+    which show published numbers only. table_rows: table -> its only rows. table_seeds: the seeds of
+    a table. sweeps: values that replace those of the experiments; table_sweeps: the same for a
+    table.
     """
 
     title: Line
@@ -165,7 +171,6 @@ class Budget(Closed):
     untrained_rows: dict[str, Distinct[Line]] = {}
     table_rows: dict[str, Distinct[Line]] = {}
     table_seeds: dict[str, Seeds] = {}
-    table_role_seeds: dict[str, dict[RoleName, Seeds]] = {}
     knobs: Knobs
     role_knobs: dict[RoleName, Knobs] = {}
     network_knobs: dict[NetworkName, Knobs] = {}
@@ -185,10 +190,9 @@ class Budget(Closed):
         """Return the values that replace those of a table's own sweep."""
         return self.table_sweeps.get(table, self.sweeps)
 
-    def seeds_of(self, table: str, role: str) -> list[int]:
-        """Return the seeds of a table's rows on a role's dataset."""
-        of_table = self.table_seeds.get(table, self.seeds)
-        return self.table_role_seeds.get(table, {}).get(role, of_table)
+    def seeds_of(self, table: str) -> list[int]:
+        """Return the seeds of a table's rows."""
+        return self.table_seeds.get(table, self.seeds)
 
 
 def _all_or_a_cell(value: Any) -> bool | str:

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from workflows.config import cli
-from workflows.config.grid import Grid
 from workflows.config.plan import Plan, PlannedCell
 from workflows.config.records import Record, find
 from workflows.records.state import State, read_results
@@ -32,11 +31,11 @@ class Progress(Record):
     seconds_left: float
 
 
-def listing(grid: Grid, plan: Plan) -> pd.DataFrame:
+def listing(plan: Plan) -> pd.DataFrame:
     """Return a row for each cell: `cell`, and the `tables` and `figures` that the cell feeds."""
     rows = []
-    for name in grid.cells:
-        tables = grid.tables_of(name)
+    for name in plan.cells:
+        tables = plan.tables_of(name)
         figures = [figure for figure, drawn in plan.figures.items() if drawn.table in tables]
         rows.append((name, ", ".join(tables), ", ".join(figures)))
     return pd.DataFrame(rows, columns=["cell", "tables", "figures"])
@@ -106,7 +105,7 @@ def main(what: str, budget: str, every: bool) -> None:
     results = read_results(budget)
     table: dict[str, Any] = {"index": False, "tablefmt": "simple", "disable_numparse": True}
     if what == "list":
-        print(listing(results.grid, results.plan).to_markdown(**table))
+        print(listing(results.plan).to_markdown(**table))
     else:
         cells = progress(results.plan, results.states)
         print(f"Budget {results.plan.title}\n")
@@ -117,7 +116,7 @@ def main(what: str, budget: str, every: bool) -> None:
             print(f"\n{advice}")
     print(
         "\nTrain a cell again and renew the tables and figures it feeds:\n"
-        f"  make cell BUDGET={budget} CELL={next(iter(results.grid.cells))}"
+        f"  make cell BUDGET={budget} CELL={next(iter(results.plan.cells))}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from workflows.config.lines import Published, read_csv
-from workflows.config.plan import TITLES, Plan
+from workflows.config.plan import Plan
 from workflows.errors import ConfigError, known
 
 KEYS = ["table", "row", "dataset", "metric"]
@@ -53,5 +53,5 @@ def _check_place(number: Mapping[Hashable, Any], plan: Plan, where: str) -> None
     table = known(number["table"], plan.tables, f"{where}: table")
     row = known(number["row"], plan.tables[table].published_rows, f"{where}: table {table}: row")
     of_row = f"{where}: row '{row}' of table {table}"
-    known(number["dataset"], sorted({*TITLES, *plan.datasets}), f"{of_row}: dataset")
+    known(number["dataset"], plan.datasets, f"{of_row}: dataset")
     known(number["metric"], plan.tables[table].metrics, f"{of_row}: metric")

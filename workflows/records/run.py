@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workflows.config.datasets import read_datasets
-from workflows.config.grid import Cell, load_grid, read_budgets
+from workflows.config.grid import load_grid, read_budgets
 from workflows.config.plan import PlannedCell, find_plan
 from workflows.config.planning import make_plan
 from workflows.config.provenance import ROOT, made_by
@@ -69,11 +69,11 @@ class Run:
             for name in sorted(used - prepared)
             if (advice := absence(self.datasets[name]))
         }
+        self.plan = make_plan(self.grid, self.datasets, self.unavailable)
         if isinstance(self.config.retrain, str):
             dataset = self.cell(self.config.retrain).dataset
             if dataset in self.unavailable:
                 raise ConfigError(f"config: retrain: {dataset}: {self.unavailable[dataset]}")
-        self.plan = make_plan(self.grid, self.datasets, self.unavailable)
         self.states = states(self.plan, Today.look(CACHE))
         self.needed = self._to_make(self.states)
         # This run may change the images and weights that finished cells are compared with.
@@ -97,7 +97,7 @@ class Run:
         """Return what is to be made by the present records and prepared files."""
         return self._to_make(states(self.plan, Today.look(CACHE)))
 
-    def cell(self, name: str) -> Cell:
+    def cell(self, name: str) -> PlannedCell:
         """Return the cell of an id.
 
         For an unknown id raises ConfigError that names the budgets with this cell, or similar ids.
@@ -109,7 +109,7 @@ class Run:
                     f"budget {self.grid.name} has no cell '{name}', which is of "
                     f"{', '.join(budgets)}; use --config budget={budgets[0]}"
                 )
-        return self.grid.cell(name)
+        return self.plan.cell(name)
 
     def unavailable_now(self) -> dict[str, str]:
         """Return `unavailable` with the datasets whose download has failed in this run."""

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from workflows.config.datasets import read_datasets
-from workflows.config.grid import Grid, load_grid
+from workflows.config.grid import load_grid
 from workflows.config.plan import Plan, PlannedCell, find_plan
 from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
@@ -84,7 +84,6 @@ class State:
 class Results:
     """A budget and the present states of its cells, by the ids of the cells."""
 
-    grid: Grid
     plan: Plan
     states: Mapping[str, State]
 
@@ -97,10 +96,10 @@ def read_results(
     The plan that the last run wrote says which datasets this machine cannot have.
     """
     datasets = read_datasets()
-    grid = load_grid(budget, datasets)
     last_plan = find_plan(results / budget / "plan.json")
-    plan = make_plan(grid, datasets, last_plan.missing if last_plan else {}, str(results))
-    return Results(grid, plan, states(plan, Today.look(cache)))
+    missing = last_plan.missing if last_plan else {}
+    plan = make_plan(load_grid(budget, datasets), datasets, missing, str(results))
+    return Results(plan, states(plan, Today.look(cache)))
 
 
 def states(plan: Plan, today: Today) -> dict[str, State]:

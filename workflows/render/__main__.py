@@ -29,12 +29,12 @@ def main(budget: str, table: str | None, cell: str | None, site: bool) -> None:
     # An equal file keeps its time, so that Snakemake does not run the rules that read the file.
     if find_plan(file) != results.plan:
         write_json(file, results.plan.model_dump(mode="json"))
-    tables = list(results.grid.tables)
+    tables = list(results.plan.tables)
     if table:
         draw_table(results, known(table, tables, "table"))
         return
     if cell:
-        tables = results.grid.tables_of(results.grid.cell(cell).id)
+        tables = results.plan.tables_of(results.plan.cell(cell).id)
     print(status(progress(results.plan, results.states)))
     for name in [] if site else tables:
         draw_table(results, name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from workflows.config.plan import TITLES, Plan
+from workflows.config.plan import Plan
 from workflows.knobs import Adversarial, Diffusion, Prior
 from workflows.registry import code_dim, codebook_size
 from workflows.render.numbers import span
@@ -22,7 +22,7 @@ def short(plan: Plan, dataset: str, table: str | None = None) -> str:
     """Return a dataset's name in two or three words; `plan.dataset_title` returns the long name."""
     replaced = plan.stands_for(dataset, table)
     if replaced:
-        return f"{TITLES.get(replaced, replaced).split(',')[0]} stand-in"
+        return f"{plan.title_of(replaced).split(',')[0]} stand-in"
     return plan.title_of(dataset).split(",")[0]
 
 
@@ -36,7 +36,8 @@ def training_length(plan: Plan, cells: Iterable[str]) -> str:
     cells = list(cells)
     epochs = {plan.knobs(cell).epochs for cell in cells}
     batch_sizes: dict[int, list[str]] = {}
-    for images, batch_size in sorted({plan.size(cell) for cell in cells}):
+    pairs = {(plan.cells[cell].images, plan.knobs(cell).batch_size) for cell in cells}
+    for images, batch_size in sorted(pairs):
         batch_sizes.setdefault(images, []).append(f"{batch_size:,}")
     data = " or ".join(
         f"{images:,} images at batch {' or '.join(sizes)}" for images, sizes in batch_sizes.items()

@@ -15,7 +15,7 @@ import torch
 from workflows.config.machine import CELLS_PER_GPU
 from workflows.data.memory import available
 from workflows.errors import BenchmarkError, ConfigError
-from workflows.files import claim
+from workflows.files import hold_lock
 
 # This process's locks on GPUs, held until the process ends.
 _HELD = ExitStack()
@@ -51,7 +51,7 @@ def lease(numbers: Sequence[int], folder: Path) -> int:
     for place in itertools.count():
         for number in numbers:
             with suppress(BlockingIOError):
-                _HELD.enter_context(claim(folder / f"{number}.{place}"))
+                _HELD.enter_context(hold_lock(folder / f"{number}.{place}"))
                 return number
     raise AssertionError("there is always another place")
 

@@ -18,7 +18,7 @@ from workflows.config import cost
 from workflows.config.plan import Spec
 from workflows.config.provenance import origin
 from workflows.config.records import TrainRecord, write
-from workflows.files import claim, digest, write_json, write_text
+from workflows.files import digest, hold_lock, write_json, write_text
 from workflows.training import devices, loop, processes
 from workflows.training.loop import History, Observers, Record
 from workflows.training.tensor_files import CheckpointError, read_tensors, save_tensors
@@ -185,6 +185,6 @@ def locked_cell(out: Path, threads: int) -> Iterator[None]:
     """Set up torch, hold the lock of a cell's folder, and explain a lack of memory."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    lock = claim(out / "state" / "lock") if processes.is_main() else nullcontext()
+    lock = hold_lock(out / "state" / "lock") if processes.is_main() else nullcontext()
     with lock, devices.memory_explained(out):
         yield
