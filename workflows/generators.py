@@ -126,7 +126,7 @@ class Generator:
     SPACES; latents and codes need a first stage. version, network, sampling: raised when the
     numbers change; `sampling` when only those of samples change. critic: builds the opponent of an
     adversarial network. frozen: the network whose features the critic sees, a name in
-    weight_sources.FROZEN. betas, weight_decay: of AdamW. likelihood: whether the model has `bits`.
+    weight_sources.SOURCES. betas, weight_decay: of AdamW. likelihood: whether the model has `bits`.
     fits: whether the points of a first stage of this method can be modelled.
     """
 

@@ -72,8 +72,7 @@ def measured(metric: str) -> Numbers:
     real = {"LPIPS": "vgg", "LPIPS-Alex": "alex"}
     stand_in: Any = StandIn()
     vgg, alex = (perceptual_network(real[name]) if metric == name else stand_in for name in real)
-    names = dict.fromkeys(("inception", "lpips_vgg", "lpips_alex"), "")
-    networks = Networks(stand_in, vgg, alex, names, {})
+    networks = Networks(stand_in, vgg, alex)
     reference = evaluation.inception_features(IMAGES // 2 + 64, EXACT, networks.inception)
     measurement = evaluation.Measurement(EXACT, networks, reference, 20, 4)
     measurement.add(IMAGES, RESTORED)

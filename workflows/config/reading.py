@@ -18,7 +18,7 @@ Kind = TypeVar("Kind", bound=BaseModel)
 NAME = {"budgets": "[A-Za-z0-9_][A-Za-z0-9_-]*"}
 # Folder of configuration -> names that collide with other files in results, logs or .cache/due.
 RESERVED = {
-    "budgets": ("published", "prepare", "reference", "datasets", "weights"),
+    "budgets": ("published", "prepare", "reference", "datasets"),
     "datasets": ("plan", "collected"),
 }
 

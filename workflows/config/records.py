@@ -39,7 +39,7 @@ class TrainRecord(Record):
     message: why the training diverged. knobs: the settings of the cell, without those of sampling.
     epochs, steps: how many the training finished. images: the number of training images. channels:
     of the images of an autoencoder. versions: part of the training -> its version. features: metric
-    network in the loss -> SHA-256 of its weights. shape, classes: of the points and the dataset of
+    network in the loss -> SHA-256 of its file. shape, classes: of the points and the dataset of
     a generative model. first_stage: SHA-256 of the model of the first stage.
     """
 
@@ -92,7 +92,7 @@ class SamplingRecord(Record):
 class EvaluationRecord(Record):
     """evaluation.json.
 
-    message: which values are not finite. features: metric network -> SHA-256 of its weights. files:
+    message: which values are not finite. features: metric network -> SHA-256 of its file. files:
     file of the cell -> SHA-256. dataset_sha256: of the images that were compared with.
     not_measured: metric -> why these images cannot have it.
     """

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from workflows.data.metric_networks import Networks
+from workflows.data.weight_sources import SOURCES
 from workflows.evaluation.protocol import Protocol, rgb
 from workflows.metrics import (
     FEWEST_IMAGES,
@@ -114,12 +115,11 @@ class Measurement:
         The metrics of `not_measured` have no row. PSNR, a mean over images, is infinite if an image
         is restored exactly; CSV files and tables say "inf".
         """
-        names = self.networks.features if self.networks else {}
         protocol, rows = self.protocol.name, []
         for metric in ("l1", "PSNR", "SSIM", *PERCEPTUAL):
             if metric in self.parts:
                 values = np.concatenate(self.parts[metric])
-                network = names[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
+                network = SOURCES[PERCEPTUAL[metric]].features if metric in PERCEPTUAL else ""
                 rows.append(_row(protocol, metric, values.mean(), len(values), network))
         if self.reference is None or "features" not in self.parts:
             return rows
@@ -128,7 +128,8 @@ class Measurement:
         for metric, distance in (("rFID", frechet_distance), ("KID", kernel_distance)):
             if self._is_requested(metric) and count >= FEWEST_IMAGES[metric]:
                 value = distance(self.reference[:count], features)
-                rows.append(_row(protocol, metric, value, count, names["inception"]))
+                network = SOURCES["inception"].features
+                rows.append(_row(protocol, metric, value, count, network))
         return rows
 
     def not_measured(self) -> dict[str, str]:
