@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from unittest import mock
 
 import lpips
@@ -38,12 +38,12 @@ def fid_network(tensors: Mapping[str, Tensor]) -> torch.nn.Module:
         return pytorch_fid.inception.InceptionV3().eval()
 
 
-def lpips_network(net: str, tensors: Mapping[str, Tensor]) -> torch.nn.Module:
+def lpips_network(net: str, tensors: Iterable[Tensor]) -> torch.nn.Module:
     """Return lpips.LPIPS with its own heads, without downloading its backbone."""
     network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
-    for name, parameter in network.net.named_parameters():
-        _, index, part = name.split(".")
-        parameter.data.copy_(tensors[f"features.{index}.{part}"])
+    # The tensors of the heads come last.
+    for parameter, tensor in zip(network.net.parameters(), tensors, strict=False):
+        parameter.data.copy_(tensor)
     return network
 
 

@@ -46,11 +46,13 @@ def made_up(shape: torch.Size) -> Tensor:
     return torch.from_numpy(uniform(shape.numel(), *shape) * scale)
 
 
-def perceptual_network(backbone: str) -> perceptual.Perceptual:
-    state = {name: made_up(shape) for name, shape in perceptual.shapes(backbone).items()}
-    # Of layers' channels, where no weight is negative.
-    heads = {name: one.abs() for name, one in state.items() if name.startswith("lin")}
-    return perceptual.load_perceptual(backbone, {**state, **heads})
+def perceptual_network(backbone: str) -> nn.Module:
+    tensors = []
+    for name, parameter in perceptual.empty(backbone).named_parameters():
+        tensor = made_up(parameter.shape)
+        # No head has a negative weight.
+        tensors.append(tensor.abs() if name.startswith("lin") else tensor)
+    return perceptual.load_perceptual(backbone, tensors)
 
 
 def features() -> Numbers:

@@ -21,8 +21,9 @@ from workflows.data.formats import ArraysOnly
 from workflows.data.weight_sources import file_of
 
 if TYPE_CHECKING:
+    from lpips import LPIPS
+
     from workflows.metrics.inception import Inception
-    from workflows.metrics.perceptual import Perceptual
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Networks:
     """The networks that measure reconstructions. Each field is a name in SOURCES."""
 
     inception: Inception
-    lpips_vgg: Perceptual
-    lpips_alex: Perceptual
+    lpips_vgg: LPIPS
+    lpips_alex: LPIPS
 
 
 def load_networks(device: torch.device | str = "cpu") -> Networks:
@@ -66,28 +67,23 @@ def read_inception() -> dict[str, Tensor]:
     return tensors
 
 
-def read_lpips(backbone: str) -> dict[str, Tensor]:
-    """Return the tensors of an LPIPS pickle of numpy arrays, under torchvision's names.
+def read_lpips(backbone: str) -> list[Tensor]:
+    """Return the tensors of an LPIPS pickle of numpy arrays.
 
-    Kernels are stored as HWIO. backbone: "alex" or "vgg".
+    They are weight and bias of each convolution, and then the weights of the five heads. Kernels
+    are stored as HWIO. backbone: "alex" or "vgg".
     """
-    from workflows.metrics.perceptual import shapes
-
     file = file_of(f"lpips_{backbone}")
     with any_error_as_data_error(f"{file}: refused"):
         content = ArraysOnly(io.BytesIO(file.read_bytes())).load()
     content = content.get("params", content)
     convolutions = next(layers for name, layers in content.items() if not name.startswith("Net"))
-    names = [name.removesuffix(".bias") for name in shapes(backbone) if name.endswith(".bias")]
-    tensors = {}
-    for index, name in enumerate(names):
+    tensors = []
+    for index in range(len(convolutions)):
         layer = convolutions[f"Conv_{index}"]
-        tensors[f"{name}.weight"] = _from_hwio(layer["kernel"])
-        tensors[f"{name}.bias"] = torch.tensor(np.asarray(layer["bias"]))
-    for index in range(5):
-        head = content[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]
-        tensors[f"lin{index}.weight"] = _from_hwio(head)
-    return tensors
+        tensors += [_from_hwio(layer["kernel"]), torch.tensor(np.asarray(layer["bias"]))]
+    heads = [content[f"NetLinLayer_{index}"]["Conv_0"]["kernel"] for index in range(5)]
+    return tensors + [_from_hwio(head) for head in heads]
 
 
 def _from_hwio(kernel: Any) -> Tensor:

@@ -22,7 +22,6 @@ from workflows.metrics import (
 )
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
-from workflows.metrics.perceptual import Perceptual
 from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
 
@@ -52,7 +51,7 @@ def inception_features(stored: np.ndarray, protocol: Protocol, network: Inceptio
     return np.concatenate(features)
 
 
-def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> np.ndarray:
+def perceptual_distances(a: np.ndarray, b: np.ndarray, network: torch.nn.Module) -> np.ndarray:
     """Return LPIPS (N,) of pairs of stored uint8 pictures (N, C, H, W)."""
     device = next(network.parameters()).device
     distances = []
@@ -60,7 +59,7 @@ def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> n
         for start in range(0, len(a), BATCH):
             parts = (rgb(x[start : start + BATCH]) for x in (a, b))
             pair = [torch.tensor(part, device=device).float() / 127.5 - 1 for part in parts]
-            distances.append(network(*pair).cpu().numpy())
+            distances.append(network(*pair).flatten().cpu().numpy())
     return np.concatenate(distances)
 
 
