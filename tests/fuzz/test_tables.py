@@ -17,7 +17,7 @@ from workflows.config.lines import Codes, CsvLine, Curve, Measured, read_csv
 from workflows.config.plan import Plan
 from workflows.errors import ConfigError
 from workflows.records.collect import collect
-from workflows.records.state import Today, states
+from workflows.records.state import states
 
 KINDS: dict[str, type[CsvLine]] = {"measured": Measured, "curves": Curve, "codes": Codes}
 # What an editor, a merge or another program leaves in a file.
@@ -90,7 +90,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def test_a_whole_record_of_a_cell_is_collected(plan: Plan, tmp_path: Path) -> None:
-    collect(plan, states(plan, Today()), tmp_path)
+    collect(plan, states(plan, {}), tmp_path)
     measured = read_csv(tmp_path / "measured.csv", Measured)
     assert measured[["status", "value"]].to_numpy().tolist() == [["ok", 2.5]]
     assert len(read_csv(tmp_path / "curves.csv", Curve)) == 2
@@ -108,7 +108,7 @@ def test_a_damaged_record_of_a_cell_is_refused_and_nothing_written(
     message = None
     try:
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
-        collect(plan, states(plan, Today()), out)
+        collect(plan, states(plan, {}), out)
     except ConfigError as error:
         message = str(error)
     finally:

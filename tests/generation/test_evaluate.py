@@ -15,6 +15,7 @@ from tests.generation.conftest import Made, diffusion_spec, evaluation_of, train
 from tests.steps.conftest import Command, Refused, command, refused
 from workflows.config.names import RUN_METRICS
 from workflows.config.plan import PlannedCell
+from workflows.data.weight_sources import SOURCES
 from workflows.errors import BenchmarkError
 from workflows.evaluation.reconstructions import COLUMNS
 from workflows.files import digest, write_json
@@ -33,24 +34,21 @@ class Chain:
     """What the steps wrote."""
 
     made: Made
-    weights: Path
     reference: Path
     cell: Path
 
     def evaluate(self) -> list[object]:
         """The evaluate_samples step's options."""
-        places = ["--weights", self.weights, "--reference", self.reference]
+        places = ["--data", self.made.data, "--reference", self.reference]
         wanted = ["--evaluation", evaluation_of().model_dump_json()]
-        return ["--cell", self.cell, "--data", self.made.data, *places, *wanted]
+        return ["--cell", self.cell, *places, *wanted]
 
 
 @pytest.fixture(scope="module")
-def chain(
-    tmp_path_factory: pytest.TempPathFactory, made: Made, weights_folder: Path, command: Command
-) -> Chain:
+def chain(tmp_path_factory: pytest.TempPathFactory, made: Made, command: Command) -> Chain:
     root = tmp_path_factory.mktemp("evaluate")
-    found = Chain(made, weights_folder, root / "train-12.safetensors", root / "cell")
-    places = ["--data", made.data, "--weights", found.weights, "--out", found.reference]
+    found = Chain(made, root / "train-12.safetensors", root / "cell")
+    places = ["--data", made.data, "--out", found.reference]
     command("reference", *places, "--protocol", "samples", "--split", "train", "--images", 12)
     trained(made, found.cell, conditional=True)
     wanted = ["--evaluation", evaluation_of(samples=20).model_dump_json()]
@@ -66,8 +64,7 @@ def test_numbers_say_what_they_rest_on(chain: Chain) -> None:
     assert list(metrics["metric"]) == ["FID", "KID", "KID-deviation", "precision", "recall"]
     assert set(metrics["protocol"]) == {"samples"}
     assert set(metrics["images"]) == {20}
-    record = json.loads((chain.weights / "inception.json").read_text())
-    assert set(metrics["features"]) == {record["features"]}
+    assert set(metrics["features"]) == {SOURCES["inception"].features}
     assert np.isfinite(metrics["value"]).all()
     assert metrics["value"].between(0, 1)[3:].all()
     # The samples are measured, so nothing is kept for the next try.
@@ -109,7 +106,7 @@ def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) 
     assert (sampled["status"], sampled["message"]) == ("diverged", message)
     # Other settings or versions are a reason to sample it again.
     assert sampled.items() >= {**wanted.sampling, "versions": {"sampling": 1}}.items()
-    evaluate_samples.run(tmp_path, chain.made.data, chain.weights, chain.reference, wanted)
+    evaluate_samples.run(tmp_path, chain.made.data, chain.reference, wanted)
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert (found["status"], found["message"]) == ("diverged", message)
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 0
@@ -166,8 +163,7 @@ def test_few_training_images_have_the_metrics_that_they_can(
             return metadata
 
         write_rows(few, "features", (images, 2048), fill)
-        places = (chain.made.data, chain.weights, few)
-        evaluate_samples.run(tmp_path, *places, evaluation_of(samples=20))
+        evaluate_samples.run(tmp_path, chain.made.data, few, evaluation_of(samples=20))
         return list(pd.read_csv(tmp_path / "metrics.csv")["metric"])
 
     assert measured(3) == ["FID", "KID"]

@@ -46,11 +46,13 @@ def made_up(shape: torch.Size) -> Tensor:
     return torch.from_numpy(uniform(shape.numel(), *shape) * scale)
 
 
-def perceptual_network(backbone: str) -> perceptual.Perceptual:
-    state = {name: made_up(shape) for name, shape in perceptual.shapes(backbone).items()}
-    # Of layers' channels, where no weight is negative.
-    heads = {name: one.abs() for name, one in state.items() if name.startswith("lin")}
-    return perceptual.load_perceptual(backbone, {**state, **heads})
+def perceptual_network(backbone: str) -> nn.Module:
+    tensors = []
+    for name, parameter in perceptual.empty(backbone).named_parameters():
+        tensor = made_up(parameter.shape)
+        # No head has a negative weight.
+        tensors.append(tensor.abs() if name.startswith("lin") else tensor)
+    return perceptual.load_perceptual(backbone, tensors)
 
 
 def features() -> Numbers:
@@ -72,8 +74,7 @@ def measured(metric: str) -> Numbers:
     real = {"LPIPS": "vgg", "LPIPS-Alex": "alex"}
     stand_in: Any = StandIn()
     vgg, alex = (perceptual_network(real[name]) if metric == name else stand_in for name in real)
-    names = dict.fromkeys(("inception", "lpips_vgg", "lpips_alex"), "")
-    networks = Networks(stand_in, vgg, alex, names, {})
+    networks = Networks(stand_in, vgg, alex)
     reference = evaluation.inception_features(IMAGES // 2 + 64, EXACT, networks.inception)
     measurement = evaluation.Measurement(EXACT, networks, reference, 20, 4)
     measurement.add(IMAGES, RESTORED)

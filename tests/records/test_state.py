@@ -1,4 +1,4 @@
-"""When a record fits: settings, versions, images, metric networks, and nothing else."""
+"""When a record fits: settings, versions, images, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ import pytest
 from tests import plans
 from workflows.config.plan import Plan, PlannedCell
 from workflows.files import digest, write_json
-from workflows.records.state import State, Today, ToMake, state, states, to_make
+from workflows.records.state import Digests, State, ToMake, state, states, to_make
 
-IMAGES = {"own": {"train": "aa", "test": "bb"}}
-NETWORKS = frozenset({"cc", "dd"})
-TODAY = Today(IMAGES, NETWORKS)
+PREPARED = {"own": {"train": "aa", "test": "bb"}}
 NAME = "own/cvq_vae/default/seed0"
 PLANNED = plans.cell(method="cvq_vae", dataset="own", epochs=8).model_copy(
     update={
@@ -59,9 +57,9 @@ def recorded(
     return PLANNED.model_copy(update={"folder": str(folder), "evaluation": EVALUATED})
 
 
-def state_of(cell: PlannedCell, today: Today = TODAY) -> State:
+def state_of(cell: PlannedCell, prepared: Digests = PREPARED) -> State:
     """The state of the cell NAME of budget lite."""
-    return state("lite", NAME, cell, today)
+    return state("lite", NAME, cell, prepared)
 
 
 def plan_of(cells: dict[str, PlannedCell]) -> Plan:
@@ -82,16 +80,11 @@ def plan_of(cells: dict[str, PlannedCell]) -> Plan:
         ),
         (lambda train, _: train.update(dataset_sha256="ee"), "trained on other images"),
         (lambda train, _: train.update(images=18), "images was 18, is 16"),
-        (
-            lambda train, _: train.update(features={"VGG": "ee"}),
-            "trained with other metric networks",
-        ),
         (lambda _, found: found["versions"].update(exact=2), "version of exact was 2, is 3"),
         (lambda _, found: found["versions"].pop("PSNR"), "version of PSNR was None, is 1"),
         (lambda _, found: found.update(protocols=["as_published"]), "not measured exact"),
         (lambda _, found: found.update(fid_images=128), "fid_images was 128, is 0"),
         (lambda _, found: found.update(dataset_sha256="ee"), "compared with other test images"),
-        (lambda _, found: found.update(features={"LPIPS": "ee"}), "measured with other metric"),
         (
             lambda _, found: found.update(files={"train.json": "ee"}),
             "measured before the present train.json was made",
@@ -115,6 +108,7 @@ def test_a_record_of_anything_else_is_outdated(
         lambda train, _: train.update(commit="other", lock_sha256="other", device="other"),
         lambda _, found: found.update(protocols=["as_published", "exact"]),
         lambda _, found: found["versions"].update(as_published=7),
+        lambda train, found: [one.update(features={"LPIPS": "ee"}) for one in (train, found)],
     ],
     ids=[
         "nothing",
@@ -123,6 +117,7 @@ def test_a_record_of_anything_else_is_outdated(
         "commit",
         "one protocol more",
         "its version",
+        "digest of a network",
     ],
 )
 def test_what_changes_no_number_does_not_count(
@@ -140,13 +135,12 @@ def test_a_training_without_its_film_is_made_again(tmp_path: Path) -> None:
     assert state_of(planned).finished
 
 
-def test_images_and_networks_that_are_not_here_count_as_the_same(tmp_path: Path) -> None:
+def test_images_that_are_not_here_count_as_the_same(tmp_path: Path) -> None:
     def other(train: dict[str, Any], evaluation: dict[str, Any]) -> None:
         train["dataset_sha256"] = evaluation["dataset_sha256"] = "ee"
-        evaluation["features"] = {"Inception": "ee"}
 
     planned = recorded(tmp_path, other)
-    assert state_of(planned, Today()).finished
+    assert state_of(planned, {}).finished
     assert not state_of(planned).finished
 
 
@@ -189,9 +183,9 @@ def diffusion(folder: Path) -> dict[str, PlannedCell]:
 
 def test_a_diffusion_model_is_outdated_with_its_first_stage(tmp_path: Path) -> None:
     cells = diffusion(tmp_path)
-    assert all(one.finished for one in states(plan_of(cells), TODAY).values())
+    assert all(one.finished for one in states(plan_of(cells), PREPARED).values())
     cells["first"] = cells["first"].model_copy(update={"versions": {"method": 2}})
-    found = states(plan_of(cells), TODAY)
+    found = states(plan_of(cells), PREPARED)
     assert "first stage: version of method was 1, is 2" in found["second"].outdated
     assert to_make(plan_of(cells), found).train == {"first", "second"}
 
@@ -199,17 +193,17 @@ def test_a_diffusion_model_is_outdated_with_its_first_stage(tmp_path: Path) -> N
 def test_a_first_stage_that_was_trained_again_is_another(tmp_path: Path) -> None:
     plan = plan_of(diffusion(tmp_path))
     write_json(tmp_path / "first/train.json", {**TRAIN, "cell": "first", "model_sha256": "ff"})
-    found = states(plan, TODAY)
+    found = states(plan, PREPARED)
     assert found["second"].untrained == ("trained on another first stage",)
     assert "first" not in to_make(plan, found).train
 
 
 def test_labels_count_where_a_model_is_asked_for_a_class(tmp_path: Path) -> None:
     cells = diffusion(tmp_path)
-    today = Today({"own": {**IMAGES["own"], "labels": "22"}}, NETWORKS)
-    assert states(plan_of(cells), today)["second"].finished
+    prepared = {"own": {**PREPARED["own"], "labels": "22"}}
+    assert states(plan_of(cells), prepared)["second"].finished
     cells["second"] = plans.changed(cells["second"], conditional=True)
-    found = states(plan_of(cells), today)["second"]
+    found = states(plan_of(cells), prepared)["second"]
     assert "trained with other labels" in found.outdated
 
 
@@ -225,16 +219,16 @@ def test_samples_of_other_settings_are_outdated(tmp_path: Path) -> None:
         ({"versions": {"sampling": 9}}, "version of sampling was 9, is 1"),
     ):
         write_json(tmp_path / "second/sampling.json", {**made, **change})
-        assert state("lite", "second", cell, TODAY).outdated == why
+        assert state("lite", "second", cell, PREPARED).outdated == why
     # A model that diverged has no samples.
     write_json(tmp_path / "second/sampling.json", {"status": "diverged"})
-    assert state("lite", "second", cell, TODAY).finished
+    assert state("lite", "second", cell, PREPARED).finished
 
 
 def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:
     cells = diffusion(tmp_path)
     plan = plan_of(cells)
-    found = states(plan, TODAY)
+    found = states(plan, PREPARED)
     assert to_make(plan, found) == ToMake()
     # A diffusion model is of the first stage that its latents come from.
     assert to_make(plan, found, lambda name: name == "first").train == {"first", "second"}
@@ -242,13 +236,13 @@ def test_what_is_made_follows_from_what_is_missing(tmp_path: Path) -> None:
     # A new metric: a model that is here is measured again, and one that is gone trained again.
     (tmp_path / "second/evaluation.json").unlink()
     second, latents = frozenset({"second"}), frozenset({"first/latents.safetensors"})
-    made = to_make(plan, states(plan, TODAY))
+    made = to_make(plan, states(plan, PREPARED))
     assert made == ToMake(sample=second, evaluate=second, latents=latents)
     (tmp_path / "first/model.safetensors").unlink()
-    made = to_make(plan, states(plan, TODAY))
+    made = to_make(plan, states(plan, PREPARED))
     assert made.train == {"first", "second"}
     gone = {name: cell.model_copy(update={"missing": "get it"}) for name, cell in cells.items()}
-    assert to_make(plan_of(gone), states(plan_of(gone), TODAY)).evaluate == set()
+    assert to_make(plan_of(gone), states(plan_of(gone), PREPARED)).evaluate == set()
 
 
 def test_samples_and_latents_of_the_present_model_are_kept(tmp_path: Path) -> None:
@@ -267,7 +261,7 @@ def test_samples_and_latents_of_the_present_model_are_kept(tmp_path: Path) -> No
     latents = tmp_path / "first/latents.safetensors"
 
     def made() -> ToMake:
-        return to_make(plan_of(cells), states(plan_of(cells), TODAY))
+        return to_make(plan_of(cells), states(plan_of(cells), PREPARED))
 
     write_json(second / "sampling.json", sampled)
     latents.write_bytes(len(header).to_bytes(8, "little") + header)

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.steps.conftest import Command, evaluation_of, spec_of
+from workflows.data import metric_networks
 from workflows.evaluation.reconstructions import COLUMNS
 
 pytestmark = pytest.mark.slow
@@ -25,6 +26,7 @@ def test_a_diverging_training_keeps_its_last_whole_epoch(
     digits: Path,
     command: Command,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cell, places = tmp_path / "cell", ["--data", digits, "--threads", 1]
     # The state that a training of other settings left here must not be taken for this training's.
@@ -48,10 +50,12 @@ def test_a_diverging_training_keeps_its_last_whole_epoch(
             # The second step's gradients overflow, so a weight may be nan before a loss is.
             np.testing.assert_array_equal(kept[f"model.{name}"], value)
 
-    # No metric network sees a model that diverged, so weights and reference may be anything.
+    # No metric network sees a model that diverged, so no weights are read and the reference may be
+    # anything.
+    monkeypatch.setattr(metric_networks, "file_of", lambda network: pytest.fail(network))
     nothing = tmp_path / "nothing.safetensors"
     save_file({}, nothing)
-    options = ["--cell", cell, "--weights", tmp_path, "--reference", nothing, *places]
+    options = ["--cell", cell, "--reference", nothing, *places]
     command("evaluate", *options, "--evaluation", evaluation_of())
     assert (cell / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
     assert pd.read_csv(cell / "codes.csv")["count"].sum() == 1000 * 7 * 7

@@ -37,7 +37,7 @@ EVALUATED = ("metrics.csv", "codes.csv", "reconstructions.png", "evaluation.json
 
 def training(quantiser: str, chain: Chain, folder: Path) -> Callable[[], Any]:
     spec = spec_of(**{"epochs": EPOCHS, **QUANTISERS[quantiser]})
-    places = ["--data", chain.data, "--out", folder, "--weights", chain.weights]
+    places = ["--data", chain.data, "--out", folder]
     return command("train", "--spec", spec, *places, "--threads", 1)
 
 

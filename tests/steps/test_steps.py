@@ -15,6 +15,7 @@ from tests.knobs import LARGE
 from tests.steps.conftest import Chain, Command, Refused, evaluation_of, spec_of
 from workflows.config.names import METRICS
 from workflows.config.plan import PlannedCell
+from workflows.data.weight_sources import SOURCES
 from workflows.evaluation.reconstructions import COLUMNS
 from workflows.files import digest, hold_lock, write_json
 from workflows.records.collect import measurements
@@ -27,26 +28,24 @@ def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
     rows, metadata = open_rows(chain.reference, "features")
     assert rows.shape == (8, 2048)
     dataset = json.loads((chain.data / "dataset.json").read_text())
-    network = json.loads((chain.weights / "inception.json").read_text())
     assert metadata == {
         "protocol": "exact",
-        "features": network["features"],
+        "features": SOURCES["inception"].features,
         "dataset": "mnist_5k",
         "sha256": dataset["test"]["sha256"],
     }
 
 
 def test_the_larger_network_trains_with_the_distance_it_names(
-    chain: Chain, tmp_path: Path, command: Command, refused: Refused
+    chain: Chain, tmp_path: Path, command: Command
 ) -> None:
     small = {"train_images": 8, "batch_size": 4, "epochs": 1, "adversarial_start": 1}
     spec = spec_of("vq_vae", **{**LARGE, **small})
     options = ["--spec", spec, "--data", chain.data, "--out", tmp_path, "--threads", 1]
-    assert "--weights: needed by network vqgan" in refused("train", *options)
-    command("train", *options, "--weights", chain.weights)
+    command("train", *options)
     record = json.loads((tmp_path / "train.json").read_text())
-    network = json.loads((chain.weights / "lpips_vgg.json").read_text())
-    assert record["features"] == {network["features"]: network["sha256"]}
+    network = SOURCES["lpips_vgg"]
+    assert record["features"] == {network.features: network.sha256}
     log = pd.read_csv(tmp_path / "log.csv")
     assert len(log) == 2
     assert (log["loss"] != log["reconstruction"]).all()
@@ -79,8 +78,7 @@ def test_evaluation_leaves_numbers_codes_and_a_picture(chain: Chain) -> None:
     by_metric = metrics.set_index("metric")
     assert list(by_metric["images"].loc[["l1", "LPIPS", "rFID", "usage"]]) == [1000, 8, 8, 1000]
     for metric, network in (("LPIPS", "lpips_vgg"), ("rFID", "inception"), ("KID", "inception")):
-        record = json.loads((chain.weights / f"{network}.json").read_text())
-        assert by_metric["features"][metric] == record["features"]
+        assert by_metric["features"][metric] == SOURCES[network].features
     assert list(by_metric["features"].loc[["l1", "PSNR", "SSIM", "usage"]]) == [""] * 4
 
     codes = pd.read_csv(chain.cell / "codes.csv")
@@ -153,14 +151,14 @@ def test_reference_features_of_others_are_refused(
 def test_a_truncated_test_split_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
     shutil.copy(chain.data / "dataset.json", tmp_path)
     file = cut(chain.data / "test.npy", tmp_path / "test.npy")
-    places = ["--data", tmp_path, "--weights", chain.weights, "--out", tmp_path / "features"]
+    places = ["--data", tmp_path, "--out", tmp_path / "features"]
     assert f"reference: {file}: " in refused("reference", *places, "--protocol", "exact")
     assert f"evaluate: {file}: " in refused("evaluate", *chain.evaluate("--data", tmp_path))
 
 
 def test_an_unknown_protocol_is_refused(chain: Chain, tmp_path: Path, refused: Refused) -> None:
     message = "protocol 'exakt' is unknown; did you mean exact? allowed: as_published, exact"
-    places = ["--data", chain.data, "--weights", chain.weights, "--out", tmp_path / "features"]
+    places = ["--data", chain.data, "--out", tmp_path / "features"]
     assert message in refused("reference", *places, "--protocol", "exakt")
     assert message in refused(
         "evaluate", *chain.evaluate("--evaluation", evaluation_of(protocols=["exakt"]))

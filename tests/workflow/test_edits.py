@@ -61,13 +61,13 @@ def surroundings(folder: Path, tiny: Tiny) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Tiny:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """A tiny grid that has run to its end, in surroundings that make it hard.
 
     The clone's path has a space and a quote, and Snakemake is started in another folder.
     """
     folder = tmp_path_factory.mktemp("edits")
-    tiny = make(folder / "it's the first", weights_folder)
+    tiny = make(folder / "it's the first")
     place = ("--snakefile", str(tiny.root / "Snakefile"), "--directory", str(tiny.root))
     done = subprocess.run(
         [sys.executable, *snakemake(*place)],
@@ -123,12 +123,11 @@ def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
     tiny.settled()
 
 
-def test_versions_and_networks_and_touched_images(tiny: Tiny) -> None:
-    """A method's version trains its cells again, those of protocols and networks measure all cells
+def test_versions_and_touched_images(tiny: Tiny) -> None:
+    """A method's version trains its cells again, those of protocols and metrics measure all cells
     again, and images that only have another time are prepared again and train nothing.
     """
     before = tiny.models()
-    features = {cell: tiny.record(cell, "evaluation.json")["features"] for cell in CELLS}
     entry = '"vq_vae": Method(_vq_vae, Nearest, '
     tiny.edit("workflows/registry.py", entry, f"{entry}version=2, ")
     tiny.edit("workflows/protocols/exact.yaml", "version: 1", "version: 2")
@@ -140,10 +139,7 @@ def test_versions_and_networks_and_touched_images(tiny: Tiny) -> None:
     tiny = with_own_data(tiny)
     for file in (tiny.data / "squares").iterdir():
         os.utime(file)
-    # The networks' weights are converted to other tensors, as another version does.
-    tiny.edit("workflows/data/weight_sources.py", "VERSION = 1", "VERSION = 2")
-    other = "{name: value * 1.5 for name, value in tensors.items()}"
-    tiny.edit("workflows/steps/weights.py", "(file, tensors, {", f"(file, {other}, {{")
+    tiny.edit("workflows/metrics/__init__.py", '"rFID": 1,', '"rFID": 2,')
     tiny.commit()
     assert "Prepare the images of own" in tiny.run()
     after = tiny.models()
@@ -151,9 +147,9 @@ def test_versions_and_networks_and_touched_images(tiny: Tiny) -> None:
     assert after[CELLS[1]][1] > before[CELLS[1]][1]
     for cell in CELLS:
         record = tiny.record(cell, "evaluation.json")
-        assert record["versions"]["exact"] == 2
-        assert record["features"].keys() == features[cell].keys()
-        assert not {*record["features"].values()} & {*features[cell].values()}
+        assert record["versions"]["exact"] == record["versions"]["rFID"] == 2
+    references = sorted(file.name for file in tiny.root.glob(".cache/reference/own/*"))
+    assert references == ["test-exact-v1.1-4.safetensors", "test-exact-v2.2-4.safetensors"]
     tiny.settled()
 
 

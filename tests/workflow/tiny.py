@@ -179,10 +179,9 @@ def draw(folder: Path, name: str, seed: int) -> None:
     Image.fromarray(pixels).save(folder / name)
 
 
-def make(root: Path, weights: Path) -> Tiny:
-    """A committed copy with the tiny grid and the metric networks, without results."""
+def make(root: Path) -> Tiny:
+    """A committed copy with the tiny grid, without results."""
     copy_tree(root)
-    shutil.copytree(weights, root / ".cache/weights")
     for folder in ("claims", "experiments"):
         shutil.rmtree(root / "workflows" / folder)
         (root / "workflows" / folder).mkdir()

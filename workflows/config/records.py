@@ -40,7 +40,7 @@ class TrainRecord(Record):
     epochs, steps: how many the training finished. images: the number of training images. processes:
     how many shared each batch. planned_steps: the steps of the whole training, also if it diverged
     before. channels: of the images of an autoencoder. versions: part of the training -> its
-    version. features: metric network in the loss -> SHA-256 of its weights. shape, classes: of the
+    version. features: metric network in the loss -> SHA-256 of its file. shape, classes: of the
     points and the dataset of a generative model. progress_samples: the samples of a generative
     model behind each distance that is measured during training. first_stage: SHA-256 of the model
     of the first stage. parameters: the number of trained parameters.
@@ -95,7 +95,7 @@ class SamplingRecord(Record):
 class EvaluationRecord(Record):
     """evaluation.json.
 
-    message: which values are not finite. features: metric network -> SHA-256 of its weights. files:
+    message: which values are not finite. features: metric network -> SHA-256 of its file. files:
     file of the cell -> SHA-256. dataset_sha256: of the images that were compared with.
     not_measured: metric -> why these images cannot have it.
     """

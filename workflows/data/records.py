@@ -1,4 +1,4 @@
-"""The types of the records that the steps prepare and weights write beside their files."""
+"""The types of the records that the step prepare writes beside its files."""
 
 from __future__ import annotations
 
@@ -53,16 +53,3 @@ class MissingRecord(_Record):
 
     name: str
     missing: str
-
-
-class WeightsRecord(_Record):
-    """<network>.json.
-
-    key: identifies the file that was converted (see weight_sources.py). features: the name of the
-    network and its package in results. sha256: of <network>.safetensors.
-    """
-
-    network: str
-    key: str = ""
-    features: str
-    sha256: str

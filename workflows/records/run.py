@@ -24,14 +24,12 @@ from workflows.config.reading import parse
 from workflows.config.settings import RunConfig
 from workflows.data.preparation import changed, is_prepared, missing
 from workflows.data.sources import absence
-from workflows.data.weight_sources import NETWORKS
-from workflows.data.weight_sources import changed as weights_changed
 from workflows.errors import ConfigError
 from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES, needs_features
-from workflows.records.state import FILM, State, Today, ToMake, states, to_make
+from workflows.records.state import FILM, State, ToMake, prepared_digests, states, to_make
 
 CACHE = Path(".cache")
-DATA, WEIGHTS, DUE = CACHE / "datasets", CACHE / "weights", CACHE / "due"
+DATA, DUE = CACHE / "datasets", CACHE / "due"
 PUBLISHED = Path("results/published")
 RECORDS = ["metrics.csv", "train.json", "evaluation.json"]
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
@@ -42,10 +40,8 @@ class Run:
 
     published: the files of published numbers. unavailable: dataset -> what to do, for the datasets
     that this machine cannot have. states: cell -> the state of its records. needed: what is to be
-    made, as far as is known. to_prepare: the datasets that this run prepares. converts_weights:
-    whether this run converts weights of metric networks that finished cells are compared with.
-    undecided: the datasets whose finished cells may turn out to be outdated when the images are
-    prepared and the weights are converted.
+    made, as far as is known. to_prepare: the datasets that this run prepares. undecided: the
+    datasets whose finished cells may turn out to be outdated when the images are prepared.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -74,28 +70,23 @@ class Run:
             dataset = self.cell(self.config.retrain).dataset
             if dataset in self.unavailable:
                 raise ConfigError(f"config: retrain: {dataset}: {self.unavailable[dataset]}")
-        self.states = states(self.plan, Today.look(CACHE))
+        self.states = states(self.plan, prepared_digests(CACHE))
         self.needed = self._to_make(self.states)
-        # This run may change the images and weights that finished cells are compared with.
+        # This run may change the images that finished cells are compared with.
         outdated = {name for name in used if changed(self.datasets[name], DATA / name)}
         to_prepare = outdated | (self._datasets_needed() - prepared)
         self.to_prepare = to_prepare - self.unavailable.keys()
-        self.converts_weights = weights_changed(WEIGHTS) or (
-            any(state.finished for state in self.states.values())
-            and bool(self.needed.evaluate)
-            and not all((WEIGHTS / f"{name}.safetensors").exists() for name in NETWORKS)
-        )
         trained = {
             cell.dataset for name, cell in self.grid.cells.items() if name not in self.needed.train
         }
-        self.undecided = used if self.converts_weights else trained & self.to_prepare
+        self.undecided = trained & self.to_prepare
 
     def _to_make(self, cell_states: Mapping[str, State]) -> ToMake:
         return to_make(self.plan, cell_states, lambda name: self.config.retrain in (True, name))
 
     def needed_now(self) -> ToMake:
         """Return what is to be made by the present records and prepared files."""
-        return self._to_make(states(self.plan, Today.look(CACHE)))
+        return self._to_make(states(self.plan, prepared_digests(CACHE)))
 
     def cell(self, name: str) -> PlannedCell:
         """Return the cell of an id.

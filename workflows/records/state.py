@@ -18,8 +18,7 @@ from workflows.config.grid import load_grid
 from workflows.config.plan import Plan, PlannedCell, find_plan
 from workflows.config.planning import make_plan
 from workflows.config.records import EvaluationRecord, SamplingRecord, TrainRecord, find
-from workflows.data.records import DatasetRecord, WeightsRecord
-from workflows.data.weight_sources import FROZEN
+from workflows.data.records import DatasetRecord
 from workflows.files import digest
 from workflows.generators import first_stage_file
 from workflows.knobs import Generative
@@ -31,29 +30,20 @@ MODELS = {1: ["model.safetensors"], 2: ["model.safetensors", "progress.safetenso
 PICTURES = {1: ["reconstructions.png"], 2: ["samples.png", "neighbours.png"]}
 # Fields that say how many images an evaluation measures or compares.
 COUNTS = {"fid_images", "lpips_images", "reference_images"}
+# Dataset -> "train", "test" or "labels" -> SHA-256 of the array.
+Digests = Mapping[str, Mapping[str, str]]
 
 
-@dataclass(frozen=True)
-class Today:
-    """The SHA-256 digests of the images and metric networks that are prepared on this machine.
+def prepared_digests(cache: Path) -> Digests:
+    """Return the digests of the images that are prepared in the folder `cache`.
 
-    datasets: dataset -> "train", "test" or "labels" -> digest of the array. networks: digests of
-    the metric networks' weights. Records are not compared with what is not prepared here.
+    Files that cannot be read are skipped. Records are not compared with what is not prepared.
     """
-
-    datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    networks: frozenset[str] = frozenset()
-
-    @classmethod
-    def look(cls, cache: Path) -> Today:
-        """Read the digests from the folder `cache`; files that cannot be read are skipped."""
-        datasets = {
-            file.parent.name: {part: array.sha256 for part, array in record.arrays.items()}
-            for file in cache.glob("datasets/*/dataset.json")
-            if (record := find(file, DatasetRecord))
-        }
-        networks = (find(file, WeightsRecord) for file in cache.glob("weights/*.json"))
-        return cls(datasets, frozenset(network.sha256 for network in networks if network))
+    return {
+        file.parent.name: {part: array.sha256 for part, array in record.arrays.items()}
+        for file in cache.glob("datasets/*/dataset.json")
+        if (record := find(file, DatasetRecord))
+    }
 
 
 @dataclass(frozen=True)
@@ -99,16 +89,16 @@ def read_results(
     last_plan = find_plan(results / budget / "plan.json")
     missing = last_plan.missing if last_plan else {}
     plan = make_plan(load_grid(budget, datasets), datasets, missing, str(results))
-    return Results(plan, states(plan, Today.look(cache)))
+    return Results(plan, states(plan, prepared_digests(cache)))
 
 
-def states(plan: Plan, today: Today) -> dict[str, State]:
-    """Return the state of every cell.
+def states(plan: Plan, prepared: Digests) -> dict[str, State]:
+    """Return the state of every cell. prepared: see `prepared_digests`.
 
     A cell with a first stage is outdated if the first stage is outdated, or was trained again and
     has become another model.
     """
-    by_cell = {name: state(plan.budget, name, cell, today) for name, cell in plan.cells.items()}
+    by_cell = {name: state(plan.budget, name, cell, prepared) for name, cell in plan.cells.items()}
     for name, cell in plan.cells.items():
         if cell.first_stage not in by_cell:
             continue
@@ -121,8 +111,8 @@ def states(plan: Plan, today: Today) -> dict[str, State]:
     return by_cell
 
 
-def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
-    """Compare the records of one cell with its plan and with the images and networks of today."""
+def state(budget: str, name: str, cell: PlannedCell, prepared: Digests) -> State:
+    """Compare the records of one cell with its plan and with the prepared images."""
     folder = Path(cell.folder)
     recorded = (folder / "metrics.csv").is_file()
     train = find(folder / "train.json", TrainRecord)
@@ -134,13 +124,13 @@ def state(budget: str, name: str, cell: PlannedCell, today: Today) -> State:
         return State(("of an older release; make cell trains it again",), (), recorded, train)
     if (train.budget, train.cell) != (budget, name):
         return State((f"its record is of {train.cell} at {train.budget}",), (), recorded, train)
-    untrained = tuple(_training_reasons(cell, train, today))
+    untrained = tuple(_training_reasons(cell, train, prepared))
     evaluation = find(folder / "evaluation.json", EvaluationRecord)
     # Before a step runs again, Snakemake deletes the files of this step, but not those of the
     # steps that follow. So a cell that lacks any of its files is about to be made again.
     if evaluation is None or not _exist(cell, "log.csv", *PICTURES[cell.stage], *evaluation.files):
         return State(untrained, ("not measured",), train=train)
-    unmeasured = tuple(_evaluation_reasons(cell, evaluation, today))
+    unmeasured = tuple(_evaluation_reasons(cell, evaluation, prepared))
     return State(untrained, unmeasured, True, train)
 
 
@@ -148,7 +138,7 @@ def _exist(cell: PlannedCell, *names: str) -> bool:
     return all(Path(cell.folder, name).is_file() for name in names)
 
 
-def _training_reasons(cell: PlannedCell, train: TrainRecord, today: Today) -> Iterator[str]:
+def _training_reasons(cell: PlannedCell, train: TrainRecord, prepared: Digests) -> Iterator[str]:
     knobs, evaluation = cell.knobs, cell.evaluation
     planned = knobs.model_dump(exclude=set(evaluation.sampling))
     yield from _changes(planned, {**cell.defaults, **train.knobs})
@@ -156,20 +146,18 @@ def _training_reasons(cell: PlannedCell, train: TrainRecord, today: Today) -> It
     # The description of the dataset says how many images of the array are kept for validation.
     counts = {"images": cell.images, "progress_samples": evaluation.progress_samples}
     yield from _changes(counts, train.model_dump())
-    digests = today.datasets.get(knobs.dataset, {})
+    digests = prepared.get(knobs.dataset, {})
     if digests.get("train", train.dataset_sha256) != train.dataset_sha256:
         yield "trained on other images"
     uses_labels = isinstance(knobs, Generative) and knobs.conditional
     if uses_labels and digests.get("labels", train.labels_sha256) != train.labels_sha256:
         yield "trained with other labels"
-    if _other_networks(train.features, today):
-        yield "trained with other metric networks"
     if cell.filmed and not _exist(cell, FILM):
         yield "its film is missing"
 
 
 def _evaluation_reasons(
-    cell: PlannedCell, evaluation: EvaluationRecord, today: Today
+    cell: PlannedCell, evaluation: EvaluationRecord, prepared: Digests
 ) -> Iterator[str]:
     folder, planned = Path(cell.folder), cell.evaluation
     for file in ("train.json", "sampling.json"):
@@ -187,11 +175,9 @@ def _evaluation_reasons(
     counts = evaluation.model_dump(include=COUNTS, exclude_none=True)
     yield from _changes(planned.model_dump(include=set(counts), exclude_none=True), counts)
     split = "test" if cell.stage == 1 else "train"
-    sha256 = today.datasets.get(cell.dataset, {}).get(split)
+    sha256 = prepared.get(cell.dataset, {}).get(split)
     if sha256 is not None and evaluation.dataset_sha256 not in (None, sha256):
         yield f"compared with other {split} images"
-    if _other_networks(evaluation.features, today):
-        yield "measured with other metric networks"
 
 
 def _sampling_reasons(cell: PlannedCell, sampling: SamplingRecord) -> Iterator[str]:
@@ -207,12 +193,6 @@ def _changes(
     for key, value in sorted(planned.items()):
         if value != recorded.get(key):
             yield f"{prefix}{key} was {recorded.get(key)}, is {value}"
-
-
-def _other_networks(used: Mapping[str, str], today: Today) -> bool:
-    """Whether a network was used that differs from today's. used: network -> digest."""
-    known = today.networks | {source.sha256 for source in FROZEN.values()}
-    return bool(today.networks) and not known.issuperset(used.values())
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 The numbers of measured.csv are collected from the metrics.csv of cells. The digests of metrics.csv
 and train.json are in evaluation.json, and the digests of log.csv and the model are in train.json.
-Each link of this chain is checked. It is also checked whether the settings, versions, images and
-metric networks of the records are still those of today.
+Each link of this chain is checked. It is also checked whether the settings, versions and images of
+the records are still those of today.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workflows.records.state import State, read_results
 STATES = {
     "foreign": "this budget has no such cell, or the cell has no record",
     "altered": "a file is not what its record says",
-    "outdated": "made with other settings, versions, images or metric networks than today's",
+    "outdated": "made with other settings, versions or images than today's",
     "unproven": "made with code that was not committed",
     "ok": "all files are what the records say, and the records match today's settings",
 }

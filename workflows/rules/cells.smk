@@ -27,7 +27,7 @@ rule train:
         spec=lambda wildcards: PLAN.spec(wildcards.cell).model_dump_json(),
         data=data_of,
         folder=CELL,
-        options=f"--weights {WEIGHTS}",
+        options="",
     message:
         "Train {wildcards.cell}"
     shell:

@@ -33,8 +33,8 @@ if workflow.is_main_process:
 in_one_line(importlib.import_module)("workflows.registry")
 
 from workflows.config import cost, machine
-from workflows.data.weight_sources import NETWORKS
-from workflows.records.run import ANY_CELL, DATA, WEIGHTS, Run, due
+from workflows.data import weight_sources
+from workflows.records.run import ANY_CELL, DATA, Run, due
 from workflows.generators import first_stage_file
 
 os.environ.update(

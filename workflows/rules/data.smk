@@ -24,30 +24,14 @@ checkpoint prepare:
         f" --out {DATA}/{{wildcards.dataset}} --note-missing 2>&1 | tee {{log}}"
 
 
-checkpoint weights:
-    input:
-        due(".weights", RUN.converts_weights),
-    output:
-        expand(f"{WEIGHTS}/{{network}}.safetensors", network=NETWORKS),
-        # If converting fails, the old records stay and say what finished cells were measured with.
-        update(expand(f"{WEIGHTS}/{{network}}.json", network=NETWORKS)),
-    log:
-        "logs/weights.log",
-    conda:
-        "../../environment.yml"
-    message:
-        "Verify and convert the weights of the metric networks"
-    shell:
-        f"python -m workflows.steps.weights --out {WEIGHTS} 2>&1 | tee {{log}}"
-
-
-# Every training waits for this rule, so that damaged data are refused before any training starts.
+# Every training waits for this rule, so that damaged data and weights are refused before any
+# training starts.
 rule check:
     input:
         datasets=lambda wildcards: [
             file for name in RUN.datasets_to_check() for file in prepared(name)
         ],
-        weights=WEIGHT_FILES,
+        weights=weight_files,
     output:
         f".cache/checked/{BUDGET}.json",
     log:
@@ -61,14 +45,12 @@ rule check:
     message:
         "Check every dataset and weight file against its digest"
     shell:
-        f"python -m workflows.steps.check --datasets {{params.datasets}} --weights {WEIGHTS}"
-        " --out {output} 2>&1 | tee {log}"
+        "python -m workflows.steps.check --datasets {params.datasets} --out {output} 2>&1 | tee {log}"
 
 
 rule reference:
     input:
         data=lambda wildcards: prepared(wildcards.dataset),
-        weights=WEIGHT_FILES,
     output:
         ".cache/reference/{dataset}/{split}-{protocol}-{version}-{images}.safetensors",
     log:
@@ -85,5 +67,5 @@ rule reference:
         "Inception features of {wildcards.dataset}'s {wildcards.split} images ({wildcards.protocol})"
     shell:
         f"python -m workflows.steps.reference --data {DATA}/{{wildcards.dataset}}"
-        f" --weights {WEIGHTS} --split {{wildcards.split}} --protocol {{wildcards.protocol}}"
+        " --split {wildcards.split} --protocol {wildcards.protocol}"
         " --images {wildcards.images} --out {output} --threads {threads} 2>&1 | tee {log}"

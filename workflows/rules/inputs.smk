@@ -1,7 +1,4 @@
 # The files and settings that the rules of cells hand to their steps.
-WEIGHT_FILES = expand(
-    f"{WEIGHTS}/{{network}}.{{kind}}", network=NETWORKS, kind=["safetensors", "json"]
-)
 MODEL = ["train.json", "model.safetensors"]
 
 
@@ -19,16 +16,19 @@ def prepared(dataset):
     return [f"{DATA}/{dataset}/{name}" for name in names]
 
 
+@in_one_line
+def weight_files(wildcards):
+    """Return the files of weights in the installed packages; a missing file is refused by name."""
+    return [weight_sources.installed(network) for network in weight_sources.SOURCES]
+
+
 @functools.cache
 def needed_after_preparing(dataset):
-    """Return what is to be made once the images of a dataset and the weights are prepared.
+    """Return what is to be made once the images of a dataset are prepared.
 
-    Until then this raises Snakemake's request to run the checkpoints first.
+    Until then this raises Snakemake's request to run the checkpoint first.
     """
-    if dataset in RUN.to_prepare:
-        checkpoints.prepare.get(dataset=dataset)
-    if RUN.converts_weights:
-        checkpoints.weights.get()
+    checkpoints.prepare.get(dataset=dataset)
     return RUN.needed_now()
 
 
@@ -71,12 +71,10 @@ def first_stage_files(cell):
 
 
 def training_files(cell):
-    """Return the inputs of a training. The perceptual distance of VQGAN is a metric network."""
-    is_vqgan = getattr(cell.knobs, "network", None) == "vqgan"
+    """Return the inputs of a training."""
     return {
         "data": prepared(cell.dataset),
         "stage1": first_stage_files(cell),
-        "weights": WEIGHT_FILES if is_vqgan else [],
         "checked": rules.check.output,
     }
 
@@ -108,7 +106,6 @@ def evaluation_files(cell):
         "trained": in_folder(cell.id, MODEL if cell.stage == 1 else samples),
         "data": prepared(cell.dataset),
         "references": RUN.references_of(cell.id),
-        "weights": WEIGHT_FILES,
     }
 
 
@@ -118,9 +115,8 @@ def data_of(wildcards):
 
 
 def measuring_options(wildcards):
-    """Return the options that tell a step the metric networks and the features to compare with."""
-    references = " ".join(RUN.references_of(wildcards.cell))
-    return f"--weights {WEIGHTS} --reference {references}"
+    """Return the option that tells a step the features to compare with."""
+    return f"--reference {' '.join(RUN.references_of(wildcards.cell))}"
 
 
 def stage1_of(wildcards):

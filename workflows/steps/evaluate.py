@@ -14,6 +14,7 @@ from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.data.cache import load_test
 from workflows.data.metric_networks import Networks, load_networks
+from workflows.data.weight_sources import SOURCES, digests_of
 from workflows.errors import BenchmarkError
 from workflows.evaluation.latents import LatentError
 from workflows.evaluation.protocol import NotFinite, load_protocol
@@ -113,7 +114,7 @@ def prepare(
     for name, file in zip_longest(evaluation.protocols, references):
         protocol, features = load_protocol(name), None
         if file is not None and networks is not None:
-            features = read_reference(file, name, test_sha256, networks.features["inception"])
+            features = read_reference(file, name, test_sha256, SOURCES["inception"].features)
             if len(features) < count:
                 raise BenchmarkError(
                     f"{file}: {len(features)} images' features, {count} are needed"
@@ -123,9 +124,7 @@ def prepare(
     return measurements
 
 
-def run(
-    cell: Path, data: Path, weights: Path, reference: list[Path], evaluation: PlannedEvaluation
-) -> None:
+def run(cell: Path, data: Path, reference: list[Path], evaluation: PlannedEvaluation) -> None:
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell.
 
     reference: the files of features. The state of a finished training is removed, so that running
@@ -138,7 +137,7 @@ def run(
     # All files are read before the work starts, so that a bad file is refused at once.
     metrics, of_networks = evaluation.metrics, {*PERCEPTUAL, "rFID", "KID"}
     needs_networks = finished and (metrics is None or not of_networks.isdisjoint(metrics))
-    networks = load_networks(weights, device) if needs_networks else None
+    networks = load_networks(device) if needs_networks else None
     measurements = []
     if finished:
         measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
@@ -164,7 +163,7 @@ def run(
         "protocols": evaluation.protocols,
         "fid_images": evaluation.fid_images,
         "lpips_images": evaluation.lpips_images,
-        "features": networks.digests if networks else {},
+        "features": digests_of("inception", *PERCEPTUAL.values()) if networks else {},
         "not_measured": not_measured,
     }
     if finished:
@@ -174,6 +173,6 @@ def run(
 
 
 if __name__ == "__main__":
-    parser = cli.measuring_parser("evaluate", __doc__ or "", "--data", "--weights")
+    parser = cli.measuring_parser("evaluate", __doc__ or "", "--data")
     parser.add_argument("--reference", type=Path, nargs="*", default=[])
     cli.run(parser, devices.command(run))

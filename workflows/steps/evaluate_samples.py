@@ -12,7 +12,8 @@ from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
 from workflows.config.records import SamplingRecord, TrainRecord, read
 from workflows.data.cache import load_train
-from workflows.data.metric_networks import read_network
+from workflows.data.metric_networks import read_inception
+from workflows.data.weight_sources import SOURCES, digests_of
 from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import COLUMNS, inception_features
@@ -37,9 +38,7 @@ FILES = ["train.json", "sampling.json", "progress.csv", "metrics.csv"]
 NEIGHBOURS = 3
 
 
-def run(
-    cell: Path, data: Path, weights: Path, reference: Path, evaluation: PlannedEvaluation
-) -> None:
+def run(cell: Path, data: Path, reference: Path, evaluation: PlannedEvaluation) -> None:
     """Write metrics.csv, progress.csv, samples.png, neighbours.png and evaluation.json.
 
     reference: the features of the first training images. progress.csv has the Fréchet distance of
@@ -58,10 +57,9 @@ def run(
         write_evaluation(cell, device, record, FILES)
         return
     loaded = load_train(data)
-    tensors, network = read_network(weights, "inception")
-    protocol, inception = load_protocol(PROTOCOL), load_inception(tensors).to(device)
-    sha256 = loaded.record.train.sha256
-    real = read_reference(reference, PROTOCOL, sha256, network.features)
+    protocol, inception = load_protocol(PROTOCOL), load_inception(read_inception()).to(device)
+    sha256, network = loaded.record.train.sha256, SOURCES["inception"].features
+    real = read_reference(reference, PROTOCOL, sha256, network)
 
     samples = np.load(cell / "samples.npy", mmap_mode="r")
     compared = min(len(real), len(samples))
@@ -76,9 +74,7 @@ def run(
         values["KID-deviation"] = kernel_deviation(real, features)
     if "precision" not in not_measured:
         values["precision"], values["recall"] = coverage(real, features)
-    rows = [
-        (PROTOCOL, name, value, len(samples), network.features) for name, value in values.items()
-    ]
+    rows = [(PROTOCOL, name, value, len(samples), network) for name, value in values.items()]
     if sampling.bits is not None:
         rows.append((PROTOCOL, "bits", sampling.bits, sampling.coded_images, ""))
     epochs = [0, *sampling.epochs]
@@ -98,7 +94,7 @@ def run(
         "message": "",
         "dataset_sha256": sha256,
         "reference_images": len(real),
-        "features": {network.features: network.sha256},
+        "features": digests_of("inception"),
         "not_measured": not_measured,
     }
     # The step that samples leaves the samples in the state until they are measured.
@@ -107,6 +103,6 @@ def run(
 
 
 if __name__ == "__main__":
-    parser = cli.measuring_parser("evaluate_samples", __doc__ or "", "--data", "--weights")
+    parser = cli.measuring_parser("evaluate_samples", __doc__ or "", "--data")
     parser.add_argument("--reference", type=Path, required=True)
     cli.run(parser, devices.command(run))

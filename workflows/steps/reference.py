@@ -9,7 +9,8 @@ import torch
 
 from workflows.config import cli
 from workflows.data.cache import load_test, load_train
-from workflows.data.metric_networks import read_network
+from workflows.data.metric_networks import read_inception
+from workflows.data.weight_sources import SOURCES
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import BLOCK, inception_features
 from workflows.metrics.inception import FEATURES, load_inception
@@ -17,9 +18,7 @@ from workflows.training import devices
 from workflows.training.tensor_files import write_rows
 
 
-def main(
-    data: Path, protocol: str, split: str, images: int, weights: Path, out: Path, threads: int
-) -> None:
+def main(data: Path, protocol: str, split: str, images: int, out: Path, threads: int) -> None:
     """Write `features`, float32 (N, 2048), of the first `images` images of a split; 0 means all.
 
     split: "test", or "train" without the validation images. Raises DataError.
@@ -33,8 +32,7 @@ def main(
     else:
         pixels, record = load_test(data)
     pixels = pixels[: images or None]
-    tensors, weights_record = read_network(weights, "inception")
-    network = load_inception(tensors).to(device)
+    network = load_inception(read_inception()).to(device)
 
     def fill(features: np.ndarray) -> dict[str, str]:
         for start in range(0, len(pixels), BLOCK):
@@ -42,7 +40,7 @@ def main(
             features[start : start + BLOCK] = inception_features(stored, settings, network)
         return {
             "protocol": protocol,
-            "features": weights_record.features,
+            "features": SOURCES["inception"].features,
             "dataset": record.name,
             "sha256": record.arrays[split].sha256,
         }
@@ -51,7 +49,7 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = cli.step_parser("reference", __doc__ or "", "--data", "--weights", "--out")
+    parser = cli.step_parser("reference", __doc__ or "", "--data", "--out")
     parser.add_argument("--protocol", required=True)
     parser.add_argument("--split", choices=["train", "test"], default="test")
     parser.add_argument("--images", type=int, default=0, help="first N images; 0 for all")

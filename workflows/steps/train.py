@@ -12,9 +12,9 @@ from workflows.config import cli
 from workflows.config.plan import Spec
 from workflows.data.cache import load_train
 from workflows.data.memory import hold
-from workflows.data.metric_networks import read_network
+from workflows.data.metric_networks import read_lpips
 from workflows.data.records import DatasetRecord
-from workflows.errors import ConfigError
+from workflows.data.weight_sources import digests_of
 from workflows.knobs import Training, Vqgan
 from workflows.registry import (
     build_adversary,
@@ -32,12 +32,12 @@ from workflows.training.stage1 import LOG_COLUMNS, WATCHED, Learner, Losses, Spl
 from workflows.training.tensor_files import save_tensors
 
 
-def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
+def run(spec: Spec, data: Path, out: Path) -> None:
     """Train, or go on from `out`/state; write model.safetensors, log.csv and train.json, and
     film.safetensors of a filmed cell.
 
-    data, weights: folders of the prepared dataset and of the metric networks. The state stays until
-    the cell is evaluated, because Snakemake removes the outputs of a run that was killed.
+    data: folder of the prepared dataset. The state stays until the cell is evaluated, because
+    Snakemake removes the outputs of a run that was killed.
     """
     knobs = spec.knobs
     assert isinstance(knobs, Training), "the rule of stage 1 hands on cells of stage 1"
@@ -47,7 +47,7 @@ def run(spec: Spec, data: Path, out: Path, weights: Path | None = None) -> None:
     # Held in memory unless there are too many, because epochs visit the images in random order.
     trained_on = hold(loaded.train[: knobs.train_images])
     splits = Splits(trained_on, np.array(loaded.validation[:WATCHED]))
-    perceptual, features = read_perceptual(knobs, weights)
+    perceptual, features = read_perceptual(knobs)
     steps = knobs.epochs * steps_per_epoch(len(trained_on), knobs.batch_size)
     film = Film(splits.validation, moments(steps)) if spec.filmed else None
     learner = build_learner(knobs, loaded.record, steps, perceptual, device, film)
@@ -83,24 +83,18 @@ def share_work(learner: Learner) -> None:
     processes.divide([*parts, learner.losses.perceptual], whole, learner.model)
 
 
-def read_perceptual(
-    knobs: Training, weights: Path | None
-) -> tuple[nn.Module | None, dict[str, str]]:
-    """Return VQGAN's perceptual distance, and the digest of its weights by their name in results.
+def read_perceptual(knobs: Training) -> tuple[nn.Module | None, dict[str, str]]:
+    """Return VQGAN's perceptual distance, and the digest of its file by its name in results.
 
-    weights: folder of the metric networks. Returns (None, {}) for another network. Raises
-    ConfigError if VQGAN has no folder.
+    Returns (None, {}) for another network. Raises DataError.
     """
     if not isinstance(knobs, Vqgan):
         return None, {}
-    if weights is None:
-        raise ConfigError("--weights: needed by network vqgan, for its perceptual distance")
     # This import takes half a second, which the small networks need not wait for.
     from workflows.metrics.perceptual import load_perceptual
 
-    tensors, record = read_network(weights, f"lpips_{knobs.perceptual_network}")
-    network = load_perceptual(knobs.perceptual_network, tensors)
-    return network, {record.features: record.sha256}
+    backbone = knobs.perceptual_network
+    return load_perceptual(backbone, read_lpips(backbone)), digests_of(f"lpips_{backbone}")
 
 
 def build_learner(
@@ -130,17 +124,13 @@ def build_learner(
     return Learner(model, build_optimiser(knobs, model), losses, film)
 
 
-def main(
-    spec: Spec, data: Path, out: Path, weights: Path | None, threads: int, processes_: int
-) -> None:
+def main(spec: Spec, data: Path, out: Path, threads: int, processes_: int) -> None:
     """Train in this process, or in several processes that share each batch of a VQGAN."""
     most = spec.knobs.batch_size if isinstance(spec.knobs, Vqgan) else 1
     processes.start(processes_, most, "workflows.steps.train")
     with locked_cell(out, threads):
-        run(spec, data, out, weights)
+        run(spec, data, out)
 
 
 if __name__ == "__main__":
-    parser = cli.training_parser("train", __doc__ or "")
-    parser.add_argument("--weights", type=Path, help="folder of metric networks, for vqgan")
-    cli.run(parser, main)
+    cli.run(cli.training_parser("train", __doc__ or ""), main)

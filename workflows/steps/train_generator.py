@@ -14,6 +14,7 @@ from workflows.config.plan import Spec
 from workflows.data.cache import TrainData, load_labels, load_train
 from workflows.data.memory import hold
 from workflows.data.metric_networks import read_frozen
+from workflows.data.weight_sources import digests_of
 from workflows.errors import ConfigError
 from workflows.generators import (
     GENERATORS,
@@ -77,13 +78,13 @@ def run(
 
 
 def read_frozen_of(knobs: Generative) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the weights of the network through which a method's critic sees images, and their
-    digest by the network's name in results.
+    """Return the weights of the network through which a method's critic sees images, and the
+    digest of their file by the network's name in results.
 
     Both are empty if the method has no such network. Raises DataError.
     """
     name = GENERATORS[knobs.method].frozen
-    return ({}, {}) if name is None else read_frozen(name)
+    return ({}, {}) if name is None else (read_frozen(name), digests_of(name))
 
 
 def build_learner(
