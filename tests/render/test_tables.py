@@ -300,6 +300,17 @@ def test_the_foot_says_how_many_training_images_samples_are_compared_with(
     assert not any(text.startswith("Samples") for text in foot([block], plan))
 
 
+def test_the_foot_names_the_dataset_that_is_too_small_for_a_metric() -> None:
+    small = PlannedDataset(
+        title="<mnist>", stand_in_for=None, images=3600, too_small_for={"rFID": 31, "LPIPS": 16}
+    )
+    plan = plan_of("mnist", datasets={"mnist": small})
+    sentences = foot(render(plan, measured_of(plan)), plan)
+    assert "<mnist> is too small for rFID, which needs 31 pixels." in sentences
+    # The table does not show LPIPS.
+    assert "LPIPS" not in " ".join(sentences)
+
+
 def test_networks_and_codebooks_that_are_no_setting_are_described(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

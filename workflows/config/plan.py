@@ -210,14 +210,6 @@ class Plan(Closed):
             real = self.datasets[dataset].stand_in_for
         return None if real == dataset else real
 
-    def too_small(self, table: str, dataset: str) -> list[str]:
-        """Return a sentence for each metric of a table that needs larger images."""
-        if dataset not in self.datasets:
-            return []
-        pixels = self.datasets[dataset].too_small_for
-        metrics = [metric for metric in self.tables[table].metrics if metric in pixels]
-        return [f"{metric} needs images of {pixels[metric]} pixels" for metric in metrics]
-
     def title_of(self, dataset: str) -> str:
         """Return the title of a dataset, which need not be part of this plan."""
         if dataset in self.datasets:
