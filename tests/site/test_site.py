@@ -396,6 +396,26 @@ def test_quality_names_what_is_missing_diverged_and_measured_on_too_little(
     assert "put the faces there" in (page.text_content("p.trouble") or "")
 
 
+def test_quality_counts_the_rows_of_one_seed(small: Path) -> None:
+    text = text_of(small / "quality.html")
+    heading = re.search(r"Rows of one seed, which have no interval and decide nothing: (\d+)", text)
+    assert heading
+    assert int(heading[1]) == sum(map(int, re.findall(r"(\d+) of \d+ rows", text)))
+
+
+def test_a_cell_says_which_side_is_better_where_there_is_one(small: Path) -> None:
+    (page, *_) = sorted((small / "cells").glob("*/ldm/*/seed0.html"))
+    lines = re.findall(r'<tr id="samples-(\S+)">(.*)</tr>', page.read_text(encoding="utf-8"))
+    sides = {metric: re.findall(r"<td>(\w*)</td>", line) for metric, line in lines}
+    assert sides == {
+        "FID": ["lower"],
+        "KID": ["lower"],
+        "KID-deviation": [""],
+        "precision": ["higher"],
+        "recall": ["higher"],
+    }
+
+
 def test_an_infinite_number_decides_nothing(gallery: Path, page: Page) -> None:
     opened(page, gallery / f"cells/{made_up.PERFECT}.html")
     assert page.locator("tr#exact-PSNR td").first.text_content() == "inf"
