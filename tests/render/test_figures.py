@@ -88,7 +88,8 @@ def test_words_are_legible_and_say_budget_and_datasets(name: str, tmp_path: Path
     assert caption
     assert "\n" not in caption
     if name in LINES:
-        assert caption == "Budget made_up; mean of 3 seeds, band: lowest to highest; ×: diverged."
+        means = "mean of up to 3 seeds, band: lowest to highest"
+        assert caption == f"Budget made_up; {means}; ×: diverged."
     assert len(drawing.numbers)
     assert drawing.numbers["dataset"].isin(["digits", "patches"]).all()
 

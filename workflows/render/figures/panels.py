@@ -101,7 +101,8 @@ def _caption(
 ) -> str:
     """Name the budget, the seeds, and the datasets that have no panel."""
     seeds = int(summary["seeds"].max()) if len(summary) else 0
-    basis = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+    means = f"mean of up to {seeds} seeds, band: lowest to highest"
+    basis = means if seeds > 1 else "one seed"
     parts = [basis if seeds else "nothing is measured"]
     if crosses:
         parts.append("×: diverged")
