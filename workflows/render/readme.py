@@ -72,10 +72,10 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
         [
             f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one per dataset and metric: "
             f"{outcomes} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
-            f"Measured at budget *{BUDGET}*: {lengths} instead of the published 500 over all at "
-            f"1,024, {seed_count}, as published with JPEG files; "
-            f"ours{' (mean ± half of its 95 % interval)' if intervals else ''} / published; "
-            f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. "
+            f"Measured at budget *{BUDGET}* by the protocol `{PROTOCOL}`, {seed_count}: {lengths}; "
+            f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. The "
+            "published runs took 500 epochs over all images at batch 1,024. Each entry is "
+            f"ours{' (mean ± half of its 95 % interval)' if intervals else ''} / published. "
             f"Published: {'; '.join(sources['evidence'].unique())} "
             "([all evidence](results/published/README.md)).",
             pd.DataFrame(table).to_markdown(index=False, disable_numparse=True),

@@ -99,7 +99,7 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
             "their difference."
         )
     elif seeds:
-        sentences.append("There is one seed, so there is no interval.")
+        sentences.append("One seed is measured, so there is no interval.")
     if any(block.too_few_images(metric) for block in blocks for metric in block.images):
         sentences.append(
             f"A Fréchet distance over fewer than {ENOUGH:,} images is biased upwards: it is grey, "

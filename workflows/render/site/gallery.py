@@ -48,7 +48,7 @@ class Gallery(Collected):
         }
 
     def block(self, table: str, dataset: str) -> Block | None:
-        """Return a dataset's first block in a table, which has the published numbers, if any.
+        """Return a dataset's first block in a table (the block with published numbers), or None.
 
         A table that the budget leaves out has blocks of the paper's datasets alone.
         """
