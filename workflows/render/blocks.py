@@ -42,7 +42,7 @@ class Block:
     evidence: tuple[str, ...]
 
     @property
-    def anchor(self) -> str:
+    def place(self) -> str:
         """The name of the block's place on the page of its table."""
         return f"{self.dataset}-{self.protocol}"
 

@@ -13,6 +13,7 @@ from workflows.config import cli
 from workflows.config.plan import Plan
 from workflows.errors import BenchmarkError
 from workflows.files import write_text
+from workflows.records import PUBLISHED
 from workflows.records.collect import gather
 from workflows.records.published import read_published
 from workflows.records.state import read_results
@@ -20,7 +21,6 @@ from workflows.records.verdicts import verdicts
 from workflows.render import captions
 from workflows.render.blocks import blocks
 from workflows.render.numbers import ABSENT, VERDICTS, heading, span
-from workflows.render.showing import PUBLISHED
 from workflows.render.verdicts import STANDINGS, summary
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from workflows.files import write_bytes, write_text
+from workflows.records import PUBLISHED
 from workflows.records.collect import collect, gather
 from workflows.records.published import read_others, read_published
 from workflows.records.state import Results
@@ -22,8 +23,6 @@ from workflows.render.site.gallery import Gallery
 from workflows.render.site.pages import contents
 from workflows.render.tables import latex, markdown, tidy
 from workflows.render.verdicts import markdown as verdicts_document
-
-PUBLISHED = Path("results/published")
 
 
 def texts(data: Collected, table: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from workflows.config.experiments import Figure as Described
 from workflows.render.collected import Collected
 from workflows.render.figures import codevectors, images, lines
-from workflows.render.figures.layout import DOUBLE, Drawing, image, page
+from workflows.render.figures.layout import DOUBLE, Drawing, encoded, page
 
 # Name in figures.yaml -> the function that draws the figure.
 DRAWN: dict[str, Callable[[Collected], Drawing]] = {
@@ -72,5 +72,5 @@ def files(data: Collected, name: str, described: Described) -> dict[str, bytes]:
 def three_files(name: str, drawing: Drawing) -> dict[str, bytes]:
     """Return the contents of a figure's SVG and PNG, and of the CSV of its numbers."""
     table = drawing.numbers.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    pictures = {f"{name}.{kind}": image(drawing.figure, kind) for kind in ("svg", "png")}
+    pictures = {f"{name}.{kind}": encoded(drawing.figure, kind) for kind in ("svg", "png")}
     return {**pictures, f"{name}.csv": table.encode()}

@@ -58,7 +58,7 @@ class Gallery(Collected):
     def block_link(self, table: str, dataset: str) -> str:
         """Return the link to a dataset's first block, or to the table if there is no block."""
         block = self.block(table, dataset)
-        return links.table(table, block.anchor if block else "")
+        return links.table(table, block.place if block else "")
 
     def entry(self, block: Block | None, metric: str, row: str) -> Values:
         """Return a row's entry in a block with a link to a run behind the number, or NO_ENTRY."""
@@ -67,8 +67,8 @@ class Gallery(Collected):
             return NO_ENTRY
         cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
         # The page of a cell has no line for the metrics of the training itself.
-        anchor = "" if metric in RUN_METRICS else f"{block.protocol}-{metric}"
-        return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
+        place = "" if metric in RUN_METRICS else f"{block.protocol}-{metric}"
+        return entry | {"link": links.cell(cells[0], place) if cells else ""}
 
     @cached_property
     def _values(self) -> dict[tuple[Any, ...], dict[Any, Any]]:

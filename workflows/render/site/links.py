@@ -1,4 +1,4 @@
-"""The paths of pages below the site's root, anchors within pages, and links between pages."""
+"""The paths of pages below the site's root, places on pages, and links between pages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
 DOCUMENTS = {"what is reproduced so far": "docs/reproduction.md", "doubts": "docs/doubts.md"}
 
 
-def _page(folder: str, name: str, anchor: str = "") -> str:
-    return f"{folder}/{name}.html" + (f"#{anchor}" if anchor else "")
+def _page(folder: str, name: str, place: str = "") -> str:
+    return f"{folder}/{name}.html" + (f"#{place}" if place else "")
 
 
-# Each returns the page of a cell, table, figure or method by its name, with an optional anchor.
+# Each returns the page of a cell, table, figure or method by its name, or a place on the page.
 cell, table, figure, method = (
     partial(_page, folder) for folder in ("cells", "tables", "figures", "methods")
 )

@@ -62,7 +62,7 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Valu
         values, first = [of_cell[metric]["value"] for of_cell in measured], measured[0][metric]
         lines.append(
             {
-                "anchor": f"{protocol}-{metric}",
+                "place": f"{protocol}-{metric}",
                 "metric": numbers.heading(metric),
                 "better": "" if metric in UNRANKED else better,
                 "values": [numbers.formatted(metric, value) for value in values],
@@ -169,14 +169,14 @@ def quality_page(gallery: Gallery) -> Values:
     one_seed = "Rows of one seed, which have no interval and decide nothing"
     for table, blocks in gallery.blocks.items():
         for block in blocks:
-            link = links.table(table, block.anchor)
+            link = links.table(table, block.place)
             dataset = short(plan, block.dataset, table)
-            place = f"{plan.tables[table].title}, {dataset}, {numbers.PROTOCOLS[block.protocol]}"
+            name = f"{plan.tables[table].title}, {dataset}, {numbers.PROTOCOLS[block.protocol]}"
             for metric in plan.tables[table].metrics:
                 if block.too_few_images(metric):
-                    checks[few_images][block.heading(metric)].append((place, link, 1))
+                    checks[few_images][block.heading(metric)].append((name, link, 1))
             if single := int((block.rows["seeds"] == 1).sum()):
-                text = f"{place}: {single} of {len(block.rows)} rows"
+                text = f"{name}: {single} of {len(block.rows)} rows"
                 checks[one_seed][""].append((text, link, single))
     return {"title": "Quality", "checks": checks, "cells": len(plan.cells)}
 

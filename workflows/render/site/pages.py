@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from workflows.render import captions, numbers, verdicts
-from workflows.render.figures import OF_ALL, cells, image, three_files
+from workflows.render.figures import OF_ALL, cells, encoded, three_files
 from workflows.render.site import claim_pages, links, other_pages
 from workflows.render.site.gallery import Gallery, Values
 
@@ -55,7 +55,7 @@ def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]
         if cell in drawable:
             row = next((row for _, row in gallery.shown_in(cell)), "")
             others = [name for name in gallery.other_seeds(cell) if name in drawable]
-            yield links.picture(cell, file), image(draw(gallery, cell, others, row), "svg")
+            yield links.picture(cell, file), encoded(draw(gallery, cell, others, row), "svg")
 
 
 def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
