@@ -7,8 +7,6 @@ from urllib.parse import quote
 
 INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
 CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
-# Title -> path in a clone of the documents that the site links to.
-DOCUMENTS = {"what is reproduced so far": "docs/reproduction.md", "doubts": "docs/doubts.md"}
 
 
 def _page(folder: str, name: str, place: str = "") -> str:
@@ -29,11 +27,6 @@ def claim(name: str, dataset: str = "") -> str:
 def picture(cell_name: str, file: str) -> str:
     """Return the path of a cell's picture, such as `curves.svg`."""
     return f"pictures/{cell_name.replace('/', '__')}-{file}"
-
-
-def document(page: str, file: str) -> str:
-    """Return a link on `page` to a file of the clone, which is three folders above the site."""
-    return "../" * (page.count("/") + 3) + file
 
 
 def relative(page: str, target: str) -> str:

@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup, escape
 
 from workflows.render import captions, numbers, verdicts
 from workflows.render.figures import OF_ALL, cells, encoded, three_files
@@ -72,11 +71,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     headlines = {claim.table for claim in plan.claims if claim.about.headline}
     tables = sorted(plan.tables, key=lambda name: name not in headlines)
     methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
-    clone = Path(plan.results).parent.parent
-    documents = {title: file for title, file in links.DOCUMENTS.items() if (clone / file).is_file()}
     environment.globals |= {
         "captions": captions,
-        "documents": documents,
         "figures": gallery.figures,
         "gallery": gallery,
         "links": links,
@@ -88,19 +84,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     }
 
     def page(path: str, template: str, values: Values) -> tuple[str, str]:
-        def with_documents(text: str) -> Markup:
-            """Escape a text, and make links of the paths of documents in the text."""
-            escaped = escape(text)
-            for file in documents.values():
-                link = Markup('<a href="{}">{}</a>').format(links.document(path, file), file)
-                escaped = escaped.replace(file, link)
-            return escaped
-
         url = partial(links.relative, path)
-        html = environment.get_template(template).render(
-            values, path=path, url=url, with_documents=with_documents
-        )
-        return path, html
+        return path, environment.get_template(template).render(values, path=path, url=url)
 
     yield page(links.INDEX, "index.html", claim_pages.overview(gallery))
     yield page(links.CLAIMS, "claims.html", claim_pages.claims_page(gallery))
