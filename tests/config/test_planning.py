@@ -83,6 +83,12 @@ def test_a_plan_says_which_metrics_images_are_too_small_for(room: Path) -> None:
     assert plan.datasets["cifar10"].too_small_for == {}
 
 
+def test_a_plan_has_the_figures_of_its_rows_and_of_all_tables() -> None:
+    plan = plan_of("paper")
+    assert "usage_quality" in plan.figures
+    assert "training_length" not in plan.figures
+
+
 def test_labels_follow_the_budget_of_a_sweep() -> None:
     grid = grid_of("smoke")
     rows = [row.row for row in grid.tables["code_dimension"].rows]

@@ -20,12 +20,12 @@ from PIL import Image
 
 from tests import plans
 from tests.render.made import BAD, METHODS, SIZE, collected, write_all
-from workflows.config.experiments import Experiment
+from workflows.config.experiments import Experiment, Figures
 from workflows.config.grid import ROOM
 from workflows.config.lines import Codes, Curve, Measured, Published
 from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
-from workflows.render.figures import DRAWN, OF_ALL, cells
+from workflows.render.figures import DRAWN, cells
 from workflows.render.figures.images import neighbours, samples
 from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
 from workflows.render.figures.lines import progress
@@ -39,7 +39,7 @@ NAMES = (*LINES, "cosine_loss", "reconstructions", "codevectors")
 
 
 def draw(name: str, data: Collected) -> Drawing:
-    return DRAWN[name](data) if name in DRAWN else OF_ALL[name][0](data)
+    return DRAWN[name](data)
 
 
 def words(figure: Figure) -> list[Text]:
@@ -265,6 +265,10 @@ def test_the_page_of_a_cell_without_codes_has_no_curves_of_codes(tmp_path: Path)
     assert len(cells.curves(data, name, (), "CVQ-VAE").axes) == 1
 
 
+def test_every_figure_is_drawn_and_described() -> None:
+    assert set(read_yaml(ROOM / "figures.yaml", Figures).root) == set(DRAWN)
+
+
 def test_methods_differ_in_colour_and_in_a_second_cue() -> None:
     for table in ("methods", "reinitialisation", "components", "anchors"):
         rows = read_yaml(ROOM / "experiments" / f"{table}.yaml", Experiment).rows
@@ -312,7 +316,7 @@ def test_the_distance_is_drawn_from_noise_on_and_not_dwarfed_by_noise() -> None:
 
 
 def test_samples_are_drawn_against_the_minutes_of_their_model() -> None:
-    drawing = OF_ALL["seconds_samples"][0](generated([90.0]))
+    drawing = DRAWN["seconds_samples"](generated([90.0]))
     (ax,) = drawing.figure.axes
     (point,) = ax.lines
     assert (point.get_label(), *point.get_xydata().tolist()) == ("LDM", [2.0, 9.0])

@@ -23,7 +23,6 @@ from workflows.records.published import read_others, read_published
 from workflows.records.verdicts import verdicts
 from workflows.render import showing
 from workflows.render.collected import Collected
-from workflows.render.figures import files
 from workflows.render.site.gallery import Gallery
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
@@ -82,10 +81,6 @@ def site(
     found = verdicts(known, data.measured, numbers)
     found.to_csv(folder / "verdicts.csv", index=False)
     for name, figure in known.figures.items():
-        if not known.datasets_of(figure.table):
-            for file, content in files(data, name, figure).items():
-                (figures / file).write_bytes(content)
-            continue
         for file in (f"{name}.png", *figure.more):
             Image.new("RGB", (8, 4)).save(figures / file)
         (figures / f"{name}.csv").write_text("dataset\n")
@@ -112,14 +107,14 @@ def of_tables(content: dict[str, Any], *tables: str) -> dict[str, Any]:
     def kept(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [line for line in lines if line["table"] in tables]
 
-    rows, cells = kept(content["rows"]), content["cells"]
+    rows, cells, kept_tables = kept(content["rows"]), content["cells"], (*tables, None)
     shown = {line["cell"] for line in rows}
     shown |= {cells[name]["knobs"].get("first_stage") for name in shown}
     return content | {
         "rows": rows,
         "cells": {name: about for name, about in cells.items() if name in shown},
         "tables": {name: content["tables"][name] for name in tables},
-        "figures": {n: one for n, one in content["figures"].items() if one["table"] in tables},
+        "figures": {n: one for n, one in content["figures"].items() if one["table"] in kept_tables},
         "claims": kept(content["claims"]),
         "absent": kept(content["absent"]),
     }

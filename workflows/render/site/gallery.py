@@ -13,7 +13,6 @@ from workflows.config.names import RUN_METRICS
 from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
-from workflows.render.figures import OF_ALL
 from workflows.render.site import links
 
 # The values of a template.
@@ -38,14 +37,6 @@ class Gallery(Collected):
         """Table -> its blocks."""
         numbers = self.measured, self.published
         return {table: blocks(self.plan, *numbers, table) for table in self.plan.tables}
-
-    @cached_property
-    def figures(self) -> dict[str, Values]:
-        """Figure -> its title, caption, table (None for all cells) and additional files `more`."""
-        of_tables = {name: figure.model_dump() for name, figure in self.plan.figures.items()}
-        return of_tables | {
-            name: {**texts, "table": None, "more": []} for name, (_, texts) in OF_ALL.items()
-        }
 
     def block(self, table: str, dataset: str) -> Block | None:
         """Return a dataset's first block in a table (the block with published numbers), or None.

@@ -11,7 +11,9 @@ from pathlib import Path
 import jinja2
 
 from workflows.render import captions, numbers, verdicts
-from workflows.render.figures import OF_ALL, cells, encoded, three_files
+from workflows.render.figures import cells
+from workflows.render.figures import files as figure_files
+from workflows.render.figures.layout import encoded
 from workflows.render.site import claim_pages, links, other_pages
 from workflows.render.site.gallery import Gallery, Values
 
@@ -34,11 +36,12 @@ def contents(
             file = f"tables/{table}.{kind}"
             yield f"data/{file}", results / file
     for name, figure in gallery.plan.figures.items():
+        if figure.table is None:
+            for file, content in figure_files(gallery, name, figure).items():
+                yield f"figures/{file}", content
+            continue
         for file in (f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more):
             yield f"figures/{file}", figures / file
-    for name, (draw, _) in OF_ALL.items():
-        for file, content in three_files(name, draw(gallery)).items():
-            yield f"figures/{file}", content
     for cell in gallery.plan.cells:
         yield from _pictures(gallery, cell)
 
@@ -73,7 +76,7 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
     environment.globals |= {
         "captions": captions,
-        "figures": gallery.figures,
+        "figures": plan.figures,
         "gallery": gallery,
         "links": links,
         "methods": methods,
@@ -95,8 +98,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     yield page(links.OTHERS, "others.html", other_pages.others_page(gallery))
     for table in plan.tables:
         yield page(links.table(table), "table.html", other_pages.table_page(gallery, table))
-    for name, figure in gallery.figures.items():
-        values = {"title": figure["title"], "name": name, "figure": figure}
+    for name, figure in plan.figures.items():
+        values = {"title": figure.title, "name": name, "figure": figure}
         yield page(links.figure(name), "figure.html", values)
     for method in methods:
         yield page(links.method(method), "method.html", other_pages.method_page(gallery, method))
