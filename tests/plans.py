@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import pandas as pd
+
 from tests.knobs import DEFAULTS, taken
+from workflows.config.lines import Measured
 from workflows.config.plan import (
     Plan,
     PlannedCell,
@@ -49,10 +52,11 @@ def changed(one: PlannedCell, **knobs: Any) -> PlannedCell:
 def table(rows: Iterable[str] = (), **changes: Any) -> PlannedTable:
     """A table of these rows. changes: fields of the table."""
     order = list(dict.fromkeys(rows))
+    protocols = ["samples"] if changes.get("stage") == 2 else ["exact", "as_published"]
     return PlannedTable(
         **{
             **{"title": "A table", "caption": "of rows", "metrics": ["rFID", "usage"], "stage": 1},
-            **{"protocols": ["exact", "as_published"], "order": order, "stands_for": {}},
+            **{"protocols": protocols, "order": order, "stands_for": {}},
             **{"published_rows": order},
             **changes,
         }
@@ -82,3 +86,31 @@ def plan(
             **changes,
         }
     )
+
+
+def measured(
+    plan: Plan, values: Callable[[PlannedRow], Mapping[str, float] | str], **columns: Any
+) -> pd.DataFrame:
+    """The lines Measured of every row of a plan, by each protocol of its table.
+
+    values: the metrics of a row's cell, or why the cell has none, such as "diverged: the loss is
+    nan". columns: further columns of all lines.
+    """
+    lines = []
+    for row in plan.rows:
+        knobs = plan.knobs(row.cell).model_dump(include={"dataset", "seed", "epochs"})
+        common = {**row.model_dump(), **knobs, "budget": plan.budget, "status": "ok", **columns}
+        metrics = values(row)
+        if isinstance(metrics, str):
+            status, _, note = metrics.partition(": ")
+            reason = {"status": status.replace(" ", "_"), "note": note, "images": None}
+            lines.append({**common, "protocol": "all", "metric": "all", **reason})
+            continue
+        lines += [
+            {**common, "protocol": protocol, "metric": metric, "value": value}
+            for protocol in plan.tables[row.table].protocols
+            for metric, value in metrics.items()
+        ]
+    frame = pd.DataFrame(lines, columns=list(Measured.model_fields))
+    texts = ["features", "commit", "device", "note"]
+    return frame.fillna(dict.fromkeys(texts, "")).astype({"images": "Int64", "epochs": "Int64"})

@@ -14,8 +14,8 @@ from tests import plans
 from workflows import registry
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
-from workflows.config.lines import Measured, Published
-from workflows.config.plan import Absent, Plan, PlannedDataset
+from workflows.config.lines import Published
+from workflows.config.plan import Absent, Plan, PlannedDataset, PlannedRow
 from workflows.config.planning import make_plan
 from workflows.knobs import Training
 from workflows.render import captions
@@ -52,32 +52,20 @@ def plan_of(
 
 def measured_of(
     plan: Plan,
-    protocols: tuple[str, ...] = ("exact", "as_published"),
+    protocols: tuple[str, ...] = ("exact", "as_published", "samples"),
     images: int = 64,
-    **changes: dict[str, Any],
+    **reasons: str,
 ) -> pd.DataFrame:
-    """rFID 2 + seed and usage 0.5 for every cell; changes: row's first word -> other columns."""
-    lines = []
-    for line in plan.rows:
-        knobs = plan.knobs(line.cell)
-        base = {
-            **line.model_dump(),
-            **knobs.model_dump(include={"dataset", "seed", "epochs"}),
-            "status": "ok",
-            "budget": "made_up",
-            "features": "",
-            "note": "",
-            **changes.get(line.row.split(",")[0], {}),
-        }
-        if base["status"] != "ok":
-            lines.append({**base, "protocol": "all", "metric": "all"})
-            continue
-        for protocol in protocols:
-            fid = {"metric": "rFID", "value": 2.0 + knobs.seed, "features": NETWORK}
-            lines.append({**base, "protocol": protocol, "images": images, **fid})
-            usage = {"metric": "usage", "value": 0.5}
-            lines.append({**base, "protocol": protocol, "images": 1000, **usage})
-    return pd.DataFrame(lines, columns=list(Measured.model_fields))
+    """rFID 2 + seed and usage 0.5 of every cell; reasons: a row's first word -> why it has none."""
+
+    def values(line: PlannedRow) -> dict[str, float] | str:
+        numbers = {"rFID": 2.0 + plan.knobs(line.cell).seed, "usage": 0.5}
+        return reasons.get(line.row.split(",")[0], numbers)
+
+    measured = plans.measured(plan, values, images=images)
+    measured.loc[measured["metric"] == "rFID", "features"] = NETWORK
+    measured.loc[measured["metric"] == "usage", "images"] = 1000
+    return measured[measured["protocol"].isin([*protocols, "all"])]
 
 
 def published_of(dataset: str = "mnist") -> pd.DataFrame:
@@ -168,19 +156,19 @@ def test_the_foot_says_how_far_published_numbers_are_from_ours(
 
 def test_a_row_without_numbers_stays_and_says_why() -> None:
     plan = plan_of("mnist")
-    changes = {"status": "diverged", "note": "the loss became nan in epoch 3"}
-    found = render(plan, measured_of(plan, images=5000, zeta=changes))
+    reason = "diverged: the loss became nan in epoch 3"
+    found = render(plan, measured_of(plan, images=5000, zeta=reason))
     frame = words(found[0])
     assert frame["row"] == [f"{ROWS[0]}<sup>a</sup>", "*published*", ROWS[1]]
     assert frame["rFID (N = 5,000)"] == ["", "2.50", "2.00"]
-    assert f"<sup>a</sup> diverged: {changes['note']}" in markdown(found, plan)
+    assert f"<sup>a</sup> {reason}" in markdown(found, plan)
     assert list(tidy(found)["status"]) == ["diverged", "ok"] * 2
     found = render(plan, measured_of(plan).query("row != @ROWS[1]"))
     assert [found[0].mark(row) for row in ROWS] == ["", "a"]
     assert found[0].notes == ["not measured"]
-    gone = {"status": "dataset_missing", "note": "put it there"}
+    gone = "dataset missing: put it there"
     (block,) = render(plan, measured_of(plan, zeta=gone, alpha=gone))
-    assert block.notes == ["dataset missing: put it there"]
+    assert block.notes == [gone]
     assert [block.mark(row) for row in ROWS] == ["a", "a"]
     assert "Nothing is measured." in foot([block], plan)
     assert "put it there" in latex([block], plan)
@@ -253,7 +241,7 @@ def test_markdown_keeps_trailing_noughts_and_latex_is_escaped() -> None:
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
 def test_latex_compiles(tmp_path: Path) -> None:
     plan = plan_of("mnist", seeds=3)
-    tricky = {"status": "diverged", "note": r"100 % of \x{~^} & <$> | # _ became nan"}
+    tricky = r"diverged: 100 % of \x{~^} & <$> | # _ became nan"
     tex = latex(render(plan, measured_of(plan)), plan)
     tex += latex(render(plan, measured_of(plan, images=5000, zeta=tricky)), plan)
     head = r"\documentclass{article}\usepackage{booktabs,siunitx}\begin{document}"

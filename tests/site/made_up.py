@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tests import plans
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import ROOM, load_grid
 from workflows.config.lines import Codes, Curve, Measured, read_csv
-from workflows.config.plan import Plan, PlannedCell, PlannedRow
+from workflows.config.plan import Plan, PlannedCell
 from workflows.config.planning import make_plan
 from workflows.config.reading import parse
 from workflows.config.records import TrainRecord, read
@@ -122,45 +123,23 @@ def of_tables(content: dict[str, Any], *tables: str) -> dict[str, Any]:
 
 def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
-    found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
-    values = {}
-    for name, cell in plan.cells.items():
-        if not cell.missing:
-            values[name] = _train(name, cell, random, found, said)
-    for line in plan.rows:
-        knobs = plan.knobs(line.cell)
-        base = {"table": line.table, "row": line.row, "dataset": knobs.dataset} | {
-            "cell": line.cell, "seed": knobs.seed, "epochs": 2, "budget": "lite",
-            "features": said, "commit": "0123456789ab" + said, "device": "cpu" + said,
-            "seconds": 61.0, "note": "", "threads": 1, "dataset_digest": "da" * 6,
-            "features_digest": "", "lock_digest": "10c4" * 3,
-        }  # fmt: skip
-        nothing = base | {"protocol": "all", "metric": "all", "value": None, "images": None}
-        if line.cell not in values:
-            note = plan.cells[line.cell].missing
-            found["measured"].append(nothing | {"status": "dataset_missing", "note": note})
-        elif line.cell == DIVERGED:
-            found["measured"].append(nothing | {"status": "diverged", "note": f"lost {SCRIPT}"})
-        else:
-            found["measured"] += [
-                base | {"protocol": protocol, "metric": metric, "value": value, "images": 64}
-                | {"status": "ok"}
-                for protocol in measured_by(plan, line)
-                for metric, value in values[line.cell].items()
-            ]  # fmt: skip
-    kinds = {"measured": Measured, "curves": Curve, "codes": Codes}
-    frames = {
-        name: pd.DataFrame(lines, columns=list(kinds[name].model_fields))
-        for name, lines in found.items()
+    found: dict[str, list[dict[str, Any]]] = {"curves": [], "codes": []}
+    values = {
+        name: f"dataset missing: {cell.missing}"
+        if cell.missing
+        else _train(name, cell, random, found, said)
+        for name, cell in plan.cells.items()
     }
-    frames["measured"] = frames["measured"].astype({"images": "Int64", "epochs": "Int64"})
-    return frames
-
-
-def measured_by(plan: Plan, line: PlannedRow) -> list[str]:
-    """The protocols of a row's cell that its table shows, as `collect.gather` chooses them."""
-    shown = plan.tables[line.table].protocols
-    return [name for name in plan.cells[line.cell].evaluation.protocols if name in shown]
+    measured = plans.measured(
+        plan, lambda line: values[line.cell], images=64, features=said, seconds=61.0, threads=1,
+        commit="0123456789ab" + said, device="cpu" + said, dataset_digest="da" * 6,
+        features_digest="", lock_digest="10c4" * 3,
+    )  # fmt: skip
+    kinds = {"curves": Curve, "codes": Codes}
+    return {"measured": measured} | {
+        name: pd.DataFrame(found[name], columns=list(kind.model_fields))
+        for name, kind in kinds.items()
+    }
 
 
 def _train(
@@ -169,8 +148,10 @@ def _train(
     random: np.random.Generator,
     found: dict[str, list],
     said: str,
-) -> dict[str, float]:
-    """A run's record and picture on disk, its curves and codes in `found`; its metrics."""
+) -> dict[str, float] | str:
+    """A run's record and picture on disk, its curves and codes in `found`; its metrics, or why it
+    has none.
+    """
     folder = Path(planned.folder)
     folder.mkdir(parents=True)
     record = {
@@ -184,7 +165,7 @@ def _train(
     picture = "samples.png" if planned.stage == 2 else "reconstructions.png"
     Image.new("L", (64, 16), 128).save(folder / picture)
     if cell == DIVERGED:
-        return {}
+        return f"diverged: lost {SCRIPT}"
     noise = 0.01 * random.random()
     if planned.stage == 2:
         Image.new("L", (64, 32), 128).save(folder / "neighbours.png")
