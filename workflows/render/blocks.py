@@ -88,7 +88,7 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
     table_blocks = []
     published = published[published["table"] == table]
     # A dataset without measurements still shows its rows with the reason and published numbers.
-    unmeasured = "samples" if plan.tables[table].stage == 2 else "as_published"
+    unmeasured = plan.main_protocol(table)
     for dataset in plan.datasets_of(table):
         lines = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
         planned = plan.rows_of(table, dataset)

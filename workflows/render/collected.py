@@ -47,17 +47,12 @@ class Collected:
     def numbers(self, table: str | None = None, stage: int = 1) -> pd.DataFrame:
         """Return the measured lines of one table, or of all tables of a stage.
 
-        Each table of autoencoders gives the lines of one protocol: the published protocol if the
-        table has numbers by that protocol, else the exact one.
+        Each table gives the lines of its main protocol.
         """
         tables = [name for name, planned in self.plan.tables.items() if planned.stage == stage]
         shown = self.measured["table"].isin([table] if table else tables)
         lines = self.measured[shown & (self.measured["status"] == "ok")]
-        if stage == 2:
-            return lines
-        as_published = set(lines.loc[lines["protocol"] == "as_published", "table"])
-        protocols = lines["table"].isin(as_published).map({True: "as_published", False: "exact"})
-        return lines[lines["protocol"] == protocols]
+        return lines[lines["protocol"] == lines["table"].map(self.plan.main_protocol)]
 
     def reason(self, table: str, dataset: str) -> str:
         """Return why a table has nothing to draw for a dataset."""

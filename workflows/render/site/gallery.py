@@ -76,12 +76,6 @@ class Gallery(Collected):
         return self._values.get((cell, protocol), {})
 
     @cached_property
-    def main_protocol(self) -> str:
-        """The protocol of lists of all cells: the published one if measured, else the exact one."""
-        protocols = {protocol for _, protocol in self._values}
-        return "as_published" if "as_published" in protocols else "exact"
-
-    @cached_property
     def with_curves(self) -> frozenset[str]:
         """The cells that have records of their training."""
         return frozenset(self.curves["cell"])

@@ -78,7 +78,7 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Valu
 def cells_page(gallery: Gallery) -> Values:
     """Return the values of `cells.html`: the numbers of all cells, measured cells first."""
     plan = gallery.plan
-    protocols = dict.fromkeys(("usage", "PSNR", "rFID"), gallery.main_protocol) | {"FID": "samples"}
+    protocols = dict.fromkeys(("usage", "PSNR", "rFID"), plan.main_protocol()) | {"FID": "samples"}
     return {
         "title": "Cells",
         "cells": sorted(plan.cells, key=lambda cell: gallery.state(cell) != "measured"),
