@@ -91,7 +91,7 @@ def plan(
 def measured(
     plan: Plan, values: Callable[[PlannedRow], Mapping[str, float] | str], **columns: Any
 ) -> pd.DataFrame:
-    """The lines Measured of every row of a plan, by each protocol of its table.
+    """The lines Measured of every row of a plan, by each protocol of its table if it has one.
 
     values: the metrics of a row's cell, or why the cell has none, such as "diverged: the loss is
     nan". columns: further columns of all lines.
@@ -100,7 +100,8 @@ def measured(
     for row in plan.rows:
         knobs = plan.knobs(row.cell).model_dump(include={"dataset", "seed", "epochs"})
         common = {**row.model_dump(), **knobs, "budget": plan.budget, "status": "ok", **columns}
-        metrics = values(row)
+        shown, metrics = plan.tables.get(row.table), values(row)
+        protocols = (shown or plan.cells[row.cell].evaluation).protocols
         if isinstance(metrics, str):
             status, _, note = metrics.partition(": ")
             reason = {"status": status.replace(" ", "_"), "note": note, "images": None}
@@ -108,7 +109,7 @@ def measured(
             continue
         lines += [
             {**common, "protocol": protocol, "metric": metric, "value": value}
-            for protocol in plan.tables[row.table].protocols
+            for protocol in protocols
             for metric, value in metrics.items()
         ]
     frame = pd.DataFrame(lines, columns=list(Measured.model_fields))

@@ -139,7 +139,7 @@ def holding(plan: Plan, measured: pd.DataFrame, **lines: list[dict[str, Any]]) -
         name: pd.DataFrame(lines.get(name, []), columns=list(kind.model_fields))
         for name, kind in kinds.items()
     }
-    return Collected(plan, measured, **frames)
+    return Collected(plan, measured, measured.head(0), **frames)
 
 
 def write_all(cells: Path, out: Path) -> None:

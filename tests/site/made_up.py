@@ -15,15 +15,12 @@ from tests import plans
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import ROOM, load_grid
 from workflows.config.lines import Codes, Curve, Measured, read_csv
-from workflows.config.plan import Plan, PlannedCell
+from workflows.config.plan import Plan, PlannedCell, PlannedRow
 from workflows.config.planning import make_plan
 from workflows.config.reading import parse
-from workflows.config.records import TrainRecord, read
 from workflows.files import write_json, write_text
-from workflows.records.published import read_others, read_published
-from workflows.records.verdicts import verdicts
+from workflows.records.published import read_published
 from workflows.render import showing
-from workflows.render.collected import Collected
 from workflows.render.site.gallery import Gallery
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
@@ -75,20 +72,16 @@ def site(
         frame.to_csv(folder / f"{name}.csv", index=False)
     frames["measured"] = read_csv(folder / "measured.csv", Measured)
     numbers = read_published(published, known)
-    data = Collected(known, **frames, published=numbers)
+    gallery = Gallery(known, **frames, published=numbers)
     for table in known.tables:
-        for kind, text in showing.texts(data, table).items():
+        for kind, text in showing.texts(gallery, table).items():
             write_text(folder / "tables" / f"{table}.{kind}", text)
-    found = verdicts(known, data.measured, numbers)
-    found.to_csv(folder / "verdicts.csv", index=False)
+    gallery.verdicts.to_csv(folder / "verdicts.csv", index=False)
     for name, figure in known.figures.items():
         for file in (f"{name}.png", *figure.more):
             Image.new("RGB", (8, 4)).save(figures / file)
         (figures / f"{name}.csv").write_text("dataset\n")
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
-    records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
-    gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
     return showing.draw_site(gallery, figures).parent
 
 
@@ -130,15 +123,22 @@ def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:
         else _train(name, cell, random, found, said)
         for name, cell in plan.cells.items()
     }
-    measured = plans.measured(
-        plan, lambda line: values[line.cell], images=64, features=said, seconds=61.0, threads=1,
-        commit="0123456789ab" + said, device="cpu" + said, dataset_digest="da" * 6,
-        features_digest="", lock_digest="10c4" * 3,
-    )  # fmt: skip
-    kinds = {"curves": Curve, "codes": Codes}
-    return {"measured": measured} | {
-        name: pd.DataFrame(found[name], columns=list(kind.model_fields))
-        for name, kind in kinds.items()
+    shown = {row.cell for row in plan.rows}
+    unshown = [PlannedRow(table="", row="", cell=name) for name in plan.cells if name not in shown]
+
+    def measured(rows: list[PlannedRow]) -> pd.DataFrame:
+        return plans.measured(
+            plan.model_copy(update={"rows": rows}), lambda line: values[line.cell], images=64,
+            features=said, seconds=61.0, threads=1, commit="0123456789ab" + said,
+            device="cpu" + said, dataset_digest="da" * 6, features_digest="",
+            lock_digest="10c4" * 3,
+        )  # fmt: skip
+
+    return {
+        "measured": measured(plan.rows),
+        "in_no_table": measured(unshown),
+        "curves": pd.DataFrame(found["curves"], columns=list(Curve.model_fields)),
+        "codes": pd.DataFrame(found["codes"], columns=list(Codes.model_fields)),
     }
 
 

@@ -197,6 +197,18 @@ def test_a_site_of_few_runs_says_what_is_there_and_what_is_not(tmp_path: Path) -
     assert "Hover over" in text_of(site / "tables/methods.html")
 
 
+def test_a_first_stage_that_no_table_shows_has_numbers_and_provenance(small: Path) -> None:
+    plan = read_json(small.parent / "plan.json", Plan)
+    shown = {row.cell for row in plan.rows}
+    (cell, *_) = (name for name in plan.cells if name not in shown)
+    page = text_of(small / f"cells/{cell}.html")
+    for words in ("· measured", "PSNR (dB)", "Reconstructions", "Provenance commit 0123456789ab"):
+        assert words in page
+    assert f"{len(plan.cells)} of {len(plan.cells)} runs are measured." in text_of(
+        small / "index.html"
+    )
+
+
 def test_one_seed_is_said_to_decide_nothing(small: Path) -> None:
     first = text_of(small / "index.html")
     assert "has better numbers than VQ-VAE (l2) on 5 of 5 metrics on" in first

@@ -27,7 +27,7 @@ def overview(gallery: Gallery) -> Values:
     plan, verdicts = gallery.plan, gallery.verdicts
     claims = sorted(plan.claims, key=lambda claim: not claim.about.headline)
     datasets = list(dict.fromkeys(verdicts["dataset"]))
-    runs = gallery.measured[gallery.measured["status"] == "ok"].drop_duplicates("cell")
+    runs = [record for cell, record in gallery.records.items() if cell in gallery.finished]
     states = Counter(gallery.state(cell) for cell in plan.cells if cell not in gallery.finished)
     # The example of a cell is measured if possible, and is of the first headline if possible.
     first_cells = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
@@ -36,7 +36,7 @@ def overview(gallery: Gallery) -> Values:
     return {
         "title": "Results",
         "unfinished": [f"{count} {state}" for state, count in states.items()],
-        "hours": runs["seconds"].sum() / 3600,
+        "hours": sum(run.seconds for run in runs) / 3600,
         "answer": _answer(gallery, claims),
         "datasets": datasets,
         "grid": [
@@ -44,10 +44,8 @@ def overview(gallery: Gallery) -> Values:
             for claim in claims
         ],
         "counts": summary(verdicts),
-        "commits": sorted(
-            {commit.replace("+changes", " with changes") for commit in runs["commit"]}
-        ),
-        "devices": sorted(runs["device"].unique()),
+        "commits": sorted({run.commit + " with changes" * run.dirty for run in runs}),
+        "devices": sorted({run.device for run in runs}),
         "example": next((cell for cell in examples if cell in gallery.finished), examples[0]),
     }
 

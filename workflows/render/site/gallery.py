@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
-
 from workflows.config.names import RUN_METRICS
-from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
 from workflows.render.site import links
@@ -20,17 +16,8 @@ Values = dict[str, Any]
 NO_ENTRY: Values = {"text": "", "half": "", "comparable": "", "link": ""}
 
 
-@dataclass(frozen=True)
 class Gallery(Collected):
-    """The collected numbers of a budget with everything else that the site shows.
-
-    verdicts: what workflows.records.verdicts returns. records: cell -> its train.json, for cells
-    that have that file. reported: what other publications report, as lines of Published.
-    """
-
-    verdicts: pd.DataFrame
-    records: Mapping[str, TrainRecord]
-    reported: pd.DataFrame
+    """The collected numbers of a budget, and what only the site asks about them."""
 
     @cached_property
     def blocks(self) -> dict[str, list[Block]]:
@@ -63,13 +50,13 @@ class Gallery(Collected):
 
     @cached_property
     def _values(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
-        lines = self.measured[self.measured["status"] == "ok"]
-        # A cell has the same numbers in every table that shows the cell.
-        lines = lines.drop_duplicates(["cell", "protocol", "metric"])
-        return {
-            key: group.set_index("metric")[["value", "images", "features"]].to_dict("index")
-            for key, group in lines.groupby(["cell", "protocol"])
-        }
+        values = {}
+        for lines in (self.measured, self.in_no_table):
+            # A cell has the same numbers in every table that shows the cell.
+            once = lines[lines["status"] == "ok"].drop_duplicates(["cell", "protocol", "metric"])
+            for key, numbers in once.set_index("metric").groupby(["cell", "protocol"]):
+                values[key] = numbers[["value", "images", "features"]].to_dict("index")
+        return values
 
     def values(self, cell: str, protocol: str) -> Mapping[str, Values]:
         """Return metric -> `value`, `images`, `features` of a run; empty if not measured."""
@@ -86,14 +73,10 @@ class Gallery(Collected):
         return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """Return `measured`, `diverged`, `dataset missing`, `outdated` or `not measured`.
-
-        A first stage that was not tried and that no table shows is `in no table`.
-        """
+        """Return `measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
         if cell in self.finished:
             return "measured"
-        untried = "not measured" if self.shown_in(cell) else "in no table"
-        return self.failed.get(cell, untried).partition(":")[0]
+        return self.failed.get(cell, "not measured").partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """Return the cells of a table's row that have numbers, one for each seed."""
