@@ -19,6 +19,23 @@ from workflows.config.plan import (
 )
 from workflows.generators import GENERATORS
 
+# Texts that browsers, templates, Markdown or LaTeX would run, load or interpret.
+PIECES = (
+    "<script>pwned=1</script>",
+    '"><img src=x onerror="pwned=1">',
+    "'><svg onload=pwned=1>",
+    "</title></textarea></style></script><script>pwned=1</script>",
+    "![p](http://e.invalid/p)",
+    "[l](//e.invalid/l)",
+    "<http://e.invalid/a>",
+    '<img src="http://e.invalid/i">',
+    "{{ 7 * 7 }}{% raw %}",
+    "--><iframe srcdoc='<script>parent.pwned=1</script>'>",
+    "&lt;b&gt; &#60;i&#62;",
+    "`code` | edge | *em* __strong__ ~~gone~~ \\textbf{x} $a_$ ^ % # ~ {",
+)
+PAYLOAD = " ".join(PIECES)
+
 
 def knobs(method: str = "vq_vae", **changes: Any) -> dict[str, Any]:
     """The settings of a run: the project's defaults, but for a short training and the changes."""
@@ -99,7 +116,8 @@ def measured(
     lines = []
     for row in plan.rows:
         knobs = plan.knobs(row.cell).model_dump(include={"dataset", "seed", "epochs"})
-        common = {**row.model_dump(), **knobs, "budget": plan.budget, "status": "ok", **columns}
+        common = {**row.model_dump(), **knobs, "budget": plan.budget, "status": "ok"}
+        common |= dict.fromkeys(("features", "commit", "device", "note"), "") | columns
         shown, metrics = plan.tables.get(row.table), values(row)
         protocols = (shown or plan.cells[row.cell].evaluation).protocols
         if isinstance(metrics, str):
@@ -113,5 +131,4 @@ def measured(
             for metric, value in metrics.items()
         ]
     frame = pd.DataFrame(lines, columns=list(Measured.model_fields))
-    texts = ["features", "commit", "device", "note"]
-    return frame.fillna(dict.fromkeys(texts, "")).astype({"images": "Int64", "epochs": "Int64"})
+    return frame.astype({"images": "Int64", "epochs": "Int64"})

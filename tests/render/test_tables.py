@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from tests import plans
+from tests.plans import PAYLOAD
 from workflows import registry
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
@@ -18,7 +22,7 @@ from workflows.config.lines import Published
 from workflows.config.plan import Absent, Plan, PlannedDataset, PlannedRow
 from workflows.config.planning import make_plan
 from workflows.knobs import Training
-from workflows.render import captions
+from workflows.render import captions, escape
 from workflows.render.blocks import Block, blocks
 from workflows.render.numbers import ENOUGH, formatted
 from workflows.render.tables import MARKDOWN, foot, latex, markdown, printed, tidy
@@ -236,6 +240,82 @@ def test_markdown_keeps_trailing_noughts_and_latex_is_escaped() -> None:
     assert r"\quad published & 2.50 & 100.0\% \\" in tex
     assert r"{lS[table-format=1.2(3)]S[table-format=2.1(1)]}" in tex
     assert tex.count(r"\begin{table}") == tex.count(r"\bottomrule") == 2
+
+
+def spoilt() -> tuple[list[Block], Plan]:
+    """A table with PAYLOAD in its title and caption, a row, a note and published evidence."""
+    plan, label = plan_of("mnist", seeds=3), ROWS[0] + PAYLOAD
+    rows = [line.model_copy(update={"row": line.row.replace(ROWS[0], label)}) for line in plan.rows]
+    table = plans.table([label, ROWS[1]], title=PAYLOAD, caption=PAYLOAD)
+    tables = {"title": PAYLOAD, "rows": rows, "tables": {"anchors": table}}
+    plan = plan.model_copy(update=tables)
+    measured = measured_of(plan, images=5000, alpha=f"diverged: {PAYLOAD}")
+    measured.loc[measured["features"] != "", "features"] += PAYLOAD
+    published = published_of().assign(row=label, evidence=PAYLOAD)
+    return blocks(plan, measured, published, "anchors"), plan
+
+
+def test_latex_has_no_instruction_from_a_text() -> None:
+    text = latex(*spoilt())
+    ours = {"begin", "end", "caption", "label", "toprule", "midrule", "bottomrule", "textbf"}
+    ours |= {"textbackslash", "textasciitilde", "textasciicircum"}
+    ours |= {"textless", "textgreater", "textbar", "textit", "textsuperscript", "sisetup", "quad"}
+    ours |= {"par", "noindent", "pm"}
+    assert set(re.findall(r"\\([a-zA-Z]+)", text)) <= ours
+    # A text that says bold is not bold.
+    assert r"\textbackslash{}textbf\{x\}" in text
+    # Without our comment and signs, and what is escaped.
+    bare = re.sub(r"\\.", "", re.sub(r"\A%.*|\$\\pm\$", "", text))
+    body = re.sub(r"^(.begin|.end|.label|\\).*$", "", bare, flags=re.MULTILINE)
+    assert not re.search(r"[$#^~<>|]|_|%", re.sub(r"label\{.*?\}|tab:\S*", "", body))
+    assert bare.count("{") == bare.count("}")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    counts = {re.sub(r"\\&", "", line).count("&") for line in rows}
+    # A table a block, whose rows all have as many cells.
+    assert len(counts) <= text.count(r"\begin{tabular}")
+
+
+def test_markdown_has_no_mark_from_a_text() -> None:
+    document = markdown(*spoilt())
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(document)
+    assert not [token for token in tokens if token.type in ("html_block", "fence", "code_block")]
+    # A title, and a heading for each protocol.
+    assert [token.type for token in tokens].count("heading_open") == 3
+    parts = [part for token in tokens for part in token.children or ()]
+    assert {part.content for part in parts if part.type == "html_inline"} == {"<sup>", "</sup>"}
+    emphasised = [after for part, after in pairwise(parts) if part.type == "em_open"]
+    assert {part.content for part in emphasised} == {"published"}
+    ours = {"text", "text_special", "html_inline", "em_open", "em_close", "softbreak"}
+    assert {part.type for part in parts} <= ours
+
+
+@pytest.mark.parametrize(
+    ("text", "as_markdown", "as_latex"),
+    [
+        ("RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022"),
+        ("sq_vae", "sq_vae", r"sq\_vae"),
+        ("_a_ *b* `c`", r"\_a\_ \*b\* \`c\`", r"\_a\_ *b* `c`"),
+        ("a | b\n c", r"a \| b c", r"a \textbar{} b c"),
+        ("[a](b) ![c](d) [e]: f", r"[a\](b) \![c\](d) [e\]: f", "{[}a](b) ![c](d) [e]: f"),
+        ("&lt; & 1 < 2", r"\&lt; & 1 \< 2", r"\&lt; \& 1 \textless{} 2"),
+        ("# a", r"\# a", r"\# a"),
+        ("- a", r"\- a", "- a"),
+        ("12. a", r"12\. a", "12. a"),
+        ("* a", r"\* a", "{*} a"),
+        (
+            "\\x{~^}$#",
+            r"\\x{~^}$#",
+            r"\textbackslash{}x\{\textasciitilde{}\textasciicircum{}\}\$\#",
+        ),
+    ],
+)
+def test_escapes(text: str, as_markdown: str, as_latex: str) -> None:
+    assert escape.markdown(text) == as_markdown
+    assert escape.latex(text) == as_latex
+    tokens = MarkdownIt("js-default").parse(f"{as_markdown}\n")
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert {part.type for part in tokens[1].children or ()} <= {"text", "text_special"}
+    assert "".join(part.content for part in tokens[1].children or ()) == " ".join(text.split())
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")

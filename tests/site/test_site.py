@@ -19,6 +19,7 @@ import yaml
 from playwright.sync_api import Page, expect
 
 from tests import plans
+from tests.plans import PAYLOAD, PIECES
 from tests.site import made_up
 from workflows.config.grid import ROOM
 from workflows.config.plan import Plan
@@ -26,7 +27,6 @@ from workflows.config.reading import read_json
 from workflows.generators import GENERATORS
 from workflows.registry import METHODS
 from workflows.render import captions, showing
-from workflows.render.site import pages
 
 pytestmark = pytest.mark.slow(seconds=60)
 
@@ -38,12 +38,16 @@ KINDS = (
     "cells.html",
     "quality.html",
     "methods/cvq_vae.html",
+    "methods/hard_features.html",
     "methods/ldm.html",
     "tables/methods.html",
     "tables/generation_lsun.html",
+    "tables/reinitialisation.html",
     "cells/cifar10/cvq_vae/contrastive/seed1.html",
     f"cells/{made_up.DIVERGED}.html",
-    f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html",
+    f"cells/{made_up.MISSING}/hard_features/default/seed0.html",
+    f"cells/{made_up.NAME}.html",
+    "others.html",
 )
 
 
@@ -147,12 +151,6 @@ def test_a_budget_of_ones_own_has_a_site(
     )
     # Curves are drawn of first stages alone.
     monkeypatch.setattr(made_up, "DRAWN", "D4")
-    # What a file manager leaves in a folder is no template.
-    templates = tmp_path / "templates"
-    shutil.copytree(pages.TEMPLATES, templates)
-    (templates / "._base.html").write_bytes(b"\x00\x05\x16\x07{% broken")
-    (templates / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1")
-    monkeypatch.setattr(pages, "TEMPLATES", templates)
     assert check_links(made_up.site(tmp_path, "mine", room=room)) > 20
 
 
@@ -240,15 +238,36 @@ def test_the_same_results_make_the_same_bytes(small: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pages_fit_every_screen_and_run_without_complaint(
+def test_pages_fit_every_screen_and_show_texts_of_which_nothing_runs(
     gallery: Path, page: Page, complaints: list[str], kind: str
 ) -> None:
     for width in (1600, 380):
         page.set_viewport_size({"width": width, "height": 800})
         opened(page, gallery / kind)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # A name with a script in it would have run by now.
+    text = " ".join((page.text_content("main") or "").split())
+    for piece in PIECES:
+        assert " ".join(piece.split()) in text, piece
+    # Sorting and filtering put the contents of cells together again.
+    for heading in page.locator("table.sortable thead th").all()[:4]:
+        heading.dispatch_event("click")  # A wide first column may lie above the heading.
+    for search in page.locator("input[type=search]").all()[:1]:
+        search.fill(PIECES[0])
+    for button in page.locator("[data-copy]").all():
+        button.click()
+    # Pictures fail late.
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.pwned") is None
+    assert all(frame.url == page.url for frame in page.frames)
     assert complaints == []
+
+
+def test_a_cell_of_any_name_has_its_page(gallery: Path, page: Page) -> None:
+    opened(page, gallery / "cells.html")
+    page.get_by_role("link", name=made_up.NAME, exact=True).click()
+    ready(page)
+    assert page.text_content("h1") == made_up.NAME
+    assert f"CELL={made_up.NAME}" in (page.text_content("main .command") or "")
 
 
 def test_a_column_sorts_by_number_up_and_down(gallery: Path, page: Page) -> None:
@@ -387,7 +406,7 @@ def test_quality_names_what_is_missing_diverged_and_measured_on_too_little(
     assert "rFID (N = 64)" in next(text for text in checks if "Fréchet" in text)
     # The pages of such runs say why, too.
     opened(page, gallery / f"cells/{made_up.DIVERGED}.html")
-    assert f"diverged: lost {made_up.SCRIPT}" in (page.text_content("p.trouble") or "")
+    assert f"diverged: lost {PAYLOAD}" in (page.text_content("p.trouble") or "")
     opened(page, gallery / f"cells/{made_up.MISSING}/cvq_vae/default/seed0.html")
     assert "put the faces there" in (page.text_content("p.trouble") or "")
 
