@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
+
+import pandas as pd
 
 from tests.knobs import small
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
+from workflows.config.lines import Measured
 from workflows.config.plan import (
     Plan,
     PlannedCell,
@@ -24,6 +27,23 @@ PAPERS = {
     name: PlannedDataset(title=title, stand_in_for=None, images=3600)
     for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"), ("ffhq", "FFHQ, 256 x 256"))
 }
+
+# Texts that browsers, templates, Markdown or LaTeX would run, load or interpret.
+PIECES = (
+    "<script>pwned=1</script>",
+    '"><img src=x onerror="pwned=1">',
+    "'><svg onload=pwned=1>",
+    "</title></textarea></style></script><script>pwned=1</script>",
+    "![p](http://e.invalid/p)",
+    "[l](//e.invalid/l)",
+    "<http://e.invalid/a>",
+    '<img src="http://e.invalid/i">',
+    "{{ 7 * 7 }}{% raw %}",
+    "--><iframe srcdoc='<script>parent.pwned=1</script>'>",
+    "&lt;b&gt; &#60;i&#62;",
+    "`code` | edge | *em* __strong__ ~~gone~~ \\textbf{x} $a_$ ^ % # ~ {",
+)
+PAYLOAD = " ".join(PIECES)
 
 
 @cache
@@ -58,10 +78,11 @@ def changed(one: PlannedCell, **knobs: Any) -> PlannedCell:
 def table(rows: Iterable[str] = (), **changes: Any) -> PlannedTable:
     """A table of these rows. changes: fields of the table."""
     order = list(dict.fromkeys(rows))
+    protocols = ["samples"] if changes.get("stage") == 2 else ["exact", "as_published"]
     return PlannedTable(
         **{
             **{"title": "A table", "caption": "of rows", "metrics": ["rFID", "usage"], "stage": 1},
-            **{"protocols": ["exact", "as_published"], "order": order, "stands_for": {}},
+            **{"protocols": protocols, "order": order, "stands_for": {}},
             **{"published_rows": order},
             **changes,
         }
@@ -94,3 +115,32 @@ def plan(
             **changes,
         }
     )
+
+
+def measured(
+    plan: Plan, values: Callable[[PlannedRow], Mapping[str, float] | str], **columns: Any
+) -> pd.DataFrame:
+    """The lines Measured of every row of a plan, by each protocol of its table if it has one.
+
+    values: the metrics of a row's cell, or why the cell has none, such as "diverged: the loss is
+    nan". columns: further columns of all lines.
+    """
+    lines = []
+    for row in plan.rows:
+        knobs = plan.knobs(row.cell).model_dump(include={"dataset", "seed", "epochs"})
+        common = {**row.model_dump(), **knobs, "budget": plan.budget, "status": "ok"}
+        common |= dict.fromkeys(("features", "commit", "device", "note"), "") | columns
+        shown, metrics = plan.tables.get(row.table), values(row)
+        protocols = (shown or plan.cells[row.cell].evaluation).protocols
+        if isinstance(metrics, str):
+            status, _, note = metrics.partition(": ")
+            reason = {"status": status.replace(" ", "_"), "note": note, "images": None}
+            lines.append({**common, "protocol": "all", "metric": "all", **reason})
+            continue
+        lines += [
+            {**common, "protocol": protocol, "metric": metric, "value": value}
+            for protocol in protocols
+            for metric, value in metrics.items()
+        ]
+    frame = pd.DataFrame(lines, columns=list(Measured.model_fields))
+    return frame.astype({"images": "Int64", "epochs": "Int64"})

@@ -71,13 +71,15 @@ def test_a_plan_says_which_metrics_images_are_too_small_for(room: Path) -> None:
     tiny = make_plan(load_grid("lite", datasets, room), datasets, {}, room=room)
     needs = {"SSIM": 11, "LPIPS": 16, "LPIPS-Alex": 31}
     assert tiny.datasets["mnist"].too_small_for == needs
-    assert tiny.too_small("anchors", "mnist") == [
-        "SSIM needs images of 11 pixels",
-        "LPIPS needs images of 16 pixels",
-    ]
     plan = plans.real("lite")
-    assert plan.too_small("methods", "mnist") == ["LPIPS-Alex needs images of 31 pixels"]
-    assert plan.too_small("methods", "cifar10") == []
+    assert plan.datasets["mnist"].too_small_for == {"LPIPS-Alex": 31}
+    assert plan.datasets["cifar10"].too_small_for == {}
+
+
+def test_a_plan_has_the_figures_of_its_rows_and_of_all_tables() -> None:
+    plan = plans.real("paper")
+    assert "usage_quality" in plan.figures
+    assert "training_length" not in plan.figures
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:

@@ -96,6 +96,14 @@ def test_every_row_is_kept_with_its_reason(plan: Plan, tmp_path: Path) -> None:
     assert len(read_csv(out / "codes.csv", Codes)) == 4
 
 
+def test_a_cell_that_no_table_shows_is_collected_apart(plan: Plan, tmp_path: Path) -> None:
+    plan = plan.model_copy(update={"rows": [row for row in plan.rows if row.cell != GOOD]})
+    frames = gather(plan, FOUND)
+    assert GOOD not in set(frames["measured"]["cell"])
+    metrics = frames["in_no_table"].query("cell == @GOOD").set_index("metric")["value"]
+    assert metrics["rFID"] == 2.5
+
+
 def test_a_file_that_is_not_the_recorded_one_is_not_collected(plan: Plan, tmp_path: Path) -> None:
     folder = Path(plan.cells[GOOD].folder)
     metrics = folder / "metrics.csv"

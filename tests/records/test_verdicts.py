@@ -11,8 +11,15 @@ import pytest
 from tests import plans
 from workflows.config.experiments import Claim
 from workflows.config.plan import Plan, PlannedClaim, PlannedDataset
-from workflows.records.verdicts import verdicts
-from workflows.render.verdicts import STANDINGS, markdown, printed, seeds, summary
+from workflows.records.verdicts import at_lengths, verdicts
+from workflows.render.verdicts import (
+    STANDINGS,
+    at_other_lengths,
+    markdown,
+    printed,
+    seeds,
+    summary,
+)
 
 NONE = pd.DataFrame(columns=["table", "row", "dataset", "metric", "value"])
 
@@ -155,6 +162,24 @@ def test_the_papers_protocol_comes_first() -> None:
     )
     found = verdict(claim(), both)
     assert (found["protocol"], found["effect"]) == ("as_published", 8.0)
+
+
+def test_a_claim_says_at_which_lengths_it_held() -> None:
+    about = plan_with([claim(metrics=("PSNR",))])
+    rows = [f"{row}, length = {length}" for row in "ab" for length in ("1/4", "1")]
+    plan = about.model_copy(update={"tables": {**about.tables, "lengths": plans.table(rows)}})
+    values = {"a, length = 1/4": [20.0], "b, length = 1/4": [21.0]}
+    values |= {"a, length = 1": [24.5], "b, length = 1": [24.0], "a": [9.0], "b": [1.0]}
+    numbers = measured("PSNR", **values).assign(table="lengths")
+    found = at_lengths(plan.claims[0], plan, numbers)
+    assert found[["length", "effect"]].values.tolist() == [["1/4", -1.0], ["1", 0.5]]
+    assert at_other_lengths(found, plan, "t") == [
+        "MNIST stand-in, PSNR, by length of training (1 is this budget's; one seed): "
+        "1/4: -1.00, did not hold; 1: +0.50, held."
+    ]
+    # A single length says no more than the verdict itself.
+    assert at_other_lengths(found[found["length"] == "1"], plan, "t") == []
+    assert at_lengths(plan.claims[0], about, numbers).empty
 
 
 @pytest.mark.parametrize("budget", ["smoke", "embedded", "lite", "paper"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from safetensors.numpy import save_file
 from tests import plans
 from workflows.config.experiments import Figures
 from workflows.config.grid import ROOM
-from workflows.config.lines import Codes, Curve, Measured, Published
-from workflows.config.plan import PlannedCell, PlannedDataset
+from workflows.config.lines import Codes, Curve, Published
+from workflows.config.plan import Plan, PlannedCell, PlannedDataset, PlannedRow
 from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
 from workflows.render.figures import files
@@ -86,14 +87,13 @@ def collected(
     """
     cells: dict[str, PlannedCell] = {}
     rows: list[tuple[str, str, str]] = []
-    lines: dict[str, list] = {"measured": [], "curves": [], "codes": []}
+    lines: dict[str, list] = {"curves": [], "codes": []}
     every = [(*run, seed) for run in runs(datasets) for seed in seeds]
     for table, row, dataset, settings, knobs, seed in every:
         cell = f"{settings}/seed{seed}"
         about = {"codebook_size": SIZE, **knobs, "dataset": dataset, "seed": seed}
         cells[cell] = plans.cell(folder / cell, **about)
         rows.append((table, row, cell))
-        base = {"table": table, "row": row, "dataset": dataset, "cell": cell, "seed": seed}
         if status == "ok" and table == "two_dimensions":
             film(folder / cell / "film.safetensors")
         if status == "ok" and table == "methods":
@@ -110,15 +110,6 @@ def collected(
             (folder / cell).mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray((ramp + seed).astype(np.uint8))
             picture.save(folder / cell / "reconstructions.png")
-        if status != "ok" or cell.startswith(bad):
-            why = "diverged" if status == "ok" else status
-            nothing = {"protocol": "all", "metric": "all", "note": REASON}
-            lines["measured"].append({**base, **nothing, "status": why})
-            continue
-        for metric, value in (("rFID", 300.0), ("usage", 0.5), ("PSNR", 20.0)):
-            number = {"metric": metric, "value": value * (1 + seed / 10), "images": 64}
-            number["seconds"] = 90.0
-            lines["measured"].append({**base, **number, "protocol": "exact", "status": "ok"})
     plan = plans.plan(
         cells,
         rows,
@@ -129,15 +120,26 @@ def collected(
             if name in datasets
         },
     )
-    kinds = {"measured": Measured, "curves": Curve, "codes": Codes}
+
+    def values(line: PlannedRow) -> dict[str, float] | str:
+        if status != "ok" or line.cell.startswith(bad):
+            return f"{'diverged' if status == 'ok' else status}: {REASON}"
+        factor = 1 + plan.knobs(line.cell).seed / 10
+        return {"rFID": 300 * factor, "usage": 0.5 * factor, "PSNR": 20 * factor}
+
+    about = {"row": "CVQ-VAE + contrastive", "dataset": "cifar10", "protocol": "as_published"}
+    lines["published"] = [{"table": "methods", **about, "metric": "PSNR", "value": "24.72"}]
+    return holding(plan, plans.measured(plan, values, images=64, seconds=90.0), **lines)
+
+
+def holding(plan: Plan, measured: pd.DataFrame, **lines: list[dict[str, Any]]) -> Collected:
+    """These measurements of a plan, with these lines of curves, codes and published numbers."""
+    kinds = {"curves": Curve, "codes": Codes, "published": Published}
     frames = {
-        name: pd.DataFrame(lines[name], columns=list(kind.model_fields))
+        name: pd.DataFrame(lines.get(name, []), columns=list(kind.model_fields))
         for name, kind in kinds.items()
     }
-    about = {"row": "CVQ-VAE + contrastive", "dataset": "cifar10", "protocol": "as_published"}
-    theirs = [{"table": "methods", **about, "metric": "PSNR", "value": "24.72"}]
-    published = pd.DataFrame(theirs, columns=list(Published.model_fields))
-    return Collected(plan, **frames, published=published)
+    return Collected(plan, measured, measured.head(0), **frames)
 
 
 def write_all(cells: Path, out: Path) -> None:

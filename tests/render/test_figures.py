@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -19,13 +18,12 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tests import plans
-from tests.render.made import BAD, METHODS, SIZE, collected, write_all
-from workflows.config.experiments import Experiment
+from tests.render.made import BAD, METHODS, SIZE, collected, holding, write_all
+from workflows.config.experiments import Experiment, Figures
 from workflows.config.grid import ROOM
-from workflows.config.lines import Codes, Curve, Measured, Published
 from workflows.config.reading import read_yaml
 from workflows.render.collected import Collected
-from workflows.render.figures import DRAWN, OF_ALL, cells
+from workflows.render.figures import DRAWN, cells
 from workflows.render.figures.images import neighbours, samples
 from workflows.render.figures.layout import NOTE, STYLES, Drawing, style
 from workflows.render.figures.lines import progress
@@ -39,7 +37,7 @@ NAMES = (*LINES, "cosine_loss", "reconstructions", "codevectors")
 
 
 def draw(name: str, data: Collected) -> Drawing:
-    return DRAWN[name](data) if name in DRAWN else OF_ALL[name][0](data)
+    return DRAWN[name](data)
 
 
 def words(figure: Figure) -> list[Text]:
@@ -88,7 +86,8 @@ def test_words_are_legible_and_say_budget_and_datasets(name: str, tmp_path: Path
     assert caption
     assert "\n" not in caption
     if name in LINES:
-        assert caption == "Budget made_up; mean of 3 seeds, band: lowest to highest; ×: diverged."
+        means = "mean of up to 3 seeds, band: lowest to highest"
+        assert caption == f"Budget made_up; {means}; ×: diverged."
     assert len(drawing.numbers)
     assert drawing.numbers["dataset"].isin(["digits", "patches"]).all()
 
@@ -264,6 +263,42 @@ def test_the_page_of_a_cell_without_codes_has_no_curves_of_codes(tmp_path: Path)
     assert len(cells.curves(data, name, (), "CVQ-VAE").axes) == 1
 
 
+def test_every_figure_is_drawn_and_described() -> None:
+    assert set(read_yaml(ROOM / "figures.yaml", Figures).root) == set(DRAWN)
+
+
+def test_lengths_count_in_images_beside_the_published_number(tmp_path: Path) -> None:
+    figure = draw("training_length", collected(tmp_path, seeds=(0, 1))).figure
+    psnr, rfid = figure.axes[1], figure.axes[3]
+    # 16 images, seen in 1, 2 and 8 epochs.
+    assert list(line(psnr, "CVQ-VAE").get_xdata()) == [16, 32, 128]
+    assert [text.get_text() for text in psnr.texts] == ["CVQ-VAE + contrastive, published: 24.72"]
+    np.testing.assert_allclose(psnr.lines[-1].get_ydata(), 24.72)
+    # An rFID of 64 images stands beside no published one.
+    assert not rfid.texts
+
+
+def test_the_loss_is_drawn_by_distance(tmp_path: Path) -> None:
+    loss = draw("cosine_loss", collected(tmp_path)).figure.axes[0]
+    shown = {line.get_label() for line in loss.lines if not line.get_label().startswith("_")}
+    assert shown == {"VQ-VAE (l2)", "CVQ-VAE"}
+    np.testing.assert_allclose(loss.lines[0].get_ydata(), 0.5 ** np.arange(1, 6))
+    assert loss.get_yscale() == "log"
+
+
+def test_codebooks_on_frozen_latents_are_lines_over_their_sizes() -> None:
+    values = {512: {"usage": 0.5, "error": 0.25}, 4096: {"usage": 0.1, "error": 2.0}}
+    sizes = {f"VQ-VAE (l2), K = {size}": size for size in values}
+    cells = {row: plans.cell(codebook_size=size, dataset="d") for row, size in sizes.items()}
+    plan = plans.plan(cells, [("frozen_latents", row, row) for row in sizes])
+    measured = plans.measured(plan, lambda line: values[sizes[line.row]])
+    usage, error = draw("frozen_latents", holding(plan, measured)).figure.axes
+    assert list(usage.lines[0].get_xdata()) == [512, 4096]
+    np.testing.assert_allclose(usage.lines[0].get_ydata(), [50, 10])
+    np.testing.assert_allclose(error.lines[0].get_ydata(), [0.25, 2.0])
+    assert error.get_ylabel() == "error (of variance)"
+
+
 def test_methods_differ_in_colour_and_in_a_second_cue() -> None:
     for table in ("methods", "reinitialisation", "components", "anchors"):
         rows = read_yaml(ROOM / "experiments" / f"{table}.yaml", Experiment).rows
@@ -288,14 +323,9 @@ def generated(distances: list[float]) -> Collected:
         tables={"generation": plans.table(["LDM"], stage=2)},
         progress_samples=1024,
     )
-    values = {"table": "generation", "row": "LDM", "dataset": "digits", "cell": cell}
-    measured = {**values, "status": "ok", "protocol": "samples", "metric": "FID", "value": 9.0}
-    measured |= {"seconds": 120.0, "images": 4096}
+    measured = plans.measured(plan, lambda _: {"FID": 9.0}, seconds=120.0, images=4096)
     curves = [{"cell": cell, "epoch": n, "step": n, "FID": d} for n, d in enumerate(distances)]
-    lines = ([measured] if curves else [], Measured), (curves, Curve), ([], Codes), ([], Published)
-    return Collected(
-        plan, *(pd.DataFrame(of, columns=list(kind.model_fields)) for of, kind in lines)
-    )
+    return holding(plan, measured if curves else measured.head(0), curves=curves)
 
 
 def test_the_distance_is_drawn_from_noise_on_and_not_dwarfed_by_noise() -> None:
@@ -311,7 +341,7 @@ def test_the_distance_is_drawn_from_noise_on_and_not_dwarfed_by_noise() -> None:
 
 
 def test_samples_are_drawn_against_the_minutes_of_their_model() -> None:
-    drawing = OF_ALL["seconds_samples"][0](generated([90.0]))
+    drawing = DRAWN["seconds_samples"](generated([90.0]))
     (ax,) = drawing.figure.axes
     (point,) = ax.lines
     assert (point.get_label(), *point.get_xydata().tolist()) == ("LDM", [2.0, 9.0])

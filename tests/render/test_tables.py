@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from tests import plans
+from tests.plans import PAYLOAD
 from workflows import registry
-from workflows.config.lines import Measured, Published
-from workflows.config.plan import Absent, Plan, PlannedDataset
+from workflows.config.lines import Published
+from workflows.config.plan import Absent, Plan, PlannedDataset, PlannedRow
 from workflows.knobs import Training
-from workflows.render import captions
+from workflows.render import captions, escape
 from workflows.render.blocks import Block, blocks
 from workflows.render.numbers import ENOUGH, formatted
 from workflows.render.tables import MARKDOWN, foot, latex, markdown, printed, tidy
@@ -49,32 +53,20 @@ def plan_of(
 
 def measured_of(
     plan: Plan,
-    protocols: tuple[str, ...] = ("exact", "as_published"),
+    protocols: tuple[str, ...] = ("exact", "as_published", "samples"),
     images: int = 64,
-    **changes: dict[str, Any],
+    **reasons: str,
 ) -> pd.DataFrame:
-    """rFID 2 + seed and usage 0.5 for every cell; changes: row's first word -> other columns."""
-    lines = []
-    for line in plan.rows:
-        knobs = plan.knobs(line.cell)
-        base = {
-            **line.model_dump(),
-            **knobs.model_dump(include={"dataset", "seed", "epochs"}),
-            "status": "ok",
-            "budget": "made_up",
-            "features": "",
-            "note": "",
-            **changes.get(line.row.split(",")[0], {}),
-        }
-        if base["status"] != "ok":
-            lines.append({**base, "protocol": "all", "metric": "all"})
-            continue
-        for protocol in protocols:
-            fid = {"metric": "rFID", "value": 2.0 + knobs.seed, "features": NETWORK}
-            lines.append({**base, "protocol": protocol, "images": images, **fid})
-            usage = {"metric": "usage", "value": 0.5}
-            lines.append({**base, "protocol": protocol, "images": 1000, **usage})
-    return pd.DataFrame(lines, columns=list(Measured.model_fields))
+    """rFID 2 + seed and usage 0.5 of every cell; reasons: a row's first word -> why it has none."""
+
+    def values(line: PlannedRow) -> dict[str, float] | str:
+        numbers = {"rFID": 2.0 + plan.knobs(line.cell).seed, "usage": 0.5}
+        return reasons.get(line.row.split(",")[0], numbers)
+
+    measured = plans.measured(plan, values, images=images)
+    measured.loc[measured["metric"] == "rFID", "features"] = NETWORK
+    measured.loc[measured["metric"] == "usage", "images"] = 1000
+    return measured[measured["protocol"].isin([*protocols, "all"])]
 
 
 def published_of(dataset: str = "mnist") -> pd.DataFrame:
@@ -165,19 +157,19 @@ def test_the_foot_says_how_far_published_numbers_are_from_ours(
 
 def test_a_row_without_numbers_stays_and_says_why() -> None:
     plan = plan_of("mnist")
-    changes = {"status": "diverged", "note": "the loss became nan in epoch 3"}
-    found = render(plan, measured_of(plan, images=5000, zeta=changes))
+    reason = "diverged: the loss became nan in epoch 3"
+    found = render(plan, measured_of(plan, images=5000, zeta=reason))
     frame = words(found[0])
     assert frame["row"] == [f"{ROWS[0]}<sup>a</sup>", "*published*", ROWS[1]]
     assert frame["rFID (N = 5,000)"] == ["", "2.50", "2.00"]
-    assert f"<sup>a</sup> diverged: {changes['note']}" in markdown(found, plan)
+    assert f"<sup>a</sup> {reason}" in markdown(found, plan)
     assert list(tidy(found)["status"]) == ["diverged", "ok"] * 2
     found = render(plan, measured_of(plan).query("row != @ROWS[1]"))
     assert [found[0].mark(row) for row in ROWS] == ["", "a"]
     assert found[0].notes == ["not measured"]
-    gone = {"status": "dataset_missing", "note": "put it there"}
+    gone = "dataset missing: put it there"
     (block,) = render(plan, measured_of(plan, zeta=gone, alpha=gone))
-    assert block.notes == ["dataset missing: put it there"]
+    assert block.notes == [gone]
     assert [block.mark(row) for row in ROWS] == ["a", "a"]
     assert "Nothing is measured." in foot([block], plan)
     assert "put it there" in latex([block], plan)
@@ -247,10 +239,86 @@ def test_markdown_keeps_trailing_noughts_and_latex_is_escaped() -> None:
     assert tex.count(r"\begin{table}") == tex.count(r"\bottomrule") == 2
 
 
+def spoilt() -> tuple[list[Block], Plan]:
+    """A table with PAYLOAD in its title and caption, a row, a note and published evidence."""
+    plan, label = plan_of("mnist", seeds=3), ROWS[0] + PAYLOAD
+    rows = [line.model_copy(update={"row": line.row.replace(ROWS[0], label)}) for line in plan.rows]
+    table = plans.table([label, ROWS[1]], title=PAYLOAD, caption=PAYLOAD)
+    tables = {"title": PAYLOAD, "rows": rows, "tables": {"anchors": table}}
+    plan = plan.model_copy(update=tables)
+    measured = measured_of(plan, images=5000, alpha=f"diverged: {PAYLOAD}")
+    measured.loc[measured["features"] != "", "features"] += PAYLOAD
+    published = published_of().assign(row=label, evidence=PAYLOAD)
+    return blocks(plan, measured, published, "anchors"), plan
+
+
+def test_latex_has_no_instruction_from_a_text() -> None:
+    text = latex(*spoilt())
+    ours = {"begin", "end", "caption", "label", "toprule", "midrule", "bottomrule", "textbf"}
+    ours |= {"textbackslash", "textasciitilde", "textasciicircum"}
+    ours |= {"textless", "textgreater", "textbar", "textit", "textsuperscript", "sisetup", "quad"}
+    ours |= {"par", "noindent", "pm"}
+    assert set(re.findall(r"\\([a-zA-Z]+)", text)) <= ours
+    # A text that says bold is not bold.
+    assert r"\textbackslash{}textbf\{x\}" in text
+    # Without our comment and signs, and what is escaped.
+    bare = re.sub(r"\\.", "", re.sub(r"\A%.*|\$\\pm\$", "", text))
+    body = re.sub(r"^(.begin|.end|.label|\\).*$", "", bare, flags=re.MULTILINE)
+    assert not re.search(r"[$#^~<>|]|_|%", re.sub(r"label\{.*?\}|tab:\S*", "", body))
+    assert bare.count("{") == bare.count("}")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    counts = {re.sub(r"\\&", "", line).count("&") for line in rows}
+    # A table a block, whose rows all have as many cells.
+    assert len(counts) <= text.count(r"\begin{tabular}")
+
+
+def test_markdown_has_no_mark_from_a_text() -> None:
+    document = markdown(*spoilt())
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(document)
+    assert not [token for token in tokens if token.type in ("html_block", "fence", "code_block")]
+    # A title, and a heading for each protocol.
+    assert [token.type for token in tokens].count("heading_open") == 3
+    parts = [part for token in tokens for part in token.children or ()]
+    assert {part.content for part in parts if part.type == "html_inline"} == {"<sup>", "</sup>"}
+    emphasised = [after for part, after in pairwise(parts) if part.type == "em_open"]
+    assert {part.content for part in emphasised} == {"published"}
+    ours = {"text", "text_special", "html_inline", "em_open", "em_close", "softbreak"}
+    assert {part.type for part in parts} <= ours
+
+
+@pytest.mark.parametrize(
+    ("text", "as_markdown", "as_latex"),
+    [
+        ("RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022", "RQVAE [22] CVPR'2022"),
+        ("sq_vae", "sq_vae", r"sq\_vae"),
+        ("_a_ *b* `c`", r"\_a\_ \*b\* \`c\`", r"\_a\_ *b* `c`"),
+        ("a | b\n c", r"a \| b c", r"a \textbar{} b c"),
+        ("[a](b) ![c](d) [e]: f", r"[a\](b) \![c\](d) [e\]: f", "{[}a](b) ![c](d) [e]: f"),
+        ("&lt; & 1 < 2", r"\&lt; & 1 \< 2", r"\&lt; \& 1 \textless{} 2"),
+        ("# a", r"\# a", r"\# a"),
+        ("- a", r"\- a", "- a"),
+        ("12. a", r"12\. a", "12. a"),
+        ("* a", r"\* a", "{*} a"),
+        (
+            "\\x{~^}$#",
+            r"\\x{~^}$#",
+            r"\textbackslash{}x\{\textasciitilde{}\textasciicircum{}\}\$\#",
+        ),
+    ],
+)
+def test_escapes(text: str, as_markdown: str, as_latex: str) -> None:
+    assert escape.markdown(text) == as_markdown
+    assert escape.latex(text) == as_latex
+    tokens = MarkdownIt("js-default").parse(f"{as_markdown}\n")
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+    assert {part.type for part in tokens[1].children or ()} <= {"text", "text_special"}
+    assert "".join(part.content for part in tokens[1].children or ()) == " ".join(text.split())
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
 def test_latex_compiles(tmp_path: Path) -> None:
     plan = plan_of("mnist", seeds=3)
-    tricky = {"status": "diverged", "note": r"100 % of \x{~^} & <$> | # _ became nan"}
+    tricky = r"diverged: 100 % of \x{~^} & <$> | # _ became nan"
     tex = latex(render(plan, measured_of(plan)), plan)
     tex += latex(render(plan, measured_of(plan, images=5000, zeta=tricky)), plan)
     head = r"\documentclass{article}\usepackage{booktabs,siunitx}\begin{document}"
@@ -295,6 +363,17 @@ def test_the_foot_says_how_many_training_images_samples_are_compared_with(
     nothing = measured_of(plan, ("samples",)).iloc[:0]
     (block,) = blocks(plan, nothing, published_of(), "anchors")
     assert not any(text.startswith("Samples") for text in foot([block], plan))
+
+
+def test_the_foot_names_the_dataset_that_is_too_small_for_a_metric() -> None:
+    small = PlannedDataset(
+        title="<mnist>", stand_in_for=None, images=3600, too_small_for={"rFID": 31, "LPIPS": 16}
+    )
+    plan = plan_of("mnist", datasets={"mnist": small})
+    sentences = foot(render(plan, measured_of(plan)), plan)
+    assert "<mnist> is too small for rFID, which needs 31 pixels." in sentences
+    # The table does not show LPIPS.
+    assert "LPIPS" not in " ".join(sentences)
 
 
 def test_networks_and_codebooks_that_are_no_setting_are_described(

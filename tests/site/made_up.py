@@ -11,37 +11,38 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tests import plans
+from tests.plans import PAYLOAD
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import ROOM, load_grid
 from workflows.config.lines import Codes, Curve, Measured, read_csv
 from workflows.config.plan import Plan, PlannedCell, PlannedRow
 from workflows.config.planning import make_plan
 from workflows.config.reading import parse
-from workflows.config.records import TrainRecord, read
 from workflows.files import write_json, write_text
-from workflows.records.published import read_others, read_published
-from workflows.records.verdicts import verdicts
+from workflows.records.published import read_published
 from workflows.render import showing
-from workflows.render.collected import Collected
-from workflows.render.figures import files
 from workflows.render.site.gallery import Gallery
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-SCRIPT = "<script>console.error('from a name')</script>"
 MISSING, DIVERGED = "ffhq_subset_64", "mnist/vq_vae/cosine/seed1"
 # A run whose reconstructions equal their images.
 PERFECT = "mnist/sq_vae/default/seed0"
 # The variant whose runs have curves and counts. A page draws them, which takes most of a site's
 # time, and draws them alike whatever the cell.
 DRAWN = "contrastive"
+# Tables whose texts hold PAYLOAD, and a row whose label does.
+SPOILT = {"reinitialisation", "generation_lsun"}
+ROW = "hard encoded features"
+SPOILT_ROW = ROW + PAYLOAD
+# A cell's name is a path; these are all the marks that such a path takes.
+OLD_NAME = "mnist/cvq_vae/default/seed0"
+NAME = "mnist/cvq\"><b>'&lt;{{7*7}}/javascript:window.pwned=1/seed0"
 
 
 def site(
     out: Path,
     budget: str = "lite",
-    change: Callable[[dict[str, Any]], dict[str, Any]] = lambda content: content,
-    published: Path = PUBLISHED,
-    said: str = "",
     room: Path = ROOM,
     found_as: Callable[[pd.DataFrame], pd.DataFrame] = lambda measured: measured,
     tables: tuple[str, ...] = (),
@@ -49,62 +50,68 @@ def site(
     """Build the site of a budget with all its seeds and protocols; returns its folder.
 
     Its parent has the budget's tables and numbers. The faces cannot be had, one run of `lite` has
-    diverged and one is perfect, most runs of stage 1 have no records of their training, and names
-    hold a script.
-    change: what becomes of the plan. said: what records and measurements say in texts of their own.
+    diverged and one is perfect, most runs of stage 1 have no records of their training, and texts
+    of every kind hold PAYLOAD.
     room: the folder of what people write. found_as: what becomes of the measurements. tables: the
     tables that are shown, or none for all.
     """
     datasets = read_datasets(room)
     grid = load_grid(budget, datasets, room)
     folder, figures = out / budget, out / "figures"
-    absent = {MISSING: f"put the faces there {SCRIPT}"}
-    content = make_plan(grid, datasets, absent, str(out), room).model_dump(mode="json")
-    if tables:
-        content, published = of_tables(content, *tables), published_of(out, tables)
-    content = change(content)
-    used = {cell["knobs"]["dataset"] for cell in content["cells"].values()}
-    first = next(name for name in content["roles"].values() if name in used)
-    content["datasets"][first]["title"] += SCRIPT
+    absent = {MISSING: f"put the faces there {PAYLOAD}"}
+    planned = make_plan(grid, datasets, absent, str(out), room)
+    content = planned.model_dump(mode="json")
+    known = parse(_spoilt(of_tables(content, *tables) if tables else content), Plan, "plan")
     folder.mkdir()
     figures.mkdir()
-    known = parse(content, Plan, "plan")
-    write_json(folder / "plan.json", content)
-    frames = _frames(known, said)
-    frames["measured"] = found_as(frames["measured"])
+    write_json(folder / "plan.json", known.model_dump(mode="json"))
+    frames = _frames(known)
+    for name in ("measured", "in_no_table"):
+        frames[name] = found_as(frames[name])
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
     frames["measured"] = read_csv(folder / "measured.csv", Measured)
-    numbers = read_published(published, known)
-    data = Collected(known, **frames, published=numbers)
+    published = read_published(PUBLISHED, planned)
+    published = published[published["table"].isin(known.tables)].replace({"row": {ROW: SPOILT_ROW}})
+    gallery = Gallery(known, **frames, published=published)
+    for numbers in (published, gallery.reported):
+        for column in ("source", "evidence", "note"):
+            numbers[column] += PAYLOAD
     for table in known.tables:
-        for kind, text in showing.texts(data, table).items():
+        for kind, text in showing.texts(gallery, table).items():
             write_text(folder / "tables" / f"{table}.{kind}", text)
-    found = verdicts(known, data.measured, numbers)
-    found.to_csv(folder / "verdicts.csv", index=False)
+    gallery.verdicts.to_csv(folder / "verdicts.csv", index=False)
     for name, figure in known.figures.items():
-        if not known.datasets_of(figure.table):
-            for file, content in files(data, name, figure).items():
-                (figures / file).write_bytes(content)
-            continue
         for file in (f"{name}.png", *figure.more):
             Image.new("RGB", (8, 4)).save(figures / file)
         (figures / f"{name}.csv").write_text("dataset\n")
         (figures / f"{name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    trained = {name: Path(cell.folder, "train.json") for name, cell in known.cells.items()}
-    records = {name: read(file, TrainRecord) for name, file in trained.items() if file.exists()}
-    gallery = Gallery(known, *frames.values(), numbers, found, records, read_others(PUBLISHED))
     return showing.draw_site(gallery, figures).parent
 
 
-def published_of(out: Path, tables: tuple[str, ...]) -> Path:
-    """A folder of what is published of some tables."""
-    folder = out / "published"
-    folder.mkdir()
-    for file in PUBLISHED.iterdir():
-        if file.stem in tables:
-            (folder / file.name).symlink_to(file)
-    return folder
+def _spoilt(content: dict[str, Any]) -> dict[str, Any]:
+    """A plan with PAYLOAD in a text of each kind that people write, and with a spoilt name."""
+    content = json.loads(json.dumps(content).replace(OLD_NAME, json.dumps(NAME)[1:-1]))
+    content["title"] += PAYLOAD
+    digits = content["roles"]["digits"]
+    if digits in content["datasets"]:
+        content["datasets"][digits]["title"] += PAYLOAD
+    if "codevectors" in content["figures"]:
+        content["figures"]["codevectors"] |= dict.fromkeys(("title", "caption"), PAYLOAD)
+    for table in SPOILT & content["tables"].keys():
+        content["tables"][table]["title"] += PAYLOAD
+        content["tables"][table]["caption"] = PAYLOAD
+    rows = {ROW: SPOILT_ROW}
+    for claim in content["claims"]:
+        if claim["table"] in SPOILT:
+            claim["about"] |= dict.fromkeys(("claim", "source", "caveat"), PAYLOAD)
+        claim |= {key: [rows.get(row, row) for row in claim[key]] for key in ("of", "than")}
+    for line in content["rows"]:
+        line["row"] = rows.get(line["row"], line["row"])
+    for table in content["tables"].values():
+        for key in ("order", "published_rows"):
+            table[key] = [rows.get(row, row) for row in table[key]]
+    return content
 
 
 def of_tables(content: dict[str, Any], *tables: str) -> dict[str, Any]:
@@ -113,60 +120,45 @@ def of_tables(content: dict[str, Any], *tables: str) -> dict[str, Any]:
     def kept(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [line for line in lines if line["table"] in tables]
 
-    rows, cells = kept(content["rows"]), content["cells"]
+    rows, cells, kept_tables = kept(content["rows"]), content["cells"], (*tables, None)
     shown = {line["cell"] for line in rows}
     shown |= {cells[name]["knobs"].get("first_stage") for name in shown}
     return content | {
         "rows": rows,
         "cells": {name: about for name, about in cells.items() if name in shown},
         "tables": {name: content["tables"][name] for name in tables},
-        "figures": {n: one for n, one in content["figures"].items() if one["table"] in tables},
+        "figures": {n: one for n, one in content["figures"].items() if one["table"] in kept_tables},
         "claims": kept(content["claims"]),
         "absent": kept(content["absent"]),
     }
 
 
-def _frames(plan: Plan, said: str) -> dict[str, pd.DataFrame]:
+def _frames(plan: Plan) -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(0)
-    found: dict[str, list[dict[str, Any]]] = {"measured": [], "curves": [], "codes": []}
-    values = {}
-    for name, cell in plan.cells.items():
-        if not cell.missing:
-            values[name] = _train(name, cell, random, found, said)
-    for line in plan.rows:
-        knobs = plan.knobs(line.cell)
-        base = {"table": line.table, "row": line.row, "dataset": knobs.dataset} | {
-            "cell": line.cell, "seed": knobs.seed, "epochs": 2, "budget": "lite",
-            "features": said, "commit": "0123456789ab" + said, "device": "cpu" + said,
-            "seconds": 61.0, "note": "", "threads": 1, "dataset_digest": "da" * 6,
-            "features_digest": "", "lock_digest": "10c4" * 3,
-        }  # fmt: skip
-        nothing = base | {"protocol": "all", "metric": "all", "value": None, "images": None}
-        if line.cell not in values:
-            note = plan.cells[line.cell].missing
-            found["measured"].append(nothing | {"status": "dataset_missing", "note": note})
-        elif line.cell == DIVERGED:
-            found["measured"].append(nothing | {"status": "diverged", "note": f"lost {SCRIPT}"})
-        else:
-            found["measured"] += [
-                base | {"protocol": protocol, "metric": metric, "value": value, "images": 64}
-                | {"status": "ok"}
-                for protocol in measured_by(plan, line)
-                for metric, value in values[line.cell].items()
-            ]  # fmt: skip
-    kinds = {"measured": Measured, "curves": Curve, "codes": Codes}
-    frames = {
-        name: pd.DataFrame(lines, columns=list(kinds[name].model_fields))
-        for name, lines in found.items()
+    found: dict[str, list[dict[str, Any]]] = {"curves": [], "codes": []}
+    values = {
+        name: f"dataset missing: {cell.missing}"
+        if cell.missing
+        else _train(name, cell, random, found)
+        for name, cell in plan.cells.items()
     }
-    frames["measured"] = frames["measured"].astype({"images": "Int64", "epochs": "Int64"})
-    return frames
+    shown = {row.cell for row in plan.rows}
+    unshown = [PlannedRow(table="", row="", cell=name) for name in plan.cells if name not in shown]
 
+    def measured(rows: list[PlannedRow]) -> pd.DataFrame:
+        return plans.measured(
+            plan.model_copy(update={"rows": rows}), lambda line: values[line.cell], images=64,
+            features=PAYLOAD, seconds=61.0, threads=1, commit="0123456789ab" + PAYLOAD,
+            device="cpu" + PAYLOAD, dataset_digest="da" * 6, features_digest="",
+            lock_digest="10c4" * 3,
+        )  # fmt: skip
 
-def measured_by(plan: Plan, line: PlannedRow) -> list[str]:
-    """The protocols of a row's cell that its table shows, as `collect.gather` chooses them."""
-    shown = plan.tables[line.table].protocols
-    return [name for name in plan.cells[line.cell].evaluation.protocols if name in shown]
+    return {
+        "measured": measured(plan.rows),
+        "in_no_table": measured(unshown),
+        "curves": pd.DataFrame(found["curves"], columns=list(Curve.model_fields)),
+        "codes": pd.DataFrame(found["codes"], columns=list(Codes.model_fields)),
+    }
 
 
 def _train(
@@ -174,23 +166,24 @@ def _train(
     planned: PlannedCell,
     random: np.random.Generator,
     found: dict[str, list],
-    said: str,
-) -> dict[str, float]:
-    """A run's record and picture on disk, its curves and codes in `found`; its metrics."""
+) -> dict[str, float] | str:
+    """A run's record and picture on disk, its curves and codes in `found`; its metrics, or why it
+    has none.
+    """
     folder = Path(planned.folder)
     folder.mkdir(parents=True)
     record = {
-        "status": "diverged" if cell == DIVERGED else "finished", "message": said, "cell": cell,
+        "status": "diverged" if cell == DIVERGED else "finished", "message": PAYLOAD, "cell": cell,
         "budget": "lite", "knobs": planned.knobs.model_dump(), "epochs": 2, "images": 12000,
-        "steps": 1500, "planned_steps": 1500, "seconds": 61.0, "device": "cpu" + said,
-        "threads": 1, "commit": "0123456789ab" + said, "dirty": False,
+        "steps": 1500, "planned_steps": 1500, "seconds": 61.0, "device": "cpu" + PAYLOAD,
+        "threads": 1, "commit": "0123456789ab" + PAYLOAD, "dirty": False,
         "dataset_sha256": "0" * 64, "parameters": 7,
     }  # fmt: skip
     (folder / "train.json").write_text(json.dumps(record))
     picture = "samples.png" if planned.stage == 2 else "reconstructions.png"
     Image.new("L", (64, 16), 128).save(folder / picture)
     if cell == DIVERGED:
-        return {}
+        return f"diverged: lost {PAYLOAD}"
     noise = 0.01 * random.random()
     if planned.stage == 2:
         Image.new("L", (64, 32), 128).save(folder / "neighbours.png")
@@ -200,7 +193,7 @@ def _train(
             for n in (0, 1, 2)
         ]
         return {"FID": 80.0 - 20 * ("cvq_vae" in cell) + noise, "KID": 0.05 + noise} | {
-            "precision": 0.5, "recall": 0.25,
+            "KID-deviation": 0.001, "precision": 0.5, "recall": 0.25,
         }  # fmt: skip
     if cell.split("/")[2] == DRAWN:
         found["curves"] += [

@@ -170,10 +170,11 @@ class MoreRows(Closed):
 class Figure(Closed):
     """A figure of figures.yaml.
 
-    table: the table whose runs the figure draws. more: files beside the SVG, the PNG and the CSV.
+    table: the table whose runs the figure draws; None if it draws the runs of all tables, and only
+    the site shows it. more: files beside the SVG, the PNG and the CSV.
     """
 
-    table: Name
+    table: Name | None = None
     title: Line
     caption: str
     more: list[Annotated[str, Field(pattern=r"^[a-z0-9_]+\.gif$")]] = []

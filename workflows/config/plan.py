@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from workflows.config.experiments import Claim, Figure
+from workflows.config.names import SAMPLES
 from workflows.config.records import find
 from workflows.errors import known
 from workflows.knobs import Closed, Generative, Training
@@ -228,14 +229,6 @@ class Plan(Closed):
             real = self.datasets[dataset].stand_in_for
         return None if real == dataset else real
 
-    def too_small(self, table: str, dataset: str) -> list[str]:
-        """Return a sentence for each metric of a table that needs larger images."""
-        if dataset not in self.datasets:
-            return []
-        pixels = self.datasets[dataset].too_small_for
-        metrics = [metric for metric in self.tables[table].metrics if metric in pixels]
-        return [f"{metric} needs images of {pixels[metric]} pixels" for metric in metrics]
-
     def title_of(self, dataset: str) -> str:
         """Return the title of a dataset."""
         return self.datasets[dataset].title if dataset in self.datasets else dataset
@@ -249,6 +242,14 @@ class Plan(Closed):
         """Return the dataset whose published numbers are shown beside those of this dataset."""
         real = self.stands_for(dataset, table) or dataset
         return OTHER_SIZE.get(real, real)
+
+    def main_protocol(self, *tables: str) -> str:
+        """Return the protocol of the main numbers of these tables, or of all tables.
+
+        The paper's own protocol comes first.
+        """
+        shown = {name for table in tables or self.tables for name in self.tables[table].protocols}
+        return next(name for name in ("as_published", "exact", SAMPLES) if name in shown)
 
 
 def find_plan(file: Path) -> Plan | None:

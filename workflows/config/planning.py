@@ -43,6 +43,7 @@ def make_plan(
     """
     budget, folder = grid.budget, f"{results}/{grid.name}"
     figures = read_yaml(room / "figures.yaml", Figures).root
+    drawable = {None, *(row.table for row in grid.rows)}
     return Plan(
         budget=grid.name,
         title=budget.title,
@@ -66,7 +67,7 @@ def make_plan(
             )
             for name in sorted(datasets)
         },
-        figures={name: figure for name, figure in figures.items() if figure.table in grid.tables},
+        figures={name: figure for name, figure in figures.items() if figure.table in drawable},
         roles={role: name or ROLES[role].paper for role, name in budget.roles.items()},
         claims=read_claims(grid, room),
         absent=list(_absent(grid, read_budgets(room))),

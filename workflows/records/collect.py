@@ -120,10 +120,12 @@ def in_tables(plan: Plan, lines: Mapping[str, list[Row]]) -> list[Row]:
 def gather(
     plan: Plan, states: Mapping[str, State], table: str | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Return data frames `measured`, `curves` and `codes`, of lines Measured, Curve and Codes.
+    """Return data frames `measured`, `in_no_table`, `curves` and `codes`.
 
-    states: of the plan's cells. table: the only table whose cells are read. The lines are in the
-    order of the experiment files. Raises ConfigError and OSError.
+    Their lines are Measured, Curve and Codes. in_no_table: the measured lines of first stages that
+    no table shows, without table and row. states: of the plan's cells. table: the only table whose
+    cells are read. The lines are in the order of the experiment files. Raises ConfigError and
+    OSError.
     """
     shown = {row.cell for row in plan.lines_of(table)} if table else plan.cells
     cells = {name: cell for name, cell in plan.cells.items() if name in shown}
@@ -131,6 +133,8 @@ def gather(
         name: measurements(name, cell, plan.budget, states[name]) for name, cell in cells.items()
     }
     measured = [line for line in in_tables(plan, lines) if table in (None, line["table"])]
+    unshown = lines.keys() - {row.cell for row in plan.rows}
+    in_no_table = [line for name in lines if name in unshown for line in lines[name]]
     finished = {name: cells[name] for name in sorted(cells) if states[name].finished}
     curves = {name: curves_of(cell) for name, cell in finished.items()}
     codes = {
@@ -139,13 +143,17 @@ def gather(
         if cell.stage == 1
     }
     return {
-        # Without Int64, a missing value would turn a column of counts into floats.
-        "measured": pd.DataFrame(measured, columns=list(Measured.model_fields)).astype(
-            dict.fromkeys(("images", "epochs", "threads"), "Int64")
-        ),
+        "measured": _frame_of(measured),
+        "in_no_table": _frame_of(in_no_table),
         "curves": _concatenated(curves, list(Curve.model_fields)),
         "codes": _concatenated(codes, list(Codes.model_fields)),
     }
+
+
+def _frame_of(lines: list[Row]) -> pd.DataFrame:
+    # Without Int64, a missing value would turn a column of counts into floats.
+    counts = dict.fromkeys(("images", "epochs", "threads"), "Int64")
+    return pd.DataFrame(lines, columns=list(Measured.model_fields)).astype(counts)
 
 
 def _concatenated(by_cell: Mapping[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
@@ -168,7 +176,7 @@ def curves_of(cell: PlannedCell) -> pd.DataFrame:
 
 
 def collect(plan: Plan, states: Mapping[str, State], out: Path) -> dict[str, pd.DataFrame]:
-    """Write measured.csv, curves.csv and codes.csv below `out`, and return them by these names.
+    """Write measured.csv, curves.csv and codes.csv below `out`, and return what `gather` returns.
 
     Nothing is written if a line of measured.csv is not valid. Raises ConfigError and OSError.
     """

@@ -26,11 +26,11 @@ from workflows.data.preparation import changed, is_prepared, missing
 from workflows.data.sources import absence
 from workflows.errors import ConfigError
 from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES, needs_features
+from workflows.records import PUBLISHED
 from workflows.records.state import FILM, State, ToMake, prepared_digests, states, to_make
 
 CACHE = Path(".cache")
 DATA, DUE = CACHE / "datasets", CACHE / "due"
-PUBLISHED = Path("results/published")
 RECORDS = ["metrics.csv", "train.json", "evaluation.json"]
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 

@@ -22,8 +22,6 @@ from workflows.records.published import as_number
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 UNDECIDED, UNTESTED = "undecided", "not tested at this budget"
-# The first protocol with numbers is used; the paper's own protocol comes first.
-PROTOCOLS = ("as_published", "samples", "exact")
 COLUMNS = ["claim", "standing", "dataset", "protocol", "metric", "verdict", "effect", "low", "high"]
 COLUMNS += ["seeds", "diverged", "published"]
 # How the labels of rows continue in a table that sweeps the length of training.
@@ -72,9 +70,8 @@ def _on_dataset(
     ours = measured[(measured["table"] == claim.table) & (measured["dataset"] == dataset)]
     of_claim = ours["row"].isin([*claim.of, *claim.than])
     diverged = ours[(ours["status"] == "diverged") & of_claim]
-    ours = ours[ours["status"] == "ok"]
-    protocol = next((p for p in PROTOCOLS if (ours["protocol"] == p).any()), "")
-    ours = ours[ours["protocol"] == protocol]
+    protocol = plan.main_protocol(claim.table)
+    ours = ours[(ours["status"] == "ok") & (ours["protocol"] == protocol)]
     papers_dataset = plan.published_dataset(dataset, claim.table)
     theirs = published[
         (published["table"] == claim.table) & (published["dataset"] == papers_dataset)
@@ -87,7 +84,7 @@ def _on_dataset(
             "claim": claim.about.id,
             "standing": claim.about.standing,
             "dataset": dataset,
-            "protocol": protocol,
+            "protocol": protocol if len(ours) else "",
             "metric": metric,
             "verdict": judge(effect),
             "effect": effect.mean,

@@ -42,7 +42,7 @@ class Block:
     evidence: tuple[str, ...]
 
     @property
-    def anchor(self) -> str:
+    def place(self) -> str:
         """The name of the block's place on the page of its table."""
         return f"{self.dataset}-{self.protocol}"
 
@@ -88,7 +88,7 @@ def blocks(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame, table: s
     table_blocks = []
     published = published[published["table"] == table]
     # A dataset without measurements still shows its rows with the reason and published numbers.
-    unmeasured = "samples" if plan.tables[table].stage == 2 else "as_published"
+    unmeasured = plan.main_protocol(table)
     for dataset in plan.datasets_of(table):
         lines = measured[(measured["table"] == table) & (measured["dataset"] == dataset)]
         planned = plan.rows_of(table, dataset)

@@ -9,6 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from workflows.config.plan import Plan
+from workflows.config.records import TrainRecord, find
+from workflows.records import PUBLISHED
+from workflows.records.published import read_others
+from workflows.records.verdicts import verdicts
 
 MISSING = "no measurements"
 
@@ -18,46 +22,72 @@ class Collected:
     """A plan with its measured and published numbers.
 
     The lines of `measured`, `curves`, `codes` and `published` are those of Measured, Curve, Codes
-    and Published in config/lines.py. Pictures and films are read from the folders of cells.
+    and Published in config/lines.py. in_no_table: lines of first stages that no table shows, as
+    those of `measured`, without table and row. Records, pictures and films are read from the
+    folders of cells.
     """
 
     plan: Plan
     measured: pd.DataFrame
+    in_no_table: pd.DataFrame
     curves: pd.DataFrame
     codes: pd.DataFrame
     published: pd.DataFrame
 
     @cached_property
+    def tried(self) -> dict[str, tuple[str, str]]:
+        """Cell -> its `status` and `note` in measured lines."""
+        columns = ["cell", "status", "note"]
+        return {
+            cell: (status, note)
+            for lines in (self.measured, self.in_no_table)
+            for cell, status, note in lines[columns].itertuples(index=False)
+        }
+
+    @cached_property
     def finished(self) -> frozenset[str]:
         """The cells that have numbers."""
-        return frozenset(self.measured.loc[self.measured["status"] == "ok", "cell"])
+        return frozenset(cell for cell, (status, _) in self.tried.items() if status == "ok")
 
     @cached_property
     def failed(self) -> dict[str, str]:
         """Cell -> why the cell has no numbers, for each cell that was tried."""
-        bad = self.measured[self.measured["status"] != "ok"]
-        reasons = bad["status"].str.replace("_", " ") + ": " + bad["note"]
-        return dict(zip(bad["cell"], reasons, strict=True))
+        return {
+            cell: f"{status.replace('_', ' ')}: {note}"
+            for cell, (status, note) in self.tried.items()
+            if status != "ok"
+        }
 
     @cached_property
     def diverged(self) -> frozenset[str]:
         """The cells that have no numbers because their training or evaluation diverged."""
-        return frozenset(self.measured.loc[self.measured["status"] == "diverged", "cell"])
+        return frozenset(cell for cell, (status, _) in self.tried.items() if status == "diverged")
+
+    @cached_property
+    def records(self) -> dict[str, TrainRecord]:
+        """Cell -> its train.json, for each cell that was tried and has that file."""
+        files = {cell: Path(self.plan.cells[cell].folder, "train.json") for cell in self.tried}
+        return {cell: record for cell, file in files.items() if (record := find(file, TrainRecord))}
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """The verdicts on all claims, as records.verdicts returns them."""
+        return verdicts(self.plan, self.measured, self.published)
+
+    @cached_property
+    def reported(self) -> pd.DataFrame:
+        """What other publications report, as lines of Published."""
+        return read_others(PUBLISHED)
 
     def numbers(self, table: str | None = None, stage: int = 1) -> pd.DataFrame:
         """Return the measured lines of one table, or of all tables of a stage.
 
-        Each table of autoencoders gives the lines of one protocol: the published protocol if the
-        table has numbers by that protocol, else the exact one.
+        Each table gives the lines of its main protocol.
         """
         tables = [name for name, planned in self.plan.tables.items() if planned.stage == stage]
         shown = self.measured["table"].isin([table] if table else tables)
         lines = self.measured[shown & (self.measured["status"] == "ok")]
-        if stage == 2:
-            return lines
-        as_published = set(lines.loc[lines["protocol"] == "as_published", "table"])
-        protocols = lines["table"].isin(as_published).map({True: "as_published", False: "exact"})
-        return lines[lines["protocol"] == protocols]
+        return lines[lines["protocol"] == lines["table"].map(self.plan.main_protocol)]
 
     def reason(self, table: str, dataset: str) -> str:
         """Return why a table has nothing to draw for a dataset."""

@@ -13,6 +13,7 @@ from workflows.config import cli
 from workflows.config.plan import Plan
 from workflows.errors import BenchmarkError
 from workflows.files import write_text
+from workflows.records import PUBLISHED
 from workflows.records.collect import gather
 from workflows.records.published import read_published
 from workflows.records.state import read_results
@@ -20,7 +21,6 @@ from workflows.records.verdicts import verdicts
 from workflows.render import captions
 from workflows.render.blocks import blocks
 from workflows.render.numbers import ABSENT, VERDICTS, heading, span
-from workflows.render.showing import PUBLISHED
 from workflows.render.verdicts import STANDINGS, summary
 
 ROOT = Path(__file__).parents[2]
@@ -72,10 +72,10 @@ def excerpt(plan: Plan, measured: pd.DataFrame, published: pd.DataFrame) -> str:
         [
             f"Of {stated.sum()} verdicts on {STANDINGS['stated']}, one per dataset and metric: "
             f"{outcomes} ([each of them](results/{BUDGET}/verdicts.md)).{apart}",
-            f"Measured at budget *{BUDGET}*: {lengths} instead of the published 500 over all at "
-            f"1,024, {seed_count}, as published with JPEG files; "
-            f"ours{' (mean ± half of its 95 % interval)' if intervals else ''} / published; "
-            f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. "
+            f"Measured at budget *{BUDGET}* by the protocol `{PROTOCOL}`, {seed_count}: {lengths}; "
+            f"rFID over {' or '.join(f'{count:,}' for count in images) or 'no'} images. The "
+            "published runs took 500 epochs over all images at batch 1,024. Each entry is "
+            f"ours{' (mean ± half of its 95 % interval)' if intervals else ''} / published. "
             f"Published: {'; '.join(sources['evidence'].unique())} "
             "([all evidence](results/published/README.md)).",
             pd.DataFrame(table).to_markdown(index=False, disable_numparse=True),

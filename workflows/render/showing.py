@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 from workflows.files import write_bytes, write_text
+from workflows.records import PUBLISHED
 from workflows.records.collect import collect, gather
-from workflows.records.published import read_others, read_published
+from workflows.records.published import read_published
 from workflows.records.state import Results
-from workflows.records.verdicts import verdicts
 from workflows.render.blocks import blocks
 from workflows.render.collected import Collected
 from workflows.render.figures import files as figure_files
@@ -22,8 +22,6 @@ from workflows.render.site.gallery import Gallery
 from workflows.render.site.pages import contents
 from workflows.render.tables import latex, markdown, tidy
 from workflows.render.verdicts import markdown as verdicts_document
-
-PUBLISHED = Path("results/published")
 
 
 def texts(data: Collected, table: str) -> dict[str, str]:
@@ -60,16 +58,11 @@ def draw_verdicts(results: Results) -> Gallery:
     """
     plan, folder = results.plan, Path(results.plan.results)
     frames = collect(plan, results.states, folder)
-    published, reported = read_published(PUBLISHED, plan), read_others(PUBLISHED)
-    judged = verdicts(plan, frames["measured"], published)
-    document = verdicts_document(judged, plan)
-    write_text(folder / "verdicts.csv", judged.to_csv(index=False, lineterminator="\n"))
+    gallery = Gallery(plan, **frames, published=read_published(PUBLISHED, plan))
+    document = verdicts_document(gallery.verdicts, plan)
+    write_text(folder / "verdicts.csv", gallery.verdicts.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "verdicts.md", document)
-    tried = dict.fromkeys(frames["measured"]["cell"])
-    records = {cell: record for cell in tried if (record := results.states[cell].train)}
-    return Gallery(
-        plan, **frames, published=published, verdicts=judged, records=records, reported=reported
-    )
+    return gallery
 
 
 def draw_site(gallery: Gallery, figures: Path) -> Path:

@@ -99,7 +99,7 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
             "their difference."
         )
     elif seeds:
-        sentences.append("There is one seed, so there is no interval.")
+        sentences.append("One seed is measured, so there is no interval.")
     if any(block.too_few_images(metric) for block in blocks for metric in block.images):
         sentences.append(
             f"A Fréchet distance over fewer than {ENOUGH:,} images is biased upwards: it is grey, "
@@ -110,9 +110,14 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
             sentences.append(_comparison(block, plan))
     sentences += [f"Published: {text}." for block in blocks for text in block.evidence]
     for dataset in measured:
-        sentences += [f"{text}." for text in plan.too_small(table, dataset)]
+        name, fewest_pixels = captions.short(plan, dataset), plan.datasets[dataset].too_small_for
+        sentences += [
+            f"{name} is too small for {metric}, which needs {fewest_pixels[metric]} pixels."
+            for metric in plan.tables[table].metrics
+            if metric in fewest_pixels
+        ]
         if plan.tables[table].stage == 2:
-            name, images = captions.short(plan, dataset), captions.reference_images(plan, dataset)
+            images = captions.reference_images(plan, dataset)
             sentences.append(f"Samples of {name} are compared with {images} training images.")
     features = pd.concat([block.features for block in blocks]).drop_duplicates()
     for network, lines in features.groupby("features", sort=False):

@@ -25,9 +25,9 @@ READING = (
     "agrees or disagrees where the 95 % interval over seeds (Student's t, rows compared within "
     "seeds) lies on one side of 0, which takes two seeds. Seeds on which a row diverged are not "
     "judged. Intervals are not widened for the number of claims, so about one verdict in twenty "
-    "would be decided by chance. An effect is in the metric's unit, and positive where the claim "
-    "is right. A Fréchet distance of few images is biased upwards, for some rows more than for "
-    "others. The tables also show KID, which has no such bias."
+    "would be decided by chance if no effect existed. An effect is in the metric's unit, and "
+    "positive where the claim is right. A Fréchet distance of few images is biased upwards, for "
+    "some rows more than for others. The tables also show KID, which has no such bias."
 )
 # The kind of a claim -> its effect.
 KINDS = {

@@ -75,6 +75,6 @@ def codes(data: Collected, cell: str, others: Sequence[str], row: str) -> Figure
     panels.logarithmic(ax, "y")
     ax.set_ylim(bottom=min([1 / size, *bars["value"]]) / 2)
     ax.set_xlim(0.5, size + 0.5)
-    ax.set_xlabel(f"code by rank; {len(bars)} of {size} in use, dashed: all alike")
+    ax.set_xlabel(f"code by rank; {len(bars)} of {size} in use, dashed: all codes equally frequent")
     ax.set_ylabel("frequency")
     return figure

@@ -31,7 +31,7 @@ from workflows.render.figures.layout import (
     TITLE,
     Drawing,
     bare,
-    image,
+    encoded,
     page,
     style,
     words,
@@ -258,7 +258,7 @@ def gif(figures: Iterable[Figure]) -> bytes:
     All frames share the palette of the last. With a palette for each frame, colours would flicker
     and unchanged parts would be stored again.
     """
-    pictures = (Image.open(BytesIO(image(figure, "png", SCREEN))) for figure in figures)
+    pictures = (Image.open(BytesIO(encoded(figure, "png", SCREEN))) for figure in figures)
     frames = [picture.convert("RGB") for picture in pictures]
     # MAXCOVERAGE takes colours of the frame; other methods take means, which turn white into grey.
     palette = frames[-1].quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)

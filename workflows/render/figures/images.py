@@ -104,7 +104,8 @@ def _draw_strip(ax: Axes, strip: np.ndarray | str) -> None:
     """Draw the images of a strip side by side with gaps, or write why there are none."""
     bare(ax)
     if isinstance(strip, str):
-        # The table has the whole reason; here it must not reach over the next dataset.
+        # The table gives the whole reason. Here the text must not run into the next dataset's
+        # column.
         words(ax, strip)
         return
     height, blank = len(strip), 255 if strip.ndim == 3 else np.nan

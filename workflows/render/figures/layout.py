@@ -41,7 +41,7 @@ def page(width: float, height: float, caption: str = "") -> Figure:
     return figure
 
 
-def image(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
+def encoded(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """Return a figure as an SVG or PNG file, which has the same bytes each time."""
     stream = BytesIO()
     metadata = {"Date": None} if kind == "svg" else None

@@ -26,7 +26,7 @@ LOSSES = {"loss": "training loss", "reconstruction": "reconstruction term"}
 # codevectors without a bound.
 BY_DISTANCE = ("VQ-VAE (l2)", "VQ-VAE (cosine)", "CVQ-VAE")
 # Published rows of the table of methods that `training_length` draws as levels.
-PUBLISHED = ("VQ-VAE (l2)", "CVQ-VAE + contrastive")
+LEVELS = ("VQ-VAE (l2)", "CVQ-VAE + contrastive")
 LARGEST = 15.0  # points: the diameter of the largest mark of `dimensionality`
 LEGEND_LINE = 0.14  # inches
 
@@ -69,7 +69,7 @@ def _in_training(
     lines = curves.melt(["dataset", "row", "diverged", "x"], list(labels), "quantity")
     summary = panels.summarise(lines.dropna(subset=["value"]))
     # A mean stands only where every seed has a record.
-    seeds = summary.groupby(panels.LINE)["seeds"].transform("max")
+    seeds = summary.groupby(panels.LINE_KEYS)["seeds"].transform("max")
     # The cross of a training that diverged stands where the training broke off.
     ends = cells["cell"].map(curves.groupby("cell")["x"].max()).fillna(0)
     drawing, axes = panels.draw(
@@ -160,7 +160,7 @@ def training_length(data: Collected) -> Drawing:
             (data.published["table"] == METHODS)
             & (data.published["dataset"] == data.plan.published_dataset(dataset, table))
             & (data.published["metric"] == metric)
-            & data.published["row"].isin(PUBLISHED)
+            & data.published["row"].isin(LEVELS)
         ]
         for row, value in zip(published["row"], published["value"], strict=True):
             level, colour = as_number(value), style(row).colour

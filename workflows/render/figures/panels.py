@@ -19,7 +19,7 @@ from workflows.render.figures.layout import DOUBLE, GREY, SINGLE, Drawing, page,
 MARKED = 8
 # A narrow figure has its legend above its panel, which has room for this many rows.
 ABOVE = 10
-LINE = ["dataset", "row", "quantity"]
+LINE_KEYS = ["dataset", "row", "quantity"]
 # Dataset and quantity -> panel.
 Panels = Mapping[tuple[str, str], Axes]
 
@@ -39,9 +39,9 @@ def summarise(lines: pd.DataFrame) -> pd.DataFrame:
     lines: dataset, row, quantity, diverged, x and value. Runs that diverged count only if all runs
     of the row diverged.
     """
-    all_diverged = lines.groupby(LINE)["diverged"].transform("all")
+    all_diverged = lines.groupby(LINE_KEYS)["diverged"].transform("all")
     kept = lines[~lines["diverged"] | all_diverged | lines["value"].isna()]
-    values = kept.groupby([*LINE, "x"], sort=False)["value"]
+    values = kept.groupby([*LINE_KEYS, "x"], sort=False)["value"]
     return values.agg(mean="mean", low="min", high="max", seeds="count").reset_index()
 
 
@@ -101,7 +101,8 @@ def _caption(
 ) -> str:
     """Name the budget, the seeds, and the datasets that have no panel."""
     seeds = int(summary["seeds"].max()) if len(summary) else 0
-    basis = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+    means = f"mean of up to {seeds} seeds, band: lowest to highest"
+    basis = means if seeds > 1 else "one seed"
     parts = [basis if seeds else "nothing is measured"]
     if crosses:
         parts.append("×: diverged")

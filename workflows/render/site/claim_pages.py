@@ -16,7 +16,7 @@ from workflows.records.verdicts import (
     at_lengths,
 )
 from workflows.render.captions import short
-from workflows.render.numbers import ABSENT, UNITS, VERDICTS, formatted
+from workflows.render.numbers import ABSENT, VERDICTS, formatted
 from workflows.render.site import links
 from workflows.render.site.gallery import NO_ENTRY, Gallery, Values
 from workflows.render.verdicts import at_other_lengths, printed, summary, training_of
@@ -27,7 +27,7 @@ def overview(gallery: Gallery) -> Values:
     plan, verdicts = gallery.plan, gallery.verdicts
     claims = sorted(plan.claims, key=lambda claim: not claim.about.headline)
     datasets = list(dict.fromkeys(verdicts["dataset"]))
-    runs = gallery.measured[gallery.measured["status"] == "ok"].drop_duplicates("cell")
+    runs = [record for cell, record in gallery.records.items() if cell in gallery.finished]
     states = Counter(gallery.state(cell) for cell in plan.cells if cell not in gallery.finished)
     # The example of a cell is measured if possible, and is of the first headline if possible.
     first_cells = {(line.table, line.row): line.cell for line in reversed(plan.rows)}
@@ -36,7 +36,7 @@ def overview(gallery: Gallery) -> Values:
     return {
         "title": "Results",
         "unfinished": [f"{count} {state}" for state, count in states.items()],
-        "hours": runs["seconds"].sum() / 3600,
+        "hours": sum(run.seconds for run in runs) / 3600,
         "answer": _answer(gallery, claims),
         "datasets": datasets,
         "grid": [
@@ -44,10 +44,8 @@ def overview(gallery: Gallery) -> Values:
             for claim in claims
         ],
         "counts": summary(verdicts),
-        "commits": sorted(
-            {commit.replace("+changes", " with changes") for commit in runs["commit"]}
-        ),
-        "devices": sorted(runs["device"].unique()),
+        "commits": sorted({run.commit + " with changes" * run.dirty for run in runs}),
+        "devices": sorted({run.device for run in runs}),
         "example": next((cell for cell in examples if cell in gallery.finished), examples[0]),
     }
 
@@ -60,8 +58,7 @@ def _answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
         return "This budget compares no methods."
     tested = verdicts[(verdicts["claim"] == claim.about.id) & (verdicts["verdict"] != UNTESTED)]
     if tested.empty:
-        sentence = f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
-        return f"{sentence} {_similar_numbers(gallery, claim)}".rstrip()
+        return f"Whether {claim.of[0]} beats {claim.than[0]} is not measured yet."
     # One seed has no interval, so its numbers can be compared and its verdicts cannot.
     one_seed = (tested["seeds"] == 1).all()
     parts: list[str] = []
@@ -78,32 +75,6 @@ def _answer(gallery: Gallery, claims: Sequence[PlannedClaim]) -> str:
     undecided = (tested["verdict"] == UNDECIDED).any()
     sentence = f"{claim.of[0]} beats {claim.than[0]} on {metrics}"
     return sentence + (" The seeds leave the others undecided." if undecided else "")
-
-
-def _similar_numbers(gallery: Gallery, claim: PlannedClaim) -> str:
-    """Return a sentence with the first numbers of a similar claim; empty without such numbers.
-
-    A similar claim says that another row of the table is better than the same row as in `claim`.
-    """
-    verdicts = gallery.verdicts
-    compared = verdicts["metric"].isin(claim.about.metrics)
-    tested = verdicts[compared & (verdicts["verdict"] != UNTESTED)]
-    for other in gallery.plan.claims:
-        similar = (other.table, other.than, other.about.kind) == (claim.table, claim.than, "better")
-        lines = tested[tested["claim"] == other.about.id].to_dict("records")
-        if not similar or not lines:
-            continue
-        dataset, metric, seeds = (lines[0][key] for key in ("dataset", "metric", "seeds"))
-        block = gallery.block(claim.table, dataset)
-        rows = (other.of[0], other.than[0])
-        ours, theirs = (gallery.entry(block, metric, row)["text"] for row in rows)
-        unit = f" {UNITS[metric]}" if metric in UNITS else ""
-        return (
-            f"{rows[0]}: {metric} {ours}{unit} against {theirs}{unit} of {rows[1]} on "
-            f"{short(gallery.plan, dataset, claim.table)}, "
-            f"{'one seed' if seeds == 1 else f'{seeds} seeds'}."
-        )
-    return ""
 
 
 def _square(verdicts: pd.DataFrame, claim: str, dataset: str) -> Values | None:

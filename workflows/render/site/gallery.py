@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
-
 from workflows.config.names import RUN_METRICS
-from workflows.config.records import TrainRecord
 from workflows.render.blocks import Block, blocks
 from workflows.render.collected import Collected
-from workflows.render.figures import OF_ALL
 from workflows.render.site import links
 
 # The values of a template.
@@ -21,17 +16,8 @@ Values = dict[str, Any]
 NO_ENTRY: Values = {"text": "", "half": "", "comparable": "", "link": ""}
 
 
-@dataclass(frozen=True)
 class Gallery(Collected):
-    """The collected numbers of a budget with everything else that the site shows.
-
-    verdicts: what workflows.records.verdicts returns. records: cell -> its train.json, for cells
-    that have that file. reported: what other publications report, as lines of Published.
-    """
-
-    verdicts: pd.DataFrame
-    records: Mapping[str, TrainRecord]
-    reported: pd.DataFrame
+    """The collected numbers of a budget, and what only the site asks about them."""
 
     @cached_property
     def blocks(self) -> dict[str, list[Block]]:
@@ -39,16 +25,8 @@ class Gallery(Collected):
         numbers = self.measured, self.published
         return {table: blocks(self.plan, *numbers, table) for table in self.plan.tables}
 
-    @cached_property
-    def figures(self) -> dict[str, Values]:
-        """Figure -> its title, caption, table (None for all cells) and additional files `more`."""
-        of_tables = {name: figure.model_dump() for name, figure in self.plan.figures.items()}
-        return of_tables | {
-            name: {**texts, "table": None, "more": []} for name, (_, texts) in OF_ALL.items()
-        }
-
     def block(self, table: str, dataset: str) -> Block | None:
-        """Return a dataset's first block in a table, which has the published numbers, if any.
+        """Return a dataset's first block in a table (the block with published numbers), or None.
 
         A table that the budget leaves out has blocks of the paper's datasets alone.
         """
@@ -58,7 +36,7 @@ class Gallery(Collected):
     def block_link(self, table: str, dataset: str) -> str:
         """Return the link to a dataset's first block, or to the table if there is no block."""
         block = self.block(table, dataset)
-        return links.table(table, block.anchor if block else "")
+        return links.table(table, block.place if block else "")
 
     def entry(self, block: Block | None, metric: str, row: str) -> Values:
         """Return a row's entry in a block with a link to a run behind the number, or NO_ENTRY."""
@@ -67,28 +45,22 @@ class Gallery(Collected):
             return NO_ENTRY
         cells = self.runs(block.table, block.dataset, row) if entry["text"] else []
         # The page of a cell has no line for the metrics of the training itself.
-        anchor = "" if metric in RUN_METRICS else f"{block.protocol}-{metric}"
-        return entry | {"link": links.cell(cells[0], anchor) if cells else ""}
+        place = "" if metric in RUN_METRICS else f"{block.protocol}-{metric}"
+        return entry | {"link": links.cell(cells[0], place) if cells else ""}
 
     @cached_property
     def _values(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
-        lines = self.measured[self.measured["status"] == "ok"]
-        # A cell has the same numbers in every table that shows the cell.
-        lines = lines.drop_duplicates(["cell", "protocol", "metric"])
-        return {
-            key: group.set_index("metric")[["value", "images", "features"]].to_dict("index")
-            for key, group in lines.groupby(["cell", "protocol"])
-        }
+        values = {}
+        for lines in (self.measured, self.in_no_table):
+            # A cell has the same numbers in every table that shows the cell.
+            once = lines[lines["status"] == "ok"].drop_duplicates(["cell", "protocol", "metric"])
+            for key, numbers in once.set_index("metric").groupby(["cell", "protocol"]):
+                values[key] = numbers[["value", "images", "features"]].to_dict("index")
+        return values
 
     def values(self, cell: str, protocol: str) -> Mapping[str, Values]:
         """Return metric -> `value`, `images`, `features` of a run; empty if not measured."""
         return self._values.get((cell, protocol), {})
-
-    @cached_property
-    def main_protocol(self) -> str:
-        """The protocol of lists of all cells: the published one if measured, else the exact one."""
-        protocols = {protocol for _, protocol in self._values}
-        return "as_published" if "as_published" in protocols else "exact"
 
     @cached_property
     def with_curves(self) -> frozenset[str]:
@@ -101,14 +73,10 @@ class Gallery(Collected):
         return frozenset(self.codes["cell"])
 
     def state(self, cell: str) -> str:
-        """Return `measured`, `diverged`, `dataset missing`, `outdated` or `not measured`.
-
-        A first stage that was not tried and that no table shows is `in no table`.
-        """
+        """Return `measured`, `diverged`, `dataset missing`, `outdated` or `not measured`."""
         if cell in self.finished:
             return "measured"
-        untried = "not measured" if self.shown_in(cell) else "in no table"
-        return self.failed.get(cell, untried).partition(":")[0]
+        return self.failed.get(cell, "not measured").partition(":")[0]
 
     def runs(self, table: str, dataset: str, row: str) -> list[str]:
         """Return the cells of a table's row that have numbers, one for each seed."""

@@ -1,4 +1,4 @@
-"""The paths of pages below the site's root, anchors within pages, and links between pages."""
+"""The paths of pages below the site's root, places on pages, and links between pages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from urllib.parse import quote
 
 INDEX, CLAIMS, FIGURES = "index.html", "claims.html", "figures.html"
 CELLS, QUALITY, OTHERS = "cells.html", "quality.html", "others.html"
-# Title -> path in a clone of the documents that the site links to.
-DOCUMENTS = {"what is reproduced so far": "docs/reproduction.md", "doubts": "docs/doubts.md"}
 
 
-def _page(folder: str, name: str, anchor: str = "") -> str:
-    return f"{folder}/{name}.html" + (f"#{anchor}" if anchor else "")
+def _page(folder: str, name: str, place: str = "") -> str:
+    return f"{folder}/{name}.html" + (f"#{place}" if place else "")
 
 
-# Each returns the page of a cell, table, figure or method by its name, with an optional anchor.
+# Each returns the page of a cell, table, figure or method by its name, or a place on the page.
 cell, table, figure, method = (
     partial(_page, folder) for folder in ("cells", "tables", "figures", "methods")
 )
@@ -29,11 +27,6 @@ def claim(name: str, dataset: str = "") -> str:
 def picture(cell_name: str, file: str) -> str:
     """Return the path of a cell's picture, such as `curves.svg`."""
     return f"pictures/{cell_name.replace('/', '__')}-{file}"
-
-
-def document(page: str, file: str) -> str:
-    """Return a link on `page` to a file of the clone, which is three folders above the site."""
-    return "../" * (page.count("/") + 3) + file
 
 
 def relative(page: str, target: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from workflows.config.names import METRICS, RUN_METRICS
+from workflows.config.names import METRICS, RUN_METRICS, UNRANKED
 from workflows.knobs import Training
 from workflows.records.intervals import interval
 from workflows.render import numbers
@@ -58,12 +58,13 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Valu
     for metric in numbers.DIGITS:
         if metric in RUN_METRICS or not all(metric in values for values in measured):
             continue
+        better = "higher" if METRICS[metric] else "lower"
         values, first = [of_cell[metric]["value"] for of_cell in measured], measured[0][metric]
         lines.append(
             {
-                "anchor": f"{protocol}-{metric}",
+                "place": f"{protocol}-{metric}",
                 "metric": numbers.heading(metric),
-                "better": "higher" if METRICS[metric] else "lower",
+                "better": "" if metric in UNRANKED else better,
                 "values": [numbers.formatted(metric, value) for value in values],
                 "mean": numbers.with_interval(metric, *interval(values)[:3]),
                 "images": f"{int(first['images']):,}",
@@ -77,7 +78,7 @@ def _metrics(gallery: Gallery, cells: Sequence[str], protocol: str) -> list[Valu
 def cells_page(gallery: Gallery) -> Values:
     """Return the values of `cells.html`: the numbers of all cells, measured cells first."""
     plan = gallery.plan
-    protocols = dict.fromkeys(("usage", "PSNR", "rFID"), gallery.main_protocol) | {"FID": "samples"}
+    protocols = dict.fromkeys(("usage", "PSNR", "rFID"), plan.main_protocol()) | {"FID": "samples"}
     return {
         "title": "Cells",
         "cells": sorted(plan.cells, key=lambda cell: gallery.state(cell) != "measured"),
@@ -153,29 +154,30 @@ def method_page(gallery: Gallery, method: str) -> Values:
 
 
 def quality_page(gallery: Gallery) -> Values:
-    """Return the values of `quality.html`: check -> reason -> (text, link) of each finding."""
+    """Return the values of `quality.html`: check -> reason -> (text, link, count) of findings."""
     plan = gallery.plan
-    checks: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    checks: dict[str, dict[str, list[tuple[str, str, int]]]]
+    checks = defaultdict(lambda: defaultdict(list))
     for state, title in TROUBLES.items():
         for cell in plan.cells:
             if gallery.state(cell) == state:
                 reason = gallery.failed.get(cell, "").partition(": ")[2]
-                checks[title][reason].append((cell, links.cell(cell)))
+                checks[title][reason].append((cell, links.cell(cell), 1))
     few_images = (
         f"Fréchet distances over fewer than {numbers.ENOUGH:,} images, which are biased upwards"
     )
     one_seed = "Rows of one seed, which have no interval and decide nothing"
     for table, blocks in gallery.blocks.items():
         for block in blocks:
-            link = links.table(table, block.anchor)
+            link = links.table(table, block.place)
             dataset = short(plan, block.dataset, table)
-            place = f"{plan.tables[table].title}, {dataset}, {numbers.PROTOCOLS[block.protocol]}"
+            name = f"{plan.tables[table].title}, {dataset}, {numbers.PROTOCOLS[block.protocol]}"
             for metric in plan.tables[table].metrics:
                 if block.too_few_images(metric):
-                    checks[few_images][block.heading(metric)].append((place, link))
+                    checks[few_images][block.heading(metric)].append((name, link, 1))
             if single := int((block.rows["seeds"] == 1).sum()):
-                text = f"{place}: {single} of {len(block.rows)} rows"
-                checks[one_seed][""].append((text, link))
+                text = f"{name}: {single} of {len(block.rows)} rows"
+                checks[one_seed][""].append((text, link, single))
     return {"title": "Quality", "checks": checks, "cells": len(plan.cells)}
 
 

@@ -9,10 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup, escape
 
 from workflows.render import captions, numbers, verdicts
-from workflows.render.figures import OF_ALL, cells, image, three_files
+from workflows.render.figures import cells
+from workflows.render.figures import files as figure_files
+from workflows.render.figures.layout import encoded
 from workflows.render.site import claim_pages, links, other_pages
 from workflows.render.site.gallery import Gallery, Values
 
@@ -35,11 +36,12 @@ def contents(
             file = f"tables/{table}.{kind}"
             yield f"data/{file}", results / file
     for name, figure in gallery.plan.figures.items():
+        if figure.table is None:
+            for file, content in figure_files(gallery, name, figure).items():
+                yield f"figures/{file}", content
+            continue
         for file in (f"{name}.svg", f"{name}.png", f"{name}.csv", *figure.more):
             yield f"figures/{file}", figures / file
-    for name, (draw, _) in OF_ALL.items():
-        for file, content in three_files(name, draw(gallery)).items():
-            yield f"figures/{file}", content
     for cell in gallery.plan.cells:
         yield from _pictures(gallery, cell)
 
@@ -55,7 +57,7 @@ def _pictures(gallery: Gallery, cell: str) -> Iterator[tuple[str, Path | bytes]]
         if cell in drawable:
             row = next((row for _, row in gallery.shown_in(cell)), "")
             others = [name for name in gallery.other_seeds(cell) if name in drawable]
-            yield links.picture(cell, file), image(draw(gallery, cell, others, row), "svg")
+            yield links.picture(cell, file), encoded(draw(gallery, cell, others, row), "svg")
 
 
 def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
@@ -72,12 +74,9 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     headlines = {claim.table for claim in plan.claims if claim.about.headline}
     tables = sorted(plan.tables, key=lambda name: name not in headlines)
     methods = list(dict.fromkeys(cell.knobs.method for cell in plan.cells.values()))
-    clone = Path(plan.results).parent.parent
-    documents = {title: file for title, file in links.DOCUMENTS.items() if (clone / file).is_file()}
     environment.globals |= {
         "captions": captions,
-        "documents": documents,
-        "figures": gallery.figures,
+        "figures": plan.figures,
         "gallery": gallery,
         "links": links,
         "methods": methods,
@@ -88,19 +87,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     }
 
     def page(path: str, template: str, values: Values) -> tuple[str, str]:
-        def with_documents(text: str) -> Markup:
-            """Escape a text, and make links of the paths of documents in the text."""
-            escaped = escape(text)
-            for file in documents.values():
-                link = Markup('<a href="{}">{}</a>').format(links.document(path, file), file)
-                escaped = escaped.replace(file, link)
-            return escaped
-
         url = partial(links.relative, path)
-        html = environment.get_template(template).render(
-            values, path=path, url=url, with_documents=with_documents
-        )
-        return path, html
+        return path, environment.get_template(template).render(values, path=path, url=url)
 
     yield page(links.INDEX, "index.html", claim_pages.overview(gallery))
     yield page(links.CLAIMS, "claims.html", claim_pages.claims_page(gallery))
@@ -110,8 +98,8 @@ def _pages(gallery: Gallery) -> Iterator[tuple[str, str]]:
     yield page(links.OTHERS, "others.html", other_pages.others_page(gallery))
     for table in plan.tables:
         yield page(links.table(table), "table.html", other_pages.table_page(gallery, table))
-    for name, figure in gallery.figures.items():
-        values = {"title": figure["title"], "name": name, "figure": figure}
+    for name, figure in plan.figures.items():
+        values = {"title": figure.title, "name": name, "figure": figure}
         yield page(links.figure(name), "figure.html", values)
     for method in methods:
         yield page(links.method(method), "method.html", other_pages.method_page(gallery, method))
