@@ -10,20 +10,17 @@ import numpy as np
 
 from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
-from workflows.config.records import SamplingRecord, TrainRecord, read
+from workflows.config.records import SamplingRecord, read
 from workflows.data.cache import load_train
 from workflows.data.metric_networks import read_network
-from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import COLUMNS, inception_features
 from workflows.evaluation.records import (
     read_reference,
-    say_not_measured,
     write_evaluation,
     write_picture,
     write_table,
 )
-from workflows.metrics import OF_SAMPLES, not_measurable
 from workflows.metrics.frechet import frechet_distance, kernel_deviation, kernel_distance
 from workflows.metrics.inception import load_inception
 from workflows.metrics.manifold import coverage, nearest
@@ -64,18 +61,15 @@ def run(
     real = read_reference(reference, PROTOCOL, sha256, network.features)
 
     samples = np.load(cell / "samples.npy", mmap_mode="r")
-    compared = min(len(real), len(samples))
-    not_measured = not_measurable(OF_SAMPLES, samples.shape[-1], compared)
-    if len(not_measured) == len(OF_SAMPLES):
-        reason = not_measured["FID"]
-        raise BenchmarkError(f"{loaded.record.name}: no samples can be measured: FID {reason}")
-    say_not_measured(read(cell / "train.json", TrainRecord).cell, loaded.record.name, not_measured)
     features = inception_features(samples, protocol, inception)
-    values = {"FID": frechet_distance(real, features), "KID": kernel_distance(real, features)}
-    if "KID-deviation" not in not_measured:
-        values["KID-deviation"] = kernel_deviation(real, features)
-    if "precision" not in not_measured:
-        values["precision"], values["recall"] = coverage(real, features)
+    precision, recall = coverage(real, features)
+    values = {
+        "FID": frechet_distance(real, features),
+        "KID": kernel_distance(real, features),
+        "KID-deviation": kernel_deviation(real, features),
+        "precision": precision,
+        "recall": recall,
+    }
     rows = [
         (PROTOCOL, name, value, len(samples), network.features) for name, value in values.items()
     ]
@@ -88,7 +82,7 @@ def run(
         distance = frechet_distance(real, inception_features(images, protocol, inception))
         progress.append((epoch, len(images), distance))
     write_picture(cell / "samples.png", samples[: SHOWN * SHOWN], SHOWN)
-    neighbours = nearest(features[:SHOWN], real, min(NEIGHBOURS, len(real)))
+    neighbours = nearest(features[:SHOWN], real, NEIGHBOURS)
     lines = [samples[:SHOWN], *(loaded.train[numbers] for numbers in neighbours.T)]
     write_picture(cell / "neighbours.png", np.concatenate(lines), SHOWN)
     write_table(cell / "progress.csv", progress, PROGRESS)
@@ -99,7 +93,6 @@ def run(
         "dataset_sha256": sha256,
         "reference_images": len(real),
         "features": {network.features: network.sha256},
-        "not_measured": not_measured,
     }
     # The step that samples leaves the samples in the state until they are measured.
     shutil.rmtree(cell / "state", ignore_errors=True)
