@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +51,3 @@ def write_picture(file: Path, images: np.ndarray, across: int) -> None:
     whole = torch.tensor(images[: len(images) // across * across])
     picture = to_pil_image(make_grid(whole, across, padding=0))
     write_atomically(file, lambda path: picture.save(path, "PNG"))
-
-
-def say_not_measured(cell: str, dataset: str, reasons: Mapping[str, str]) -> None:
-    """Print the metrics that a cell cannot have. reasons: by metric."""
-    for metric, reason in reasons.items():
-        print(f"[{cell}] {dataset}: {metric} is not measured: it {reason}", flush=True)

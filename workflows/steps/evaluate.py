@@ -27,7 +27,6 @@ from workflows.evaluation.reconstructions import (
 )
 from workflows.evaluation.records import (
     read_reference,
-    say_not_measured,
     write_evaluation,
     write_picture,
     write_table,
@@ -154,7 +153,6 @@ def run(
         if trained.codes is not None:
             over_variance = error.over_variance() if error else None
             rows += code_rows(counts, measurement.protocol, len(test), over_variance)
-    say_not_measured(name, dataset.name, not_measured)
     print(f"[{name}] evaluated in {time.perf_counter() - start:.1f} s  {message}", flush=True)
     write_table(cell / "metrics.csv", rows, COLUMNS)
     record = {
