@@ -108,7 +108,9 @@ def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) 
     assert (sampled["status"], sampled["message"]) == ("diverged", message)
     # Other settings or versions are a reason to sample it again.
     assert sampled.items() >= {**wanted.sampling, "versions": {"sampling": 1}}.items()
+    (tmp_path / "state").mkdir()
     evaluate_samples.run(tmp_path, chain.made.data, chain.weights, chain.reference, wanted)
+    assert not (tmp_path / "state").exists()
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert (found["status"], found["message"]) == ("diverged", message)
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 0

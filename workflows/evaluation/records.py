@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,14 @@ def write_evaluation(
 ) -> None:
     """Write evaluation.json: where a cell's numbers come from, and the digests of its files.
 
-    device: that measured. fields: of the record. files: names in the cell's folder.
+    device: that measured. fields: of the record. files: names in the cell's folder. The state of
+    the training is removed first, because the record makes the cell a finished one, and a finished
+    cell that is made again starts from scratch.
     """
     digests = {name: digest(cell / name) for name in files}
     made_by = origin(devices.name(device), torch.get_num_threads())
     record = EvaluationRecord.model_validate({**made_by, **fields, "files": digests})
+    shutil.rmtree(cell / "state", ignore_errors=True)
     write(cell / "evaluation.json", record)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from itertools import zip_longest
 from pathlib import Path
@@ -127,8 +126,7 @@ def run(
 ) -> None:
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell.
 
-    reference: the files of features. The state of a finished training is removed, so that running
-    the cell again trains it again.
+    reference: the files of features.
     """
     device = devices.prepare()
     verify(data, ("test",), SMALL)
@@ -166,9 +164,6 @@ def run(
         "features": networks.digests if networks else {},
         "not_measured": not_measured,
     }
-    if finished:
-        # Before the record is written, because the record makes the cell a finished one.
-        shutil.rmtree(cell / "state", ignore_errors=True)
     write_evaluation(cell, device, record, ["train.json", "codes.csv", "metrics.csv"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +46,7 @@ def run(
     record: dict[str, Any] = {"versions": evaluation.versions, "protocols": [PROTOCOL]}
     sampling = read(cell / "sampling.json", SamplingRecord)
     if sampling.status != "finished":
-        for name in ("samples.png", "neighbours.png"):
-            write_picture(cell / name, np.zeros((1, 3, 8, 8), np.uint8), 1)
-        write_table(cell / "progress.csv", [], PROGRESS)
-        write_table(cell / "metrics.csv", [], COLUMNS)
+        write_without_samples(cell)
         record |= {"status": sampling.status, "message": sampling.message, "features": {}}
         write_evaluation(cell, device, record, FILES)
         return
@@ -94,9 +90,15 @@ def run(
         "reference_images": len(real),
         "features": {network.features: network.sha256},
     }
-    # The step that samples leaves the samples in the state until they are measured.
-    shutil.rmtree(cell / "state", ignore_errors=True)
     write_evaluation(cell, device, record, FILES)
+
+
+def write_without_samples(cell: Path) -> None:
+    """Write empty tables and black pictures for a model without samples."""
+    for name in ("samples.png", "neighbours.png"):
+        write_picture(cell / name, np.zeros((1, 3, 8, 8), np.uint8), 1)
+    write_table(cell / "progress.csv", [], PROGRESS)
+    write_table(cell / "metrics.csv", [], COLUMNS)
 
 
 if __name__ == "__main__":
