@@ -90,6 +90,16 @@ def tiny(finished: Tiny, tmp_path: Path) -> Tiny:
     return copied(finished, tmp_path / "copy")
 
 
+def test_a_file_of_a_finished_cell_is_refused_in_one_line_with_what_to_do(finished: Tiny) -> None:
+    done = finished.call("--dry-run", targets=(MEASURED,))
+    assert done.returncode == 1
+    message = f"{CELLS[0]} is finished, so this run makes none of its files; to train the cell "
+    assert f"{message}again: make cell BUDGET=tiny CELL={CELLS[0]}\n" in done.stdout
+    assert "Traceback" not in done.stdout
+    # What makes nothing is not refused.
+    finished.run("--unlock", targets=(MEASURED,))
+
+
 def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path) -> None:
     fresh = copied(finished, tmp_path / "fresh", "model.safetensors", ".snakemake")
     shutil.rmtree(fresh.root / ".cache/datasets")

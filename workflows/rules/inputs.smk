@@ -130,9 +130,3 @@ def stage1_of(wildcards):
         return ""
     folder = f"{RESULTS}/cells/{cell.first_stage}"
     return f"--stage1 {folder} --latents {folder}/{first_stage_file(cell.knobs)}"
-
-
-@in_one_line
-def refuse(wildcards):
-    """Raise WorkflowError that says why no rule makes a file, and what to do."""
-    raise WorkflowError(RUN.refusal(wildcards.file))
