@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from workflows.config import cli
 from workflows.config.grid import Grid
 from workflows.config.plan import Plan, PlannedCell
-from workflows.config.records import Record, find
+from workflows.config.records import find
 from workflows.records.state import State, read_results
 
 FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
@@ -22,8 +23,10 @@ RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured
 SHOWN = 6
 
 
-class Progress(Record):
+class Progress(BaseModel):
     """state/progress.json of a training that is running or was killed. loss: the last one."""
+
+    model_config = ConfigDict(extra="ignore")
 
     epoch: float
     epochs: int
