@@ -32,8 +32,6 @@ SMALL = {
     "transformer_width": 32,
     "transformer_layers": 1,
 }
-# Of what trains the first stage; others are refused where it is used.
-VERSIONS = {"method": 1, "training": 2}
 SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 8}
 
 
@@ -95,8 +93,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     found = Made(root / "mnist_5k", stage1, *files)
     prepare(read_dataset("mnist_5k"), found.data)
     train.run(Spec.model_validate_json(spec_of()), found.data, found.stage1)
-    latents.run(found.stage1, found.data, VERSIONS, found.latents)
-    latents.run(found.stage1, found.data, VERSIONS, found.codes, "codes")
+    latents.run(found.stage1, found.data, found.latents)
+    latents.run(found.stage1, found.data, found.codes, "codes")
     return found
 
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.data.limited import linux, python
-from tests.generation.conftest import VERSIONS, diffusion_spec
+from tests.generation.conftest import diffusion_spec
 from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
@@ -117,7 +117,7 @@ def test_no_training_depends_on_where_its_images_or_points_are(
     assert {type(source) for source in sources} == {torch.Tensor, np.memmap}
 
     file = below[0] / "latents.safetensors"
-    latents.run(below[0], digits, VERSIONS, file)
+    latents.run(below[0], digits, file)
     spec = diffusion_spec(epochs=1, conditional=True)
     both_ways(
         monkeypatch,
