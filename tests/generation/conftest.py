@@ -66,7 +66,8 @@ def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
         **changes,
     }
     cell = "mnist_5k/ldm/default/seed0"
-    return Spec(budget="smoke", cell=cell, knobs=typed(knobs), versions={"method": 3})
+    about = {"budget": "smoke", "cell": cell, "versions": {"method": 3}, "progress_samples": 5}
+    return Spec(knobs=typed(knobs), **about)
 
 
 @dataclass(frozen=True)
@@ -102,5 +103,5 @@ def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a generative model into `out`; its weights."""
     spec = diffusion_spec(**changes)
     below = made.below(spec.knobs.method)
-    train_generator.run(spec, made.data, out, *below, progress_samples=5)
+    train_generator.run(spec, made.data, out, *below)
     return load_file(out / "model.safetensors")

@@ -35,7 +35,7 @@ use rule train as train_generator with:
         processes=1,
     params:
         step="train_generator",
-        options=lambda wildcards: f"{stage1_of(wildcards)} --progress-samples {PLAN.progress_samples}",
+        options=stage1_of,
 
 
 use rule evaluate as sample with:
