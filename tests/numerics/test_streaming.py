@@ -58,11 +58,11 @@ def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"no file of that size here: {error}")
     file = tmp_path / "train.npy"
-    array = ArrayRecord(file=file.name, images=count, bytes=file.stat().st_size, sha256="")
+    array = ArrayRecord(file=file.name, images=count, sha256="")
     record = DatasetRecord(
         **{"name": "imagenet", "image_size": 256, "channels": 3, "variance": 0.1},
         **{"train": array, "test": array},
-        validation=ValidationRecord(indices=[count - 5000, count], images=5000),
+        validation=ValidationRecord(indices=[count - 5000, count]),
     )
     (tmp_path / "dataset.json").write_text(record.model_dump_json())
     done = python(READ, tmp_path)
