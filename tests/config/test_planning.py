@@ -10,6 +10,7 @@ import pytest
 from tests.config.test_refused import room, spoil
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import Grid, load_grid
+from workflows.config.names import RUN_METRICS
 from workflows.config.plan import Plan, find_plan
 from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
@@ -85,6 +86,15 @@ def test_a_plan_says_which_metrics_images_are_too_small_for(room: Path) -> None:
     plan = plan_of("lite")
     assert plan.too_small("methods", "mnist") == ["LPIPS-Alex needs images of 31 pixels"]
     assert plan.too_small("methods", "cifar10") == []
+
+
+def test_what_a_training_reports_is_not_measured_on_frozen_latents(room: Path) -> None:
+    measured = ["PSNR", "error", "perplexity", "usage"]
+    spoil(room / "experiments/frozen_latents.yaml", {"metrics": [*measured, *RUN_METRICS]})
+    plan = make_plan(load_grid("smoke", DATASETS, room), DATASETS, {}, room=room)
+    cells = {line.cell for line in plan.lines_of("frozen_latents")}
+    assert cells
+    assert all(plan.cells[cell].evaluation.metrics == measured for cell in cells)
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:
