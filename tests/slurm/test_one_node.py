@@ -120,7 +120,7 @@ def configure(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A node that is idle; all of it ends with the tests."""
+    """A cluster of one idle node, stopped after the tests."""
     if os.environ.get("CI_REQUIRES_SLURM") != "1":
         pytest.skip("a Slurm cluster takes minutes: make slurm-test")
     assert all(shutil.which(name, path=PATH) for name in (*DAEMONS, "sbatch")), (

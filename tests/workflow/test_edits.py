@@ -62,9 +62,8 @@ def surroundings(folder: Path, tiny: Tiny) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, weights_folder: Path) -> Tiny:
-    """A tiny grid that has run to its end, in surroundings that make it hard.
-
-    The clone's path has a space and a quote, and Snakemake is started in another folder.
+    """Snakemake has finished a tiny grid. The clone's path has a space and a quote, and Snakemake
+    was started in another folder.
     """
     folder = tmp_path_factory.mktemp("edits")
     tiny = make(folder / "it's the first", weights_folder)

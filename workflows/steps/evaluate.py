@@ -93,7 +93,7 @@ def measure(
     return counts, message
 
 
-def prepare(
+def measurements_of(
     references: list[Path],
     evaluation: PlannedEvaluation,
     test: np.ndarray,
@@ -139,7 +139,7 @@ def run(
     networks = load_networks(weights, device) if needs_networks else None
     measurements = []
     if finished:
-        measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
+        measurements = measurements_of(reference, evaluation, test, dataset.test.sha256, networks)
     error = LatentError() if "error" in (metrics or []) else None
     start = time.perf_counter()
     counts, message = measure(cell, trained, test, measurements, device, error)
