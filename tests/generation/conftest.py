@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.knobs import typed
-from tests.steps.conftest import ROOT, spec_of
+from tests import plans
+from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
-from workflows.config.reading import read_yaml
-from workflows.config.settings import Defaults
 from workflows.data.cache import prepare
 from workflows.generators import GENERATORS
 from workflows.steps import latents, train, train_generator
@@ -47,27 +46,16 @@ def evaluation_of(**sampling: Any) -> PlannedEvaluation:
 
 def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
     """A generative model on 100 digits, three epochs, as its training step reads it."""
-    below = GENERATORS[method].has_first_stage
-    stage1 = Spec.model_validate_json(spec_of()).cell if below else None
-    defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
-    knobs = {
-        **defaults.of_generator(method),
-        **SMALL,
-        "dataset": "mnist_5k",
-        "method": method,
-        "seed": 0,
-        "first_stage": stage1,
-        "epochs": 3,
-        "batch_size": 32,
-        "learning_rate": 0.001,
-        "ema_decay": 0.9,
-        "train_images": 100,
-        **SAMPLING,
-        **changes,
-    }
-    cell = "mnist_5k/ldm/default/seed0"
-    about = {"budget": "smoke", "cell": cell, "versions": {"method": 3}, "progress_samples": 5}
-    return Spec(knobs=typed(knobs), **about)
+    first_stage = json.loads(spec_of())["cell"] if GENERATORS[method].has_first_stage else None
+    short = {"train_images": 100, "batch_size": 32, "epochs": 3, "ema_decay": 0.9}
+    short |= {"dataset": "mnist_5k", "first_stage": first_stage, "learning_rate": 0.001}
+    return Spec(
+        budget="smoke",
+        cell="mnist_5k/ldm/default/seed0",
+        knobs=plans.knobs(method, **{**SMALL, **short, **SAMPLING, **changes}),
+        versions={"method": 3},
+        progress_samples=5,
+    )
 
 
 @dataclass(frozen=True)
