@@ -23,19 +23,6 @@ from workflows.training.stage1 import LOG_COLUMNS
 from workflows.training.tensor_files import open_rows, read_tensors, save_tensors, write_rows
 
 
-def test_reference_features_say_what_they_are_of(chain: Chain) -> None:
-    rows, metadata = open_rows(chain.reference, "features")
-    assert rows.shape == (8, 2048)
-    dataset = json.loads((chain.data / "dataset.json").read_text())
-    network = json.loads((chain.weights / "inception.json").read_text())
-    assert metadata == {
-        "protocol": "exact",
-        "features": network["features"],
-        "dataset": "mnist_5k",
-        "sha256": dataset["test"]["sha256"],
-    }
-
-
 def test_the_larger_network_trains_with_the_distance_it_names(
     chain: Chain, tmp_path: Path, command: Command, refused: Refused
 ) -> None:
