@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 BIN := .venv/bin
 # Snakemake's shell commands must find the environment's python first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Recipes read these from the environment, so that the shell takes no character of theirs for its own.
+# Recipes read these from the environment, so that the shell interprets no character of their values.
 export BUDGET CELL
 # Snakemake makes a cache in the user's home before it reads the Snakefile.
 ifneq ($(shell test -w "$$HOME" && echo yes),yes)
@@ -60,8 +60,7 @@ site: .venv/ready
 report: .venv/ready
 	$(BIN)/snakemake --nolock --cores 1 --config budget="$$BUDGET" --report "results/$$BUDGET/report.html" -- all_tables
 
-# Train one cell again, and draw the tables and figures that show it from it and whatever else is
-# there.
+# Train one cell again and redraw the tables and figures that show this cell.
 cell: .venv/ready
 	@case "$$CELL" in [A-Za-z0-9_]*) ;; *) \
 	  echo "Name a cell: make cell CELL=mnist_5k/cvq_vae/default/seed0 ('make cells' lists them)"; exit 1;; esac

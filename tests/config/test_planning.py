@@ -11,6 +11,7 @@ from tests import plans
 from tests.config.test_refused import room, spoil
 from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid
+from workflows.config.names import RUN_METRICS
 from workflows.config.plan import find_plan
 from workflows.config.planning import make_plan
 from workflows.errors import ConfigError
@@ -80,6 +81,15 @@ def test_a_plan_has_the_figures_of_its_rows_and_of_all_tables() -> None:
     plan = plans.real("paper")
     assert "usage_quality" in plan.figures
     assert "training_length" not in plan.figures
+
+
+def test_what_a_training_reports_is_not_measured_on_frozen_latents(room: Path) -> None:
+    measured = ["PSNR", "error", "perplexity", "usage"]
+    spoil(room / "experiments/frozen_latents.yaml", {"metrics": [*measured, *RUN_METRICS]})
+    plan = make_plan(load_grid("smoke", DATASETS, room), DATASETS, {}, room=room)
+    cells = {line.cell for line in plan.lines_of("frozen_latents")}
+    assert cells
+    assert all(plan.cells[cell].evaluation.metrics == measured for cell in cells)
 
 
 def test_labels_follow_the_budget_of_a_sweep() -> None:

@@ -47,6 +47,10 @@ def generation(**change: Any) -> dict[str, Any]:
     return {"generation": {**GENERATION, **change}}
 
 
+def evaluation(**change: Any) -> dict[str, Any]:
+    return {"evaluation": {"protocols": ["exact"], "lpips_images": None, **change}}
+
+
 def roles(**change: str) -> dict[str, Any]:
     return {"roles": {**ROLES, **change}}
 
@@ -110,6 +114,8 @@ def rows(**row: Any) -> dict[str, Any]:
         ),
         # Too few images for a metric.
         (BUDGET, generation(reference_images=3), "reference_images: 3 must be greater than or eq"),
+        (BUDGET, generation(knobs={"samples": 7}), "samples: 7 must be greater than or equal to 8"),
+        (BUDGET, evaluation(fid_images=1), "fid_images: 1 must be greater than or equal to 2"),
         (MNIST, {"images": {"train": 60000, "test": 1}}, "images.test: 1 must be greater than "),
         (
             "datasets/buildings_64.yaml",

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -62,13 +63,11 @@ def test_missing_dataset_gets_advice(monkeypatch, tmp_path):
         sources.absence(read_dataset("ffhq_subset_64"))
 
 
-def test_a_dataset_without_a_source_is_an_error_or_noted(monkeypatch, tmp_path, capsys):
+def test_a_dataset_without_a_source_is_noted(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("CODEBOOK_DATA", raising=False)
-    with pytest.raises(sources.Unavailable, match=r"^ffhq_subset_64: not found.*\.$"):
-        step.main("ffhq_subset_64", tmp_path / "x", note_missing=False)
-    assert not (tmp_path / "x").exists()
-    step.main("ffhq_subset_64", tmp_path / "x", note_missing=True)
-    assert capsys.readouterr().err.startswith("prepare: ffhq_subset_64: not found")
+    step.main("ffhq_subset_64", tmp_path / "x")
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"prepare: ffhq_subset_64: not found.*\.\n", said), said
     assert not preparation.is_prepared(tmp_path / "x")
     assert not preparation.changed(read_dataset("ffhq_subset_64"), tmp_path / "x")
     with pytest.raises(DataError, match=r"dataset\.json: ffhq_subset_64: not found; set CODEBOOK"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.knobs import typed
-from tests.steps.conftest import ROOT, spec_of
+from tests import plans
+from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
-from workflows.config.reading import read_yaml
-from workflows.config.settings import Defaults
 from workflows.data.cache import prepare
 from workflows.generators import GENERATORS
 from workflows.steps import latents, train, train_generator
@@ -32,8 +31,6 @@ SMALL = {
     "transformer_width": 32,
     "transformer_layers": 1,
 }
-# Of what trains the first stage; others are refused where it is used.
-VERSIONS = {"method": 1, "training": 2}
 SAMPLING = {"sampling_steps": 4, "eta": 1.0, "guidance": 1.0, "samples": 8}
 
 
@@ -49,26 +46,16 @@ def evaluation_of(**sampling: Any) -> PlannedEvaluation:
 
 def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
     """A generative model on 100 digits, three epochs, as its training step reads it."""
-    below = GENERATORS[method].has_first_stage
-    stage1 = Spec.model_validate_json(spec_of()).cell if below else None
-    defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
-    knobs = {
-        **defaults.of_generator(method),
-        **SMALL,
-        "dataset": "mnist_5k",
-        "method": method,
-        "seed": 0,
-        "first_stage": stage1,
-        "epochs": 3,
-        "batch_size": 32,
-        "learning_rate": 0.001,
-        "ema_decay": 0.9,
-        "train_images": 100,
-        **SAMPLING,
-        **changes,
-    }
-    cell = "mnist_5k/ldm/default/seed0"
-    return Spec(budget="smoke", cell=cell, knobs=typed(knobs), versions={"method": 3})
+    first_stage = json.loads(spec_of())["cell"] if GENERATORS[method].has_first_stage else None
+    short = {"train_images": 100, "batch_size": 32, "epochs": 3, "ema_decay": 0.9}
+    short |= {"dataset": "mnist_5k", "first_stage": first_stage, "learning_rate": 0.001}
+    return Spec(
+        budget="smoke",
+        cell="mnist_5k/ldm/default/seed0",
+        knobs=plans.knobs(method, **{**SMALL, **short, **SAMPLING, **changes}),
+        versions={"method": 3},
+        progress_samples=5,
+    )
 
 
 @dataclass(frozen=True)
@@ -95,8 +82,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     found = Made(root / "mnist_5k", stage1, *files)
     prepare(read_dataset("mnist_5k"), found.data)
     train.run(Spec.model_validate_json(spec_of()), found.data, found.stage1)
-    latents.run(found.stage1, found.data, VERSIONS, found.latents)
-    latents.run(found.stage1, found.data, VERSIONS, found.codes, "codes")
+    latents.run(found.stage1, found.data, found.latents)
+    latents.run(found.stage1, found.data, found.codes, "codes")
     return found
 
 
@@ -104,5 +91,5 @@ def trained(made: Made, out: Path, **changes: Any) -> dict[str, torch.Tensor]:
     """Train a generative model into `out`; its weights."""
     spec = diffusion_spec(**changes)
     below = made.below(spec.knobs.method)
-    train_generator.run(spec, made.data, out, *below, progress_samples=5)
+    train_generator.run(spec, made.data, out, *below)
     return load_file(out / "model.safetensors")

@@ -16,13 +16,12 @@ from tests.steps.conftest import Command, Refused, command, refused
 from workflows.config.names import RUN_METRICS
 from workflows.config.plan import PlannedCell
 from workflows.data.weight_sources import SOURCES
-from workflows.errors import BenchmarkError
 from workflows.evaluation.reconstructions import COLUMNS
 from workflows.files import digest, write_json
 from workflows.records.collect import curves_of, measurements
 from workflows.records.state import State
 from workflows.steps import evaluate_samples, sample
-from workflows.training.tensor_files import open_rows, read_tensors, save_tensors, write_rows
+from workflows.training.tensor_files import read_tensors, save_tensors
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +105,9 @@ def test_samples_that_are_not_finite_are_a_result(chain: Chain, tmp_path: Path) 
     assert (sampled["status"], sampled["message"]) == ("diverged", message)
     # Other settings or versions are a reason to sample it again.
     assert sampled.items() >= {**wanted.sampling, "versions": {"sampling": 1}}.items()
+    (tmp_path / "state").mkdir()
     evaluate_samples.run(tmp_path, chain.made.data, chain.reference, wanted)
+    assert not (tmp_path / "state").exists()
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert (found["status"], found["message"]) == ("diverged", message)
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 0
@@ -145,34 +146,6 @@ def test_samples_equal_to_training_images_are_found_out(
     assert values["precision"] == values["recall"] == 1
     picture = np.asarray(Image.open(tmp_path / "neighbours.png"))
     assert np.array_equal(picture[:28], picture[28:56])
-
-
-def test_few_training_images_have_the_metrics_that_they_can(
-    chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Precision and recall need four images of each set, distances two."""
-    for file in chain.cell.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    rows, metadata = open_rows(chain.reference, "features")
-
-    def measured(images: int) -> list[str]:
-        few = tmp_path / f"{images}.safetensors"
-
-        def fill(features: np.ndarray) -> dict[str, str]:
-            features[:] = rows[:images]
-            return metadata
-
-        write_rows(few, "features", (images, 2048), fill)
-        evaluate_samples.run(tmp_path, chain.made.data, few, evaluation_of(samples=20))
-        return list(pd.read_csv(tmp_path / "metrics.csv")["metric"])
-
-    assert measured(3) == ["FID", "KID"]
-    left_out = json.loads((tmp_path / "evaluation.json").read_text())["not_measured"]
-    assert left_out.keys() == {"KID-deviation", "precision", "recall"}
-    said = capsys.readouterr().out
-    assert "mnist_5k: recall is not measured: it needs 4 images, there are 3" in said
-    with pytest.raises(BenchmarkError, match="no samples can be measured: FID needs 2 images, the"):
-        measured(1)
 
 
 def test_collected_curves_hold_loss_and_distance(chain: Chain) -> None:

@@ -165,23 +165,6 @@ def test_small_images_have_the_metrics_that_they_can(
             Measurement(EXACT, networks, reference).add(images, made)
 
 
-def test_one_test_image_has_no_distance_of_features(
-    pictures, networks: Networks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = pictures[PHOTOS][:2]
-    features = np.eye(2, 2048, dtype=np.float32)
-    monkeypatch.setattr(
-        reconstructions, "inception_features", lambda stored, *_: features[: len(stored)]
-    )
-    for count, limit in ((1, None), (2, 1)):
-        measured = Measurement(EXACT, networks, features, limit)
-        measured.add(images[:count], noisy(images[:count], 0.1))
-        found = [row["metric"] for row in measured.rows()]
-        assert found == ["l1", "PSNR", "SSIM", "LPIPS", "LPIPS-Alex"]
-        few = "needs 2 images, there are 1"
-        assert measured.not_measured() == {"rFID": few, "KID": few}
-
-
 def test_an_infinite_ratio_is_written_read_and_printed(pictures, rows_of, tmp_path: Path) -> None:
     """One picture restored exactly is enough for an infinite PSNR, and must not stop the run."""
     made = noisy(pictures[DIGITS], 0.1)

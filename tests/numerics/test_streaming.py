@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.data.limited import linux, python
-from tests.generation.conftest import VERSIONS, diffusion_spec
+from tests.generation.conftest import diffusion_spec
 from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import Spec
@@ -58,7 +58,7 @@ def test_training_reads_as_many_images_as_imagenet_has(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"no file of that size here: {error}")
     file = tmp_path / "train.npy"
-    array = ArrayRecord(file=file.name, images=count, bytes=file.stat().st_size, sha256="")
+    array = ArrayRecord(file=file.name, images=count, sha256="")
     record = DatasetRecord(
         **{"name": "imagenet", "image_size": 256, "channels": 3, "variance": 0.1},
         **{"train": array, "test": array},
@@ -117,7 +117,7 @@ def test_no_training_depends_on_where_its_images_or_points_are(
     assert {type(source) for source in sources} == {torch.Tensor, np.memmap}
 
     file = below[0] / "latents.safetensors"
-    latents.run(below[0], digits, VERSIONS, file)
+    latents.run(below[0], digits, file)
     spec = diffusion_spec(epochs=1, conditional=True)
     both_ways(
         monkeypatch,

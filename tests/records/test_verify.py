@@ -83,8 +83,6 @@ def results(tmp_path: Path) -> Path:
 def test_what_was_just_made_is_ok(results: Path) -> None:
     assert verify(results) == [(CELL, "ok", "")]
     measured = pd.read_csv(results / "measured.csv", keep_default_na=False)
-    assert set(measured["lock_digest"]) == {LOCK[:12]}
-    assert set(measured["dataset_digest"]) == {"da" * 6}
     of_metric = measured.groupby("metric")["features_digest"].first()
     assert of_metric.to_dict() == {"l1": "", "rFID": "fe" * 6}
     # What published records lack, in a clone without caches.

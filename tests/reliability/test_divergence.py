@@ -60,3 +60,5 @@ def test_a_diverging_training_keeps_its_last_whole_epoch(
     assert (cell / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
     assert pd.read_csv(cell / "codes.csv")["count"].sum() == 1000 * 7 * 7
     assert (cell / "reconstructions.png").stat().st_size > 0
+    # So the cell starts from scratch if the user asks for another training.
+    assert not (cell / "state").exists()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,17 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.workflow.tiny import BUDGET, CELLS, EXPERIMENT, SETTINGS, Tiny, copied, make, snakemake
+from tests.workflow.tiny import (
+    BUDGET,
+    CELLS,
+    EXPERIMENT,
+    SETTINGS,
+    Tiny,
+    copied,
+    make,
+    snakemake,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow(seconds=100)
 CELL = CELLS[0]
@@ -59,13 +69,6 @@ def numbers(tiny: Tiny) -> dict[str, Any]:
     }
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE_S:.0f} s for {what}"
-        time.sleep(0.02)
-
-
 def begun(tiny: Tiny) -> bool:
     """Whether three epochs of the cell are saved."""
     with contextlib.suppress(OSError, ValueError):
@@ -88,7 +91,7 @@ def training(tiny: Tiny) -> Iterator[psutil.Process]:
     ):
         process = psutil.Process(started.pid)
         try:
-            wait_for(lambda: begun(tiny), "three epochs")
+            wait_for(lambda: begun(tiny), "three epochs", PATIENCE_S)
             yield process
         finally:
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,7 +1,7 @@
 """`python -m tests.slurm.planned ARGUMENTS`: what `snakemake --dry-run ARGUMENTS` would run.
 
-One JSON object a line and job on standard output: `message, inputs, params, resources, gpu_limit`.
-Snakemake prints none of the last four of a rule that has a message.
+One JSON object a line and job on standard output: `message, inputs, resources, gpu_limit`.
+Snakemake prints none of the last three of a rule that has a message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ def run_job(self: Any, job: Any) -> None:
     known = {
         "message": job.message or job.rule.name,
         "inputs": [str(file) for file in job.input],
-        "params": dict(job.params),
         "resources": dict(job.resources),
         # How many GPUs' worth of jobs run at a time; None without a limit.
         "gpu_limit": self.workflow.scheduler.global_resources.get("gpu"),

@@ -10,15 +10,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.workflow.tiny import ROOT, copy_tree
+from tests.workflow.tiny import ROOT, copy_tree, wait_for
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 # Daemons are in /usr/sbin, which is not on everybody's path.
@@ -80,14 +79,6 @@ class Cluster:
         return done.stdout.strip()
 
 
-def waited(condition: Callable[[], object], seconds: float) -> None:
-    """Wait for something to be true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-
-
 def configure(folder: Path) -> None:
     """Write the cluster's files. Two devices that every machine has stand for GPUs."""
     for name in ("bin", "state", "spool"):
@@ -120,7 +111,7 @@ def configure(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A node that is idle; all of it ends with the tests."""
+    """A cluster of one idle node, stopped after the tests."""
     if os.environ.get("CI_REQUIRES_SLURM") != "1":
         pytest.skip("a Slurm cluster takes minutes: make slurm-test")
     assert all(shutil.which(name, path=PATH) for name in (*DAEMONS, "sbatch")), (
@@ -140,7 +131,9 @@ def cluster() -> Iterator[Cluster]:
             cluster.ask("munged", "--force", *options)
             cluster.ask("slurmctld", "-c")
             cluster.ask("slurmd", "-c")
-            waited(lambda: cluster.ask("sinfo", "--noheader", "--format=%T") == "idle", 30)
+            wait_for(
+                lambda: cluster.ask("sinfo", "--noheader", "--format=%T") == "idle", "a node", 30
+            )
             yield cluster
         finally:
             for name in reversed(DAEMONS):
@@ -167,7 +160,7 @@ def test_a_table_goes_through_and_a_killed_training_goes_on_with_twice_the_time(
             command, cwd=tmp_path / "copy", env=environment, stdout=log, stderr=log
         )
         try:
-            waited((folder / "state/last.safetensors").exists, LIMIT_S)
+            wait_for((folder / "state/last.safetensors").exists, "a state", LIMIT_S)
             wanted = f"rule_train_filmed_wildcards_{CELL.replace('/', '_')}"
             listed = cluster.ask("squeue", "--noheader", "--states=running", "--format=%i %k")
             (job,) = [line.split()[0] for line in listed.splitlines() if wanted in line]

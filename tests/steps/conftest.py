@@ -17,11 +17,9 @@ from unittest import mock
 import pytest
 import torch
 
-from tests.knobs import typed
+from tests import plans
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
-from workflows.config.reading import read_yaml
-from workflows.config.settings import Defaults
 from workflows.data.cache import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -30,29 +28,17 @@ Command = Callable[..., str]
 Refused = Callable[..., str]
 
 
-def spec_of(method: str = "cvq_vae", **changes: Any) -> str:
+def spec_of(method: str = "cvq_vae", filmed: bool = False, **changes: Any) -> str:
     """A cell on 64 digits, two epochs of two batches, as the train step reads it."""
-    filmed = changes.pop("filmed", False)
-    defaults = read_yaml(ROOT / "workflows" / "defaults.yaml", Defaults)
-    network = changes.get("network", "convnet")
-    knobs = typed(
-        {
-            **defaults.of_autoencoder(method, network, 1),
-            "dataset": "mnist_5k",
-            "method": method,
-            "seed": 0,
-            "distance": "cosine",
-            "codebook_size": 32,
-            "code_dim": 8,
-            "epochs": 2,
-            "batch_size": 32,
-            "train_images": 64,
-            **changes,
-        }
+    small = {"dataset": "mnist_5k", "distance": "cosine", "codebook_size": 32, "code_dim": 8}
+    short = {"train_images": 64, "batch_size": 32}
+    spec = Spec(
+        budget="smoke",
+        cell=f"mnist_5k/{method}/default/seed0",
+        knobs=plans.knobs(method, **{**small, **short, **changes}),
+        versions={"method": 1, "training": 2},
+        filmed=filmed,
     )
-    cell = f"mnist_5k/{method}/default/seed0"
-    versions = {"method": 1, "training": 2}
-    spec = Spec(budget="smoke", cell=cell, knobs=knobs, versions=versions, filmed=filmed)
     return spec.model_dump_json()
 
 

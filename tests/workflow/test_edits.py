@@ -62,9 +62,8 @@ def surroundings(folder: Path, tiny: Tiny) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """A tiny grid that has run to its end, in surroundings that make it hard.
-
-    The clone's path has a space and a quote, and Snakemake is started in another folder.
+    """Snakemake has finished a tiny grid. The clone's path has a space and a quote, and Snakemake
+    was started in another folder.
     """
     folder = tmp_path_factory.mktemp("edits")
     tiny = make(folder / "it's the first")
@@ -90,6 +89,16 @@ def tiny(finished: Tiny, tmp_path: Path) -> Tiny:
     return copied(finished, tmp_path / "copy")
 
 
+def test_a_file_of_a_finished_cell_is_refused_in_one_line_with_what_to_do(finished: Tiny) -> None:
+    done = finished.call("--dry-run", targets=(MEASURED,))
+    assert done.returncode == 1
+    message = f"{CELLS[0]} is finished, so this run makes none of its files; to train the cell "
+    assert f"{message}again: make cell BUDGET=tiny CELL={CELLS[0]}\n" in done.stdout
+    assert "Traceback" not in done.stdout
+    # What makes nothing is not refused.
+    finished.run("--unlock", targets=(MEASURED,))
+
+
 def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path) -> None:
     fresh = copied(finished, tmp_path / "fresh", "model.safetensors", ".snakemake")
     shutil.rmtree(fresh.root / ".cache/datasets")
@@ -98,7 +107,7 @@ def test_records_without_models_count_as_finished(finished: Tiny, tmp_path: Path
     # Whether the other cell's record fits is known when the images are prepared.
     again = fresh.call(targets=("all_cells",), config=(f"retrain={CELLS[1]}",))
     assert again.returncode == 0, again.stdout
-    assert "1 cell from records (commit " in again.stdout
+    assert "1 cell from records, 1 to make; --config retrain=true makes all" in again.stdout
     after = fresh.models()
     assert after[CELLS[0]] == before[CELLS[0]]
     assert after[CELLS[1]][0] == before[CELLS[1]][0]

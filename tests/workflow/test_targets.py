@@ -44,10 +44,6 @@ def test_what_cannot_be_made_is_refused_by_name_and_the_profile_is_read(copy: Ti
     said = "dataset 'mnst' is unknown; did you mean mnist, "
     assert any(said in line and "allowed: " in line for line in done.stdout.splitlines())
     assert "Using workflow specific profile profiles/default" in done.stdout
-    forgotten = "results/lite/cells/mnist/cvq_vae/default/seed0/metrics.csv"
-    done = ask(copy, "snakemake", "--dry-run", "--", forgotten)
-    assert done.returncode == 1
-    assert f"snakemake --cores 8 --config budget=lite -- {forgotten}" in done.stdout
 
 
 def test_rules_name_what_their_steps_read(copy: Tiny) -> None:

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,14 @@ class Tiny:
             name = file.parent.relative_to(self.root / f"results/{BUDGET}/cells").as_posix()
             found[name] = (sha, file.stat().st_mtime_ns)
         return found
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float) -> None:
+    """Wait until the condition is true. what: named in the message if this takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.02)
 
 
 def snakemake(

@@ -23,13 +23,18 @@ OTHER_SIZE = {"ffhq_64": "ffhq"}
 
 
 class Spec(Closed):
-    """What a training step needs to know. versions: part of the training -> its version."""
+    """What a training step needs to know.
+
+    versions: part of the training -> its version. progress_samples: how many samples a generative
+    model keeps at each moment of its training.
+    """
 
     budget: str
     cell: str
     knobs: Knobs
     versions: dict[str, int | str]
     filmed: bool = False
+    progress_samples: int | None = None
 
 
 class PlannedEvaluation(Closed):
@@ -198,6 +203,7 @@ class Plan(Closed):
             knobs=fields.knobs,
             versions=fields.versions,
             filmed=fields.filmed,
+            progress_samples=fields.evaluation.progress_samples,
         )
 
     def lines_of(self, table: str) -> list[PlannedRow]:

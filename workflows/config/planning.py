@@ -9,7 +9,7 @@ from typing import get_args
 from workflows.config.datasets import ROOM, Dataset, read_protocol
 from workflows.config.experiments import HEADLINES, Claims, Figures, Standing
 from workflows.config.grid import Grid, read_budgets
-from workflows.config.names import ROLES
+from workflows.config.names import ROLES, RUN_METRICS
 from workflows.config.plan import (
     Absent,
     Plan,
@@ -110,7 +110,8 @@ def _evaluation(grid: Grid, cell_id: str, images: int) -> PlannedEvaluation:
     if not isinstance(knobs, Generative):
         metrics, measured = None, OF_RECONSTRUCTIONS
         if knobs.network == "frozen":
-            metrics = sorted({name for table in tables for name in grid.tables[table].metrics})
+            shown = {name for table in tables for name in grid.tables[table].metrics}
+            metrics = sorted(shown - {*RUN_METRICS})
             measured = {name: (OF_RECONSTRUCTIONS | OF_LATENTS)[name] for name in metrics}
         return PlannedEvaluation(
             protocols=names,

@@ -13,13 +13,7 @@ import torch
 from workflows.data.metric_networks import Networks
 from workflows.data.weight_sources import SOURCES
 from workflows.evaluation.protocol import Protocol, rgb
-from workflows.metrics import (
-    FEWEST_IMAGES,
-    FEWEST_PIXELS,
-    OF_RECONSTRUCTIONS,
-    needs_features,
-    not_measurable,
-)
+from workflows.metrics import FEWEST_PIXELS, OF_RECONSTRUCTIONS, needs_features, not_measurable
 from workflows.metrics.frechet import frechet_distance, kernel_distance
 from workflows.metrics.inception import Inception
 from workflows.metrics.pixel import l1, psnr, ssim
@@ -125,7 +119,7 @@ class Measurement:
         features = np.concatenate(self.parts["features"])
         count = len(features)
         for metric, distance in (("rFID", frechet_distance), ("KID", kernel_distance)):
-            if self._is_requested(metric) and count >= FEWEST_IMAGES[metric]:
+            if self._is_requested(metric):
                 value = distance(self.reference[:count], features)
                 network = SOURCES["inception"].features
                 rows.append(_row(protocol, metric, value, count, network))
@@ -133,8 +127,7 @@ class Measurement:
 
     def not_measured(self) -> dict[str, str]:
         """Return metric -> the reason why the added images cannot have this metric."""
-        count = self.seen if self.fid_images is None else min(self.seen, self.fid_images)
-        return not_measurable(filter(self._is_requested, OF_RECONSTRUCTIONS), self.side, count)
+        return not_measurable(filter(self._is_requested, OF_RECONSTRUCTIONS), self.side)
 
     def _is_requested(self, metric: str) -> bool:
         return self.metrics is None or metric in self.metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ def write_evaluation(
 ) -> None:
     """Write evaluation.json: where a cell's numbers come from, and the digests of its files.
 
-    device: that measured. fields: of the record. files: names in the cell's folder.
+    device: that measured. fields: of the record. files: names in the cell's folder. The state of
+    the training is removed first, because the record makes the cell a finished one, and a finished
+    cell that is made again starts from scratch.
     """
     digests = {name: digest(cell / name) for name in files}
     made_by = origin(devices.name(device), torch.get_num_threads())
     record = EvaluationRecord.model_validate({**made_by, **fields, "files": digests})
+    shutil.rmtree(cell / "state", ignore_errors=True)
     write(cell / "evaluation.json", record)
 
 
@@ -52,9 +55,3 @@ def write_picture(file: Path, images: np.ndarray, across: int) -> None:
     whole = torch.tensor(images[: len(images) // across * across])
     picture = to_pil_image(make_grid(whole, across, padding=0))
     write_atomically(file, lambda path: picture.save(path, "PNG"))
-
-
-def say_not_measured(cell: str, dataset: str, reasons: Mapping[str, str]) -> None:
-    """Print the metrics that a cell cannot have. reasons: by metric."""
-    for metric, reason in reasons.items():
-        print(f"[{cell}] {dataset}: {metric} is not measured: it {reason}", flush=True)

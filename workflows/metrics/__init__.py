@@ -31,8 +31,9 @@ NEIGHBOURS = 3
 # Metric -> the fewest pixels that each side of an image must have. The networks of LPIPS halve an
 # image until nothing is left of a smaller image.
 FEWEST_PIXELS = {"SSIM": SSIM_WINDOW, "LPIPS": 16, "LPIPS-Alex": 31}
-# Metric -> the fewest images of each of the two sets that it compares. A covariance and the mean
-# over pairs of KID need two images, and an image must have NEIGHBOURS others.
+# Metric -> the fewest images of each of the two sets that it compares; configuration refuses fewer.
+# A covariance and the mean over pairs of KID need two images, and an image must have NEIGHBOURS
+# others.
 FEWEST_IMAGES = {
     "rFID": 2,
     "FID": 2,
@@ -48,16 +49,13 @@ def needs_features(metrics: Collection[str] | None) -> bool:
     return metrics is None or not {"rFID", "KID"}.isdisjoint(metrics)
 
 
-def not_measurable(metrics: Iterable[str], pixels: int, images: int) -> dict[str, str]:
-    """Return metric -> the reason why too small or too few images cannot have this metric.
+def not_measurable(metrics: Iterable[str], pixels: int) -> dict[str, str]:
+    """Return metric -> the reason why too small images cannot have this metric.
 
     pixels: of the smaller side of an image.
     """
-    reasons = {}
-    for metric in metrics:
-        fewest_pixels, fewest = FEWEST_PIXELS.get(metric, 1), FEWEST_IMAGES.get(metric, 1)
-        if pixels < fewest_pixels:
-            reasons[metric] = f"needs images of {fewest_pixels} pixels a side, these have {pixels}"
-        elif images < fewest:
-            reasons[metric] = f"needs {fewest} images, there are {images}"
-    return reasons
+    return {
+        metric: f"needs images of {FEWEST_PIXELS[metric]} pixels a side, these have {pixels}"
+        for metric in metrics
+        if pixels < FEWEST_PIXELS.get(metric, 1)
+    }

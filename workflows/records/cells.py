@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from workflows.config import cli
 from workflows.config.plan import Plan, PlannedCell
-from workflows.config.records import Record, find
+from workflows.config.records import find
 from workflows.records.state import State, read_results
 
 FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
 RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured", "not started"
 # How many notes are printed below each count of cells.
 SHOWN = 6
-LOCKS = Path(".snakemake/locks")
 
 
-class Progress(Record):
+class Progress(BaseModel):
     """state/progress.json of a training that is running or was killed. loss: the last one."""
+
+    model_config = ConfigDict(extra="ignore")
 
     epoch: float
     epochs: int
@@ -90,16 +92,6 @@ def status(cells: pd.DataFrame) -> str:
     return "\n".join([*lines, "", "make cost says how long the unfinished cells take."])
 
 
-def lock(folder: Path = LOCKS) -> str:
-    """Return what to do about a lock that Snakemake left; empty if there is no lock."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return ""
-    return (
-        f"{folder} holds a lock. If no run goes on, a run that was killed left the lock; "
-        "`snakemake --unlock` removes it."
-    )
-
-
 def main(what: str, budget: str, every: bool) -> None:
     """Print the cells of a budget, or their states. Raises ConfigError."""
     results = read_results(budget)
@@ -112,8 +104,6 @@ def main(what: str, budget: str, every: bool) -> None:
         if every:
             print(cells.to_markdown(**table), end="\n\n")
         print(status(cells))
-        if advice := lock():
-            print(f"\n{advice}")
     print(
         "\nTrain a cell again and renew the tables and figures it feeds:\n"
         f"  make cell BUDGET={budget} CELL={next(iter(results.plan.cells))}"

@@ -19,7 +19,7 @@ from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid, read_budgets
 from workflows.config.plan import PlannedCell, find_plan
 from workflows.config.planning import make_plan
-from workflows.config.provenance import ROOT, made_by
+from workflows.config.provenance import ROOT
 from workflows.config.reading import parse
 from workflows.config.settings import RunConfig
 from workflows.data.preparation import changed, is_prepared, missing
@@ -32,6 +32,8 @@ from workflows.records.state import FILM, State, ToMake, prepared_digests, state
 CACHE = Path(".cache")
 DATA, DUE = CACHE / "datasets", CACHE / "due"
 RECORDS = ["metrics.csv", "train.json", "evaluation.json"]
+# Files that a rule makes of a finished first stage.
+LATENTS = {"latents.safetensors", "codes.safetensors"}
 ANY_CELL = r"[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/[A-Za-z0-9._+-]+/seed[0-9]+"
 
 
@@ -127,30 +129,36 @@ class Run:
             if (name in needed or cell.dataset in self.undecided) and not cell.missing:
                 yield name, cell
 
-    def refused(self) -> str:
-        """Return a pattern of the files of other budgets, and of cells that are unknown or whose
-        dataset this machine cannot have.
-        """
-        other_budgets = pattern(name for name in read_budgets() if name != self.grid.name)
-        finished = {name for name, state in self.states.items() if state.finished}
-        allowed = pattern({name for name, _ in self._makeable(self.needed.evaluate)} | finished)
-        return (
-            f"(?:results|figures)/(?:{other_budgets})/.+"
-            f"|{self.results}/cells/(?!(?:{allowed})/){ANY_CELL}/[^/]+"
-        )
+    def refuse(self, targets: Iterable[str]) -> None:
+        """Raise ConfigError, with what to do, for a file that no rule of this run makes.
 
-    def refusal(self, file: str) -> str:
-        """Return why no rule makes a file that `refused` matches. Raises ConfigError."""
-        _, budget, *parts = file.split("/")
-        if budget != self.grid.name:
-            return (
-                f"{file} is of budget {budget}, and this run is of budget {self.grid.name}; use "
-                f"snakemake --cores 8 --config budget={budget} -- {file}"
+        Such a file is of another budget, of an unknown or a finished cell, or of a cell whose
+        dataset this machine cannot have. targets: the files and rules that the user asks for.
+        """
+        other_budgets = read_budgets().keys() - {self.grid.name}
+        for file in map(os.path.relpath, targets):
+            match file.split("/"):
+                case ["results" | "figures", budget, _, *_] if budget in other_budgets:
+                    raise ConfigError(
+                        f"{file} is of budget {budget}, and this run is of budget "
+                        f"{self.grid.name}; use snakemake --cores 8 --config budget={budget} "
+                        f"-- {file}"
+                    )
+                case ["results", self.grid.name, "cells", *parts, name] if len(parts) == 4:
+                    self._refuse_file_of("/".join(parts), name)
+
+    def _refuse_file_of(self, cell_id: str, file: str) -> None:
+        """Raise ConfigError for a file in the folder of a cell that no rule makes."""
+        dataset = self.cell(cell_id).dataset
+        if cell_id in dict(self._makeable(self.needed.evaluate)):
+            return
+        if not self.states[cell_id].finished:
+            raise ConfigError(f"{cell_id}: dataset '{dataset}': {self.unavailable[dataset]}")
+        if file not in LATENTS:
+            raise ConfigError(
+                f"{cell_id} is finished, so this run makes none of its files; to train the cell "
+                f"again: make cell BUDGET={self.grid.name} CELL={cell_id}"
             )
-        # The other refused files are in the folders of cells.
-        name = "/".join(parts[1:-1])
-        dataset = self.cell(name).dataset
-        return f"{name}: dataset '{dataset}': {self.unavailable[dataset]}"
 
     def dataset_records(self, cells: Iterable[str]) -> list[str]:
         """Return dataset.json of each dataset of these cells that this run prepares.
@@ -226,16 +234,10 @@ class Run:
 
     def first_line(self) -> str:
         """Return a line that says how many cells come from records, and how many are to make."""
-        kept = [
-            state
-            for name, state in self.states.items()
-            if state.finished and name not in self.needed.evaluate
-        ]
-        cells = "1 cell" if len(kept) == 1 else f"{len(kept)} cells"
-        line = f"Budget {self.grid.name}: {cells} from records"
-        if kept:
-            line += f" ({made_by(state.train.commit for state in kept if state.train)})"
-        line += f", {len(self.needed.evaluate)} to make"
+        finished = {name for name, state in self.states.items() if state.finished}
+        kept = len(finished - self.needed.evaluate)
+        cells = "1 cell" if kept == 1 else f"{kept} cells"
+        line = f"Budget {self.grid.name}: {cells} from records, {len(self.needed.evaluate)} to make"
         return f"{line}; --config retrain=true makes all" if kept else line
 
 

@@ -86,20 +86,3 @@ rule evaluate:
     shell:
         "python -m workflows.steps.{params.step} --cell {params.folder} --data {params.data}"
         " {params.options} --evaluation {params.evaluation:q} --threads {threads} 2>&1 | tee {log}"
-
-
-# This rule ends the run for a file of another budget, of an unknown cell, or of a cell whose dataset
-# this machine cannot have. The files of finished cells exist, and no rule makes them.
-rule refused:
-    input:
-        refuse,
-    output:
-        "{file}",
-    log:
-        "logs/refused/{file}.log",
-    wildcard_constraints:
-        file=RUN.refused(),
-    conda:
-        "../../environment.yml"
-    shell:
-        "false > {log}"

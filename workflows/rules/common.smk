@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 
 from workflows import plugins
@@ -43,6 +44,11 @@ os.environ.update(
     )
 )
 RUN = in_one_line(Run)(config)
+if workflow.is_main_process:
+    # Snakemake tells the workflow its targets only after this file is read.
+    command_line = get_argument_parser().parse_args()
+    if not command_line.unlock:
+        in_one_line(RUN.refuse)(command_line.targets)
 GRID, PLAN, BUDGET, RESULTS = RUN.grid, RUN.plan, RUN.grid.name, RUN.results
 CELL = f"{RESULTS}/cells/{{cell}}"
 # Jobs on this machine share its cores and GPUs. Snakemake starts no more jobs at a time than there

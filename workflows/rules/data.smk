@@ -21,7 +21,7 @@ checkpoint prepare:
         "Prepare the images of {wildcards.dataset}"
     shell:
         "python -m workflows.steps.prepare --dataset {wildcards.dataset}"
-        f" --out {DATA}/{{wildcards.dataset}} --note-missing 2>&1 | tee {{log}}"
+        f" --out {DATA}/{{wildcards.dataset}} 2>&1 | tee {{log}}"
 
 
 # Every training waits for this rule, so that damaged data and weights are refused before any

@@ -15,13 +15,11 @@ rule latents:
     params:
         data=data_of,
         folder=CELL,
-        versions=lambda wildcards: json.dumps(PLAN.cells[wildcards.cell].versions),
     message:
         "The {wildcards.kind} of {wildcards.cell}"
     shell:
         "python -m workflows.steps.latents --cell {params.folder} --kind {wildcards.kind}"
-        " --data {params.data} --versions {params.versions:q} --out {output}"
-        " --threads {threads} 2>&1 | tee {log}"
+        " --data {params.data} --out {output} --threads {threads} 2>&1 | tee {log}"
 
 
 use rule train as train_generator with:
@@ -37,7 +35,7 @@ use rule train as train_generator with:
         processes=1,
     params:
         step="train_generator",
-        options=lambda wildcards: f"{stage1_of(wildcards)} --progress-samples {PLAN.progress_samples}",
+        options=stage1_of,
 
 
 use rule evaluate as sample with:

@@ -35,7 +35,7 @@ def needed_after_preparing(dataset):
 def is_needed(kind, dataset, name):
     """Return whether a cell, or a file of latents, is to be made.
 
-    kind: a field of ToMake. dataset: of the cell. name: as the field has it.
+    kind: a field of ToMake. dataset: of the cell. name: an element of that field.
     """
     if name in getattr(RUN.needed, kind):
         return True
@@ -46,7 +46,8 @@ def is_needed(kind, dataset, name):
 def if_needed(kind, files):
     """Return a rule's input function, which names no files if the record of the cell matches.
 
-    kind: a field of ToMake. files: a function from a cell to the names and files of the inputs.
+    kind: the field of ToMake that has the cell. files: a function from a cell to the names and
+    files of the inputs.
     """
 
     def inputs(wildcards):
@@ -126,9 +127,3 @@ def stage1_of(wildcards):
         return ""
     folder = f"{RESULTS}/cells/{cell.first_stage}"
     return f"--stage1 {folder} --latents {folder}/{first_stage_file(cell.knobs)}"
-
-
-@in_one_line
-def refuse(wildcards):
-    """Raise WorkflowError that says why no rule makes a file, and what to do."""
-    raise WorkflowError(RUN.refusal(wildcards.file))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from itertools import zip_longest
 from pathlib import Path
@@ -28,7 +27,6 @@ from workflows.evaluation.reconstructions import (
 )
 from workflows.evaluation.records import (
     read_reference,
-    say_not_measured,
     write_evaluation,
     write_picture,
     write_table,
@@ -96,7 +94,7 @@ def measure(
     return counts, message
 
 
-def prepare(
+def measurements_of(
     references: list[Path],
     evaluation: PlannedEvaluation,
     test: np.ndarray,
@@ -127,8 +125,7 @@ def prepare(
 def run(cell: Path, data: Path, reference: list[Path], evaluation: PlannedEvaluation) -> None:
     """Write metrics.csv, codes.csv, reconstructions.png and evaluation.json of a cell.
 
-    reference: the files of features. The state of a finished training is removed, so that running
-    the cell again trains it again.
+    reference: the files of features.
     """
     device = devices.prepare()
     test, dataset = load_test(data)
@@ -140,7 +137,7 @@ def run(cell: Path, data: Path, reference: list[Path], evaluation: PlannedEvalua
     networks = load_networks(device) if needs_networks else None
     measurements = []
     if finished:
-        measurements = prepare(reference, evaluation, test, dataset.test.sha256, networks)
+        measurements = measurements_of(reference, evaluation, test, dataset.test.sha256, networks)
     error = LatentError() if "error" in (metrics or []) else None
     start = time.perf_counter()
     counts, message = measure(cell, trained, test, measurements, device, error)
@@ -152,7 +149,6 @@ def run(cell: Path, data: Path, reference: list[Path], evaluation: PlannedEvalua
         if trained.codes is not None:
             over_variance = error.over_variance() if error else None
             rows += code_rows(counts, measurement.protocol, len(test), over_variance)
-    say_not_measured(name, dataset.name, not_measured)
     print(f"[{name}] evaluated in {time.perf_counter() - start:.1f} s  {message}", flush=True)
     write_table(cell / "metrics.csv", rows, COLUMNS)
     record = {
@@ -166,9 +162,6 @@ def run(cell: Path, data: Path, reference: list[Path], evaluation: PlannedEvalua
         "features": digests_of("inception", *PERCEPTUAL.values()) if networks else {},
         "not_measured": not_measured,
     }
-    if finished:
-        # Before the record is written, because the record makes the cell a finished one.
-        shutil.rmtree(cell / "state", ignore_errors=True)
     write_evaluation(cell, device, record, ["train.json", "codes.csv", "metrics.csv"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,18 @@ import numpy as np
 
 from workflows.config import cli
 from workflows.config.plan import PlannedEvaluation
-from workflows.config.records import SamplingRecord, TrainRecord, read
+from workflows.config.records import SamplingRecord, read
 from workflows.data.cache import load_train
 from workflows.data.metric_networks import read_inception
 from workflows.data.weight_sources import SOURCES, digests_of
-from workflows.errors import BenchmarkError
 from workflows.evaluation.protocol import load_protocol
 from workflows.evaluation.reconstructions import COLUMNS, inception_features
 from workflows.evaluation.records import (
     read_reference,
-    say_not_measured,
     write_evaluation,
     write_picture,
     write_table,
 )
-from workflows.metrics import OF_SAMPLES, not_measurable
 from workflows.metrics.frechet import frechet_distance, kernel_deviation, kernel_distance
 from workflows.metrics.inception import load_inception
 from workflows.metrics.manifold import coverage, nearest
@@ -35,7 +31,7 @@ PROGRESS = ["epoch", "images", "FID"]
 SHOWN = 8
 FILES = ["train.json", "sampling.json", "progress.csv", "metrics.csv"]
 # How many training images neighbours.png shows below each sample.
-NEIGHBOURS = 3
+NEIGHBOURS_SHOWN = 3
 
 
 def run(cell: Path, data: Path, reference: Path, evaluation: PlannedEvaluation) -> None:
@@ -49,10 +45,7 @@ def run(cell: Path, data: Path, reference: Path, evaluation: PlannedEvaluation) 
     record: dict[str, Any] = {"versions": evaluation.versions, "protocols": [PROTOCOL]}
     sampling = read(cell / "sampling.json", SamplingRecord)
     if sampling.status != "finished":
-        for name in ("samples.png", "neighbours.png"):
-            write_picture(cell / name, np.zeros((1, 3, 8, 8), np.uint8), 1)
-        write_table(cell / "progress.csv", [], PROGRESS)
-        write_table(cell / "metrics.csv", [], COLUMNS)
+        write_without_samples(cell)
         record |= {"status": sampling.status, "message": sampling.message, "features": {}}
         write_evaluation(cell, device, record, FILES)
         return
@@ -62,18 +55,15 @@ def run(cell: Path, data: Path, reference: Path, evaluation: PlannedEvaluation) 
     real = read_reference(reference, PROTOCOL, sha256, network)
 
     samples = np.load(cell / "samples.npy", mmap_mode="r")
-    compared = min(len(real), len(samples))
-    not_measured = not_measurable(OF_SAMPLES, samples.shape[-1], compared)
-    if len(not_measured) == len(OF_SAMPLES):
-        reason = not_measured["FID"]
-        raise BenchmarkError(f"{loaded.record.name}: no samples can be measured: FID {reason}")
-    say_not_measured(read(cell / "train.json", TrainRecord).cell, loaded.record.name, not_measured)
     features = inception_features(samples, protocol, inception)
-    values = {"FID": frechet_distance(real, features), "KID": kernel_distance(real, features)}
-    if "KID-deviation" not in not_measured:
-        values["KID-deviation"] = kernel_deviation(real, features)
-    if "precision" not in not_measured:
-        values["precision"], values["recall"] = coverage(real, features)
+    precision, recall = coverage(real, features)
+    values = {
+        "FID": frechet_distance(real, features),
+        "KID": kernel_distance(real, features),
+        "KID-deviation": kernel_deviation(real, features),
+        "precision": precision,
+        "recall": recall,
+    }
     rows = [(PROTOCOL, name, value, len(samples), network) for name, value in values.items()]
     if sampling.bits is not None:
         rows.append((PROTOCOL, "bits", sampling.bits, sampling.coded_images, ""))
@@ -84,7 +74,7 @@ def run(cell: Path, data: Path, reference: Path, evaluation: PlannedEvaluation) 
         distance = frechet_distance(real, inception_features(images, protocol, inception))
         progress.append((epoch, len(images), distance))
     write_picture(cell / "samples.png", samples[: SHOWN * SHOWN], SHOWN)
-    neighbours = nearest(features[:SHOWN], real, min(NEIGHBOURS, len(real)))
+    neighbours = nearest(features[:SHOWN], real, NEIGHBOURS_SHOWN)
     lines = [samples[:SHOWN], *(loaded.train[numbers] for numbers in neighbours.T)]
     write_picture(cell / "neighbours.png", np.concatenate(lines), SHOWN)
     write_table(cell / "progress.csv", progress, PROGRESS)
@@ -95,11 +85,16 @@ def run(cell: Path, data: Path, reference: Path, evaluation: PlannedEvaluation) 
         "dataset_sha256": sha256,
         "reference_images": len(real),
         "features": digests_of("inception"),
-        "not_measured": not_measured,
     }
-    # The step that samples leaves the samples in the state until they are measured.
-    shutil.rmtree(cell / "state", ignore_errors=True)
     write_evaluation(cell, device, record, FILES)
+
+
+def write_without_samples(cell: Path) -> None:
+    """Write empty tables and black pictures for a model without samples."""
+    for name in ("samples.png", "neighbours.png"):
+        write_picture(cell / name, np.zeros((1, 3, 8, 8), np.uint8), 1)
+    write_table(cell / "progress.csv", [], PROGRESS)
+    write_table(cell / "metrics.csv", [], COLUMNS)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from workflows.config import cli
@@ -13,17 +11,14 @@ from workflows.training import devices
 from workflows.training.spaces import first_stage, write_latents
 
 
-def run(
-    cell: Path, data: Path, versions: Mapping[str, int], out: Path, kind: str = "latents"
-) -> None:
+def run(cell: Path, data: Path, out: Path, kind: str = "latents") -> None:
     """Write the latents or codes of the training images, without validation, in their order.
 
-    versions: of what trains first stages now. kind: "latents" or "codes". The file has `points`,
-    (n, d, h, w).
+    kind: "latents" or "codes". The file has `points`, (n, d, h, w).
     """
     device = devices.prepare()
     loaded = load_train(data)
-    trained = first_stage(cell, loaded.record.train.sha256, versions)
+    trained = first_stage(cell, loaded.record.train.sha256)
     metadata = {
         "cell": trained.record.cell,
         "model": digest(cell / "model.safetensors"),
@@ -36,8 +31,5 @@ def run(
 
 if __name__ == "__main__":
     parser = cli.step_parser("latents", __doc__ or "", "--cell", "--data", "--out")
-    parser.add_argument(
-        "--versions", type=json.loads, default={}, help="JSON: of what trains first stages now"
-    )
     parser.add_argument("--kind", choices=["latents", "codes"], default="latents")
     cli.run(parser, devices.command(run))

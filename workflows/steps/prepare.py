@@ -12,17 +12,14 @@ from workflows.data import cache
 from workflows.data.sources import Unavailable
 
 
-def main(dataset: str, out: Path, note_missing: bool) -> None:
+def main(dataset: str, out: Path) -> None:
     """Prepare a dataset and print its size and source.
 
-    note_missing: if no source has the dataset, write this down in `out` instead of raising
-    Unavailable.
+    If no source has the dataset, write this down in `out`, because the run goes on without it.
     """
     try:
         cache.prepare(read_dataset(dataset), out)
     except Unavailable as error:
-        if not note_missing:
-            raise
         cache.note_missing(dataset, out, str(error))
         print(f"prepare: {error}", file=sys.stderr)
         print("The run goes on without this dataset, and its rows say why.")
@@ -38,9 +35,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument(
-        "--note-missing",
-        action="store_true",
-        help="if no source has the dataset, write that down in the folder and end well",
-    )
     cli.run(parser, main)

@@ -36,17 +36,16 @@ def run(
     out: Path,
     stage1: Path | None = None,
     latents: Path | None = None,
-    progress_samples: int = 2,
 ) -> None:
     """Train, or go on from `out`/state; write model.safetensors, progress.safetensors, log.csv and
     train.json. The written model is the averaged one.
 
     data: folder of the prepared dataset. stage1, latents: folder of the first stage and the file of
-    its latents or codes; None for pixels. progress_samples: how many samples are kept at each
-    moment of the training.
+    its latents or codes; None for pixels.
     """
-    knobs = spec.knobs
+    knobs, progress_samples = spec.knobs, spec.progress_samples
     assert isinstance(knobs, Generative), "the rule of stage 2 hands on cells of stage 2"
+    assert progress_samples is not None, "the plan says how many samples a training keeps"
     device = devices.prepare(knobs.precision)
     points, source = load_points(knobs, data, load_train(data), latents)
     shape = points.points.shape
@@ -138,7 +137,6 @@ def main(
     out: Path,
     stage1: Path | None,
     latents: Path | None,
-    progress_samples: int,
     threads: int,
     processes_: int,
 ) -> None:
@@ -148,12 +146,11 @@ def main(
     most = 1 if has_critic else spec.knobs.batch_size
     processes.start(processes_, most, "workflows.steps.train_generator")
     with locked_cell(out, threads):
-        run(spec, data, out, stage1, latents, progress_samples)
+        run(spec, data, out, stage1, latents)
 
 
 if __name__ == "__main__":
     parser = cli.training_parser("train_generator", __doc__ or "")
     parser.add_argument("--stage1", type=Path, help="folder of the first stage; none for pixels")
     parser.add_argument("--latents", type=Path, help="its latents or codes; none for pixels")
-    parser.add_argument("--progress-samples", type=int, default=2)
     cli.run(parser, main)

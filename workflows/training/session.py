@@ -147,7 +147,8 @@ class Session:
     def _training_spec(self) -> dict[str, Any]:
         """Return the part of the spec that the trained weights depend on."""
         sampling = set(getattr(self.spec.knobs, "SAMPLING", ()))
-        return self.spec.model_dump(exclude={"filmed": True, "knobs": sampling})
+        exclude: Any = {"filmed": True, "progress_samples": True, "knobs": sampling}
+        return self.spec.model_dump(exclude=exclude)
 
 
 def resume(state: Path, identity: str, unpack: Callable[[Mapping[str, Tensor]], None]) -> History:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +64,11 @@ def load_model(file: Path, record: TrainRecord, model: nn.Module) -> None:
         ) from error
 
 
-def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) -> Trained:
-    """Return the autoencoder in a cell's folder if a generative model can be trained on it.
+def first_stage(folder: Path, dataset_sha256: str) -> Trained:
+    """Return the autoencoder in a cell's folder if a model can be trained on its latents.
 
-    dataset_sha256: of the training images. versions: of today's training of such cells. Raises
-    CheckpointError for an unfinished model, or one of another dataset or version.
+    dataset_sha256: of the training images. Raises CheckpointError for an unfinished model, or for
+    one of another dataset.
     """
     trained = load_trained(folder)
     file, record = folder / "train.json", trained.record
@@ -77,12 +76,11 @@ def first_stage(folder: Path, dataset_sha256: str, versions: Mapping[str, int]) 
         raise CheckpointError(
             f"{file}: status: this first stage {record.status}; only a finished one will do"
         )
-    for key, expected in (("dataset_sha256", dataset_sha256), ("versions", dict(versions))):
-        if getattr(record, key) != expected:
-            raise CheckpointError(
-                f"{file}: {key}: is {getattr(record, key)}, must be {expected}; train this cell "
-                f"again with --config retrain={record.cell}"
-            )
+    if record.dataset_sha256 != dataset_sha256:
+        raise CheckpointError(
+            f"{file}: dataset_sha256: is {record.dataset_sha256}, must be {dataset_sha256}; train "
+            f"this cell again with --config retrain={record.cell}"
+        )
     return trained
 
 
