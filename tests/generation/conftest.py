@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests import plans
+from tests.knobs import DEFAULTS, typed
 from tests.steps.conftest import spec_of
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
@@ -48,11 +48,17 @@ def diffusion_spec(method: str = "ldm", **changes: Any) -> Spec:
     """A generative model on 100 digits, three epochs, as its training step reads it."""
     first_stage = json.loads(spec_of())["cell"] if GENERATORS[method].has_first_stage else None
     short = {"train_images": 100, "batch_size": 32, "epochs": 3, "ema_decay": 0.9}
-    short |= {"dataset": "mnist_5k", "first_stage": first_stage, "learning_rate": 0.001}
+    short |= {
+        "method": method,
+        "dataset": "mnist_5k",
+        "seed": 0,
+        "first_stage": first_stage,
+        "learning_rate": 0.001,
+    }
     return Spec(
         budget="smoke",
         cell="mnist_5k/ldm/default/seed0",
-        knobs=plans.knobs(method, **{**SMALL, **short, **SAMPLING, **changes}),
+        knobs=typed({**DEFAULTS.of_generator(method), **SMALL, **short, **SAMPLING, **changes}),
         versions={"method": 3},
         progress_samples=5,
     )

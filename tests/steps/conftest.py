@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 import torch
 
-from tests import plans
+from tests.knobs import small
 from workflows.config.datasets import read_dataset
 from workflows.config.plan import PlannedEvaluation, Spec
 from workflows.data.cache import prepare
@@ -30,12 +30,12 @@ Refused = Callable[..., str]
 
 def spec_of(method: str = "cvq_vae", filmed: bool = False, **changes: Any) -> str:
     """A cell on 64 digits, two epochs of two batches, as the train step reads it."""
-    small = {"dataset": "mnist_5k", "distance": "cosine", "codebook_size": 32, "code_dim": 8}
-    short = {"train_images": 64, "batch_size": 32}
+    codebook = {"distance": "cosine", "codebook_size": 32, "code_dim": 8}
+    short = {"dataset": "mnist_5k", "seed": 0, "train_images": 64, "batch_size": 32}
     spec = Spec(
         budget="smoke",
         cell=f"mnist_5k/{method}/default/seed0",
-        knobs=plans.knobs(method, **{**small, **short, **changes}),
+        knobs=small(method, **{**codebook, **short, **changes}),
         versions={"method": 1, "training": 2},
         filmed=filmed,
     )
