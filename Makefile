@@ -77,7 +77,7 @@ slurm-test: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
-# The whole default budget in a copy of the repository, timed; 25 to 35 minutes on two free cores.
+# The whole default budget in a copy of the repository, timed; about 25 minutes on two free cores.
 bench-embedded: .venv/ready
 	$(BIN)/python -m benchmarks embedded
 

@@ -1,4 +1,4 @@
-"""The whole default budget in a copy of the repository, on two cores; 25 to 35 minutes."""
+"""The whole default budget in a copy of the repository, on two cores; about 25 minutes."""
 
 from __future__ import annotations
 

@@ -41,10 +41,17 @@ def fid_network(tensors: Mapping[str, Tensor]) -> torch.nn.Module:
 def lpips_network(net: str, tensors: Iterable[Tensor]) -> torch.nn.Module:
     """Return lpips.LPIPS with its own heads, without downloading its backbone."""
     network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
-    # The tensors of the heads come last.
-    for parameter, tensor in zip(network.net.parameters(), tensors, strict=False):
+    # The name of a layer holds its place in torchvision's network. The tensors of heads come last.
+    named = sorted(network.net.named_parameters(), key=lambda item: _place(item[0]))
+    for (_, parameter), tensor in zip(named, tensors, strict=False):
         parameter.data.copy_(tensor)
     return network
+
+
+def _place(name: str) -> tuple[int, bool]:
+    """Return a key that sorts names such as "slice2.3.weight" by layer, weight before bias."""
+    _, layer, kind = name.split(".")
+    return int(layer), kind == "bias"
 
 
 @torch.no_grad()

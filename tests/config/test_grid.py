@@ -11,12 +11,12 @@ import pytest
 from tests import plans
 from tests.config.test_refused import DATASETS, GENERATION, generation, room, spoil
 from tests.knobs import DIFFUSION, typed
-from workflows.config.grid import Grid, load_grid
+from workflows.config.grid import Grid, load_grid, read_budgets
 from workflows.config.planning import make_plan
 from workflows.config.settings import of_length
 from workflows.errors import ConfigError
 from workflows.generators import GENERATORS, diffusion_process
-from workflows.knobs import IDENTITY, SLUGS, variant
+from workflows.knobs import IDENTITY, SLUGS, Diffusion, variant
 from workflows.registry import METHODS, knobs_type
 
 __all__ = ["room"]
@@ -45,6 +45,7 @@ def test_names_are_stable_and_tables_share_runs(lite: Grid) -> None:
         assert cell in lite.cells
     tables = {"anchors", "code_dimension", "codebook_size", "components", "methods"}
     plan = plans.real("lite")
+    assert list(plan.cells) == list(lite.cells)
     assert tables <= {*plan.tables_of("mnist/cvq_vae/default/seed0")}
     with pytest.raises(ConfigError, match="did you mean mnist/cvq_vae/closest/seed0"):
         plan.cell("mnist/cvq_vae/closets/seed0")
@@ -145,7 +146,16 @@ def test_published_settings_are_of_the_dataset_and_the_method() -> None:
     assert {(knobs.noise_end, knobs.diffusion_loss) for knobs in pixels} == {(0.02, "l2")}
 
 
-@pytest.mark.parametrize("steps", [4, 20, 50, 200, 250])
+STEPS = [4, 20, 50, 200, 250]
+
+
+def test_the_budgets_take_these_numbers_of_steps() -> None:
+    grids = [load_grid(budget, DATASETS) for budget in read_budgets()]
+    knobs = [k for grid in grids for k in grid.cells.values() if isinstance(k, Diffusion)]
+    assert {(k.sampling_steps, k.noise_steps) for k in knobs} == {(n, 1000) for n in STEPS}
+
+
+@pytest.mark.parametrize("steps", STEPS)
 def test_sampling_begins_at_the_last_of_its_steps(steps: int) -> None:
     """Sampling begins T / n - 1 steps before the last time, where the image is all noise.
 

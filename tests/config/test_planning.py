@@ -40,7 +40,7 @@ def test_a_dataset_that_the_machine_lacks_says_what_to_do() -> None:
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    plan = plans.real("lite")
+    plan = make_plan(load_grid("lite", DATASETS), DATASETS, {"cifar10": "fetch it"})
     file = tmp_path / "plan.json"
     assert find_plan(file) is None
     write_json(file, plan.model_dump(mode="json"))

@@ -179,6 +179,7 @@ def test_a_table_of_ones_own_and_rows_of_another_are_added(rows: Path) -> None:
             {**TABLE, "rows": [{"row": "a", "method": "vq_vae", "anchors": "random"}]},
             r"row 'a' \(vq_vae\) at .*anchors: unknown key",
         ),
+        ("mine", {**TABLE, "role": []}, "role: unknown key; did you mean roles"),
         ("methods", TABLE, "title: unknown key; allowed: rows"),
         ("methods", {"rows": [{"row": "CVQ-VAE", "method": "cvq_vae"}]}, "two called 'CVQ-VAE'"),
         ("My table", TABLE, r"name: 'My table' is not allowed; allowed: \[a-z0-9_\]"),

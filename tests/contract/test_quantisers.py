@@ -10,7 +10,7 @@ import torch
 
 from models.quantiser.distances import cosine
 from models.quantiser.interface import Quantiser
-from tests.knobs import VARIANTS
+from tests.knobs import VARIANTS, small
 from workflows.registry import METHODS, build_autoencoder, loss_weights
 
 STEPS = 40
@@ -53,6 +53,22 @@ def test_forward_changes_no_state(knobs: Any) -> None:
         assert_same(before, state_of(quantiser))
         assert torch.equal(random_state, torch.get_rng_state()), "drew from the global generator"
         assert torch.equal(first.vectors, second.vectors)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "sizes"),
+    [
+        ("fsq", {"levels": [8, 5, 5, 5]}, (1000, 4)),
+        ("lfq", {"code_bits": 9}, (512, 9)),
+        ("bsq", {"code_bits": 12}, (4096, 12)),
+    ],
+)
+def test_sizes_follow_the_settings_that_imply_them(
+    method: str, changes: dict[str, Any], sizes: tuple[int, int]
+) -> None:
+    knobs = small(method, **changes)
+    quantiser = quantiser_of(knobs)
+    assert (quantiser.codebook_size, quantiser.code_dim) == size_of(knobs) == sizes
 
 
 def test_interface_and_shapes(knobs: Any) -> None:

@@ -121,11 +121,14 @@ def test_a_setting_of_the_arrays_prepares_again(root: Path) -> None:
     assert preparation.changed(small(sources=sources, validation=2), out)
 
 
-def test_a_record_of_an_older_release_is_prepared_again(root: Path) -> None:
+def test_a_record_of_an_older_release_is_read_or_prepared_again(root: Path) -> None:
     out = root.with_name("out")
     file = out / "dataset.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps({**record, "validation": {"indices": [3, 4]}}))
+    assert cache.load_train(out).record.validation == record["validation"] == 1
+    assert preparation.is_prepared(out)
+    file.write_text(json.dumps({**record, "validation": "the last"}))
     with pytest.raises(DataError, match=r"dataset\.json: validation: .*; run workflows"):
         cache.load_train(out)
     assert not preparation.is_prepared(out)

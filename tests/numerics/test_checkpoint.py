@@ -134,8 +134,10 @@ def test_a_model_is_held_against_its_record(tmp_path: Path) -> None:
     other = torch.nn.Linear(2, 2)
     load_model(file, record, other)
     assert torch.equal(other.weight, model.weight)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: not this cell's model"):
-        load_model(file, record, torch.nn.Linear(3, 2))
+    unproven = record.model_copy(update={"model_sha256": None})
+    for recorded, model in ((record, torch.nn.Linear(3, 2)), (unproven, other)):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: not this cell's model"):
+            load_model(file, recorded, model)
     save_tensors(file, torch.nn.Linear(2, 2).state_dict(), {"cell": "a"})
     with pytest.raises(CheckpointError, match=rf"model\.safetensors: .*damaged.*; {command}$"):
         load_model(file, record, other)

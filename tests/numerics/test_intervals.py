@@ -28,4 +28,5 @@ def test_interval(values: list[float], mean: float, half_width: float) -> None:
     assert of_seeds.mean == pytest.approx(mean, rel=1e-12, nan_ok=True)
     half_widths = (of_seeds.high - of_seeds.mean, of_seeds.mean - of_seeds.low)
     assert half_widths == pytest.approx((half_width, half_width), rel=1e-6, abs=0, nan_ok=True)
+    assert math.isnan(of_seeds.low) == math.isnan(of_seeds.high) == math.isnan(half_width)
     assert of_seeds.seeds == len(values)

@@ -155,7 +155,7 @@ def test_blocks_change_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     reconstructions = np.clip(images / 255 + random.normal(0, 0.1, images.shape), 0, 1)
     protocol = load_protocol("exact")
     names = ("lpips_vgg", "lpips_alex", "inception")
-    networks: Any = SimpleNamespace(**dict.fromkeys(names), features=dict.fromkeys(names, "made"))
+    networks: Any = SimpleNamespace(**dict.fromkeys(names))
     monkeypatch.setattr(evaluation, "inception_features", features)
     monkeypatch.setattr(evaluation, "perceptual_distances", distances)
     rows = []

@@ -371,7 +371,7 @@ def test_the_foot_names_the_dataset_that_is_too_small_for_a_metric() -> None:
     )
     plan = plan_of("mnist", datasets={"mnist": small})
     sentences = foot(render(plan, measured_of(plan)), plan)
-    assert "<mnist> is too small for rFID, which needs 31 pixels." in sentences
+    assert "<mnist> is too small for rFID, which needs 31 pixels a side." in sentences
     # The table does not show LPIPS.
     assert "LPIPS" not in " ".join(sentences)
 

@@ -13,6 +13,9 @@ import torch
 from workflows.data import metric_networks, weight_sources
 from workflows.data.metric_networks import load_networks, read_frozen, read_inception, read_lpips
 from workflows.errors import DataError
+from workflows.generators import GENERATORS
+from workflows.metrics import OF_RECONSTRUCTIONS, OF_SAMPLES
+from workflows.registry import OBJECTIVES
 
 READERS = {
     "inception": read_inception,
@@ -26,6 +29,22 @@ def test_every_source_has_a_reader() -> None:
     assert READERS.keys() == weight_sources.SOURCES.keys()
 
 
+def test_other_weights_need_other_versions() -> None:
+    """Records are not compared with these digests, so who changes one raises versions as well."""
+    files = {name: source.sha256[:8] for name, source in weight_sources.SOURCES.items()}
+    assert files == {
+        "inception": "7ff4a85c",
+        "lpips_alex": "443c5bc3",
+        "lpips_vgg": "2ecbe4ce",
+        "efficientnet_lite0": "57934424",
+    }
+    of_inception = {OF_RECONSTRUCTIONS["rFID"], OF_RECONSTRUCTIONS["KID"], *OF_SAMPLES.values()}
+    of_lpips = [OF_RECONSTRUCTIONS[metric] for metric in ("LPIPS", "LPIPS-Alex")]
+    of_losses = [version for name, version in OBJECTIVES.items() if name.startswith("vqgan")]
+    assert (of_inception, of_lpips, of_losses) == ({1}, [1, 1], [1, 1])
+    assert GENERATORS["projected_gan"].version == 1
+
+
 @pytest.mark.parametrize("network", READERS)
 def test_a_missing_or_other_file_is_not_read(
     network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -36,7 +55,7 @@ def test_a_missing_or_other_file_is_not_read(
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("was read"))
     monkeypatch.setattr(metric_networks, "ArraysOnly", lambda *_: pytest.fail("was read"))
-    with pytest.raises(DataError, match=f"{package}: {place} is not installed; install requirem"):
+    with pytest.raises(DataError, match=f"{package}: {place} is not installed; install {package}"):
         READERS[network]()
     other.write_bytes(b"other")
     message = rf"{other.name}: sha256 is .*, expected {sha256}; install {package} of requirements"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -51,6 +52,14 @@ def test_a_file_that_this_run_cannot_make_is_refused_with_what_to_do(
 def test_files_that_rules_make_are_not_refused(run: Run) -> None:
     made = [f"cells/{CELL}/metrics.csv", "tables/methods.md", "measured.csv"]
     run.refuse([*(f"results/embedded/{name}" for name in made), "results/published/methods.csv"])
+
+
+def test_cells_that_no_table_shows_are_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row for row in run.grid.rows if row.cell != CELL]
+    monkeypatch.setattr(run, "grid", dataclasses.replace(run.grid, rows=rows))
+    file = f"results/embedded/cells/{CELL}/evaluation.json"
+    assert file in run.records_of()
+    assert file not in run.records_of("methods")
 
 
 def run_with(state: State, monkeypatch: pytest.MonkeyPatch) -> Run:

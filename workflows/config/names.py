@@ -18,20 +18,20 @@ Item = TypeVar("Item")
 class Role:
     """The part that a dataset plays in tables.
 
-    paper: the paper's dataset in this role. own: whether a stand-in is named by its own file
-    (`stand_in_for`). For the other roles any dataset but the paper's is a stand-in. generated:
-    whether models of stage 2 generate images of this role.
+    paper: the paper's dataset in this role. by_file: whether a dataset's own file says that it is a
+    stand-in (`stand_in_for`). For the other roles any dataset but the paper's is a stand-in.
+    generated: whether models of stage 2 generate images of this role.
     """
 
     paper: str
-    own: bool = False
+    by_file: bool = False
     generated: bool = False
 
 
 ROLES = {
-    "digits": Role("mnist", own=True),
-    "natural": Role("cifar10", own=True),
-    "faces": Role("ffhq", own=True),
+    "digits": Role("mnist", by_file=True),
+    "natural": Role("cifar10", by_file=True),
+    "faces": Role("ffhq", by_file=True),
     "photographs": Role("imagenet"),
     "churches": Role("lsun_churches", generated=True),
     "bedrooms": Role("lsun_bedrooms", generated=True),

@@ -145,7 +145,7 @@ def _table(grid: Grid, name: str) -> PlannedTable:
         stands_for={
             dataset: ROLES[role].paper
             for role, dataset in datasets.items()
-            if dataset is not None and not ROLES[role].own
+            if dataset is not None and not ROLES[role].by_file
         },
         # Other budgets may have longer sweeps.
         published_rows=list(dict.fromkeys([*grid.labels(name, every=True), *labels])),

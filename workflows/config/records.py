@@ -95,7 +95,8 @@ class SamplingRecord(Record):
 class EvaluationRecord(Record):
     """evaluation.json.
 
-    message: which values are not finite. features: metric network -> SHA-256 of its file. files:
+    message: which values are not finite. features: metric network -> SHA-256 of its file, in older
+    records of a converted copy. files:
     file of the cell -> SHA-256. dataset_sha256: of the images that were compared with.
     not_measured: metric -> why these images cannot have it.
     """

@@ -99,10 +99,19 @@ def table(quantiser: Any) -> Tensor | None:
         for tensor in state(quantiser).values()
         if tensor.is_floating_point() and tensor.squeeze().shape == shape
     ]
-    attributes = [getattr(part, "codebook", None) for part in quantiser.modules()]
+    attributes = [_shown(part) for part in quantiser.modules()]
     shown = {value.data_ptr() for value in attributes if isinstance(value, Tensor)}
     # Shown tensors are smaller in this order, and `min` returns the first of equal ones.
     return min(tables, key=lambda tensor: tensor.data_ptr() not in shown, default=None)
+
+
+def _shown(part: nn.Module) -> Any:
+    """Return a part's attribute `codebook`; None if there is none or if it cannot be computed."""
+    try:
+        return getattr(part, "codebook", None)
+    # The property is foreign code, and a kit that looks at it should not end with its error.
+    except Exception:
+        return None
 
 
 def total(output: Quantised) -> Tensor:

@@ -1,8 +1,8 @@
 """Read metric networks and frozen networks from the files of pinned packages.
 
-The SHA-256 of a file is checked before the file is read. Reading also runs no code from a file:
-pickles may hold only plain arrays or tensors, and of TorchScript only the tensors are taken. All
-functions raise DataError for a missing or unexpected file.
+The SHA-256 of a file is checked before the file is read. No code in a file is run: pickles may hold
+only plain arrays or tensors, and of TorchScript only the tensors are taken. All functions raise
+DataError for a missing or unexpected file.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class _Record(BaseModel):
@@ -17,6 +19,14 @@ class ArrayRecord(_Record):
     file: str
     images: int
     sha256: str
+
+
+def _length(validation: object) -> object:
+    """Return the number of images in place of their first and last index in older records."""
+    match validation:
+        case {"indices": [int(first), int(end)]}:
+            return end - first
+    return validation
 
 
 class DatasetRecord(_Record):
@@ -35,7 +45,7 @@ class DatasetRecord(_Record):
     train: ArrayRecord
     test: ArrayRecord
     labels: ArrayRecord | None = None
-    validation: int
+    validation: Annotated[int, BeforeValidator(_length)]
     variance: float
     source: str = ""
     settings: dict[str, object] = {}

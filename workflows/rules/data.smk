@@ -25,7 +25,7 @@ checkpoint prepare:
 
 
 # Every training waits for this rule, so that damaged data and weights are refused before any
-# training starts.
+# training starts. The weights are those of all networks, also of one that few cells use.
 rule check:
     input:
         datasets=lambda wildcards: [
