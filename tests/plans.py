@@ -25,7 +25,7 @@ from workflows.config.planning import make_plan
 # The datasets of the paper that others stand in for.
 PAPERS = {
     name: PlannedDataset(title=title, stand_in_for=None, images=3600)
-    for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"), ("ffhq", "FFHQ, 256 x 256"))
+    for name, title in (("mnist", "MNIST"), ("cifar10", "CIFAR10"), ("ffhq", "FFHQ, 256 x 256"))
 }
 
 # Texts that browsers, templates, Markdown or LaTeX would run, load or interpret.

@@ -85,7 +85,7 @@ def test_a_run_without_a_film_says_why(tmp_path: Path) -> None:
     # Films of the second dataset are still shown.
     (first, *_) = frames = list(animation(data))
     assert len(frames) == 4
-    assert "CIFAR-10 stand-in" in said(first)
+    assert "CIFAR10 stand-in" in said(first)
     assert "diverged: last good step 7" in said(first)
     for file in tmp_path.rglob("film.safetensors"):
         file.unlink()

@@ -81,7 +81,7 @@ def test_words_are_legible_and_say_budget_and_datasets(name: str, tmp_path: Path
     legible(drawing.figure, words(drawing.figure))
     text = said(drawing.figure)
     assert "MNIST stand-in" in text
-    assert "CIFAR-10 stand-in" in text
+    assert "CIFAR10 stand-in" in text
     caption = drawing.figure.get_supxlabel()
     assert caption
     assert "\n" not in caption
@@ -364,6 +364,6 @@ def test_a_dataset_without_numbers_is_named_below_and_takes_no_room(
     kept = {name: frame[frame["cell"].map(of) == "patches"] for name, frame in parts.items()}
     figure = draw(name, replace(data, **kept)).figure
     titles = {ax.get_title(loc="left") for ax in figure.axes} - {""}
-    assert titles == {"CIFAR-10 stand-in"}
+    assert titles == {"CIFAR10 stand-in"}
     (caption,) = (text.get_text() for text in figure.texts if "Budget" in text.get_text())
     assert "; MNIST stand-in, no measurements" in caption

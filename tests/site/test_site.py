@@ -335,7 +335,7 @@ def test_the_first_page_answers_and_leads_to_the_evidence(gallery: Path, page: P
     answer = page.text_content("p.answer") or ""
     metrics = "beats VQ-VAE (l2) on 5 of 5 metrics on MNIST"
     assert answer.startswith(f"CVQ-VAE + contrastive {metrics}")
-    assert "and 5 of 5 on CIFAR-10, at this length." in answer
+    assert "and 5 of 5 on CIFAR10, at this length." in answer
     command = "make cell BUDGET=lite CELL=mnist/cvq_vae/contrastive/seed0"
     assert page.get_by_text(command).count() == 1
     line = page.locator("table.grid tbody tr", has_text="better than SQ-VAE, on both")
@@ -346,12 +346,12 @@ def test_the_first_page_answers_and_leads_to_the_evidence(gallery: Path, page: P
     ready(page)
     assert page.url.endswith("claims.html#cvq_better_than_sq-cifar10")
     target = page.locator("tr:target")
-    assert (target.locator("td").first.text_content() or "").strip() == "CIFAR-10"
+    assert (target.locator("td").first.text_content() or "").strip() == "CIFAR10"
     plan = read_json(gallery.parent / "plan.json", Plan)
     length = captions.training_length(plan, plan.cells_of("methods", "cifar10"))
     judged = page.locator("section#cvq_better_than_vq")
     assert length in (judged.text_content() or "")
-    text = judged.locator("tbody tr", has_text="CIFAR-10").filter(has_text="PSNR").text_content()
+    text = judged.locator("tbody tr", has_text="CIFAR10").filter(has_text="PSNR").text_content()
     assert "24.72" in (text or "")
     assert "[+" in (text or "")
 
@@ -389,7 +389,7 @@ def test_what_others_report_has_a_page_with_the_digits_of_the_source(
     gallery: Path, page: Page
 ) -> None:
     opened(page, gallery / "others.html")
-    section = page.locator("section").filter(has_text="VQ-WAE paper").filter(has_text="CIFAR-10")
+    section = page.locator("section").filter(has_text="VQ-WAE paper").filter(has_text="CIFAR10")
     cells = section.locator("tr").filter(has_text="VQ-WAE").locator("td").all_text_contents()
     assert cells == ["0.80", "25.93", "0.23", "54.9", "505.0"]
     assert "other networks" in (section.text_content() or "")
