@@ -25,7 +25,7 @@ DIGITS = {
     "perplexity": 1,
     "parameters": 0,
     "seen": 0,
-    "minutes": 0,
+    "minutes": 1,
     "step": 0,
     "error": 4,
 }

@@ -103,7 +103,7 @@ def foot(blocks: list[Block], plan: Plan) -> list[str]:
     if any(block.too_few_images(metric) for block in blocks for metric in block.images):
         sentences.append(
             f"A Fréchet distance over fewer than {ENOUGH:,} images is biased upwards: it is grey, "
-            "and no published number stands beside it."
+            "and no published number stands beside ours."
         )
     for block in blocks:
         if (block.lines["published"] != "").any():

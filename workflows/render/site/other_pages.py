@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from workflows.config.names import METRICS, RUN_METRICS, UNRANKED
-from workflows.knobs import Training
+from workflows.knobs import Prior, Training
 from workflows.records.intervals import interval
 from workflows.render import numbers
 from workflows.render.captions import method_title, short
@@ -37,6 +37,7 @@ def cell_page(gallery: Gallery, cell: str) -> Values:
         "title": cell,
         "planned": cells[cell],
         "others": others,
+        "of_codes": isinstance(gallery.plan.knobs(cell), Prior),
         "measured_others": measured,
         "protocols": [
             (title, _metrics(gallery, [cell, *measured], protocol))
