@@ -77,6 +77,13 @@ def rows(**row: Any) -> dict[str, Any]:
         (LSUN, {"roles": ["digits"]}, "roles: digits is not generated; allowed: churches"),
         (ANCHORS, {"metrics": ["error"]}, "metrics: error is measured only on frozen latents"),
         (ANCHORS, {"at": {8: {"epochs": 1}}}, "at: 8 is no value of the sweep"),
+        (BUDGET, {"roles": dict.fromkeys(ROLES)}, "roles: they leave no cell to train"),
+        (
+            ANCHORS,
+            rows(method="vq_vae", dataset="mnist"),
+            "row 'a': dataset: a row cannot set it; ",
+        ),
+        (ANCHORS, rows(method="vq_vae", seed=3), "row 'a': seed: a row cannot set it; allowed: "),
         # Rows: two of one name, a knob of another method, what does not go together.
         (ANCHORS, {"rows": [{"row": "a", "method": "vq_vae"}] * 2}, "there are two called 'a'"),
         (ANCHORS, rows(method="cvq_vae", anchor="random"), "anchor: unknown key; did you mean an"),

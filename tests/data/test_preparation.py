@@ -128,6 +128,11 @@ def test_a_record_of_an_older_release_is_read_or_prepared_again(root: Path) -> N
     file.write_text(json.dumps({**record, "validation": {"indices": [3, 4]}}))
     assert cache.load_train(out).record.validation == record["validation"] == 1
     assert preparation.is_prepared(out)
+    for wrong in ({"validation": 0}, {"validation": 4}, {"validation": {"indices": [4, 3]}}):
+        file.write_text(json.dumps({**record, **wrong}))
+        assert not preparation.is_prepared(out)
+    file.write_text(json.dumps({**record, "variance": 0}))
+    assert not preparation.is_prepared(out)
     file.write_text(json.dumps({**record, "validation": "the last"}))
     with pytest.raises(DataError, match=r"dataset\.json: validation: .*; run workflows"):
         cache.load_train(out)

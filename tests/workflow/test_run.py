@@ -49,6 +49,11 @@ def test_a_file_that_this_run_cannot_make_is_refused_with_what_to_do(
             run.refuse(["all_cells", target])
 
 
+def test_an_empty_target_is_refused(run: Run) -> None:
+    with pytest.raises(ConfigError, match="a target is empty; allowed: a rule or a file"):
+        run.refuse([""])
+
+
 def test_files_that_rules_make_are_not_refused(run: Run) -> None:
     made = [f"cells/{CELL}/metrics.csv", "tables/methods.md", "measured.csv"]
     run.refuse([*(f"results/embedded/{name}" for name in made), "results/published/methods.csv"])
@@ -73,6 +78,8 @@ def run_with(state: State, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_a_file_of_a_finished_cell_is_refused_with_how_to_train_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # As in a fresh clone, whose images are not prepared yet.
+    monkeypatch.setattr("workflows.records.run.is_prepared", lambda folder: False)
     run, folder = run_with(State(), monkeypatch), f"results/embedded/cells/{CELL}"
     said = f"^{CELL} is finished, .*: make cell BUDGET=embedded CELL={CELL}$"
     with pytest.raises(ConfigError, match=said):

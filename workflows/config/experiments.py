@@ -22,7 +22,7 @@ from workflows.config.names import (
 from workflows.config.settings import Knobs, MethodName, NetworkName, Sweeps
 from workflows.errors import nearest
 from workflows.generators import GENERATORS
-from workflows.knobs import Closed, Continuous
+from workflows.knobs import IDENTITY, Closed, Continuous
 from workflows.registry import METHODS
 
 SYMBOLS = {"codebook_size": "K", "code_dim": "D", "length": "length"}
@@ -122,6 +122,8 @@ class Experiment(Closed):
             elif row.knobs or row.first_stage or row.first_stage_knobs:
                 yield "a row without a method takes no other keys"
             return
+        for name in row.knobs.keys() & {*IDENTITY}:
+            yield f"{name}: a row cannot set it; allowed: the knobs of its method and network"
         if row.method not in methods:
             yield f"method: '{row.method}' is unknown; {nearest(row.method, methods)}"
             return

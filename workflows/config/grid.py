@@ -104,6 +104,8 @@ def load_grid(budget: str, datasets: Mapping[str, Dataset], room: Path = ROOM) -
                     f"{file}: role_knobs or generation: cell '{cell_id}' is already another run; a "
                     "dataset that serves two roles needs equal settings"
                 )
+    if not cells:
+        raise ConfigError(f"{file}: without, untrained_rows, roles: they leave no cell to train")
     return Grid(budget, settings, defaults, tables, tuple(rows), cells)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class _Record(BaseModel):
@@ -45,11 +45,17 @@ class DatasetRecord(_Record):
     train: ArrayRecord
     test: ArrayRecord
     labels: ArrayRecord | None = None
-    validation: Annotated[int, BeforeValidator(_length)]
-    variance: float
+    validation: Annotated[int, Field(ge=1), BeforeValidator(_length)]
+    variance: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     source: str = ""
     settings: dict[str, object] = {}
     files: str = ""
+
+    @model_validator(mode="after")
+    def _leaves_training_images(self) -> DatasetRecord:
+        if self.validation >= self.train.images:
+            raise ValueError(f"validation: {self.validation} leaves none of {self.train.images}")
+        return self
 
     @property
     def arrays(self) -> dict[str, ArrayRecord]:

@@ -136,7 +136,9 @@ class Run:
         dataset this machine cannot have. targets: the files and rules that the user asks for.
         """
         other_budgets = read_budgets().keys() - {self.grid.name}
-        for file in map(os.path.relpath, filter(None, targets)):
+        if "" in (targets := list(targets)):
+            raise ConfigError("a target is empty; allowed: a rule or a file")
+        for file in map(os.path.relpath, targets):
             match file.split("/"):
                 case ["results" | "figures", budget, _, *_] if budget in other_budgets:
                     raise ConfigError(
@@ -149,8 +151,11 @@ class Run:
 
     def _refuse_file_of(self, cell_id: str, file: str) -> None:
         """Raise ConfigError for a file in the folder of a cell that no rule makes."""
-        dataset = self.cell(cell_id).dataset
-        if cell_id in dict(self._makeable(self.needed.evaluate)):
+        cell = self.cell(cell_id)
+        dataset = cell.dataset
+        # Other images may outdate a finished cell. Images that were never prepared are no reason.
+        may_be_outdated = changed(self.datasets[dataset], DATA / dataset)
+        if not cell.missing and (cell_id in self.needed.evaluate or may_be_outdated):
             return
         if not self.states[cell_id].finished:
             raise ConfigError(f"{cell_id}: dataset '{dataset}': {self.unavailable[dataset]}")
