@@ -16,6 +16,7 @@ from workflows.records.cells import (
     TRAINED,
     WAITING,
     listing,
+    lock,
     progress,
     status,
 )
@@ -79,3 +80,11 @@ def test_status_counts_and_groups_what_is_many() -> None:
     assert "b5: epoch 5" in text
     assert "b6" not in text
     assert "and 2 more (make status ALL=1 shows every cell)" in text
+
+
+def test_a_lock_is_told_with_what_removes_it(tmp_path: Path) -> None:
+    assert lock(tmp_path / "locks") == ""
+    (tmp_path / "locks").mkdir()
+    assert lock(tmp_path / "locks") == ""
+    (tmp_path / "locks" / "0.input.lock").touch()
+    assert "`snakemake --unlock` removes it" in lock(tmp_path / "locks")

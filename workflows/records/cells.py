@@ -20,6 +20,7 @@ FINISHED, OUTDATED, MISSING = "finished", "outdated", "without their dataset"
 RUNNING, TRAINED, WAITING = "in training or interrupted", "trained, not measured", "not started"
 # How many notes are printed below each count of cells.
 SHOWN = 6
+LOCKS = Path(".snakemake/locks")
 
 
 class Progress(BaseModel):
@@ -92,6 +93,16 @@ def status(cells: pd.DataFrame) -> str:
     return "\n".join([*lines, "", "make cost says how long the unfinished cells take."])
 
 
+def lock(folder: Path = LOCKS) -> str:
+    """Return what to do about a lock that Snakemake left; empty if there is no lock."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return ""
+    return (
+        f"{folder} holds a lock. If no run goes on, a run that was killed left the lock; "
+        "`snakemake --unlock` removes it."
+    )
+
+
 def main(what: str, budget: str, every: bool) -> None:
     """Print the cells of a budget, or their states. Raises ConfigError."""
     results = read_results(budget)
@@ -104,6 +115,8 @@ def main(what: str, budget: str, every: bool) -> None:
         if every:
             print(cells.to_markdown(**table), end="\n\n")
         print(status(cells))
+        if advice := lock():
+            print(f"\n{advice}")
     print(
         "\nTrain a cell again and renew the tables and figures it feeds:\n"
         f"  make cell BUDGET={budget} CELL={next(iter(results.plan.cells))}"
