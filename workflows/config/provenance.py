@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,20 @@ def _git(*arguments: str) -> str:
         ["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     return done.stdout.strip()
+
+
+def made_by(commits: Iterable[str]) -> str:
+    """Return a phrase that says how many commits there are, and names the latest with its date."""
+    known = sorted({commit for commit in commits if re.fullmatch("[0-9a-f]{7,40}", commit)})
+    if not known:
+        return "of unknown commits"
+    show = ["log", "--no-walk=sorted", "--format=%h %cs", "--ignore-missing", *known]
+    try:
+        lines = _git(*show).splitlines()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        lines = []
+    latest = ", ".join(lines[0].split()) if lines else known[0]
+    return f"commit {latest}" if len(known) == 1 else f"{len(known)} commits, latest {latest}"
 
 
 def origin(device: str, threads: int) -> dict[str, Any]:

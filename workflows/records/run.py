@@ -19,7 +19,7 @@ from workflows.config.datasets import read_datasets
 from workflows.config.grid import load_grid, read_budgets
 from workflows.config.plan import PlannedCell, find_plan
 from workflows.config.planning import make_plan
-from workflows.config.provenance import ROOT
+from workflows.config.provenance import ROOT, made_by
 from workflows.config.reading import parse
 from workflows.config.settings import RunConfig
 from workflows.data.preparation import changed, is_prepared, missing
@@ -242,10 +242,16 @@ class Run:
 
     def first_line(self) -> str:
         """Return a line that says how many cells come from records, and how many are to make."""
-        finished = {name for name, state in self.states.items() if state.finished}
-        kept = len(finished - self.needed.evaluate)
-        cells = "1 cell" if kept == 1 else f"{kept} cells"
-        line = f"Budget {self.grid.name}: {cells} from records, {len(self.needed.evaluate)} to make"
+        kept = [
+            state
+            for name, state in self.states.items()
+            if state.finished and name not in self.needed.evaluate
+        ]
+        cells = "1 cell" if len(kept) == 1 else f"{len(kept)} cells"
+        line = f"Budget {self.grid.name}: {cells} from records"
+        if kept:
+            line += f" ({made_by(state.train.commit for state in kept if state.train)})"
+        line += f", {len(self.needed.evaluate)} to make"
         return f"{line}; --config retrain=true makes all" if kept else line
 
 
