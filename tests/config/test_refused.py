@@ -178,6 +178,13 @@ def test_a_file_that_means_two_things_or_nothing_is_refused(
         load_grid("lite", DATASETS, room)
 
 
+def test_a_number_with_an_exponent_needs_no_point(room: Path) -> None:
+    text = (room / BUDGET).read_text()
+    (room / BUDGET).write_text(text.replace("knobs: {epochs: 8,", "knobs: {learning_rate: 1e-3,"))
+    grid = load_grid("lite", DATASETS, room)
+    assert grid.cells["cifar10/cvq_vae/default/seed0"].learning_rate == 0.001
+
+
 def test_hidden_files_are_ignored(room: Path) -> None:
     """An editor's lock is a link to nothing, and a Mac writes what is no YAML."""
 

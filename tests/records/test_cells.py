@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +36,13 @@ def test_every_cell_is_listed_with_its_tables_and_figures() -> None:
         "neighbours_ffhq_imagenet",
     }
     assert (frame["tables"] != "").all()
+
+
+def test_a_reader_may_stop_reading_the_list() -> None:
+    command = f"{sys.executable} -m workflows.records.cells list --budget lite | head -1"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("cell ")
+    assert run.stderr == ""
 
 
 def test_status_tells_how_far_each_cell_is(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,10 @@ def run(parser: argparse.ArgumentParser, command: Callable[..., int | None]) -> 
     """
     try:
         sys.exit(command(**vars(parser.parse_args())))
+    except BrokenPipeError:
+        # A reader such as `head` has closed the pipe; Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (BenchmarkError, OSError, MemoryError) as error:
         message = str(error) or "not enough memory"
         sys.exit(f"{parser.prog.removesuffix('.py')}: {message}")

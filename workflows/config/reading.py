@@ -114,3 +114,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 )
             keys.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+# PyYAML reads 1e-3 as text, because YAML 1.1 asks for a point before the exponent.
+EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, [*"-+0123456789"])
