@@ -62,5 +62,7 @@ class MovingAverageQuantiser(nn.Module):
         sums = torch.zeros_like(self.total).index_add_(0, assignment.codes, assignment.latents)
         self.count.lerp_(counts.to(self.count.dtype), 1 - DECAY)
         self.total.lerp_(sums, 1 - DECAY)
-        # Count and sum of an unused code shrink alike, so its codevector stays where it is.
-        self.codebook.copy_(self.total / self.count.clamp(min=1e-30)[:, None])
+        # Count and sum of an unused code shrink alike, so its codevector stays where it is. After
+        # some thousand steps both are too small for float32, and their quotient would be nought.
+        means = self.total / self.count[:, None]
+        self.codebook.copy_(torch.where(counts[:, None] > 0, means, self.codebook))

@@ -196,6 +196,7 @@ METHODS: dict[str, Method] = {
     "vq_vae_ema": Method(
         constructor("baselines.vq_vae:MovingAverageQuantiser", *SIZES, "distance"),
         MovingAverage,
+        version=2,
         networks=WITH_FROZEN,
     ),
     "sq_vae": Method(

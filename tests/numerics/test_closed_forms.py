@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.vq_vae import MovingAverageQuantiser
 from models.convnet import decoder, encoder
 from models.quantiser import anchors
 from models.quantiser.blends import ReplaceDead, UsageDecay
 from models.quantiser.clustered import ClusteredQuantiser
-from models.quantiser.distances import cosine
+from models.quantiser.distances import cosine, squared_euclidean
 from models.quantiser.interface import Assignment
 from models.quantiser.refresh import Refresh, every_step
 from tests.knobs import small
@@ -78,6 +79,18 @@ def test_the_temperature_of_sq_vae_falls_from_one_to_its_last() -> None:
         temperatures.append(quantiser.temperature)
         quantiser.adapt(quantiser(torch.zeros(1, 8, 1, 1)).assignment)
     assert temperatures == pytest.approx([0.25**0.25, 0.5, 0.25**0.75, 0.25])
+
+
+def test_a_codevector_that_gets_no_latents_stays_where_it_is() -> None:
+    """e_k = m_k / N_k does not change while both shrink alike, however long that takes."""
+    quantiser = MovingAverageQuantiser(2, 3, squared_euclidean)
+    start = quantiser.codebook.clone()
+    assignment = Assignment(torch.ones(4, 3), torch.zeros(4, dtype=torch.long))
+    for _ in range(12_000):
+        quantiser.adapt(assignment)
+    torch.testing.assert_close(quantiser.codebook, torch.stack([torch.ones(3), start[1]]))
+    quantiser.adapt(Assignment(torch.full((1, 3), 5.0), torch.ones(1, dtype=torch.long)))
+    torch.testing.assert_close(quantiser.codebook[1], torch.full((3,), 5.0))
 
 
 def test_unique_anchors_are_distinct() -> None:
