@@ -26,9 +26,9 @@ from models.streams import Purpose, word
 class ExpiringQuantiser(nn.Module):
     """Each codevector is the running mean of its latents, and rarely used codes expire.
 
-    After every batch, each codevector whose running count is below `expiry` becomes a random latent
-    of the batch and gets the count `expiry`. The only loss is `commitment`, mean (z - sg(e))^2 over
-    all elements.
+    After every batch of N latents, each codevector whose running count is below `expiry` becomes a
+    random latent of the batch and gets the count `expiry`; of more than N such codevectors, N are
+    chosen at random. The only loss is `commitment`, mean (z - sg(e))^2 over all elements.
     """
 
     def __init__(

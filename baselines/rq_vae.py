@@ -60,7 +60,7 @@ class ResidualQuantiser(nn.Module):
         """Quantise a batch of latents."""
         b, _, h, _ = latents.shape
         z = rearrange(latents, "b d h w -> (b h w) d")
-        # In training mode the library may restart codes of a shared codebook, although it is frozen.
+        # In training mode the library may restart codes of a shared codebook, even a frozen one.
         self.inner.eval()
         with torch.no_grad():
             codes = self.inner(z[None], freeze_codebook=True)[1][0]

@@ -33,7 +33,10 @@ class Purpose(IntEnum):
 
 
 def word(seed: int, purpose: Purpose, step: int = 0) -> int:
-    """Return a 64-bit number, practically unique for seed, purpose and step; a sum is not."""
+    """Return a 64-bit number, practically unique for seed, purpose and step; a sum is not.
+
+    The generators of processors use only its low 32 bits.
+    """
     return int(np.random.SeedSequence([seed, purpose, step]).generate_state(1, np.uint64)[0])
 
 

@@ -16,7 +16,7 @@ from models.streams import Purpose, generator
 
 # Takes the number of a training step, from 0. Returns whether to refresh in this step.
 Schedule = Callable[[int], bool]
-# In float32 a weight below this does not change a codevector.
+# In float32 a weight below this changes a codevector by rounding errors alone, if at all.
 NEGLIGIBLE = 1e-8
 
 
