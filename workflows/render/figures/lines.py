@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
@@ -234,13 +236,19 @@ def points(data: Collected, x: Literal["usage", "minutes"], metric: str, stage: 
     if not datasets:
         caption = f"Budget {data.plan.budget}; nothing is measured."
         return Drawing(page(DOUBLE, 0.3, caption), shown[["dataset", by, "cell", x, metric]])
-    # The legend beside the panels has a line for each colour.
-    height = max(2.3, 0.3 + LEGEND_LINE * shown[by].nunique())
+    # Three panels at most fit beside each other and beside the legend.
+    rows = math.ceil(len(datasets) / 3)
+    columns = math.ceil(len(datasets) / rows)
+    # The legend has a line for each colour.
+    height = max(2.3 * rows, 0.3 + LEGEND_LINE * shown[by].nunique())
     figure = page(DOUBLE, height, f"Budget {data.plan.budget}; a point for each trained model.")
-    axes = figure.subplots(1, len(datasets), squeeze=False)[0]
-    for ax, dataset in zip(axes, datasets, strict=True):
-        # With many panels the name of a dataset is wider than its panel.
-        ax.set_title(short(data.plan, dataset).replace(" stand-in", "\nstand-in"), loc="left")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for unused in axes[len(datasets) :]:
+        unused.remove()
+    for ax, dataset in zip(axes, datasets, strict=False):
+        # A longer title would leave no room for the panels.
+        title = textwrap.fill(short(data.plan, dataset), 18, max_lines=2, placeholder=" …")
+        ax.set_title(title, loc="left")
         models = shown[shown["dataset"] == dataset]
         for name, group in models.groupby(by):
             title = method_title(str(name)) if stage == 1 else str(name)
