@@ -12,7 +12,7 @@ from tests.knobs import VARIANTS, changed
 from tests.numerics.test_training import losses_of, splits, start
 from workflows.training.film import EARLY, FRAMES, Film, moments
 from workflows.training.loop import Observers
-from workflows.training.stage1 import Learner, count_codes, train
+from workflows.training.stage1 import Learner, train, watch
 
 PLANE = {"code_dim": 2, "distance": "l2", "epochs": 3}
 STEPS = 15
@@ -63,11 +63,12 @@ def test_a_frame_is_the_codebook_its_latents_and_how_often_codes_are_hit() -> No
     assert torch.equal(first["codebook"], start(knobs)[0].quantiser.codebook)
     assert torch.equal(last["codebook"], model.quantiser.codebook)
     watched = splits().validation
-    expected = count_codes(model, watched, knobs.codebook_size)
+    expected, length = watch(model, watched, knobs.codebook_size)
     assert last["counts"].tolist() == expected.tolist()
     # Every latent of these few images, in an order of its own; each counted once.
     nearest = torch.cdist(last["latents"], last["codebook"]).argmin(1)
     assert torch.bincount(nearest, minlength=16).tolist() == expected.tolist()
+    assert length == pytest.approx(last["codebook"][nearest].norm(dim=1).mean().item())
     model.eval()
     latents = model.quantise(torch.from_numpy(watched) / 127.5 - 1).assignment.latents
     assert torch.equal(latents.sort(0).values, last["latents"].sort(0).values)

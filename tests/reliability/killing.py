@@ -113,8 +113,8 @@ def _main(step: str, arguments: list[str]) -> None:
 def _run(call: Callable[[], Any], death: Death | None) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
-    count = training.count_codes
-    training.count_codes = lambda model, images, codes: count(model, images[:WATCHED], codes)
+    watch = training.watch
+    training.watch = lambda model, images, size: watch(model, images[:WATCHED], size)
     if death:
         death.prepare()
     call()

@@ -286,6 +286,14 @@ def test_the_loss_is_drawn_by_distance(tmp_path: Path) -> None:
     assert loss.get_yscale() == "log"
 
 
+def test_lengths_of_codevectors_are_drawn_where_logs_have_them(tmp_path: Path) -> None:
+    data = collected(tmp_path)
+    rows = len(draw("cosine_loss", data).figure.axes)
+    data.curves["codevector_length"] = 2.5
+    labels = [ax.get_ylabel() for ax in draw("cosine_loss", data).figure.axes]
+    assert labels.count("codevector length") == len(labels) - rows == rows / 2
+
+
 def test_codebooks_on_frozen_latents_are_lines_over_their_sizes() -> None:
     values = {512: {"usage": 0.5, "error": 0.25}, 4096: {"usage": 0.1, "error": 2.0}}
     sizes = {f"VQ-VAE (l2), K = {size}": size for size in values}

@@ -87,9 +87,9 @@ class Metric(CsvLine):
 class Curve(CsvLine):
     """One moment of a training, in the log.csv of a cell or, with the cell's name, in curves.csv.
 
-    Epochs count in fractions. Usage and perplexity are over the first 500 validation images. In
-    curves.csv generative models have, at some epochs, the Fréchet distance of a few samples; their
-    epoch 0 is decoded noise.
+    Epochs count in fractions. Usage, perplexity and the mean Euclidean length of the codevectors
+    that latents receive are over the first 500 validation images. In curves.csv generative models
+    have, at some epochs, the Fréchet distance of a few samples; their epoch 0 is decoded noise.
     """
 
     KEY = ("cell", "step")
@@ -101,6 +101,7 @@ class Curve(CsvLine):
     reconstruction: float | None = None
     usage: Annotated[float, Field(ge=0, le=1)] | None = None
     perplexity: NotNegative | None = None
+    codevector_length: NotNegative | None = None
     FID: float | None = None
     images_per_second: NotNegative
     seconds: NotNegative

@@ -21,10 +21,10 @@ from workflows.training.devices import free_memory
 from workflows.training.film import Film
 from workflows.training.loop import History, Observers, Record, normalise, steps_per_epoch
 
-# Validation images that usage and perplexity of a record are counted over: about 30,000 latents.
+# Validation images that the statistics of codes in a record are taken over: about 30,000 latents.
 WATCHED = 500
 LOG_COLUMNS = ["epoch", "step", "loss", "reconstruction", "usage", "perplexity"]
-LOG_COLUMNS += ["images_per_second", "seconds"]
+LOG_COLUMNS += ["codevector_length", "images_per_second", "seconds"]
 # Prefix of the film's names in a state.
 FILM = "film."
 
@@ -170,15 +170,23 @@ def batches(
 
 
 def code_statistics(model: nn.Module, images: np.ndarray, knobs: Training) -> Record:
-    """Return usage and perplexity over uint8 images; nothing for a model without a codebook."""
+    """Return usage, perplexity and mean length of codevectors over uint8 images (n, c, h, w).
+
+    Returns nothing for a model without a codebook. The length is Euclidean, and each latent counts.
+    """
     size = codebook_size(knobs)
     if size is None:
         return {}
-    counts = count_codes(model, images, size)
-    return {"usage": usage(counts), "perplexity": perplexity(counts)}
+    counts, length = watch(model, images, size)
+    values = {"usage": usage(counts), "perplexity": perplexity(counts)}
+    return {**values, "codevector_length": length}
 
 
-def count_codes(model: nn.Module, images: np.ndarray, size: int) -> np.ndarray:
-    """Return how often each code is hit over uint8 images (n, c, h, w), (K,). size: K."""
-    codes = torch.cat([batch.codes.flatten() for batch in loop.quantise_batches(model, images)])
-    return torch.bincount(codes, minlength=size).cpu().numpy()
+def watch(model: nn.Module, images: np.ndarray, size: int) -> tuple[np.ndarray, float]:
+    """Return how often each code is hit, (K,), and the mean length of the codevectors. size: K."""
+    codes, lengths = [], []
+    for batch in loop.quantise_batches(model, images):
+        codes.append(batch.codes.flatten())
+        lengths.append(batch.vectors.float().norm(dim=1).flatten())
+    counts = torch.bincount(torch.cat(codes), minlength=size).cpu().numpy()
+    return counts, float(torch.cat(lengths).mean())

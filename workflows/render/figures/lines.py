@@ -24,6 +24,7 @@ METHODS = "methods"
 # Columns of curves.csv, and the labels of their panels.
 USAGE = {"usage": "validation usage (%)", "perplexity": "validation perplexity"}
 LOSSES = {"loss": "training loss", "reconstruction": "reconstruction term"}
+LENGTH = {"codevector_length": "codevector length"}
 # Rows of the table of methods that `cosine_loss` compares. Cosine distance leaves the scale of the
 # codevectors without a bound.
 BY_DISTANCE = ("VQ-VAE (l2)", "VQ-VAE (cosine)", "CVQ-VAE")
@@ -42,10 +43,13 @@ def training_curves(data: Collected) -> Drawing:
 
 
 def cosine_loss(data: Collected) -> Drawing:
-    """The training loss of VQ-VAE with either distance, and of CVQ-VAE."""
+    """The losses of VQ-VAE with either distance and of CVQ-VAE, and how long their vectors are."""
     cells = panels.cells_of(data, METHODS)
     compared = cells[cells["row"].isin(BY_DISTANCE)].reset_index(drop=True)
-    drawing, axes = _in_training(data, METHODS, compared, LOSSES)
+    lengths = data.curves[data.curves["cell"].isin(compared["cell"])]["codevector_length"]
+    # The logs of release 0.2 have no lengths.
+    labels = LOSSES | LENGTH if lengths.notna().any() else LOSSES
+    drawing, axes = _in_training(data, METHODS, compared, labels)
     for ax in axes.values():
         panels.logarithmic(ax, "y", (1, 2, 5))
     return drawing

@@ -19,6 +19,8 @@ from workflows.render.figures.layout import DOUBLE, GREY, SINGLE, Drawing, page,
 MARKED = 8
 # A narrow figure has its legend above its panel, which has room for this many rows.
 ABOVE = 10
+# Panels above each other -> height of a figure in inches.
+HEIGHTS = {1: 2.6, 2: 3.3, 3: 4.4}
 LINE_KEYS = ["dataset", "row", "quantity"]
 # Dataset and quantity -> panel.
 Panels = Mapping[tuple[str, str], Axes]
@@ -67,7 +69,7 @@ def draw(
     narrow = len(datasets) == 1 and numbers["row"].nunique() <= ABOVE
     figure = page(
         SINGLE if narrow else DOUBLE,
-        2.6 if len(labels) == 1 else 3.3,
+        HEIGHTS[len(labels)],
         _caption(data, table, summary, bool(len(diverged)), datasets),
     )
     axes = figure.subplots(len(labels), len(datasets), squeeze=False, sharex="col")
