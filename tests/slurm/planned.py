@@ -1,7 +1,7 @@
 """`python -m tests.slurm.planned ARGUMENTS`: what `snakemake --dry-run ARGUMENTS` would run.
 
-One JSON object a line and job on standard output: `message, inputs, resources, gpu_limit`.
-Snakemake prints none of the last three of a rule that has a message.
+One JSON object a line and job on standard output: `message, inputs, resources, limits`. Snakemake
+prints none of the last three of a rule that has a message.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def run_job(self: Any, job: Any) -> None:
         "message": job.message or job.rule.name,
         "inputs": [str(file) for file in job.input],
         "resources": dict(job.resources),
-        # How many GPUs' worth of jobs run at a time; None without a limit.
-        "gpu_limit": self.workflow.scheduler.global_resources.get("gpu"),
+        # How much of each resource all jobs that run at a time have together.
+        "limits": dict(self.workflow.scheduler.global_resources),
     }
     print(json.dumps(known, default=str), file=sys.__stdout__)
     plain(self, job)

@@ -83,8 +83,8 @@ def test_gpus_are_counted_without_torch(tmp_path: Path, variable: str | None, co
     assert machine.gpus_here(environment, tmp_path) == count
 
 
-def test_no_more_jobs_run_than_may_share_the_gpus() -> None:
-    """Two GPUs with three cells each: Snakemake runs six jobs on GPUs at a time, of --cores 64."""
+def test_no_more_jobs_run_than_there_are_cores_and_may_share_the_gpus() -> None:
+    """With --cores 64 Snakemake still runs at most a job a core, and six on two GPUs of three."""
     cell = "results/smoke/cells/photo_patches/cvq_vae/default/seed0/metrics.csv"
     config = ["--config", "budget=smoke", "cells_per_gpu=3", "retrain=true"]
     # The features may be here already.
@@ -98,9 +98,11 @@ def test_no_more_jobs_run_than_may_share_the_gpus() -> None:
         check=True,
     )
     jobs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert {job["gpu_limit"] for job in jobs} == {6}
-    asking = {job["message"].split()[0] for job in jobs if job["resources"].get("gpu") == 1}
-    assert asking == {"Inception", "Train", "Evaluate"}
+    assert all(job["limits"]["gpu"] == 6 for job in jobs)
+    assert all(job["limits"]["cpu"] == os.cpu_count() for job in jobs)
+    for resource in ("cpu", "gpu"):
+        asking = {job["message"].split()[0] for job in jobs if job["resources"].get(resource) == 1}
+        assert asking >= {"Inception", "Train", "Evaluate"}
 
 
 def test_tf32_is_for_gpus_and_never_for_distances(monkeypatch: pytest.MonkeyPatch) -> None:

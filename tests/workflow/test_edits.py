@@ -34,6 +34,10 @@ def getpwuid(number):
     raise KeyError(number)
 pwd.getpwuid = getpwuid
 """
+BROKEN = """from __future__ import annotations
+
+raise RuntimeError("the renderer is broken")
+"""
 
 
 def surroundings(folder: Path, tiny: Tiny) -> dict[str, str]:
@@ -131,6 +135,18 @@ def test_code_of_the_same_version_makes_nothing_again(tiny: Tiny) -> None:
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace("quantiser.blends", "quantiser.mixes"), encoding="utf-8")
     tiny.settled()
+
+
+def test_a_table_that_cannot_be_drawn_leaves_its_files_as_they_were(tiny: Tiny) -> None:
+    """As those of lite, which are committed. Snakemake deletes the outputs of a job first."""
+    folder = tiny.root / "results/tiny/tables"
+    before = {file: file.read_bytes() for file in folder.iterdir() if file.suffix != ".md"}
+    (folder / "methods.md").unlink()
+    tiny.edit("workflows/render/tables.py", "from __future__ import annotations\n", BROKEN)
+    done = tiny.call(targets=("results/tiny/tables/methods.md",))
+    assert done.returncode != 0
+    assert "the renderer is broken" in done.stdout
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_versions_and_touched_images(tiny: Tiny) -> None:
