@@ -249,10 +249,10 @@ def points(data: Collected, x: Literal["usage", "minutes"], metric: str, stage: 
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for unused in axes[len(datasets) :]:
         unused.remove()
-    for ax, dataset in zip(axes, datasets, strict=False):
+    for ax, dataset in zip(axes[: len(datasets)], datasets, strict=True):
         # A longer title would leave no room for the panels.
-        title = textwrap.fill(short(data.plan, dataset), 18, max_lines=2, placeholder=" …")
-        ax.set_title(title, loc="left")
+        parts = textwrap.wrap(short(data.plan, dataset), 18, max_lines=2, placeholder=" …")
+        ax.set_title("\n".join(parts), loc="left")
         models = shown[shown["dataset"] == dataset]
         for name, group in models.groupby(by):
             title = method_title(str(name)) if stage == 1 else str(name)

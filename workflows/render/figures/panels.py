@@ -119,7 +119,8 @@ def _draw_line(ax: Axes, row: str, line: pd.DataFrame, marked: bool) -> None:
     look = style(row)
     (drawn,) = ax.plot(line["x"], line["mean"], color=look.colour, ls=look.dash, lw=1.1, label=row)
     if marked or len(line) == 1:
-        drawn.set(marker=look.marker, markersize=3.5)
+        # Marks at the ends of an axis are drawn whole.
+        drawn.set(marker=look.marker, markersize=3.5, clip_on=False)
     if line["seeds"].max() > 1:
         ax.fill_between(line["x"], line["low"], line["high"], color=look.colour, alpha=0.18, lw=0)
 
